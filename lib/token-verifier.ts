@@ -1,0 +1,26 @@
+import type { Awaitable } from './awaitable.ts'
+
+/** The claims of a verified token: names and JSON values, as the issuer wrote them. */
+export type Claims = Readonly<Record<string, unknown>>
+
+/**
+ * Verifies a token and answers with its claims.
+ *
+ * Rejects with a {@link TokenRejectedError} when the token is refused. Any other rejection means that the verifier could
+ * not tell (a key server is down): the caller is answered with a 5xx then, never with a 401.
+ */
+export type VerifyToken = (token: string) => Awaitable<Claims>
+
+/** Why a token was refused: it is no token at all, nobody we trust signed it for us, it ran out, or it was revoked. */
+export type TokenRejectionReason = 'malformed' | 'untrusted' | 'expired' | 'revoked'
+
+/** A verifier refused the token. Its message and cause are for the log; they never reach the wire. */
+export class TokenRejectedError extends Error {
+  override readonly name = 'TokenRejectedError'
+  readonly reason: TokenRejectionReason
+
+  constructor (reason: TokenRejectionReason, options?: ErrorOptions) {
+    super(`the token was rejected: ${reason}`, options)
+    this.reason = reason
+  }
+}

@@ -1,0 +1,51 @@
+import type { Awaitable } from './awaitable.ts'
+
+/** A user of a tenant: the same subject in another tenant is somebody else. */
+export interface UserKey {
+  readonly tenant: string
+  readonly subject: string
+}
+
+/** Changes with every write to the record; compared, never interpreted. */
+export type Version = string | number
+
+/** What a store knows of a user. Times are epoch milliseconds. */
+export interface UserStatus {
+  /** `logged_in`, `logged_out`, or a state of the host's own (`suspended`, `terminated`, ...), which this library never overwrites. */
+  readonly status: string
+  readonly version: Version
+  /** The last logout. It stays after a later login: tokens issued before it may be refused. */
+  readonly loggedOutAt?: number | undefined
+  /** The last recorded activity. */
+  readonly lastSeenAt?: number | undefined
+}
+
+/** A change of status. */
+export interface StatusChange {
+  readonly status: 'logged_in' | 'logged_out'
+  /** When, in epoch milliseconds. Becomes `loggedOutAt` of a logout, `lastSeenAt` of a login. */
+  readonly at: number
+  /** The request that caused it, for the host's own records. */
+  readonly requestId: string
+}
+
+/**
+ * Where the status of users lives. A rejection means "could not tell".
+ */
+export interface UserStatusStore {
+  /** The record of this user, or `undefined` if there is none. */
+  get (user: UserKey): Awaitable<UserStatus | undefined>
+
+  /**
+   * Writes the change if the record still has the expected version; `expected: undefined` creates a record that must
+   * not be there yet. Resolves `false` on a conflict. Of many concurrent calls with one version exactly one resolves `true`.
+   */
+  compareAndSet (user: UserKey, expected: Version | undefined, change: StatusChange): Awaitable<boolean>
+
+  /**
+   * Optional, for one round trip per logout: atomically moves `logged_in` or `logged_out` to `logged_out`, leaves every
+   * other state alone, and resolves the record **as it was before** (`undefined`: no such user). The version changes with
+   * every logout, also of a user who is logged out already. Without it, the flow uses `get` and `compareAndSet`.
+   */
+  logOut? (user: UserKey, change: Omit<StatusChange, 'status'>): Awaitable<UserStatus | undefined>
+}
