@@ -1,0 +1,321 @@
+import { Type, type Static } from '@sinclair/typebox'
+import type { FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { STATUS_CODES } from 'node:http'
+import type { Awaitable } from '../awaitable.ts'
+import { bearerToken } from '../bearer-token.ts'
+import { isolateFromHost, verbatim } from '../host-isolation.ts'
+import { noActivity } from '../no-activity.ts'
+import { assertFunctions, assertOption, duration } from '../option-check.ts'
+import { askWithin, Outage } from '../outage.ts'
+import { principalOf, type Principal, type PrincipalOf } from '../principal.ts'
+import { TokenRejectedError, type VerifyToken } from '../token-verifier.ts'
+
+// Options
+
+/** A token's user: who is logged out, and who asks for it. Both are the same unless somebody acts for a user. */
+export interface SigningHubUser extends Principal {
+  readonly subject: string
+  readonly actor: string
+}
+
+/** A push token to be forgotten, if it is this user's. */
+export interface DeviceTokenRemoval extends SigningHubUser {
+  readonly deviceToken: string
+}
+
+/** What became of a push token: removed, not there, or somebody else's and left alone. */
+export type DeviceTokenOutcome = 'removed' | 'not-found' | 'not-owner'
+
+/** One logout, for the audit trail. */
+export interface SigningHubActivity extends SigningHubUser {
+  /** Epoch milliseconds. */
+  readonly at: number
+  readonly ip: string
+  readonly userAgent: string | undefined
+  /** `none`: the client sent no push token. `failed`: it could not be removed, and the client is told to retry. */
+  readonly deviceToken: DeviceTokenOutcome | 'none' | 'failed'
+}
+
+export interface SigningHubLogoutOptions {
+  /** Verifies the bearer token. */
+  readonly verifyToken: VerifyToken
+  /** Reads the user, and who acts for the user, from the claims. @default principalOf */
+  readonly principal?: PrincipalOf | undefined
+  /** Is this account enabled? `undefined` says that there is no such user. Asked for the actor, then for the subject. @default every account is */
+  readonly isActive?: ((user: string) => Awaitable<boolean | undefined>) | undefined
+  /** May this actor act for this other subject? @default nobody may */
+  readonly mayActFor?: ((user: SigningHubUser) => Awaitable<boolean>) | undefined
+  /** Forgets a push token, atomically and only if it is the subject's. Must be idempotent. @default push tokens are ignored, with a warning at registration */
+  readonly removeDeviceToken?: ((removal: DeviceTokenRemoval) => Awaitable<DeviceTokenOutcome>) | undefined
+  /** Records the logout. Its failure is a 500: the client retries. */
+  readonly recordActivity?: ((activity: SigningHubActivity) => Awaitable<unknown>) | undefined
+  /** Kills the bearer token. Runs last, and only when everything before it succeeded, so that the client can retry. @default the token stays valid, as it does at the vendor's */
+  readonly revoke?: ((user: SigningHubUser, token: string) => Awaitable<unknown>) | undefined
+  /** Told of each logout, after everything else. Awaited; its failure is logged and changes no answer. */
+  readonly onLogout?: ((activity: SigningHubActivity, request: FastifyRequest) => Awaitable<unknown>) | undefined
+  /** Refuse a logout without a push token with 400. @default false */
+  readonly requireDeviceToken?: boolean | undefined
+  /** The longest push token, in UTF-16 code units. @default 4096 */
+  readonly maxDeviceTokenLength?: number | undefined
+  /** What to answer when the push token is somebody else's: 200, or the vendor's 403. @default 'ignore' */
+  readonly onForeignDeviceToken?: 'ignore' | 'forbid' | undefined
+  /** What to answer when nobody has this push token: 200, or the vendor's 404. @default 'ignore' */
+  readonly onUnknownDeviceToken?: 'ignore' | 'not-found' | undefined
+  /** @default ['/v3/logout', '/v4/logout'] */
+  readonly paths?: readonly string[] | undefined
+  /** How long each call to the host's functions may take, in milliseconds. @default 5000 */
+  readonly deadline?: number | undefined
+}
+
+// Schema
+
+function bodySchema (required: boolean, maxLength: number) {
+  const description = 'The push token to remove. Only this user\'s own is removed.'
+  return required
+    ? Type.Object({ device_token: Type.String({ description, maxLength, pattern: '\\S' }) })
+    : Type.Union([
+      Type.Object({ device_token: Type.Optional(Type.Union([Type.String({ description, maxLength }), Type.Null()])) }),
+      Type.Null()
+    ])
+}
+
+type LogoutBody = Static<ReturnType<typeof bodySchema>>
+
+const messageSchema = Type.Object({ Message: Type.String() })
+
+function routeSchema (path: string, { requireDeviceToken, maxDeviceTokenLength }: Settings) {
+  return {
+    operationId: `signingHubLogout${path.replace(/[^a-z0-9]+(.)?/gi, (_, next = '') => next.toUpperCase())}`,
+    summary: 'Log out, and forget a push token',
+    tags: ['logout'],
+    security: [{ bearer: [] }],
+    body: bodySchema(requireDeviceToken, maxDeviceTokenLength),
+    response: {
+      200: Type.Null({ description: 'Logged out' }),
+      400: { ...messageSchema, description: 'The body is not a logout body' },
+      401: { ...messageSchema, description: 'The token is refused, or has no user' },
+      403: { ...messageSchema, description: 'The account is disabled' },
+      404: { ...messageSchema, description: 'The push token is unknown (only where the host asks for this)' },
+      '4xx': { ...messageSchema, description: 'The request was refused' },
+      '5xx': { ...messageSchema, description: 'The logout could not be completed: try again' }
+    }
+  }
+}
+
+// Flow
+
+const admission = Symbol('fastify-logout.signinghub.admission')
+
+/**
+ * `POST /v3/logout` and `POST /v4/logout` as SigningHub answers them.
+ *
+ * A 200 says that the push token is gone (or was not this user's), that the logout is recorded, and that the token is
+ * revoked, as far as the host asked for each. The bearer token itself stays valid unless `revoke` ends it.
+ *
+ * @throws {TypeError} while registering, for an option that is missing or wrong
+ */
+export const signingHubLogout: FastifyPluginAsync<SigningHubLogoutOptions> = fp(routes, {
+  name: 'fastify-logout/signinghub', fastify: '5.x', encapsulate: true
+})
+
+async function routes (fastify: FastifyInstance, options: SigningHubLogoutOptions): Promise<void> {
+  const settings = checked(options)
+  const authenticate = authentication(settings)
+  const logOut = logout(settings)
+  if (settings.removeDeviceToken === undefined) {
+    fastify.log.warn('signingHubLogout: without "removeDeviceToken" the push tokens that clients send are ignored')
+  }
+
+  isolateFromHost(fastify)
+  acceptJson(fastify)
+  fastify.setErrorHandler(answerFailure)
+  fastify.decorateRequest(admission, null)
+
+  for (const path of settings.paths) {
+    fastify.route<{ Body: LogoutBody }>({
+      method: 'POST',
+      url: path,
+      bodyLimit: 1_048_576,
+      config: noActivity,
+      schema: routeSchema(path, settings),
+      onRequest: async (request, reply) => {
+        // A media type says nothing about a body that is not there.
+        if (hasNoBody(request)) request.headers['content-type'] = undefined
+        const verdict = await authenticate(request.headers.authorization)
+        if ('refusal' in verdict) return refuse(reply, verdict.refusal)
+        request.setDecorator(admission, verdict)
+      },
+      handler: async (request, reply) => {
+        const refusal = await logOut(request.getDecorator<Admission>(admission), request)
+        return refusal === undefined ? reply.code(200).header('cache-control', 'no-store').send() : refuse(reply, refusal)
+      }
+    })
+  }
+}
+
+type Settings = ReturnType<typeof checked>
+type Admission = { readonly user: SigningHubUser, readonly token: string }
+type Verdict = Admission | { readonly refusal: Refusal }
+
+/** Whose token is this, and may they come in? The order is the decision table's. */
+function authentication ({ ask, verifyToken, principal, mayActFor, isActive }: Settings) {
+  return async (authorization: string | undefined): Promise<Verdict> => {
+    const token = bearerToken(authorization)
+    if (token === undefined) return { refusal: refusals.unauthenticated }
+
+    let claims
+    try {
+      claims = await ask('verifyToken', () => verifyToken(token))
+    } catch (error) {
+      if (error instanceof TokenRejectedError) return { refusal: refusals.badToken }
+      throw error
+    }
+
+    const { subject, actor = subject, ...rest } = await ask('principal', () => principal(claims))
+    if (!subject || !actor) return { refusal: refusals.noUser }
+    const user: SigningHubUser = { ...rest, subject, actor }
+
+    if (actor !== subject && !await ask('mayActFor', () => mayActFor(user))) return { refusal: refusals.notPrivileged }
+    for (const account of actor === subject ? [subject] : [actor, subject]) {
+      const active = await ask('isActive', () => isActive(account))
+      if (active === undefined) return { refusal: refusals.noUser }
+      if (!active) return { refusal: refusals.disabled }
+    }
+    return { user, token }
+  }
+}
+
+/** What can be retried comes first, what kills the token comes last. */
+function logout (settings: Settings) {
+  const { ask, removeDeviceToken, recordActivity, revoke, onLogout } = settings
+
+  return async ({ user, token }: Admission, request: FastifyRequest<{ Body: LogoutBody }>): Promise<Refusal | undefined> => {
+    const deviceToken = request.body?.device_token ?? ''
+    let outcome: SigningHubActivity['deviceToken'] = 'none'
+    let failed = false
+    const survive = (error: unknown) => {
+      failed = true
+      logOutage(request, error)
+    }
+
+    if (removeDeviceToken !== undefined && deviceToken.trim() !== '') {
+      try {
+        outcome = await ask('removeDeviceToken', () => removeDeviceToken({ ...user, deviceToken }))
+      } catch (error) {
+        outcome = 'failed'
+        survive(error)
+      }
+      if (outcome === 'not-owner' && settings.onForeignDeviceToken === 'forbid') return refusals.foreignDeviceToken
+      if (outcome === 'not-found' && settings.onUnknownDeviceToken === 'not-found') return refusals.unknownDeviceToken
+    }
+
+    const activity = { ...user, at: Date.now(), ip: request.ip, userAgent: request.headers['user-agent'], deviceToken: outcome }
+    try {
+      await ask('recordActivity', () => recordActivity(activity))
+    } catch (error) {
+      survive(error)
+    }
+    if (failed) return refusals.internal
+
+    await ask('revoke', () => revoke(user, token))
+    try {
+      await ask('onLogout', () => onLogout(activity, request))
+    } catch (error) {
+      logOutage(request, error)
+    }
+    return undefined
+  }
+}
+
+function acceptJson (fastify: FastifyInstance): void {
+  const parse = fastify.getDefaultJsonParser('error', 'error')
+  fastify.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body: string, done) => {
+    if (body.trim() === '') done(null, undefined)
+    else parse(request, body, done)
+  })
+  fastify.addContentTypeParser('*', { parseAs: 'string' }, (_request, body: string, done) => {
+    if (body.trim() === '') done(null, undefined)
+    else done(Object.assign(new Error('the body is not JSON'), { statusCode: 415 }))
+  })
+}
+
+function hasNoBody ({ headers }: FastifyRequest): boolean {
+  return headers['transfer-encoding'] === undefined && (headers['content-length'] ?? '0') === '0'
+}
+
+function checked (options: SigningHubLogoutOptions) {
+  const plugin = 'signingHubLogout'
+  const { paths = ['/v3/logout', '/v4/logout'], maxDeviceTokenLength = 4096, onForeignDeviceToken = 'ignore', onUnknownDeviceToken = 'ignore' } = options
+  assertOption(typeof options.verifyToken === 'function', plugin, 'verifyToken', 'is missing: pass a token verifier, fastJwtVerifier({ ... }) for instance')
+  assertFunctions(options, plugin, ['principal', 'isActive', 'mayActFor', 'removeDeviceToken', 'recordActivity', 'revoke', 'onLogout'])
+  assertOption(paths.length > 0 && paths.every(path => path.startsWith('/')), plugin, 'paths', 'must be a list of paths that begin with a slash')
+  assertOption(Number.isInteger(maxDeviceTokenLength) && maxDeviceTokenLength > 0, plugin, 'maxDeviceTokenLength', 'must be a positive integer')
+  assertOption(['ignore', 'forbid'].includes(onForeignDeviceToken), plugin, 'onForeignDeviceToken', 'must be "ignore" or "forbid"')
+  assertOption(['ignore', 'not-found'].includes(onUnknownDeviceToken), plugin, 'onUnknownDeviceToken', 'must be "ignore" or "not-found"')
+  return {
+    ask: askWithin(duration(options.deadline, 5000, plugin, 'deadline')),
+    verifyToken: options.verifyToken,
+    principal: options.principal ?? principalOf,
+    isActive: options.isActive ?? (() => true),
+    mayActFor: options.mayActFor ?? (() => false),
+    removeDeviceToken: options.removeDeviceToken,
+    recordActivity: options.recordActivity ?? (() => {}),
+    revoke: options.revoke ?? (() => {}),
+    onLogout: options.onLogout ?? (() => {}),
+    requireDeviceToken: options.requireDeviceToken === true,
+    maxDeviceTokenLength,
+    onForeignDeviceToken,
+    onUnknownDeviceToken,
+    paths
+  }
+}
+
+// Errors
+
+interface Refusal {
+  readonly status: number
+  readonly body: string
+  readonly challenge?: string
+}
+
+function refusal (status: number, message: string, challenge?: string): Refusal {
+  return { status, body: JSON.stringify({ Message: message }), ...(challenge !== undefined && { challenge }) }
+}
+
+const denied = 'Request authorization denied'
+const refusals = {
+  invalidBody: refusal(400, 'Model state validation failed.'),
+  unauthenticated: refusal(401, denied, 'Bearer'),
+  badToken: refusal(401, denied, 'Bearer error="invalid_token"'),
+  notPrivileged: refusal(401, denied, 'Bearer'),
+  noUser: refusal(401, 'User authentication required', 'Bearer'),
+  disabled: refusal(403, 'Account is disabled'),
+  foreignDeviceToken: refusal(403, 'Document does not belong to user'),
+  unknownDeviceToken: refusal(404, 'Document not found'),
+  internal: refusal(500, 'An internal server error occurred while processing the request')
+}
+
+function refuse (reply: FastifyReply, { status, body, challenge }: Refusal): FastifyReply {
+  if (challenge !== undefined) reply.header('www-authenticate', challenge)
+  return reply.code(status).header('cache-control', 'no-store').header('content-type', 'application/json').serializer(verbatim).send(body)
+}
+
+function logOutage (request: FastifyRequest, error: unknown): void {
+  request.log.error({ err: error, event: 'logout.outage' }, 'a logout could not be completed')
+}
+
+/** Everything that is thrown: by the host's functions, by Fastify while it reads the body, by hooks of the host. */
+function answerFailure (error: FastifyError | null, request: FastifyRequest, reply: FastifyReply): void {
+  const status = error instanceof Outage ? 500 : Number(error?.statusCode)
+  if (error?.code === 'FST_ERR_VALIDATION' || (status === 400 && String(error?.code).startsWith('FST_ERR_CTP_'))) {
+    refuse(reply, refusals.invalidBody)
+  } else if (status === 401) {
+    refuse(reply, refusals.unauthenticated)
+  } else if (status >= 400 && status < 500) {
+    refuse(reply, refusal(status, STATUS_CODES[status] ?? 'Bad Request'))
+  } else {
+    logOutage(request, error)
+    refuse(reply, refusals.internal)
+  }
+}

@@ -1,0 +1,261 @@
+import type { FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import type { Awaitable } from '../awaitable.ts'
+import { isolateFromHost } from '../host-isolation.ts'
+import { noActivity } from '../no-activity.ts'
+import { assertFunctions, assertOption, duration } from '../option-check.ts'
+import { askWithin, Outage } from '../outage.ts'
+import { principalOf, type PrincipalOf } from '../principal.ts'
+import { sendTenantError, sendTenantSuccess, tenantErrorOfStatus, tenantErrorSchema, tenantSuccessSchema, type TenantError } from '../tenant-envelope.ts'
+import { limitRequests, type TenantRateLimit } from '../tenant-rate-limit.ts'
+import { TokenRejectedError, type VerifyToken } from '../token-verifier.ts'
+import type { UserKey, UserStatus, UserStatusStore } from '../user-status-store.ts'
+
+// Options
+
+/** A user on the edge from logged in to logged out. */
+export interface TenantLogout extends UserKey {
+  /** Epoch milliseconds. */
+  readonly at: number
+  readonly requestId: string
+}
+
+export interface TenantStatusLogoutOptions {
+  /** Where the status of users lives. */
+  readonly users: Pick<UserStatusStore, 'get' | 'compareAndSet'> & Partial<Pick<UserStatusStore, 'logOut'>>
+  /** The tenant of this tenant token; `undefined` or `null` refuses it. */
+  readonly authenticateTenant: (token: string, request: FastifyRequest) => Awaitable<string | undefined | null>
+  /** Verifies the user's token. */
+  readonly verifyToken: VerifyToken
+  /** Reads the user and the tenant from the claims. A token of another tenant, or of none, is refused. @default principalOf */
+  readonly principal?: PrincipalOf | undefined
+  /** Is logging out forbidden to this tenant or this user? Fails closed. @default it is not */
+  readonly isRestricted?: ((query: UserKey & { readonly capability: string, readonly request: FastifyRequest }) => Awaitable<boolean>) | undefined
+  /** What must succeed for the logout to happen; its failure is a 500 and changes no status. */
+  readonly beforeLogOut?: ((user: TenantLogout, request: FastifyRequest) => Awaitable<unknown>) | undefined
+  /** Told once of each user who was logged in and is now logged out. Awaited; its failure is logged and changes no answer. */
+  readonly onLogout?: ((user: TenantLogout, request: FastifyRequest) => Awaitable<unknown>) | undefined
+  /** Requests per address. @default 30 an hour */
+  readonly rateLimit?: TenantRateLimit | undefined
+  /** The name asked of `isRestricted`, and told in the 403. @default 'logout' */
+  readonly capability?: string | undefined
+  /** The header of the tenant token. @default 'x-tenant-token' */
+  readonly tenantHeader?: string | undefined
+  /** Headers that every client must send, or be answered 400. @default none */
+  readonly requireClientHeaders?: readonly string[] | undefined
+  /** Accept `x-token: Bearer <token>` too. @default false */
+  readonly acceptBearerPrefix?: boolean | undefined
+  /** The `WWW-Authenticate` header of a 401. @default none */
+  readonly wwwAuthenticate?: string | undefined
+  /** The codes of refused tokens, for clients that know others. @default INVALID_TENANT_TOKEN, INVALID_USER_TOKEN and, for an expired user token, the same */
+  readonly errorCodes?: { readonly tenant?: string | undefined, readonly user?: string | undefined, readonly expired?: string | undefined } | undefined
+  /** How often to try again when other writes get in between. @default 5 */
+  readonly attempts?: number | undefined
+  /** How long each call to the host's functions may take, in milliseconds. @default 5000 */
+  readonly deadline?: number | undefined
+}
+
+// Schema
+
+const routeSchema = {
+  operationId: 'tenantStatusLogout',
+  summary: 'Log out the user',
+  tags: ['logout'],
+  security: [{ tenantToken: [], userToken: [] }],
+  response: {
+    200: { ...tenantSuccessSchema, description: 'The user is logged out' },
+    400: { ...tenantErrorSchema, description: 'A client header is missing (only where the host asks for this)' },
+    401: { ...tenantErrorSchema, description: 'The tenant token or the user token is missing or refused' },
+    403: { ...tenantErrorSchema, description: 'Logging out is restricted for the tenant or the user' },
+    429: { ...tenantErrorSchema, description: 'Too many requests from this address' },
+    '4xx': { ...tenantErrorSchema, description: 'The request was refused' },
+    '5xx': { ...tenantErrorSchema, description: 'The user may still be logged in: try again' }
+  }
+}
+
+// Flow
+
+/**
+ * `GET /auth/logout` with a tenant token and a user token: the user becomes `logged_out`.
+ *
+ * A 200 says that the store holds `logged_out`, or held it already. The token stays valid: use of it after the logout,
+ * seen by `tenantActivity`, logs the user in again. `onLogout` is told on the edge only.
+ *
+ * @throws {TypeError} while registering, for an option that is missing or wrong
+ */
+export const tenantStatusLogout: FastifyPluginAsync<TenantStatusLogoutOptions> = fp(routes, {
+  name: 'fastify-logout/tenant-status', fastify: '5.x', encapsulate: true
+})
+
+async function routes (fastify: FastifyInstance, options: TenantStatusLogoutOptions): Promise<void> {
+  const settings = checked(options)
+  const authenticate = authentication(settings)
+  const logOut = logout(settings)
+
+  isolateFromHost(fastify)
+  fastify.setErrorHandler(answerFailure)
+  await limitRequests(fastify, settings.rateLimit, settings.ask, plugin)
+
+  fastify.route({
+    method: 'GET',
+    url: '/auth/logout',
+    exposeHeadRoute: false,
+    config: noActivity,
+    schema: routeSchema,
+    handler: async (request, reply) => {
+      const error = isPrefetch(request) ? errors.forbidden : settings.missingHeaders(request)
+      if (error !== undefined) return sendTenantError(request, reply, error)
+
+      const verdict = await authenticate(request)
+      if ('status' in verdict) {
+        if (verdict.status === 401 && settings.wwwAuthenticate !== undefined) reply.header('www-authenticate', settings.wwwAuthenticate)
+        return sendTenantError(request, reply, verdict)
+      }
+
+      const refused = await logOut(verdict, request)
+      return refused === undefined ? sendTenantSuccess(request, reply) : sendTenantError(request, reply, refused)
+    }
+  })
+}
+
+type Settings = ReturnType<typeof checked>
+
+/** Which tenant, which user? The tenant first: it is asked for on every endpoint. */
+function authentication (settings: Settings) {
+  const { ask, authenticateTenant, verifyToken, principal, tenantHeader, acceptBearerPrefix, refusals } = settings
+
+  return async (request: FastifyRequest): Promise<UserKey | TenantError> => {
+    const tenantToken = textOf(request.headers[tenantHeader])
+    if (tenantToken === '') return errors.missingTenantToken
+    if (ambiguous.test(tenantToken)) return refusals.tenant
+    const tenant = await rejected(() => ask('authenticateTenant', () => authenticateTenant(tenantToken, request)))
+    if (tenant instanceof TokenRejectedError || !tenant) return refusals.tenant
+
+    const sent = textOf(request.headers['x-token'])
+    const token = acceptBearerPrefix ? sent.replace(/^bearer +/i, '') : sent
+    if (token === '') return errors.missingUserToken
+    if (ambiguous.test(token)) return refusals.user
+    const claims = await rejected(() => ask('verifyToken', () => verifyToken(token)))
+    if (claims instanceof TokenRejectedError) return claims.reason === 'expired' ? refusals.expired : refusals.user
+
+    const user = await ask('principal', () => principal(claims))
+    if (user.tenant !== tenant) return refusals.user
+    return user.subject ? { tenant, subject: user.subject } : errors.unexpectedState
+  }
+}
+
+function logout (settings: Settings) {
+  const { ask, users, isRestricted, beforeLogOut, onLogout, capability, attempts } = settings
+
+  return async (user: UserKey, request: FastifyRequest): Promise<TenantError | undefined> => {
+    if (await ask('isRestricted', () => isRestricted({ ...user, capability, request }))) return settings.restricted
+
+    const event = { ...user, at: Date.now(), requestId: String(request.id) }
+    await ask('beforeLogOut', () => beforeLogOut(event, request))
+    const before = users.logOut === undefined
+      ? await logOutByCompareAndSet(settings, user, event, attempts)
+      : await ask('users.logOut', () => users.logOut?.(user, event))
+
+    if (before?.status === 'logged_out') return undefined
+    if (before?.status !== 'logged_in') return errors.unexpectedState
+    try {
+      await ask('onLogout', () => onLogout(event, request))
+    } catch (error) {
+      request.log.error({ err: error, event: 'logout.hook-failed' }, 'onLogout failed after a logout')
+    }
+    return undefined
+  }
+}
+
+/** The record before the logout. A state that is neither logged in nor logged out is left alone. */
+async function logOutByCompareAndSet ({ ask, users }: Settings, user: UserKey, { at, requestId }: TenantLogout, attempts: number): Promise<UserStatus | undefined> {
+  for (let attempt = 0; attempt < attempts; attempt++) {
+    const before = await ask('users.get', () => users.get(user))
+    if (before?.status !== 'logged_in' && before?.status !== 'logged_out') return before
+    if (attempt > 0 && before.status === 'logged_out') return before
+    if (await ask('users.compareAndSet', () => users.compareAndSet(user, before.version, { status: 'logged_out', at, requestId }))) return before
+  }
+  throw new Outage('users.compareAndSet', new Error(`other writes got in between ${attempts} times`))
+}
+
+/** Two credentials in one header, or words around one, are nobody's credential. */
+const ambiguous = /[\s,]/
+
+function textOf (header: string | string[] | undefined): string {
+  return String(header ?? '').trim()
+}
+
+async function rejected<T> (answer: () => Awaitable<T>): Promise<T | TokenRejectedError> {
+  try {
+    return await answer()
+  } catch (error) {
+    if (error instanceof TokenRejectedError) return error
+    throw error
+  }
+}
+
+function isPrefetch ({ headers }: FastifyRequest): boolean {
+  return [headers['sec-purpose'], headers['purpose'], headers['x-moz']].some(purpose => textOf(purpose).startsWith('prefetch'))
+}
+
+const plugin = 'tenantStatusLogout'
+
+function checked (options: TenantStatusLogoutOptions) {
+  const { users, authenticateTenant, verifyToken, capability = 'logout', tenantHeader = 'x-tenant-token', requireClientHeaders = [], attempts = 5, errorCodes = {} } = options
+  assertOption(typeof users?.get === 'function' && typeof users.compareAndSet === 'function', plugin, 'users', 'is missing: pass a user-status store, memoryUserStatusStore() for instance, or { get, compareAndSet }')
+  assertOption(typeof authenticateTenant === 'function', plugin, 'authenticateTenant', 'is missing: pass (token, request) => the tenant, or undefined to refuse')
+  assertOption(typeof verifyToken === 'function', plugin, 'verifyToken', 'is missing: pass a token verifier, fastJwtVerifier({ ... }) for instance')
+  assertFunctions(options, plugin, ['principal', 'isRestricted', 'beforeLogOut', 'onLogout'])
+  assertOption(/^[\w-]+$/.test(tenantHeader), plugin, 'tenantHeader', 'must be the name of a header')
+  assertOption(Number.isInteger(attempts) && attempts > 0, plugin, 'attempts', 'must be a positive integer')
+  const clientHeaders = requireClientHeaders.map(name => name.toLowerCase())
+
+  return {
+    ask: askWithin(duration(options.deadline, 5000, plugin, 'deadline')),
+    users,
+    authenticateTenant,
+    verifyToken,
+    principal: options.principal ?? principalOf,
+    isRestricted: options.isRestricted ?? (() => false),
+    beforeLogOut: options.beforeLogOut ?? (() => {}),
+    onLogout: options.onLogout ?? (() => {}),
+    rateLimit: options.rateLimit ?? {},
+    capability,
+    tenantHeader: tenantHeader.toLowerCase(),
+    missingHeaders: (request: FastifyRequest) => {
+      const missing = clientHeaders.filter(name => textOf(request.headers[name]) === '')
+      return missing.length === 0 ? undefined : errors.missingHeaders(missing)
+    },
+    acceptBearerPrefix: options.acceptBearerPrefix === true,
+    wwwAuthenticate: options.wwwAuthenticate,
+    attempts,
+    restricted: { status: 403, code: 'RESTRICTED_CAPABILITY', message: `Capability ${capability} is restricted` },
+    refusals: {
+      tenant: { status: 401, code: errorCodes.tenant ?? 'INVALID_TENANT_TOKEN', message: 'Invalid tenant token' },
+      user: { status: 401, code: errorCodes.user ?? 'INVALID_USER_TOKEN', message: 'Invalid user token' },
+      expired: { status: 401, code: errorCodes.expired ?? errorCodes.user ?? 'INVALID_USER_TOKEN', message: 'Invalid user token' }
+    }
+  }
+}
+
+// Errors
+
+const errors = {
+  missingTenantToken: { status: 401, code: 'MISSING_TENANT_TOKEN', message: 'Missing tenant token' },
+  missingUserToken: { status: 401, code: 'MISSING_USER_TOKEN', message: 'Missing user token' },
+  unexpectedState: { status: 500, code: 'UNEXPECTED_STATE', message: 'Missing user context' },
+  forbidden: tenantErrorOfStatus(403),
+  missingHeaders: (names: readonly string[]): TenantError => ({
+    status: 400,
+    code: 'VALIDATION_ERROR',
+    message: 'The request could not be processed',
+    validation: Object.fromEntries(names.map(name => [name, [`${name} is required`]]))
+  })
+}
+
+/** Everything that is thrown: by the host's functions, by the limiter, by hooks of the host. */
+function answerFailure (thrown: FastifyError | null, request: FastifyRequest, reply: FastifyReply): void {
+  const error = tenantErrorOfStatus(thrown instanceof Outage ? 500 : Number(thrown?.statusCode))
+  if (error.status >= 500) request.log.error({ err: thrown, event: 'logout.outage' }, 'a logout could not be completed')
+  sendTenantError(request, reply, error)
+}

@@ -1,0 +1,138 @@
+import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import type { Awaitable } from '../awaitable.ts'
+import { isActivity } from '../no-activity.ts'
+import { assertOption, duration } from '../option-check.ts'
+import { askWithin } from '../outage.ts'
+import { sendTenantError, tenantErrorBody, tenantErrorOfStatus } from '../tenant-envelope.ts'
+import type { UserKey, UserStatus, UserStatusStore } from '../user-status-store.ts'
+
+/** The user whom the host authenticated. */
+export interface ActiveUser extends UserKey {
+  /** When the token was issued, in epoch milliseconds. Needed for `denyLoggedOut`. */
+  readonly issuedAt?: number | undefined
+}
+
+export interface TenantActivityOptions {
+  /** Where the status of users lives. */
+  readonly users: Pick<UserStatusStore, 'get' | 'compareAndSet'>
+  /** The user of this request, as the host's authentication left it; `undefined` for an anonymous request. Asked in `preHandler`. */
+  readonly user: (request: FastifyRequest) => Awaitable<ActiveUser | undefined | null>
+  /** Refuse tokens that were issued at or before the user's last logout, with 401 INVALID_USER_TOKEN. @default false: their use logs the user in again */
+  readonly denyLoggedOut?: boolean | undefined
+  /** What to do for a user without a record. @default 'ignore' */
+  readonly onUnknownUser?: 'ignore' | 'create' | undefined
+  /** How old the last activity of a logged-in user must be before it is written again, in milliseconds. @default 60000 */
+  readonly interval?: number | undefined
+  /** Answer 503 while the store cannot be read or written. @default false: the host's route answers as usual, and the failure is logged */
+  readonly failClosed?: boolean | undefined
+  /** How long each call to the host's functions may take, in milliseconds. @default 5000 */
+  readonly deadline?: number | undefined
+}
+
+/** What was known of the user when the request authenticated: a write on any later state is dropped. */
+interface Sighting {
+  readonly user: UserKey
+  readonly record: UserStatus | undefined
+  readonly at: number
+}
+
+/**
+ * Keeps the books on the host's own routes: use after a logout marks the user `logged_in` again, and the time of the
+ * last activity is kept. Logout routes are no activity, nor are answers 401, 429 and 5xx.
+ *
+ * The version of the record is taken when the request authenticates, so that a request which began before a logout
+ * never undoes it. Register it where the routes are that it is to watch, behind the host's authentication (an
+ * `onRequest` or `preValidation` hook).
+ *
+ * @throws {TypeError} while registering, for an option that is missing or wrong
+ */
+export const tenantActivity: FastifyPluginAsync<TenantActivityOptions> = fp(guard, {
+  name: 'fastify-logout/tenant-activity', fastify: '5.x'
+})
+
+async function guard (fastify: FastifyInstance, options: TenantActivityOptions): Promise<void> {
+  const { ask, users, userOf, denyLoggedOut, createUnknown, interval, failClosed } = checked(options)
+  const sighting = Symbol('fastify-logout.sighting')
+  const unavailable = tenantErrorOfStatus(503)
+  fastify.decorateRequest(sighting, null)
+
+  fastify.addHook('preHandler', async (request, reply) => {
+    if (!isActivity(request)) return
+    try {
+      const active = await ask('user', () => userOf(request))
+      if (active === undefined || active === null) return
+      const { tenant, subject, issuedAt = 0 } = active
+      const record = await ask('users.get', () => users.get({ tenant, subject }))
+      if (denyLoggedOut && issuedByLogout(issuedAt, record)) return sendTenantError(request, reply, deniedToken)
+      request.setDecorator<Sighting>(sighting, { user: { tenant, subject }, record, at: Date.now() })
+    } catch (error) {
+      logFailure(request, error)
+      if (failClosed) return sendTenantError(request, reply, unavailable)
+    }
+  })
+
+  const record = async (request: FastifyRequest, status: number): Promise<boolean> => {
+    const seen = request.getDecorator<Sighting | null>(sighting)
+    if (seen === null || !showsActivity(status) || !isDue(seen, interval, createUnknown)) return true
+    try {
+      await ask('users.compareAndSet', () => users.compareAndSet(seen.user, seen.record?.version, {
+        status: 'logged_in', at: seen.at, requestId: String(request.id)
+      }))
+      return true
+    } catch (error) {
+      logFailure(request, error)
+      return false
+    }
+  }
+
+  if (failClosed) {
+    fastify.addHook('onSend', async (request, reply, payload) => {
+      if (await record(request, reply.statusCode)) return payload
+      reply.code(503).header('content-type', 'application/json; charset=utf-8').removeHeader('content-length')
+      return tenantErrorBody(request, unavailable)
+    })
+  } else {
+    fastify.addHook('onResponse', async (request, reply) => {
+      await record(request, reply.statusCode)
+    })
+  }
+}
+
+/** Tokens carry whole seconds: one of the same second as the logout counts as issued before it. */
+function issuedByLogout (issuedAt: number, record: UserStatus | undefined): boolean {
+  return record?.loggedOutAt !== undefined && Math.floor(issuedAt / 1000) <= Math.floor(record.loggedOutAt / 1000)
+}
+
+function showsActivity (status: number): boolean {
+  return status >= 200 && status < 500 && status !== 401 && status !== 429
+}
+
+function isDue ({ record, at }: Sighting, interval: number, createUnknown: boolean): boolean {
+  if (record === undefined) return createUnknown
+  if (record.status === 'logged_in') return at - (record.lastSeenAt ?? 0) >= interval
+  return record.status === 'logged_out'
+}
+
+function logFailure (request: FastifyRequest, error: unknown): void {
+  request.log.error({ err: error, event: 'activity.outage' }, 'the activity of a user could not be recorded')
+}
+
+const deniedToken = { status: 401, code: 'INVALID_USER_TOKEN', message: 'Invalid user token' }
+
+function checked (options: TenantActivityOptions) {
+  const plugin = 'tenantActivity'
+  const { users, user, onUnknownUser = 'ignore' } = options
+  assertOption(typeof users?.get === 'function' && typeof users.compareAndSet === 'function', plugin, 'users', 'is missing: pass the user-status store of the logout flow')
+  assertOption(typeof user === 'function', plugin, 'user', 'is missing: pass request => ({ tenant, subject, issuedAt }), or undefined for an anonymous request')
+  assertOption(['ignore', 'create'].includes(onUnknownUser), plugin, 'onUnknownUser', 'must be "ignore" or "create"')
+  return {
+    ask: askWithin(duration(options.deadline, 5000, plugin, 'deadline')),
+    users,
+    userOf: user,
+    denyLoggedOut: options.denyLoggedOut === true,
+    createUnknown: onUnknownUser === 'create',
+    interval: duration(options.interval, 60_000, plugin, 'interval'),
+    failClosed: options.failClosed === true
+  }
+}

@@ -1,0 +1,24 @@
+import type { TSchema } from '@sinclair/typebox'
+import { TypeCompiler } from '@sinclair/typebox/compiler'
+import type { FastifyInstance } from 'fastify'
+
+/**
+ * Makes an encapsulated scope independent of the host's parsers, compilers and Ajv options: bodies are parsed only by
+ * what the flow adds itself, and validated by their TypeBox schemas, without coercion.
+ *
+ * Replies need no such care as long as they are sent as text through {@link verbatim}.
+ */
+export function isolateFromHost (scope: FastifyInstance): void {
+  scope.removeAllContentTypeParsers()
+  scope.setValidatorCompiler(({ schema }) => {
+    const compiled = TypeCompiler.Compile(schema as TSchema)
+    return (value: unknown) => compiled.Check(value) ? { value } : { error: new Error('the value does not match its schema') }
+  })
+  scope.setSchemaErrorFormatter(() => new Error('the value does not match its schema'))
+  scope.setSerializerCompiler(() => JSON.stringify)
+}
+
+/** A reply serializer that keeps a text as it is, so that neither a serializer nor a `preSerialization` hook of the host's rewrites it. */
+export function verbatim (payload: unknown): string {
+  return payload as string
+}
