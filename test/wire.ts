@@ -1,0 +1,107 @@
+import { Kind, type TSchema } from '@sinclair/typebox'
+import { Value } from '@sinclair/typebox/value'
+import type { FastifyInstance, FastifySchema, InjectOptions } from 'fastify'
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect, type AddressInfo } from 'node:net'
+
+/** What came over the wire, without the headers that belong to the moment and the connection. */
+export interface Answer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, unknown>>
+  readonly body: string
+}
+
+export type HeaderLines = ReadonlyArray<readonly [name: string, value: string]>
+
+export interface Wire {
+  /** Injects a request. An answer of a logout route is checked against the route's own response schema. */
+  inject (request: InjectOptions): Promise<Answer>
+  /** The same over a socket, header by header: for what an injected request hides. */
+  send (requestLine: string, headers?: HeaderLines, body?: string | Buffer): Promise<Answer>
+  /** Over a socket, unchecked: for what is answered before a route is found. */
+  sendUnchecked (requestLine: string, headers?: HeaderLines, body?: string | Buffer): Promise<Answer>
+}
+
+/**
+ * Watches the logout routes of a server; call it before they are registered. Every answer of theirs must match the
+ * response schema that the route declares for its status, and must not be cached.
+ */
+export function wire (app: FastifyInstance): Wire {
+  const schemas = new Map<string, Readonly<Record<string, TSchema>>>()
+  app.addHook('onRoute', ({ method, url, schema }) => {
+    if (schema === undefined || !isLogout(schema)) return
+    for (const name of [method].flat()) schemas.set(`${name} ${url}`, schema.response as Record<string, TSchema>)
+  })
+
+  const checked = (method: string, target: string, answer: Answer): Answer => {
+    const responses = schemas.get(`${method} ${target.split('?', 1)[0]}`)
+    if (responses !== undefined) assertDeclared(responses, answer)
+    return answer
+  }
+
+  const sendUnchecked: Wire['sendUnchecked'] = async (requestLine, headers = [], body = '') => {
+    if (!app.server.listening) await app.listen({ port: 0, host: '127.0.0.1' })
+    return overSocket((app.server.address() as AddressInfo).port, requestLine, headers, body)
+  }
+
+  return {
+    sendUnchecked,
+    async inject (request) {
+      const { statusCode, headers, body } = await app.inject(request)
+      return checked(request.method ?? 'GET', String(request.url), { status: statusCode, headers: lasting(headers), body })
+    },
+    async send (requestLine, headers, body) {
+      const [method = '', target = ''] = requestLine.split(' ')
+      return checked(method, target, await sendUnchecked(requestLine, headers, body))
+    }
+  }
+}
+
+function isLogout (schema: FastifySchema & { readonly tags?: readonly string[] }): boolean {
+  return schema.tags?.includes('logout') === true
+}
+
+function assertDeclared (responses: Readonly<Record<string, TSchema>>, { status, headers, body }: Answer): void {
+  const schema = responses[status] ?? responses[`${String(status)[0]}xx`]
+  assert(schema !== undefined, `no response is declared for ${status}: ${body}`)
+  if (schema[Kind] === 'Null') {
+    assert.equal(body, '', `a ${status} has no body`)
+    assert.equal(headers['content-type'], undefined, `a ${status} has no content type`)
+  } else {
+    assert.match(String(headers['content-type']), /^application\/json(; charset=utf-8)?$/)
+    assert(Value.Check(schema, JSON.parse(body)), `this is not what is declared for ${status}: ${body}`)
+  }
+  assert.equal(headers['cache-control'], 'no-store', `a ${status} is not to be cached`)
+}
+
+function lasting (headers: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const { date, connection, 'keep-alive': keepAlive, ...rest } = headers
+  return rest
+}
+
+async function overSocket (port: number, requestLine: string, headers: HeaderLines, body: string | Buffer): Promise<Answer> {
+  const socket = connect(port, '127.0.0.1')
+  socket.setTimeout(10_000, () => socket.destroy(new Error(`no answer to ${requestLine}`)))
+  const chunks: Buffer[] = []
+  socket.on('data', chunk => chunks.push(chunk))
+  const closed = once(socket, 'close')
+  const lines = [['Host', '127.0.0.1'], ...headers, ['Connection', 'close']].map(([name, value]) => `${name}: ${value}\r\n`)
+  socket.write(`${requestLine} HTTP/1.1\r\n${lines.join('')}\r\n`, 'latin1')
+  socket.write(body)
+  await closed
+  return parsed(Buffer.concat(chunks).toString())
+}
+
+function parsed (text: string): Answer {
+  const end = text.indexOf('\r\n\r\n')
+  const [statusLine = '', ...lines] = text.slice(0, end).split('\r\n')
+  const headers: Record<string, unknown> = {}
+  for (const line of lines) {
+    const colon = line.indexOf(':')
+    const name = line.slice(0, colon).toLowerCase()
+    const value = line.slice(colon + 1).trim()
+    headers[name] = name in headers ? [headers[name], value].flat() : value
+  }
+  return { status: Number(statusLine.split(' ')[1]), headers: lasting(headers), body: text.slice(end + 4) }
+}
