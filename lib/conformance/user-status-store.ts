@@ -1,0 +1,297 @@
+import assert from 'node:assert/strict'
+
+import type { Awaitable } from '../awaitable.ts'
+import type { StatusChange, UserKey, UserStatus, UserStatusStore, Version } from '../user-status-store.ts'
+import { hostileIds, lookAlikes } from './hostile-ids.ts'
+import type { Rule } from './rule.ts'
+
+/** A store under test, without any user in it. */
+export interface UserStatusFixture {
+  readonly store: UserStatusStore
+  /** Puts the user in with this status, or changes it: what the host itself does when it suspends somebody. */
+  set (user: UserKey, status: string): Awaitable<void>
+}
+
+/** Gives a fresh, empty store each time it is called. */
+export type MakeUserStatusStore = () => Awaitable<UserStatusFixture>
+
+/**
+ * The promises of {@link UserStatusStore}. Those about `logOut` hold for every store that lacks it.
+ *
+ * Versions are compared by what they are, times to the millisecond. Ids that a store cannot hold (NUL, a lone
+ * surrogate, a megabyte) may be refused with a rejection; ids that it takes must be kept apart to the last character.
+ */
+export const userStatusStoreRules: ReadonlyArray<Rule<MakeUserStatusStore>> = [
+  rule('a user who was never put in is undefined', async ({ store }) => {
+    assert.equal(await store.get(anna), undefined)
+  }),
+
+  rule('compareAndSet without a version creates a record, once', async ({ store }) => {
+    assert.equal(await store.compareAndSet(anna, undefined, login(1000)), true)
+    const created = await present(store, anna)
+    assert.equal(created.status, 'logged_in')
+    assert.equal(created.lastSeenAt, 1000)
+    assert.equal(await store.compareAndSet(anna, undefined, logout(2000)), false)
+    assert.deepEqual(await present(store, anna), created)
+  }),
+
+  rule('of 50 parallel creations exactly one succeeds', async ({ store }) => {
+    const answers = await parallel(50, i => store.compareAndSet(anna, undefined, login(1000 + i)))
+    assert.equal(answers.filter(Boolean).length, 1)
+    assert.equal((await present(store, anna)).lastSeenAt, 1000 + answers.indexOf(true))
+  }),
+
+  rule('compareAndSet with a version creates nobody', async ({ store, set }) => {
+    await set(berta, 'logged_in')
+    const { version } = await present(store, berta)
+    assert.equal(await store.compareAndSet(anna, version, login(1000)), false)
+    assert.equal(await store.get(anna), undefined)
+  }),
+
+  rule('compareAndSet with a version that is past changes nothing', async ({ store, set }) => {
+    await set(anna, 'logged_in')
+    const { version } = await present(store, anna)
+    assert.equal(await store.compareAndSet(anna, version, logout(1000)), true)
+    const after = await present(store, anna)
+    assert.equal(await store.compareAndSet(anna, version, login(2000)), false)
+    assert.deepEqual(await present(store, anna), after)
+  }),
+
+  rule('of 50 parallel compareAndSet of one version exactly one succeeds', async ({ store, set }) => {
+    await set(anna, 'logged_in')
+    const { version } = await present(store, anna)
+    const answers = await parallel(50, i => store.compareAndSet(anna, version, i % 2 ? login(1000 + i) : logout(1000 + i)))
+    assert.equal(answers.filter(Boolean).length, 1)
+    const { lastSeenAt, loggedOutAt } = await present(store, anna)
+    assert.equal(lastSeenAt ?? loggedOutAt, 1000 + answers.indexOf(true))
+  }),
+
+  rule('no version ever comes back', async ({ store, set }) => {
+    await set(anna, 'logged_in')
+    const seen = new Set<Version>()
+    for (let turn = 0; turn < 6; turn++) {
+      const { version } = await present(store, anna)
+      assert.ok(!seen.has(version), 'a version came back')
+      seen.add(version)
+      assert.equal(await store.compareAndSet(anna, version, turn % 3 ? logout(1000) : login(1000)), true)
+    }
+  }),
+
+  rule('a login keeps the time of the last logout, a logout the time of the last activity', async ({ store, set }) => {
+    await set(anna, 'logged_in')
+    await write(store, anna, login(1000))
+    await write(store, anna, logout(2000))
+    assert.deepEqual(withoutVersion(await present(store, anna)), { status: 'logged_out', loggedOutAt: 2000, lastSeenAt: 1000 })
+    await write(store, anna, login(3000))
+    assert.deepEqual(withoutVersion(await present(store, anna)), { status: 'logged_in', loggedOutAt: 2000, lastSeenAt: 3000 })
+  }),
+
+  rule('a node with a slow clock moves neither time back', async ({ store, set }) => {
+    await set(anna, 'logged_in')
+    for (const change of [login(2000), logout(2000), login(1000), logout(1000)]) await write(store, anna, change)
+    assert.deepEqual(withoutVersion(await present(store, anna)), { status: 'logged_out', loggedOutAt: 2000, lastSeenAt: 2000 })
+  }),
+
+  rule('compareAndSet never overwrites a state of the host\'s own', async ({ store, set }) => {
+    for (const status of hostStates) {
+      await set(anna, status)
+      const before = await present(store, anna)
+      assert.equal(before.status, status)
+      assert.equal(await store.compareAndSet(anna, before.version, login(1000)), false, status)
+      assert.equal(await store.compareAndSet(anna, before.version, logout(1000)), false, status)
+      assert.deepEqual(await present(store, anna), before)
+    }
+  }),
+
+  rule('a write that began before the host changed the state is refused', async ({ store, set }) => {
+    await set(anna, 'logged_in')
+    const { version } = await present(store, anna)
+    await set(anna, 'suspended')
+    await set(anna, 'logged_out')
+    assert.equal(await store.compareAndSet(anna, version, login(1000)), false)
+    assert.equal((await present(store, anna)).status, 'logged_out')
+  }),
+
+  rule('what get gave stays as it was', async ({ store, set }) => {
+    await set(anna, 'logged_in')
+    const given = await store.get(anna)
+    const copy = facts(given)
+    await write(store, anna, logout(1000))
+    assert.equal((await present(store, anna)).status, 'logged_out')
+    assert.deepEqual(facts(given), copy)
+  }),
+
+  rule('two users are two users, however alike their ids look', async ({ store, set }) => {
+    for (const user of lookAlikes) {
+      assert.equal(await store.get(user), undefined, JSON.stringify(user))
+      await set(user, 'logged_in')
+    }
+    await write(store, anna, logout(1000))
+    const out = (store.logOut === undefined) ? [anna] : [anna, berta]
+    await store.logOut?.(berta, { at: 1000, requestId: 'r' })
+    for (const user of lookAlikes) {
+      const expected = out.some(({ tenant, subject }) => user.tenant === tenant && user.subject === subject)
+      assert.equal((await present(store, user)).status, expected ? 'logged_out' : 'logged_in', JSON.stringify(user))
+    }
+  }),
+
+  rule('an id is refused or stored, never interpreted', async ({ store, set }) => {
+    await set(anna, 'logged_in')
+    await set({ tenant: '*', subject: '%' }, 'logged_in')
+    const before = await present(store, anna)
+    for (const id of hostileIds) {
+      await refusedOrStored(store, { tenant: id, subject: anna.subject })
+      await refusedOrStored(store, { tenant: anna.tenant, subject: id })
+    }
+    assert.deepEqual(await present(store, anna), before)
+    assert.equal((await present(store, { tenant: '*', subject: '%' })).status, 'logged_in')
+  }),
+
+  logOutRule('logOut of an unknown user is undefined and creates nobody', async ({ logOut, store }) => {
+    assert.equal(await logOut(anna, 1000), undefined)
+    assert.equal(await store.get(anna), undefined)
+  }),
+
+  logOutRule('logOut resolves the record as it was before', async ({ logOut, store, set }) => {
+    await set(anna, 'logged_in')
+    await write(store, anna, login(500))
+    const before = await present(store, anna)
+    assert.deepEqual(facts(await logOut(anna, 1000)), before)
+    const after = await present(store, anna)
+    assert.deepEqual(withoutVersion(after), { status: 'logged_out', loggedOutAt: 1000, lastSeenAt: 500 })
+    assert.deepEqual(facts(await logOut(anna, 2000)), after)
+  }),
+
+  logOutRule('every logOut changes the version and moves the time of the last logout on', async ({ logOut, store, set }) => {
+    await set(anna, 'logged_in')
+    const versions = [(await present(store, anna)).version]
+    for (const [at, expected] of [[1000, 1000], [3000, 3000], [2000, 3000]] as const) {
+      await logOut(anna, at)
+      const { version, loggedOutAt } = await present(store, anna)
+      versions.push(version)
+      assert.equal(loggedOutAt, expected)
+    }
+    assert.equal(new Set(versions).size, 4)
+  }),
+
+  logOutRule('an activity that began before logOut is refused', async ({ logOut, store, set }) => {
+    await set(anna, 'logged_in')
+    for (let turn = 0; turn < 2; turn++) {
+      const { version } = await present(store, anna)
+      await logOut(anna, 1000)
+      assert.equal(await store.compareAndSet(anna, version, login(2000)), false)
+      assert.equal((await present(store, anna)).status, 'logged_out')
+    }
+  }),
+
+  logOutRule('logOut leaves a state of the host\'s own alone', async ({ logOut, store, set }) => {
+    for (const status of hostStates) {
+      await set(anna, status)
+      const before = await present(store, anna)
+      assert.deepEqual(facts(await logOut(anna, 1000)), before)
+      assert.deepEqual(await present(store, anna), before)
+    }
+  }),
+
+  logOutRule('of 50 parallel logOut exactly one sees the user logged in', async ({ logOut, set }) => {
+    await set(anna, 'logged_in')
+    const before = await parallel(50, i => logOut(anna, 1000 + i))
+    assert.equal(before.filter(record => record?.status === 'logged_in').length, 1)
+    assert.equal(before.filter(record => record?.status === 'logged_out').length, 49)
+  }),
+
+  logOutRule('logOut against logins loses no update', async ({ logOut, store, set }) => {
+    await set(anna, 'logged_in')
+    let logins = 1
+    let logouts = 0
+    await parallel(20, async worker => {
+      for (let turn = 0; turn < 5; turn++) {
+        if (worker % 2) {
+          if ((await logOut(anna, 1000))?.status === 'logged_in') logouts += 1
+          continue
+        }
+        const { status, version } = await present(store, anna)
+        if (status === 'logged_out' && await store.compareAndSet(anna, version, login(1000))) logins += 1
+      }
+    })
+    const { status } = await present(store, anna)
+    assert.equal(logins - logouts, status === 'logged_in' ? 1 : 0)
+  })
+]
+
+const anna: UserKey = { tenant: 'acme', subject: 'anna' }
+const berta: UserKey = { tenant: 'acme', subject: 'berta' }
+
+const hostStates = ['suspended', 'terminated', 'blocked', 'pending', 'LOGGED_IN', 'logged_in ', 'logged_outs', 'constructor']
+
+async function refusedOrStored (store: UserStatusStore, user: UserKey): Promise<void> {
+  const name = JSON.stringify(user).slice(0, 80)
+  const created = await outcome(() => store.compareAndSet(user, undefined, login(1000)))
+  const found = await outcome(() => store.get(user))
+  if (created === 'refused') {
+    assert.ok(found === 'refused' || found === undefined, `${name} was refused, yet it is there`)
+    return
+  }
+  assert.equal(created, true, name)
+  assert.ok(found !== 'refused' && found?.lastSeenAt === 1000, `${name} was taken, yet it is not there`)
+  assert.equal((await store.logOut?.(user, { at: 2000, requestId: 'r' }) ?? found).version, found.version)
+}
+
+async function outcome<T> (act: () => Awaitable<T>): Promise<T | 'refused'> {
+  try {
+    return await act()
+  } catch {
+    return 'refused'
+  }
+}
+
+function login (at: number): StatusChange {
+  return { status: 'logged_in', at, requestId: 'r' }
+}
+
+function logout (at: number): StatusChange {
+  return { status: 'logged_out', at, requestId: 'r' }
+}
+
+async function present (store: UserStatusStore, user: UserKey): Promise<UserStatus> {
+  return facts(await store.get(user))
+}
+
+/** The record without anything else that a store may hand out with it. */
+function facts (record: UserStatus | undefined): UserStatus {
+  assert.ok(record, 'the user is there')
+  const { status, version, loggedOutAt, lastSeenAt } = record
+  return { status, version, loggedOutAt, lastSeenAt }
+}
+
+async function write (store: UserStatusStore, user: UserKey, change: StatusChange): Promise<void> {
+  const { version } = await present(store, user)
+  assert.equal(await store.compareAndSet(user, version, change), true)
+}
+
+function withoutVersion ({ status, loggedOutAt, lastSeenAt }: UserStatus) {
+  return { status, loggedOutAt, lastSeenAt }
+}
+
+function parallel<T> (count: number, act: (index: number) => Awaitable<T>): Promise<T[]> {
+  return Promise.all(Array.from({ length: count }, async (_, index) => act(index)))
+}
+
+function rule (name: string, check: (fixture: UserStatusFixture) => Promise<void>): Rule<MakeUserStatusStore> {
+  return { name, check: async make => check(await make()) }
+}
+
+type LogOutFixture = UserStatusFixture & { logOut (user: UserKey, at: number): Awaitable<UserStatus | undefined> }
+
+/** A rule for the optional `logOut`: a store that lacks it has nothing to break. */
+function logOutRule (name: string, check: (fixture: LogOutFixture) => Promise<void>): Rule<MakeUserStatusStore> {
+  return rule(name, async fixture => {
+    const { store } = fixture
+    if (store.logOut === undefined) return
+    await check({
+      store,
+      set: (user, status) => fixture.set(user, status),
+      logOut: (user, at) => store.logOut?.(user, { at, requestId: 'r' })
+    })
+  })
+}
