@@ -5,6 +5,7 @@ import { isolateFromHost } from '../host-isolation.ts'
 import { kratosErrorOf, kratosErrorSchema, sendKratosError, withKratosHeaders, type KratosError } from '../kratos-error.ts'
 import type { OnLogout } from '../logout-event.ts'
 import { noActivity } from '../no-activity.ts'
+import { operationId } from '../openapi.ts'
 import { assertFunctions, assertOption, duration } from '../option-check.ts'
 import { askWithin, Outage } from '../outage.ts'
 import { isLive, type SessionStore } from '../session-store.ts'
@@ -29,10 +30,11 @@ const bodySchema = Type.Union([
   Type.Null()
 ])
 
-const routeSchema = {
-  operationId: 'performNativeLogout',
+const routeSchema = (prefix: string) => ({
+  operationId: operationId('performNativeLogout', prefix),
   summary: 'Log out the session of a session token',
   tags: ['logout'],
+  security: [],
   body: bodySchema,
   response: {
     204: Type.Null({ description: 'The session is logged out, now or since before' }),
@@ -41,7 +43,7 @@ const routeSchema = {
     '4xx': { ...kratosErrorSchema, description: 'The request was refused' },
     '5xx': { ...kratosErrorSchema, description: 'The session may still be active: try again' }
   }
-}
+})
 
 // Flow
 
@@ -70,7 +72,7 @@ async function routes (fastify: FastifyInstance, options: KratosLogoutOptions): 
     url: '/self-service/logout/api',
     bodyLimit: 5 * 1024 * 1024,
     config: noActivity,
-    schema: routeSchema,
+    schema: routeSchema(fastify.prefix),
     onRequest: async (request, reply) => {
       const error = unreadable(request)
       if (error !== undefined) return sendKratosError(request, reply, error)

@@ -6,6 +6,7 @@ import type { Awaitable } from '../awaitable.ts'
 import { bearerToken } from '../bearer-token.ts'
 import { isolateFromHost, verbatim } from '../host-isolation.ts'
 import { noActivity } from '../no-activity.ts'
+import { operationId, type SecurityRequirement } from '../openapi.ts'
 import { assertFunctions, assertOption, duration } from '../option-check.ts'
 import { askWithin, Outage } from '../outage.ts'
 import { principalOf, type Principal, type PrincipalOf } from '../principal.ts'
@@ -64,6 +65,8 @@ export interface SigningHubLogoutOptions {
   readonly onUnknownDeviceToken?: 'ignore' | 'not-found' | undefined
   /** @default ['/v3/logout', '/v4/logout'] */
   readonly paths?: readonly string[] | undefined
+  /** Security of the routes in the host's OpenAPI document, `[{ bearer: [] }]` for instance. @default none is stated */
+  readonly security?: readonly SecurityRequirement[] | undefined
   /** How long each call to the host's functions may take, in milliseconds. @default 5000 */
   readonly deadline?: number | undefined
 }
@@ -82,14 +85,14 @@ function bodySchema (required: boolean, maxLength: number) {
 
 type LogoutBody = Static<ReturnType<typeof bodySchema>>
 
-const messageSchema = Type.Object({ Message: Type.String() })
+const messageSchema = Type.Object({ Message: Type.String() }, { additionalProperties: false })
 
-function routeSchema (path: string, { requireDeviceToken, maxDeviceTokenLength }: Settings) {
+function routeSchema (path: string, { requireDeviceToken, maxDeviceTokenLength, security }: Settings) {
   return {
-    operationId: `signingHubLogout${path.replace(/[^a-z0-9]+(.)?/gi, (_, next = '') => next.toUpperCase())}`,
+    operationId: operationId('signingHubLogout', path),
     summary: 'Log out, and forget a push token',
     tags: ['logout'],
-    security: [{ bearer: [] }],
+    ...(security !== undefined && { security }),
     body: bodySchema(requireDeviceToken, maxDeviceTokenLength),
     response: {
       200: Type.Null({ description: 'Logged out' }),
@@ -138,7 +141,7 @@ async function routes (fastify: FastifyInstance, options: SigningHubLogoutOption
       url: path,
       bodyLimit: 1_048_576,
       config: noActivity,
-      schema: routeSchema(path, settings),
+      schema: routeSchema(fastify.prefix + path, settings),
       onRequest: async (request, reply) => {
         // A media type says nothing about a body that is not there.
         if (hasNoBody(request)) request.headers['content-type'] = undefined
@@ -267,7 +270,8 @@ function checked (options: SigningHubLogoutOptions) {
     maxDeviceTokenLength,
     onForeignDeviceToken,
     onUnknownDeviceToken,
-    paths
+    paths,
+    security: options.security
   }
 }
 

@@ -3,6 +3,7 @@ import fp from 'fastify-plugin'
 import type { Awaitable } from '../awaitable.ts'
 import { isolateFromHost } from '../host-isolation.ts'
 import { noActivity } from '../no-activity.ts'
+import { operationId, type SecurityRequirement } from '../openapi.ts'
 import { assertFunctions, assertOption, duration } from '../option-check.ts'
 import { askWithin, Outage } from '../outage.ts'
 import { principalOf, type PrincipalOf } from '../principal.ts'
@@ -51,17 +52,19 @@ export interface TenantStatusLogoutOptions {
   readonly errorCodes?: { readonly tenant?: string | undefined, readonly user?: string | undefined, readonly expired?: string | undefined } | undefined
   /** How often to try again when other writes get in between. @default 5 */
   readonly attempts?: number | undefined
+  /** Security of the route in the host's OpenAPI document, `[{ tenantToken: [], userToken: [] }]` for instance. @default none is stated */
+  readonly security?: readonly SecurityRequirement[] | undefined
   /** How long each call to the host's functions may take, in milliseconds. @default 5000 */
   readonly deadline?: number | undefined
 }
 
 // Schema
 
-const routeSchema = {
-  operationId: 'tenantStatusLogout',
+const routeSchema = (prefix: string, security: readonly SecurityRequirement[] | undefined) => ({
+  operationId: operationId('tenantStatusLogout', prefix),
   summary: 'Log out the user',
   tags: ['logout'],
-  security: [{ tenantToken: [], userToken: [] }],
+  ...(security !== undefined && { security }),
   response: {
     200: { ...tenantSuccessSchema, description: 'The user is logged out' },
     400: { ...tenantErrorSchema, description: 'A client header is missing (only where the host asks for this)' },
@@ -71,7 +74,7 @@ const routeSchema = {
     '4xx': { ...tenantErrorSchema, description: 'The request was refused' },
     '5xx': { ...tenantErrorSchema, description: 'The user may still be logged in: try again' }
   }
-}
+})
 
 // Flow
 
@@ -101,7 +104,7 @@ async function routes (fastify: FastifyInstance, options: TenantStatusLogoutOpti
     url: '/auth/logout',
     exposeHeadRoute: false,
     config: noActivity,
-    schema: routeSchema,
+    schema: routeSchema(fastify.prefix, options.security),
     handler: async (request, reply) => {
       const error = isPrefetch(request) ? errors.forbidden : settings.missingHeaders(request)
       if (error !== undefined) return sendTenantError(request, reply, error)
