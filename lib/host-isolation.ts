@@ -4,7 +4,8 @@ import type { FastifyInstance } from 'fastify'
 
 /**
  * Makes an encapsulated scope independent of the host's parsers, compilers and Ajv options: bodies are parsed only by
- * what the flow adds itself, and validated by their TypeBox schemas, without coercion.
+ * what the flow adds itself, and validated by their TypeBox schemas, without coercion. What is invalid is refused, also
+ * where the host sets `attachValidation` on every route.
  *
  * Replies need no such care as long as they are sent as text through {@link verbatim}.
  */
@@ -16,6 +17,7 @@ export function isolateFromHost (scope: FastifyInstance): void {
   })
   scope.setSchemaErrorFormatter(() => new Error('the value does not match its schema'))
   scope.setSerializerCompiler(() => JSON.stringify)
+  scope.addHook('preHandler', ({ validationError }, _reply, done) => { done(validationError) })
 }
 
 /** A reply serializer that keeps a text as it is, so that neither a serializer nor a `preSerialization` hook of the host's rewrites it. */

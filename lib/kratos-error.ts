@@ -60,8 +60,9 @@ export function sendKratosError (request: FastifyRequest, reply: FastifyReply, e
 
 /** Sets what stands on every response: never cached, and varying with the cookie beside what the host varies it with. */
 export function withKratosHeaders (reply: FastifyReply): FastifyReply {
-  const vary = reply.getHeader('vary')
-  return reply.header('cache-control', 'no-store').header('vary', vary === undefined ? 'Cookie' : `${String(vary)}, Cookie`)
+  const vary = String(reply.getHeader('vary') ?? '')
+  if (!/(?:^|,)\s*(?:cookie|\*)\s*(?:,|$)/i.test(vary)) reply.header('vary', vary === '' ? 'Cookie' : `${vary}, Cookie`)
+  return reply.header('cache-control', 'no-store')
 }
 
 /**

@@ -11,9 +11,12 @@ export function assertFunctions (options: object, plugin: string, names: readonl
   }
 }
 
+/** What a timer can hold, almost 25 days: a longer one would fire at once. */
+const longest = 2_147_483_647
+
 /** Checks a duration and answers with it, or with the default when it is not given. */
 export function duration (value: number | undefined, standard: number, plugin: string, option: string): number {
   if (value === undefined) return standard
-  assertOption(Number.isFinite(value) && value > 0, plugin, option, 'must be a positive number of milliseconds')
+  assertOption(typeof value === 'number' && value > 0 && value <= longest, plugin, option, `must be a positive number of milliseconds, at most ${longest}`)
   return value
 }

@@ -33,7 +33,7 @@ function inTime<T> (question: string, answer: PromiseLike<T>, milliseconds: numb
     const timer = setTimeout(() => {
       reject(new Outage(question, new Error(`no answer within ${milliseconds} ms`)))
     }, milliseconds)
-    answer.then(
+    Promise.resolve(answer).then(
       value => { clearTimeout(timer); resolve(value) },
       error => { clearTimeout(timer); reject(asOutage(question, error)) }
     )

@@ -7,7 +7,7 @@ import type { OnLogout } from '../logout-event.ts'
 import { noActivity } from '../no-activity.ts'
 import { operationId } from '../openapi.ts'
 import { assertFunctions, assertOption, duration } from '../option-check.ts'
-import { askWithin, Outage } from '../outage.ts'
+import { askWithin } from '../outage.ts'
 import { isLive, type SessionStore } from '../session-store.ts'
 
 // Options
@@ -147,7 +147,7 @@ function errorOf (thrown: FastifyError & { reason?: string } | null, request: Fa
     case 'FST_ERR_CTP_BODY_TOO_LARGE': return errors.notRead('http: request body too large')
     case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH': return errors.notRead('unexpected EOF')
   }
-  const error = thrown instanceof Outage ? { status: 500 } : kratosErrorOf(thrown)
+  const error = kratosErrorOf(thrown)
   if (error.status === 500) request.log.error({ err: thrown, event: 'logout.outage' }, 'a logout could not be completed')
   return error
 }

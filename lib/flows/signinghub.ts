@@ -8,7 +8,7 @@ import { isolateFromHost, verbatim } from '../host-isolation.ts'
 import { noActivity } from '../no-activity.ts'
 import { operationId, type SecurityRequirement } from '../openapi.ts'
 import { assertFunctions, assertOption, duration } from '../option-check.ts'
-import { askWithin, Outage } from '../outage.ts'
+import { askWithin } from '../outage.ts'
 import { principalOf, type Principal, type PrincipalOf } from '../principal.ts'
 import { TokenRejectedError, type VerifyToken } from '../token-verifier.ts'
 
@@ -143,8 +143,8 @@ async function routes (fastify: FastifyInstance, options: SigningHubLogoutOption
       config: noActivity,
       schema: routeSchema(fastify.prefix + path, settings),
       onRequest: async (request, reply) => {
-        // A media type says nothing about a body that is not there.
-        if (hasNoBody(request)) request.headers['content-type'] = undefined
+        // Fastify refuses a media type that it cannot read before any parser sees that the body is blank.
+        request.headers['content-type'] = isJson(request) ? 'application/json' : undefined
         const verdict = await authenticate(request.headers.authorization)
         if ('refusal' in verdict) return refuse(reply, verdict.refusal)
         request.setDecorator(admission, verdict)
@@ -243,16 +243,17 @@ function acceptJson (fastify: FastifyInstance): void {
   })
 }
 
-function hasNoBody ({ headers }: FastifyRequest): boolean {
-  return headers['transfer-encoding'] === undefined && (headers['content-length'] ?? '0') === '0'
+function isJson ({ headers }: FastifyRequest): boolean {
+  return /^application\/json *(?:;|$)/i.test(headers['content-type'] ?? '')
 }
 
 function checked (options: SigningHubLogoutOptions) {
   const plugin = 'signingHubLogout'
-  const { paths = ['/v3/logout', '/v4/logout'], maxDeviceTokenLength = 4096, onForeignDeviceToken = 'ignore', onUnknownDeviceToken = 'ignore' } = options
+  const { paths = ['/v3/logout', '/v4/logout'], requireDeviceToken = false, maxDeviceTokenLength = 4096, onForeignDeviceToken = 'ignore', onUnknownDeviceToken = 'ignore' } = options
   assertOption(typeof options.verifyToken === 'function', plugin, 'verifyToken', 'is missing: pass a token verifier, fastJwtVerifier({ ... }) for instance')
   assertFunctions(options, plugin, ['principal', 'isActive', 'mayActFor', 'removeDeviceToken', 'recordActivity', 'revoke', 'onLogout'])
-  assertOption(paths.length > 0 && paths.every(path => path.startsWith('/')), plugin, 'paths', 'must be a list of paths that begin with a slash')
+  assertOption(Array.isArray(paths) && paths.length > 0 && paths.every(path => String(path).startsWith('/')), plugin, 'paths', 'must be a list of paths that begin with a slash')
+  assertOption(typeof requireDeviceToken === 'boolean', plugin, 'requireDeviceToken', 'must be true or false')
   assertOption(Number.isInteger(maxDeviceTokenLength) && maxDeviceTokenLength > 0, plugin, 'maxDeviceTokenLength', 'must be a positive integer')
   assertOption(['ignore', 'forbid'].includes(onForeignDeviceToken), plugin, 'onForeignDeviceToken', 'must be "ignore" or "forbid"')
   assertOption(['ignore', 'not-found'].includes(onUnknownDeviceToken), plugin, 'onUnknownDeviceToken', 'must be "ignore" or "not-found"')
@@ -266,7 +267,7 @@ function checked (options: SigningHubLogoutOptions) {
     recordActivity: options.recordActivity ?? (() => {}),
     revoke: options.revoke ?? (() => {}),
     onLogout: options.onLogout ?? (() => {}),
-    requireDeviceToken: options.requireDeviceToken === true,
+    requireDeviceToken,
     maxDeviceTokenLength,
     onForeignDeviceToken,
     onUnknownDeviceToken,
@@ -311,7 +312,7 @@ function logOutage (request: FastifyRequest, error: unknown): void {
 
 /** Everything that is thrown: by the host's functions, by Fastify while it reads the body, by hooks of the host. */
 function answerFailure (error: FastifyError | null, request: FastifyRequest, reply: FastifyReply): void {
-  const status = error instanceof Outage ? 500 : Number(error?.statusCode)
+  const status = Number(error?.statusCode)
   if (error?.code === 'FST_ERR_VALIDATION' || (status === 400 && String(error?.code).startsWith('FST_ERR_CTP_'))) {
     refuse(reply, refusals.invalidBody)
   } else if (status === 401) {
