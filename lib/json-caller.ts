@@ -1,0 +1,45 @@
+import type { IncomingHttpHeaders } from 'node:http'
+
+const token = "[!#$%&'*+.^_`|~\\w/-]+"
+const acceptElement = new RegExp(`(${token})[ \\t]*(;[ \\t]*(?:q=([01](?:\\.\\d*)?))?)?[ \\t]*(,[ \\t]*)?`, 'y')
+
+/**
+ * Whether Ory Kratos answers this caller with JSON, and everybody else with redirects: the `Content-Type` is exactly
+ * `application/json`, or the `Accept` header prefers `application/json` to `text/html`, where a draw is lost.
+ *
+ * Media types are compared by their letters, and an element with a parameter other than `q` ends the header.
+ * @see https://www.ory.com/docs/kratos/reference/api#tag/frontend/operation/updateLogoutFlow
+ */
+export function wantsJson (headers: Pick<IncomingHttpHeaders, 'accept' | 'content-type'>): boolean {
+  if (headers['content-type'] === 'application/json') return true
+  let json = 0
+  let html = 0
+  for (const { range, quality } of acceptedRanges(headers.accept ?? '')) {
+    json = Math.max(json, rank('application', 'json', range, quality))
+    html = Math.max(html, rank('text', 'html', range, quality))
+  }
+  return json > html
+}
+
+interface AcceptedRange {
+  readonly range: string
+  readonly quality: number
+}
+
+function acceptedRanges (accept: string): AcceptedRange[] {
+  const ranges: AcceptedRange[] = []
+  acceptElement.lastIndex = 0
+  for (let found = acceptElement.exec(accept); found !== null; found = acceptElement.exec(accept)) {
+    const [, range = '', parameter, quality, comma] = found
+    if (parameter !== undefined && quality === undefined) break
+    ranges.push({ range, quality: Number(quality ?? 1) })
+    if (comma === undefined) break
+  }
+  return ranges
+}
+
+/** Quality first, then how exact the range is: thousandths of quality leave room for one digit. 0 is no match. */
+function rank (type: string, subtype: string, range: string, quality: number): number {
+  const exactness = ['*/*', `${type}/*`, `${type}/${subtype}`].indexOf(range) + 1
+  return exactness === 0 || quality === 0 ? 0 : quality * 10_000 + exactness
+}
