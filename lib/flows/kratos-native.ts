@@ -89,7 +89,7 @@ async function routes (fastify: FastifyInstance, options: KratosLogoutOptions): 
           request.log.error({ err: error, event: 'logout.hook-failed' }, 'onLogout failed after a logout')
         }
       }
-      return withKratosHeaders(reply.code(204)).send()
+      return withKratosHeaders(reply.code(204)).removeHeader('content-type').send()
     }
   })
 }

@@ -151,7 +151,7 @@ async function routes (fastify: FastifyInstance, options: SigningHubLogoutOption
       },
       handler: async (request, reply) => {
         const refusal = await logOut(request.getDecorator<Admission>(admission), request)
-        return refusal === undefined ? reply.code(200).header('cache-control', 'no-store').send() : refuse(reply, refusal)
+        return refusal === undefined ? succeed(reply) : refuse(reply, refusal)
       }
     })
   }
@@ -229,6 +229,11 @@ function logout (settings: Settings) {
     }
     return undefined
   }
+}
+
+/** Without a content type, also where the host has set one: clients parse what claims to be JSON. */
+function succeed (reply: FastifyReply): FastifyReply {
+  return reply.code(200).removeHeader('content-type').header('cache-control', 'no-store').send()
 }
 
 function acceptJson (fastify: FastifyInstance): void {

@@ -1,0 +1,300 @@
+import rateLimit from '@fastify/rate-limit'
+import Fastify, { type FastifyInstance, type FastifyServerOptions, type InjectOptions } from 'fastify'
+import { PassThrough } from 'node:stream'
+import t from 'tap'
+import { z, type ZodType } from 'zod'
+import { kratosLogout } from '../lib/flows/kratos-native.ts'
+import { signingHubLogout } from '../lib/flows/signinghub.ts'
+import { tenantStatusLogout } from '../lib/flows/tenant-status.ts'
+import { TokenRejectedError } from '../lib/token-verifier.ts'
+import { memoryUserStatusStore } from '../lib/user-status-stores/memory.ts'
+import { wire, type Answer } from './wire.ts'
+
+// Our flows, and what is asked of them
+
+const secrets = {
+  bearer: 'bearer-5ecret',
+  refusedBearer: 'refused-bearer-5ecret',
+  device: 'device-5ecret',
+  session: 'session-5ecret',
+  unknownSession: 'unknown-session-5ecret',
+  tenant: 'tenant-5ecret',
+  refusedTenant: 'refused-tenant-5ecret',
+  user: 'user-5ecret',
+  refusedUser: 'refused-user-5ecret',
+  down: 'down-5ecret'
+}
+
+function verifyToken (token: string) {
+  if (token === secrets.bearer || token === secrets.user) return { sub: 'alice', tenant: 'acme' }
+  if (token === secrets.down) throw new Error('the key server is down')
+  throw new TokenRejectedError('untrusted')
+}
+
+async function registerFlows (app: FastifyInstance): Promise<void> {
+  const users = memoryUserStatusStore()
+  users.set({ tenant: 'acme', subject: 'alice' }, 'logged_in')
+  let live = true
+  await app.register(signingHubLogout, { verifyToken, removeDeviceToken: () => 'removed' })
+  await app.register(kratosLogout, {
+    sessions: {
+      logOut: async token => {
+        if (token === secrets.down) throw new Error('the database is down')
+        if (token !== secrets.session) return undefined
+        const status = live ? 'active' : 'logged_out'
+        live = false
+        return { id: 's1', subject: 'alice', status, createdAt: 0, expiresAt: Infinity, keepUntil: Infinity }
+      }
+    }
+  })
+  await app.register(tenantStatusLogout, { users, verifyToken, authenticateTenant: token => token === secrets.tenant ? 'acme' : undefined })
+}
+
+const json = { 'content-type': 'application/json' }
+const bearer = { authorization: `Bearer ${secrets.bearer}` }
+const bodies = [
+  `{"session_token":"${secrets.session}","device_token":"${secrets.device}"}`, `{"session_token":"${secrets.session}","device_token":"${secrets.device}"}`,
+  `{"session_token":"${secrets.unknownSession}"}`, `{"session_token":"${secrets.down}"}`, '{"session_token":5,"device_token":5}',
+  '{"session_token":["a"],"device_token":["a"]}', '{"unknown":1}', '[]', '5', 'null', '""', ' ', '', `{"session_token":"${secrets.session}`, '{"__proto__":{"a":1}}',
+  JSON.stringify({ other: 'x'.repeat(1_100_000) })
+]
+
+const requests: readonly InjectOptions[] = [
+  ...bodies.flatMap((payload): InjectOptions[] => [
+    { method: 'POST', url: '/v3/logout', headers: { ...json, ...bearer }, payload },
+    { method: 'DELETE', url: '/self-service/logout/api', headers: json, payload }
+  ]),
+  ...['text/plain', 'application/x-www-form-urlencoded', 'application/xml', 'rubbish'].flatMap((type): InjectOptions[] => [
+    { method: 'POST', url: '/v3/logout', headers: { 'content-type': type, ...bearer }, payload: secrets.device },
+    { method: 'DELETE', url: '/self-service/logout/api', headers: { 'content-type': type }, payload: secrets.session }
+  ]),
+  { method: 'POST', url: '/v4/logout', headers: bearer },
+  { method: 'POST', url: '/v3/logout' },
+  { method: 'POST', url: '/v3/logout', headers: { ...json, authorization: `Bearer ${secrets.refusedBearer}` }, payload: '{"' },
+  { method: 'POST', url: '/v3/logout', headers: { authorization: `Bearer ${secrets.down}` } },
+  { method: 'DELETE', url: '/self-service/logout/api' },
+  { method: 'GET', url: '/auth/logout', headers: { 'x-tenant-token': secrets.tenant, 'x-token': secrets.user } },
+  { method: 'GET', url: '/auth/logout', headers: { ...json, 'x-tenant-token': secrets.tenant, 'x-token': secrets.user } },
+  { method: 'GET', url: '/auth/logout', headers: { 'x-tenant-token': secrets.tenant, 'x-token': secrets.refusedUser } },
+  { method: 'GET', url: '/auth/logout', headers: { 'x-tenant-token': secrets.tenant, 'x-token': secrets.down } },
+  { method: 'GET', url: '/auth/logout', headers: { 'x-tenant-token': secrets.refusedTenant } },
+  { method: 'GET', url: '/auth/logout', headers: { 'x-tenant-token': secrets.tenant } },
+  { method: 'GET', url: '/auth/logout' }
+]
+
+// Hosts that have their own ways
+
+interface Host {
+  readonly server?: FastifyServerOptions
+  readonly prepare?: (app: FastifyInstance) => unknown
+  /** Headers that the host sets on every response, its own and ours. */
+  readonly headers?: readonly string[]
+}
+
+const seen = Symbol('seen')
+const wrap = async (_request: unknown, _reply: unknown, payload: unknown) => ({ wrapped: payload })
+
+const hosts: Readonly<Record<string, Host>> = {
+  'an error handler': { prepare: app => app.setErrorHandler((error, _request, reply) => reply.code(599).send({ mine: String(error) })) },
+  'an error handler and no override of it': {
+    server: { allowErrorHandlerOverride: false },
+    prepare: app => app.setErrorHandler((_error, _request, reply) => reply.code(599).send('mine'))
+  },
+  'zod compilers': {
+    prepare: app => {
+      app.setValidatorCompiler<ZodType>(({ schema }) => data => {
+        const { success, data: value, error } = schema.safeParse(data)
+        return success ? { value } : { error }
+      })
+      app.setSerializerCompiler<ZodType>(({ schema }) => data => JSON.stringify(schema.parse(data)))
+      app.post('/zod', { schema: { body: z.object({ n: z.coerce.number() }), response: { 200: z.object({ n: z.number() }) } } }, async request => request.body)
+    }
+  },
+  'a wildcard parser': {
+    prepare: app => app.addContentTypeParser('*', (_request, payload, done) => {
+      payload.resume()
+      payload.on('end', () => done(null, 'anything'))
+    })
+  },
+  'a parser of texts and forms': {
+    prepare: app => {
+      app.removeContentTypeParser('text/plain')
+      app.addContentTypeParser(['text/plain', 'application/x-www-form-urlencoded', 'application/xml'], { parseAs: 'string' }, (_request, body, done) => done(null, { body }))
+    }
+  },
+  'a JSON parser': { prepare: app => app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (_request: unknown, body: Buffer) => ({ bytes: body.length })) },
+  'no parsers': { prepare: app => app.removeAllContentTypeParsers() },
+  'a preSerialization hook that wraps': { prepare: app => app.addHook('preSerialization', wrap) },
+  'a reply serializer': { prepare: app => app.setReplySerializer(payload => `mine ${JSON.stringify(payload)}`) },
+  'a reply serializer set by a hook': {
+    prepare: app => app.addHook('onRequest', async (_request, reply) => { reply.serializer((payload: unknown) => `mine ${JSON.stringify(payload)}`) })
+  },
+  'a content type set by a hook': { prepare: app => app.addHook('onRequest', async (_request, reply) => { reply.type('application/json; charset=utf-8') }) },
+  'Ajv options that coerce and strip': { server: { ajv: { customOptions: { coerceTypes: 'array', removeAdditional: 'all', useDefaults: true, allErrors: true } } } },
+  'Ajv options that do not': { server: { ajv: { customOptions: { coerceTypes: false, removeAdditional: false } } } },
+  'a formatter of schema errors': { server: { schemaErrorFormatter: () => new Error('mine') }, prepare: app => app.setSchemaErrorFormatter(() => new Error('mine too')) },
+  'a rate limit': {
+    prepare: app => app.register(rateLimit, { global: true, max: 10_000, keyGenerator: () => 'everybody', errorResponseBuilder: () => ({ mine: true }) }),
+    headers: ['x-ratelimit-limit', 'x-ratelimit-remaining', 'x-ratelimit-reset']
+  },
+  'a not-found handler': { prepare: app => app.setNotFoundHandler((_request, reply) => reply.code(404).send('nothing of mine')) },
+  'attachValidation on every route': { prepare: app => app.addHook('onRoute', route => { route.attachValidation = true }) },
+  'no HEAD routes': { server: { exposeHeadRoutes: false } },
+  'no request logging': { server: { disableRequestLogging: true } },
+  'a forgiving router': { server: { routerOptions: { caseSensitive: false, ignoreTrailingSlash: true, ignoreDuplicateSlashes: true } } },
+  'a small body limit': { server: { bodyLimit: 8 } },
+  'request ids of its own': { server: { requestIdHeader: 'x-request-id', genReqId: () => 'a "quoted" id' } },
+  'prototype poisoning allowed': { server: { onProtoPoisoning: 'ignore', onConstructorPoisoning: 'remove' } },
+  'an onSend hook that adds headers': {
+    prepare: app => app.addHook('onSend', async (_request, reply, payload) => { reply.header('x-powered-by', 'a host'); return payload }),
+    headers: ['x-powered-by']
+  },
+  'a preParsing hook that copies the body': { prepare: app => app.addHook('preParsing', async (_request, _reply, payload) => payload.pipe(new PassThrough())) },
+  'hooks that read and decorate': {
+    prepare: app => {
+      app.decorateRequest(seen, null)
+      app.addHook('onRequest', async request => { request.setDecorator(seen, request.mediaType ?? 'none') })
+      app.addHook('onError', async () => {})
+      app.addHook('onResponse', async request => { request.getDecorator(seen) })
+    }
+  }
+}
+
+async function build ({ server = {}, prepare }: Host) {
+  const app = Fastify(server)
+  await prepare?.(app)
+  return { app }
+}
+
+/** What stays the same from call to call, without what the host adds to every response. */
+function lasting ({ status, headers, body }: Answer, added: readonly string[] = []): unknown {
+  const text = body.replace(/"requestId":"(?:[^"\\]|\\.)*","timestamp":"[^"]*"/, '"requestId":"","timestamp":""')
+  const known = Object.entries(headers).filter(([name]) => name !== 'content-length' && name !== 'x-ratelimit-reset' && !added.includes(name))
+  const length = headers['content-length']
+  return { status, headers: Object.fromEntries(known), body: text, length: length === undefined ? 'none' : Number(length) === Buffer.byteLength(body) }
+}
+
+async function askFlows (host: Host, added?: readonly string[]): Promise<unknown[]> {
+  const { app } = await build(host)
+  const { inject } = wire(app)
+  await registerFlows(app)
+  const answers = []
+  for (const request of requests) answers.push(lasting(await inject(request), added))
+  await app.close()
+  return answers
+}
+
+t.test('our answers are the same on every host', async t => {
+  for (const [name, host] of Object.entries(hosts)) {
+    const [plain, hostile] = [await askFlows({}, host.headers), await askFlows(host, host.headers)]
+    requests.forEach((request, index) => {
+      t.strictSame(hostile[index], plain[index], `${name}: ${request.method} ${String(request.url)} ${String(request.payload).slice(0, 60)}`)
+    })
+  }
+})
+
+// What is asked of the host
+
+const own: readonly InjectOptions[] = [
+  { url: '/own' }, { method: 'HEAD', url: '/own' }, { url: '/own?n=5' }, { url: '/own?n=x' }, { url: '/own/failure' }, { url: '/nothing' }, { url: '/v3' },
+  { method: 'POST', url: '/own', payload: { a: '1', b: 2 } }, { method: 'POST', url: '/own', payload: { a: [] } }, { method: 'POST', url: '/own', headers: json, payload: '{"' },
+  { method: 'POST', url: '/own', headers: json, payload: '' }, { method: 'POST', url: '/own', headers: { 'content-type': 'text/plain' }, payload: 'text' },
+  { method: 'POST', url: '/own', headers: { 'content-type': 'application/x-www-form-urlencoded' }, payload: 'a=b' },
+  { method: 'POST', url: '/own', headers: json, payload: '{"__proto__":{"a":1}}' }, { method: 'DELETE', url: '/own', headers: json, payload: '{"a":1}' },
+  { method: 'POST', url: '/zod', payload: { n: '5' } }, { method: 'POST', url: '/zod', payload: { n: 'x' } }
+]
+
+async function askHost (host: Host, withFlows: boolean) {
+  const { app } = await build(host)
+  const zod = host === hosts['zod compilers']
+  const ran: string[] = []
+  for (const hook of ['onRequest', 'preParsing', 'preValidation', 'preHandler', 'onResponse', 'onError', 'onTimeout'] as const) {
+    app.addHook(hook as 'onRequest', (request, _reply, ...rest) => { ran.push(`${hook} ${request.url}`); (rest.at(-1) as () => void)() })
+  }
+  if (withFlows) await registerFlows(app)
+  const querystring = { type: 'object', properties: { n: { type: 'integer' } } }
+  const body = { type: 'object', properties: { a: { type: 'string' } } }
+  app.get('/own', zod ? {} : { schema: { querystring } }, async ({ query }) => ({ query, list: [1] }))
+  app.post('/own', zod ? {} : { schema: { body } }, async ({ body }, reply) => reply.code(201).send({ body: body ?? 'none' }))
+  app.delete('/own', async ({ body }) => ({ body }))
+  app.get('/own/failure', async () => { throw Object.assign(new Error('mine'), { statusCode: 409 }) })
+  await app.ready()
+  const answers = []
+  for (const request of own) {
+    const { statusCode, headers: { date, 'x-ratelimit-reset': reset, ...headers }, body } = await app.inject(request)
+    answers.push({ statusCode, headers, body })
+  }
+  const routes = app.printRoutes({ commonPrefix: false, includeHooks: true }).split('\n').map(line => line.replace(/^[ │├└─]*/, ''))
+  const known = {
+    keys: Reflect.ownKeys(app).map(String),
+    decorators: ['createRateLimit', 'rateLimit', 'user', 'session', 'logout', 'logOut'].map(name => [app.hasDecorator(name), app.hasRequestDecorator(name), app.hasReplyDecorator(name)]),
+    parsers: ['application/json', 'text/plain', '*', 'application/x-www-form-urlencoded'].map(type => app.hasContentTypeParser(type)),
+    schemas: app.getSchemas()
+  }
+  await app.close()
+  return { answers, ran, routes, known }
+}
+
+t.test('the host\'s own routes are the same with and without us', async t => {
+  for (const [name, host] of Object.entries({ 'a plain host': {}, ...hosts })) {
+    const [alone, together] = [await askHost(host, false), await askHost(host, true)]
+    own.forEach((request, index) => t.strictSame(together.answers[index], alone.answers[index], `${name}: ${request.method ?? 'GET'} ${String(request.url)}`))
+    t.strictSame(together.ran, alone.ran, `${name}: hooks`)
+    t.strictSame(together.known, alone.known, `${name}: what is registered`)
+    t.strictSame(alone.routes.filter(line => !together.routes.includes(line)), [], `${name}: routes`)
+  }
+})
+
+t.test('what a hook of the host throws comes out in our shape', async t => {
+  const generic: Readonly<Record<number, readonly string[]>> = {
+    401: ['{"Message":"Request authorization denied"}', 'The request could not be authorized', 'UNAUTHORIZED'],
+    403: ['{"Message":"Forbidden"}', 'The requested action was forbidden', 'FORBIDDEN'],
+    418: ['{"Message":"I\'m a Teapot"}', "I'm a Teapot", 'IM_A_TEAPOT'],
+    500: ['{"Message":"An internal server error occurred while processing the request"}', 'An internal server error occurred', 'INTERNAL_SERVER']
+  }
+  const thrown: ReadonlyArray<readonly [value: unknown, status: number]> = [
+    [Object.assign(new Error('5ecret'), { statusCode: 401 }), 401],
+    [Object.assign(new Error('5ecret'), { statusCode: 403 }), 403],
+    [Object.assign(new Error('5ecret'), { statusCode: 418 }), 418],
+    [Object.assign(new Error('5ecret'), { statusCode: 500 }), 500],
+    [new Error('5ecret'), 500],
+    [null, 500],
+    ['5ecret', 500]
+  ]
+  const calls = requests.filter(({ url, payload }, index) => (payload === bodies[0] && index < 2) || (url === '/auth/logout' && index === requests.length - 7))
+  t.equal(calls.length, 3)
+  for (const hook of ['onRequest', 'preParsing', 'preValidation', 'preHandler', 'onSend'] as const) {
+    for (const [value, status] of thrown) {
+      const app = Fastify()
+      let armed = true
+      app.addHook(hook as 'onRequest', async () => {
+        if (armed) {
+          armed = hook !== 'onSend'
+          throw value
+        }
+      })
+      const { inject } = wire(app)
+      await registerFlows(app)
+      for (const [index, call] of calls.entries()) {
+        armed = true
+        const answer = await inject(call)
+        t.equal(answer.status, status, `${hook} throws ${String(value)} ${status}`)
+        t.match(answer.body, generic[status]?.[index] ?? 'nothing')
+        t.notMatch(answer.body, /5ecret/)
+      }
+      await app.close()
+    }
+  }
+})
+
+t.test('no line of the log holds a token, at the most talkative level', async t => {
+  const lines: string[] = []
+  const app = Fastify({ logger: { level: 'trace', stream: { write: (line: string) => { lines.push(line) } } } })
+  t.teardown(() => app.close())
+  const { inject } = wire(app)
+  await registerFlows(app)
+  for (const request of requests) await inject(request)
+  t.ok(lines.filter(line => line.includes('"msg":"incoming request"')).length === requests.length, 'each request is logged')
+  t.equal(lines.filter(line => line.includes('logout.outage')).length, 3, 'so is each outage')
+  t.strictSame(lines.filter(line => line.includes('5ecret')), [])
+})
