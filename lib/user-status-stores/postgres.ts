@@ -1,0 +1,108 @@
+import { randomUUID } from 'node:crypto'
+import { postgresStatements, underLock, type PostgresClient } from '../postgres-client.ts'
+import { quotedTable } from '../sql-table.ts'
+import { idsOf } from '../user-key.ts'
+import type { UserRecords } from '../user-records.ts'
+import { userStatusOf } from '../user-status-row.ts'
+import type { StatusChange, UserKey, UserStatus, UserStatusStore } from '../user-status-store.ts'
+
+export interface PostgresUserStatusStoreOptions {
+  /** The table, with its schema in front if need be. @default 'user_status' */
+  readonly table?: string | undefined
+}
+
+/** {@link postgresUserStatusStore} */
+export interface PostgresUserStatusStore extends UserStatusStore, UserRecords {
+  get (user: UserKey): Promise<UserStatus | undefined>
+  compareAndSet (user: UserKey, expected: UserStatus['version'] | undefined, change: StatusChange): Promise<boolean>
+  logOut (user: UserKey, change: Omit<StatusChange, 'status'>): Promise<UserStatus | undefined>
+  set (user: UserKey, status: string): Promise<void>
+  remove (user: UserKey): Promise<void>
+  /** Makes the table where it is not there. Safe to run twice, and from two nodes at once. */
+  migrate (): Promise<void>
+}
+
+/**
+ * Keeps the status of users in a table of PostgreSQL 13 or newer. Every call is one statement. A logout that was
+ * answered is as durable as a commit is on that server. Ids with a NUL in them, which PostgreSQL cannot hold, are refused.
+ *
+ * A host that writes to the table by itself changes `version` with every write, to `gen_random_uuid()`.
+ *
+ * @param client A Pool of `pg`, or anything with its `query`. It is never closed.
+ * @throws {TypeError} when the client has no `query`, or the table's name has other characters than letters, digits and underscores.
+ */
+export function postgresUserStatusStore (client: PostgresClient, options: PostgresUserStatusStoreOptions = {}): PostgresUserStatusStore {
+  const { table = 'user_status' } = options
+  const run = postgresStatements(client, table, 'postgresUserStatusStore')
+  const sql = statements(quotedTable(table, 'postgresUserStatusStore'))
+
+  return {
+    async get (user) {
+      return userStatusOf((await run(sql.get, ...idsOf(user)))[0])
+    },
+
+    async compareAndSet (user, expected, { status, at, requestId }) {
+      const written = expected === undefined
+        ? await run(sql.create, ...idsOf(user), randomUUID(), status, at, requestId)
+        : await run(sql.update, ...idsOf(user), randomUUID(), status, at, requestId, `${expected}`)
+      return written.length === 1
+    },
+
+    async logOut (user, { at, requestId }) {
+      return userStatusOf((await run(sql.logOut, ...idsOf(user), randomUUID(), at, requestId))[0])
+    },
+
+    async set (user, status) {
+      await run(sql.set, ...idsOf(user), randomUUID(), status)
+    },
+
+    async remove (user) {
+      await run(sql.remove, ...idsOf(user))
+    },
+
+    async migrate () {
+      await run(postgresUserStatusTable(table))
+    }
+  }
+}
+
+/**
+ * What `migrate()` runs, for hosts with migrations of their own.
+ *
+ * @throws {TypeError} for a table's name with other characters than letters, digits and underscores.
+ */
+export function postgresUserStatusTable (table = 'user_status'): string {
+  return underLock(`CREATE TABLE IF NOT EXISTS ${quotedTable(table, 'postgresUserStatusTable')} (
+  tenant text COLLATE "C" NOT NULL,
+  subject text COLLATE "C" NOT NULL,
+  status text NOT NULL,
+  version text NOT NULL DEFAULT gen_random_uuid(),
+  logged_out_at bigint,
+  last_seen_at bigint,
+  request_id text,
+  PRIMARY KEY (tenant, subject)
+);`)
+}
+
+function statements (table: string) {
+  return {
+    get: `SELECT status, version, logged_out_at, last_seen_at FROM ${table} WHERE tenant = $1 AND subject = $2`,
+    create: `INSERT INTO ${table} (tenant, subject, version, status, logged_out_at, last_seen_at, request_id)
+      VALUES ($1, $2, $3, $4::text, CASE WHEN $4 = 'logged_out' THEN $5::bigint END, CASE WHEN $4 = 'logged_in' THEN $5 END, $6)
+      ON CONFLICT DO NOTHING RETURNING version`,
+    update: `UPDATE ${table} SET version = $3, status = $4::text, request_id = $6,
+      logged_out_at = CASE WHEN $4 = 'logged_out' THEN greatest(logged_out_at, $5::bigint) ELSE logged_out_at END,
+      last_seen_at = CASE WHEN $4 = 'logged_in' THEN greatest(last_seen_at, $5) ELSE last_seen_at END
+      WHERE tenant = $1 AND subject = $2 AND version = $7 AND status IN ('logged_in', 'logged_out') RETURNING version`,
+    logOut: `WITH before AS MATERIALIZED (
+        SELECT tenant, subject, status, version, logged_out_at, last_seen_at FROM ${table} WHERE tenant = $1 AND subject = $2 FOR UPDATE
+      ), written AS (
+        UPDATE ${table} AS now SET version = $3, status = 'logged_out', logged_out_at = greatest(now.logged_out_at, $4::bigint), request_id = $5
+        FROM before WHERE now.tenant = before.tenant AND now.subject = before.subject AND before.status IN ('logged_in', 'logged_out')
+      )
+      SELECT status, version, logged_out_at, last_seen_at FROM before`,
+    set: `INSERT INTO ${table} (tenant, subject, version, status) VALUES ($1, $2, $3, $4)
+      ON CONFLICT (tenant, subject) DO UPDATE SET version = excluded.version, status = excluded.status`,
+    remove: `DELETE FROM ${table} WHERE tenant = $1 AND subject = $2`
+  }
+}

@@ -1,0 +1,157 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import pg from 'pg'
+import t from 'tap'
+
+import { userStatusStoreRules } from '../../lib/conformance/user-status-store.ts'
+import type { PostgresClient } from '../../lib/postgres-client.ts'
+import { postgresUserStatusStore, postgresUserStatusTable } from '../../lib/user-status-stores/postgres.ts'
+import { withPostgres, withPrivatePostgres } from '../servers/postgres.ts'
+
+const anna = { tenant: 'acme', subject: 'anna' }
+const login = { status: 'logged_in', at: 1000, requestId: 'r-1' } as const
+const logout = { at: 2000, requestId: 'r-2' }
+let made = 0
+const freshTable = () => `test_${process.pid}_${Date.now()}_${made++}`
+
+t.test('on a server that others use too', t => withPostgres(t, async ({ url }) => {
+  const pools = Array.from({ length: 4 }, () => new pg.Pool({ connectionString: url, max: 4 }))
+  const [pool] = pools as [pg.Pool]
+  const tables: string[] = []
+  t.teardown(async () => {
+    for (const table of tables) await pool.query(`DROP TABLE IF EXISTS ${table}`)
+    await Promise.all(pools.map(each => each.end()))
+  })
+
+  async function fresh () {
+    const table = freshTable()
+    tables.push(table)
+    const stores = pools.map(each => postgresUserStatusStore(each, { table }))
+    const [store] = stores as [typeof stores[number]]
+    await store.migrate()
+    return { table, stores, store }
+  }
+
+  await t.test('the rules', async t => {
+    for (const rule of userStatusStoreRules) {
+      await t.resolves(rule.check(async () => {
+        const { store } = await fresh()
+        return { store, set: store.set }
+      }), rule.name)
+    }
+  })
+
+  await t.test('200 parallel logOut from several pools: one saw the user logged in', async t => {
+    const { stores, store } = await fresh()
+    await store.set(anna, 'logged_in')
+    const before = await Promise.all(Array.from({ length: 200 }, (_, i) => stores[i % 4]?.logOut(anna, { at: 1000 + i, requestId: 'r' })))
+    t.equal(before.filter(record => record?.status === 'logged_in').length, 1)
+    t.equal((await store.get(anna))?.loggedOutAt, 1199)
+    t.equal(new Set(before.map(record => record?.version)).size, 200, 'each saw what the one before it wrote')
+  })
+
+  await t.test('a logOut that waits for a suspension leaves it alone', async t => {
+    const { table, store } = await fresh()
+    await store.set(anna, 'logged_in')
+    const client = await pool.connect()
+    await client.query('BEGIN')
+    await client.query(`UPDATE ${table} SET status = 'suspended', version = gen_random_uuid()`)
+    const { version } = await store.get(anna) ?? {}
+    const waiting = Promise.all([store.logOut(anna, logout), store.compareAndSet(anna, version, login)] as const)
+    await sleep(50)
+    await client.query('COMMIT')
+    client.release()
+    const [before, written] = await waiting
+    t.equal(before?.status, 'suspended')
+    t.equal(written, false)
+    t.equal((await store.get(anna))?.status, 'suspended')
+  })
+
+  await t.test('migrate is safe twice, and from many nodes at once', async t => {
+    const table = freshTable()
+    tables.push(table)
+    const stores = pools.map(each => postgresUserStatusStore(each, { table }))
+    await Promise.all([...stores, ...stores, ...stores].map(store => store.migrate()))
+    await stores[0]?.set(anna, 'suspended')
+    await stores[1]?.migrate()
+    t.equal((await stores[2]?.get(anna))?.status, 'suspended')
+  })
+
+  await t.test('a missing table or schema says what to do, with the cause', async t => {
+    for (const table of ['no_such_table', 'no_such_schema.user_status']) {
+      const store = postgresUserStatusStore(pool, { table })
+      const verbs: Array<() => Promise<unknown>> = [() => store.get(anna), () => store.compareAndSet(anna, undefined, login), () => store.logOut(anna, logout)]
+      for (const verb of verbs) {
+        await t.rejects(verb(), { message: `table ${table} is missing: run migrate()`, cause: { severity: 'ERROR' } })
+      }
+    }
+  })
+
+  await t.test('the host may write to the table by itself', async t => {
+    const { table, store } = await fresh()
+    await pool.query(`INSERT INTO ${table} (tenant, subject, status) VALUES ('acme', 'anna', 'logged_in')`)
+    const version = (await store.get(anna))?.version
+    t.equal((await store.get(anna))?.status, 'logged_in')
+    await pool.query(`UPDATE ${table} SET status = 'logged_out', version = gen_random_uuid()`)
+    t.equal(await store.compareAndSet(anna, version, login), false)
+    await store.logOut(anna, logout)
+    t.match((await pool.query(`SELECT request_id FROM ${table}`)).rows, [{ request_id: 'r-2' }])
+  })
+
+  await t.test('set keeps the times, remove forgets the user, and an old version never fits a new record', async t => {
+    const { store } = await fresh()
+    await store.compareAndSet(anna, undefined, login)
+    const version = (await store.get(anna))?.version
+    await store.logOut(anna, logout)
+    await store.set(anna, 'suspended')
+    t.match(await store.get(anna), { status: 'suspended', lastSeenAt: 1000, loggedOutAt: 2000 })
+    await store.remove(anna)
+    await store.remove(anna)
+    t.equal(await store.get(anna), undefined)
+    await store.set(anna, 'logged_in')
+    t.equal(await store.compareAndSet(anna, version, login), false)
+  })
+
+  await t.test('two tables never see each other', async t => {
+    const [one, other] = [await fresh(), await fresh()]
+    await one.store.set(anna, 'suspended')
+    t.equal(await other.store.get(anna), undefined)
+  })
+}))
+
+t.test('each verb is one statement, as the server saw it', t => withPrivatePostgres(t, async ({ url, log }) => {
+  const pool = new pg.Pool({ connectionString: url })
+  t.teardown(() => pool.end())
+  const store = postgresUserStatusStore(pool, { table: 'public.user_status' })
+  await store.migrate()
+  await pool.query('SELECT \'from here\'')
+  await store.set(anna, 'logged_in')
+  await store.get(anna)
+  await store.compareAndSet(anna, 'past', login)
+  await store.logOut(anna, logout)
+  await store.remove(anna)
+  await store.compareAndSet(anna, undefined, login)
+  await pool.query('SELECT \'to here\'')
+  await sleep(50)
+  const [, seen = ''] = log().split('from here')
+  t.equal(seen.split('to here')[0]?.match(/LOG: +execute <unnamed>/g)?.length, 6)
+  t.notMatch(seen, /BEGIN/)
+}, { config: { log_statement: 'all' } }))
+
+t.test('a wrong client or table is a TypeError that names it', async t => {
+  for (const client of [undefined, null, {}, 'postgres://127.0.0.1']) {
+    t.throws(() => postgresUserStatusStore(client as PostgresClient), { name: 'TypeError', message: /postgresUserStatusStore: pass a Pool/ })
+  }
+  const client = { query: async () => ({ rows: [] }) }
+  for (const table of ['', 'a"b', 'a;b', 'a b', 'a.b.c', '1a', 'a'.repeat(64), 'ä', 'a\n', 1]) {
+    t.throws(() => postgresUserStatusStore(client, { table: table as string }), { name: 'TypeError', message: /table/ })
+    t.throws(() => postgresUserStatusTable(table as string), { name: 'TypeError', message: /table/ })
+  }
+  t.match(postgresUserStatusTable(), /"user_status"/)
+})
+
+t.test('an error of the client passes as it is, one that is no Error too', async t => {
+  const refusing = (reason: unknown) => postgresUserStatusStore({ query: async () => { throw reason } })
+  const error = Object.assign(new Error('connection terminated'), { code: '57P01' })
+  await t.rejects(refusing(error).get(anna), error)
+  t.equal(await refusing('gone').get(anna).catch(reason => reason), 'gone')
+})

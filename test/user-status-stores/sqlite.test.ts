@@ -1,0 +1,156 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+
+import { userStatusStoreRules } from '../../lib/conformance/user-status-store.ts'
+import type { SqliteDatabase } from '../../lib/sqlite-database.ts'
+import { sqliteUserStatusStore, sqliteUserStatusTable } from '../../lib/user-status-stores/sqlite.ts'
+import { sqliteLibraries } from '../servers/sqlite-libraries.ts'
+
+const anna = { tenant: 'acme', subject: 'anna' }
+const login = { status: 'logged_in', at: 1000, requestId: 'r-1' } as const
+const logout = { at: 2000, requestId: 'r-2' }
+
+for (const { name, open, skip } of sqliteLibraries) {
+  t.test(name, { skip }, async t => {
+    await t.test('the rules', async t => {
+      let made = 0
+      const database = open(':memory:')
+      t.teardown(() => database.close())
+      for (const rule of userStatusStoreRules) {
+        await t.resolves(rule.check(async () => {
+          const store = sqliteUserStatusStore(database, { table: `users_${made++}` })
+          await store.migrate()
+          return { store, set: store.set }
+        }), rule.name)
+      }
+    })
+
+    await t.test('it answers with plain values', async t => {
+      const database = open(':memory:')
+      t.teardown(() => database.close())
+      const store = sqliteUserStatusStore(database)
+      await store.migrate()
+      t.equal(store.compareAndSet(anna, undefined, login), true)
+      t.match(store.logOut(anna, logout), { status: 'logged_in', lastSeenAt: 1000, loggedOutAt: undefined })
+      t.match(store.logOut(anna, { at: 3000, requestId: 'r-3' }), { status: 'logged_out', loggedOutAt: 2000 })
+      t.equal(store.set(anna, 'suspended'), undefined)
+      t.match(store.logOut(anna, { at: 4000, requestId: 'r-4' }), { status: 'suspended', loggedOutAt: 3000 })
+      t.match(database.prepare('SELECT * FROM user_status').all(), [{ status: 'suspended', logged_out_at: 3000, last_seen_at: 1000, request_id: 'r-3' }])
+      t.match(database.prepare('SELECT typeof(logged_out_at) AS t FROM user_status').all(), [{ t: 'integer' }])
+      const { version } = store.get(anna) ?? {}
+      t.equal(store.remove(anna), undefined)
+      store.remove(anna)
+      t.equal(store.get(anna), undefined)
+      store.set(anna, 'logged_in')
+      t.equal(store.compareAndSet(anna, version, login), false)
+    })
+
+    await t.test('a commit that fails after the statement is no success', async t => {
+      const path = join(t.testdir({}), 'users.db')
+      const [writer, reader] = [open(path), open(path)]
+      t.teardown(() => { writer.close(); reader.close() })
+      writer.exec('PRAGMA journal_mode = DELETE')
+      const store = sqliteUserStatusStore(writer)
+      await store.migrate()
+      store.set(anna, 'logged_in')
+      reader.exec('BEGIN')
+      reader.prepare('SELECT * FROM user_status').all()
+      t.throws(() => store.logOut(anna, logout), /locked/)
+      t.throws(() => store.compareAndSet(anna, store.get(anna)?.version, login), /locked/)
+      t.throws(() => store.set(anna, 'suspended'), /locked/)
+      t.throws(() => store.remove(anna), /locked/)
+      reader.exec('ROLLBACK')
+      t.match(store.logOut(anna, logout), { status: 'logged_in', lastSeenAt: undefined })
+    })
+
+    await t.test('migrate is safe twice, and waits for another process that is at it', async t => {
+      const path = join(t.testdir({}), 'users.db')
+      const [one, other] = [open(path), open(path)]
+      t.teardown(() => { one.close(); other.close() })
+      one.exec('BEGIN IMMEDIATE')
+      const migrated = sqliteUserStatusStore(other).migrate()
+      setTimeout(() => {
+        one.exec(sqliteUserStatusTable())
+        one.exec('COMMIT')
+      }, 60)
+      await migrated
+      sqliteUserStatusStore(other).set(anna, 'suspended')
+      await sqliteUserStatusStore(one).migrate()
+      t.equal(sqliteUserStatusStore(one).get(anna)?.status, 'suspended')
+    })
+
+    await t.test('a missing table says what to do, and is found once it is there', async t => {
+      const database = open(':memory:')
+      t.teardown(() => database.close())
+      const store = sqliteUserStatusStore(database, { table: 'members' })
+      t.throws(() => store.get(anna), { message: 'table members is missing: run migrate()', cause: Error })
+      t.throws(() => store.logOut(anna, logout), /run migrate\(\)/)
+      await store.migrate()
+      t.equal(store.logOut(anna, logout), undefined)
+      database.exec('DROP TABLE members')
+      t.throws(() => store.logOut(anna, logout), /run migrate\(\)/)
+    })
+
+    await t.test('what a host writes by itself counts, and inside its own transaction too', async t => {
+      const database = open(':memory:')
+      t.teardown(() => database.close())
+      const store = sqliteUserStatusStore(database)
+      await store.migrate()
+      database.exec('INSERT INTO user_status (tenant, subject, status) VALUES (\'acme\', \'anna\', \'logged_in\')')
+      const { version } = store.get(anna) ?? {}
+      t.match(version, /^[0-9A-F]{32}$/)
+      database.exec('BEGIN')
+      t.equal(store.compareAndSet(anna, version, login), true)
+      database.exec('ROLLBACK')
+      t.equal(store.get(anna)?.version, version)
+    })
+
+    await t.test('the request of the last change is kept for the host', async t => {
+      const path = join(t.testdir({}), 'users.db')
+      const database = open(path)
+      const store = sqliteUserStatusStore(database)
+      await store.migrate()
+      store.compareAndSet(anna, undefined, login)
+      database.close()
+      t.match(readFileSync(path, 'latin1'), /r-1/)
+    })
+  })
+}
+
+t.test('migrate gives up on a database that cannot be written', async t => {
+  const database: SqliteDatabase = {
+    prepare: () => ({ all: () => [] }),
+    exec () { throw new Error('attempt to write a readonly database') }
+  }
+  await t.rejects(sqliteUserStatusStore(database).migrate(), /readonly/)
+})
+
+t.test('migrate gives up on a lock after five seconds', async t => {
+  const start = Date.now()
+  t.teardown(() => { Date.now = now })
+  const now = Date.now
+  let calls = 0
+  const database: SqliteDatabase = {
+    prepare: () => ({ all: () => [] }),
+    exec () {
+      calls += 1
+      Date.now = () => start + calls * 2400
+      throw new Error('database is locked')
+    }
+  }
+  Date.now = () => start
+  await t.rejects(sqliteUserStatusStore(database).migrate(), /locked/)
+  t.equal(calls, 3)
+})
+
+t.test('a wrong database or table is a TypeError that names it', async t => {
+  for (const database of [undefined, null, {}, 'users.db']) {
+    t.throws(() => sqliteUserStatusStore(database as SqliteDatabase), { name: 'TypeError', message: /sqliteUserStatusStore: pass a database/ })
+  }
+  const database = { prepare: () => ({ all: () => [] }), exec () {} }
+  for (const table of ['', 'a"b', 'a;b', 'a b', '1a']) {
+    t.throws(() => sqliteUserStatusStore(database, { table }), { name: 'TypeError', message: /table/ })
+    t.throws(() => sqliteUserStatusTable(table), { name: 'TypeError', message: /table/ })
+  }
+})
