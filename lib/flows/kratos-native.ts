@@ -143,7 +143,6 @@ function errorOf (thrown: FastifyError & { reason?: string } | null, request: Fa
   switch (thrown?.code) {
     case notJson: return errors.notJson(String(thrown.reason))
     case 'FST_ERR_VALIDATION': return errors.notJson('session_token must be a string in a JSON object')
-    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE': return errors.contentType(request.headers['content-type'])
     case 'FST_ERR_CTP_BODY_TOO_LARGE': return errors.notRead('http: request body too large')
     case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH': return errors.notRead('unexpected EOF')
   }
