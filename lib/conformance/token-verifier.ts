@@ -1,0 +1,214 @@
+import assert from 'node:assert/strict'
+import type { Awaitable } from '../awaitable.ts'
+import { TokenRejectedError, type Claims, type VerifyToken } from '../token-verifier.ts'
+import { confuseKey, forge, headerOf, isJwt, reassemble, withAlteredEnd, withAlteredMiddle, type Header } from './forged-token.ts'
+import type { Rule } from './rule.ts'
+
+/** A verifier under test, and the issuer whose tokens it accepts. */
+export interface TokenVerifierHarness {
+  readonly verifyToken: VerifyToken
+  /** The `iss` that the verifier accepts. */
+  readonly issuer: string
+  /** An `aud` that the verifier accepts. */
+  readonly audience: string
+  /**
+   * Issues a genuine token with exactly these claims, however odd they are: signs them, or (for opaque tokens) registers
+   * them so that the introspection endpoint answers with them and `active: true`. `header` has further members for the
+   * header of a signed token.
+   */
+  readonly mint: (claims: Claims, header?: Header) => Awaitable<string>
+  /** The public key of signed tokens in PEM, as anybody may know it. */
+  readonly publicKey?: string | undefined
+  /** Takes away whatever the verifier asks over the network, before it has ever asked. A verifier that asks nobody has none. */
+  readonly breakSource?: (() => Awaitable<void>) | undefined
+  /** Is called when the rule is done with the harness. */
+  readonly close?: (() => Awaitable<void>) | undefined
+}
+
+/** Makes a harness with a verifier that has verified nothing yet. */
+export type MakeTokenVerifier = () => Awaitable<TokenVerifierHarness>
+
+const hour = 3600
+const megabyte = 1024 * 1024
+
+/** What every token verifier promises, as data: see {@link Rule}. */
+export const tokenVerifierRules: ReadonlyArray<Rule<MakeTokenVerifier>> = [
+  rule('answers a good token with its claims as the issuer wrote them, time after time', async (harness) => {
+    const claims = goodClaims(harness, { roles: ['a', { b: 1 }] })
+    const token = await harness.mint(claims)
+    for (let time = 0; time < 2; time++) {
+      const answer = await accepts(harness, token)
+      for (const [name, value] of Object.entries(claims)) assert.deepEqual(answer[name], value, `claim ${name}`)
+    }
+  }),
+
+  rule('accepts a token for several audiences when ours is among them', async (harness) => {
+    const token = await harness.mint(goodClaims(harness, { aud: ['https://elsewhere.example', harness.audience] }))
+    assert.equal((await accepts(harness, token))['sub'], 'ada')
+  }),
+
+  rule('lets nobody who alters an answer alter the next one', async (harness) => {
+    const token = await harness.mint(goodClaims(harness, { roles: ['reader'] }))
+    const answer = await accepts(harness, token)
+    attempt(() => Object.assign(answer, { sub: 'mallory' }))
+    attempt(() => (answer['roles'] as string[]).push('admin'))
+    const next = await accepts(harness, token)
+    assert.equal(next['sub'], 'ada')
+    assert.deepEqual(next['roles'], ['reader'])
+  }),
+
+  ...refusals('what is no token', () => [
+    '', ' ', '.', '..', '...', 'garbage', 'a.b.c', 'null', '{}', 'e30.e30.', 'bnVsbA.bnVsbA.bnVsbA', 'W10.W10.W10',
+    'ü', '\u0000', 'Bearer x', '__proto__', 'constructor'
+  ]),
+
+  ...refusals('what is no token, one megabyte long', () => [
+    'a'.repeat(megabyte), '.'.repeat(megabyte), `${'a.'.repeat(megabyte / 2)}a`
+  ]),
+
+  rule('refuses a good token that has a megabyte appended', async (harness) => {
+    const token = await harness.mint(goodClaims(harness))
+    await refuses(harness, token + 'A'.repeat(megabyte))
+    await refuses(harness, `${token}.${'A'.repeat(megabyte)}`)
+  }),
+
+  rule('refuses a genuine token of one megabyte', async (harness) => {
+    const token = await harness.mint(goodClaims(harness, { padding: 'x'.repeat(megabyte) }))
+    if (token.length >= megabyte) await refuses(harness, token)
+  }),
+
+  refusesClaims('an expired token', () => ({ exp: now() - hour, iat: now() - 2 * hour })),
+  refusesClaims('a token that is not valid yet', () => ({ nbf: now() + hour })),
+  refusesClaims('a token that never expires', () => ({ exp: undefined })),
+  refusesClaims('a token whose expiry is no number', () => ({ exp: String(now() + hour) })),
+  refusesClaims('a token whose expiry is null', () => ({ exp: null })),
+  refusesClaims('a token of another issuer', () => ({ iss: 'https://mallory.example' })),
+  refusesClaims('a token of an issuer that merely begins like ours', ({ issuer }) => ({ iss: `${issuer}.mallory.example` })),
+  refusesClaims('a token without an issuer', () => ({ iss: undefined })),
+  refusesClaims('an array where the issuer belongs', ({ issuer }) => ({ iss: [issuer] })),
+  refusesClaims('an array where the subject belongs', () => ({ sub: ['ada'] })),
+  refusesClaims('an object where the subject belongs', () => ({ sub: { id: 'ada' } })),
+  refusesClaims('a token for another audience', () => ({ aud: 'https://mallory.example' })),
+  refusesClaims('a token for other audiences', () => ({ aud: ['https://mallory.example', 'https://elsewhere.example'] })),
+  refusesClaims('a token without an audience', () => ({ aud: undefined })),
+  refusesClaims('a token with an empty list of audiences', () => ({ aud: [] })),
+  refusesClaims('an audience nested in a list', ({ audience }) => ({ aud: [[audience]] })),
+
+  ...attacks('a token whose payload was altered', (token, harness) => [
+    reassemble(token, { claims: goodClaims(harness, { sub: 'mallory' }) }), withAlteredMiddle(token)
+  ]),
+  ...attacks('a token whose end was altered', token => [withAlteredEnd(token), token.slice(0, -1), `${token}A`]),
+  ...attacks('a token whose signature was cut off', token => [`${token.split('.', 2).join('.')}.`, token.split('.', 2).join('.')]),
+  ...attacks('an unsigned token', (token, harness) => ['none', 'None', 'NONE', ''].flatMap(alg => [
+    forge({ alg }, goodClaims(harness)),
+    reassemble(token, { header: { ...headerOf(token), alg } }),
+    `${forge({ ...headerOf(token), alg }, goodClaims(harness))}AAAA`
+  ])),
+  ...attacks('a token signed with the public key as a secret', (token, harness) =>
+    confuseKey(headerOf(token), goodClaims(harness), harness.publicKey)),
+  ...attacks('a token that names the key of the issuer, signed with another one', (token, harness) => [
+    forge(headerOf(token), goodClaims(harness)),
+    forge({ ...headerOf(token), alg: 'RS256' }, goodClaims(harness)),
+    forge({ ...headerOf(token), alg: 'ES256' }, goodClaims(harness)),
+    forge({ ...headerOf(token), alg: 'HS256' }, goodClaims(harness))
+  ]),
+  ...attacks('a token that brings its own key, or names no, an odd or an unknown one', (token, harness) => {
+    const { kid: _, ...header } = headerOf(token)
+    return [header, { ...header, kid: 'unknown' }, { ...header, kid: '' }, { ...header, kid: ['unknown'] }, { ...header, kid: '__proto__' },
+      { ...header, kid: '../../../dev/null' }].map(odd => forge(odd, goodClaims(harness), { embedKey: true }))
+  }),
+  rule('refuses a genuine token with a critical extension that nobody understands', async (harness) => {
+    const token = await harness.mint(goodClaims(harness), { crit: ['urn:example:unheard'], 'urn:example:unheard': true })
+    if (isJwt(token)) await refuses(harness, token)
+  }),
+
+  rule('answers a good token after all that as before', async (harness) => {
+    const token = await harness.mint(goodClaims(harness))
+    await refuses(harness, 'garbage')
+    await refuses(harness, withAlteredEnd(token))
+    assert.equal((await accepts(harness, token))['sub'], 'ada')
+  }),
+
+  rule('refuses nobody because its source is down: that is an outage', async (harness) => {
+    const token = await harness.mint(goodClaims(harness))
+    if (harness.breakSource === undefined) return
+    await harness.breakSource()
+    for (let time = 0; time < 2; time++) {
+      await assert.rejects(async () => await harness.verifyToken(token), (error) => {
+        assert.ok(!(error instanceof TokenRejectedError), 'an outage was passed off as a refusal')
+        return true
+      })
+    }
+  })
+]
+
+function goodClaims (harness: TokenVerifierHarness, others: Claims = {}): Claims {
+  const claims = { iss: harness.issuer, aud: harness.audience, sub: 'ada', iat: now(), exp: now() + hour, ...others }
+  return Object.fromEntries(Object.entries(claims).filter(([, value]) => value !== undefined))
+}
+
+function rule (name: string, check: (harness: TokenVerifierHarness) => Promise<void>): Rule<MakeTokenVerifier> {
+  return {
+    name,
+    check: async (make) => {
+      const harness = await make()
+      try {
+        await check(harness)
+      } finally {
+        await harness.close?.()
+      }
+    }
+  }
+}
+
+function refusals (what: string, tokens: () => string[]): Array<Rule<MakeTokenVerifier>> {
+  return [rule(`refuses ${what}`, async (harness) => {
+    for (const token of tokens()) await refuses(harness, token)
+  })]
+}
+
+function refusesClaims (what: string, claims: (harness: TokenVerifierHarness) => Claims): Rule<MakeTokenVerifier> {
+  return rule(`refuses ${what}`, async (harness) => {
+    await refuses(harness, await harness.mint(goodClaims(harness, claims(harness))))
+  })
+}
+
+function attacks (what: string, tokens: (token: string, harness: TokenVerifierHarness) => string[]): Array<Rule<MakeTokenVerifier>> {
+  return [rule(`refuses ${what}`, async (harness) => {
+    const token = await harness.mint(goodClaims(harness))
+    const forgeries = tokens(token, harness).filter(forged => forged !== token)
+    for (const forged of forgeries) await refuses(harness, forged)
+  })]
+}
+
+async function accepts ({ verifyToken }: TokenVerifierHarness, token: string): Promise<Claims> {
+  try {
+    return await verifyToken(token)
+  } catch (error) {
+    assert.fail(`a good token was not accepted: ${String(error)}`)
+  }
+}
+
+async function refuses ({ verifyToken }: TokenVerifierHarness, token: string): Promise<void> {
+  const shown = `${JSON.stringify(token.slice(0, 200))} (${token.length} characters)`
+  let answer: Claims
+  try {
+    answer = await verifyToken(token)
+  } catch (error) {
+    assert.ok(error instanceof TokenRejectedError, `${shown} was answered with an outage instead of a refusal: ${String(error)}`)
+    return
+  }
+  assert.fail(`${shown} was accepted as ${JSON.stringify(answer).slice(0, 200)}`)
+}
+
+function attempt (change: () => unknown): void {
+  try {
+    change()
+  } catch {
+    // Frozen claims are as good as claims of one's own.
+  }
+}
+
+function now (): number {
+  return Math.floor(Date.now() / 1000)
+}

@@ -1,0 +1,230 @@
+import { createSecretKey, generateKeyPairSync, randomBytes, type KeyObject } from 'node:crypto'
+import t from 'tap'
+
+import { tokenVerifierRules, type TokenVerifierHarness } from '../../lib/conformance/token-verifier.ts'
+import type { SignatureAlgorithm } from '../../lib/signature-algorithm.ts'
+import { TokenRejectedError, type Claims, type TokenRejectionReason } from '../../lib/token-verifier.ts'
+import { fastJwtVerifier, type FastJwtVerifierOptions } from '../../lib/token-verifiers/fast-jwt.ts'
+import { signJwt } from '../sign-jwt.ts'
+
+const issuer = 'https://issuer.example'
+const audience = 'https://api.example'
+const secret = randomBytes(64)
+const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 })
+const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+const ed = generateKeyPairSync('ed25519')
+
+const publicPem = (pair: { publicKey: KeyObject }) => pair.publicKey.export({ type: 'spki', format: 'pem' }).toString()
+const privatePem = (pair: { privateKey: KeyObject }) => pair.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+const seconds = () => Math.floor(Date.now() / 1000)
+
+const keys: ReadonlyArray<[SignatureAlgorithm, string | Buffer, KeyObject | Buffer]> = [
+  ['HS256', secret, secret],
+  ['HS512', secret, secret],
+  ['RS256', publicPem(rsa), rsa.privateKey],
+  ['PS384', publicPem(rsa), rsa.privateKey],
+  ['ES256', publicPem(ec), ec.privateKey],
+  ['EdDSA', publicPem(ed), ed.privateKey]
+]
+
+for (const [algorithm, key, signingKey] of keys) {
+  t.test(`with ${algorithm} it keeps every promise of a verifier`, async (t) => {
+    const harness = (): TokenVerifierHarness => ({
+      issuer,
+      audience,
+      verifyToken: fastJwtVerifier({ key, algorithms: [algorithm], issuer, audience }),
+      mint: (claims, header) => signJwt(signingKey, algorithm, claims, { kid: 'one', ...header }),
+      ...(typeof key === 'string' && { publicKey: key })
+    })
+    for (const rule of tokenVerifierRules) await t.resolves(rule.check(harness), rule.name)
+  })
+}
+
+const options: FastJwtVerifierOptions = { key: secret, algorithms: ['HS256'], issuer, audience }
+
+const good = () => ({ iss: issuer, aud: audience, exp: seconds() + 60 })
+
+function mint (claims: Claims = {}): string {
+  return signJwt(secret, 'HS256', { ...good(), sub: 'ada', ...claims })
+}
+
+function reasonOf (verify: (token: string) => unknown, token: string): TokenRejectionReason | 'accepted' {
+  try {
+    verify(token)
+    return 'accepted'
+  } catch (error) {
+    if (error instanceof TokenRejectedError) return error.reason
+    throw error
+  }
+}
+
+t.test('it answers at once, with the claims and not a promise', async (t) => {
+  const claims = fastJwtVerifier(options)(mint())
+  t.match(claims, { sub: 'ada', iss: issuer, aud: audience })
+})
+
+t.test('it tells what is no token from what nobody trusted signed, and both from what ran out', async (t) => {
+  const verify = fastJwtVerifier(options)
+  t.equal(reasonOf(verify, ''), 'malformed')
+  t.equal(reasonOf(verify, 'garbage'), 'malformed')
+  t.equal(reasonOf(verify, 'bnVsbA.bnVsbA.bnVsbA'), 'malformed')
+  t.equal(reasonOf(verify, mint({ sub: 7 })), 'malformed')
+  t.equal(reasonOf(verify, mint({ exp: '7' })), 'malformed')
+  t.equal(reasonOf(verify, mint({ aud: [audience, 7] })), 'malformed')
+  t.equal(reasonOf(verify, mint({ iss: 'https://mallory.example' })), 'untrusted')
+  t.equal(reasonOf(verify, signJwt(randomBytes(32), 'HS256', good())), 'untrusted')
+  t.equal(reasonOf(verify, mint({ nbf: seconds() + 60 })), 'untrusted')
+  t.equal(reasonOf(verify, mint({ exp: seconds() - 1 })), 'expired')
+})
+
+t.test('a refusal repeats nothing of the token, neither in its message nor in its cause', async (t) => {
+  const verify = fastJwtVerifier(options)
+  for (const token of ['c2VjcmV0.c2VjcmV0.c2VjcmV0', `${mint().split('.')[0]}.InNlY3JldCI.c2VjcmV0`, mint({ iss: 'secret' }), mint({ sub: ['secret'] })]) {
+    try {
+      verify(token)
+      t.fail('it was accepted')
+    } catch (error) {
+      const told = error instanceof TokenRejectedError ? [error.message, error.cause, JSON.stringify(error.cause)].join() : 'secret'
+      t.notMatch(told, /secret|c2VjcmV0/)
+    }
+  }
+})
+
+t.test('what a right signature does not make right', async (t) => {
+  const verify = fastJwtVerifier(options)
+  const signed = (payload: string) => signJwt(secret, 'HS256', payload)
+  t.equal(reasonOf(verify, signed(`{"iss":"${issuer}","aud":"${audience}","exp":1e999}`)), 'malformed', 'an exp of infinity')
+  t.equal(reasonOf(verify, signed(`{"iss":"${issuer}","aud":"${audience}","exp":${seconds() + 60},"nbf":1e300}`)), 'untrusted', 'an nbf that no Date can hold')
+  t.equal(reasonOf(verify, signed(`{"iss":"${issuer}","aud":"${audience}","exp":-1e300}`)), 'expired')
+})
+
+t.test('one token has one spelling', async (t) => {
+  for (const [algorithm, key, signingKey] of keys) {
+    const verify = fastJwtVerifier({ ...options, key, algorithms: [algorithm] })
+    const token = signJwt(signingKey, algorithm, good())
+    const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+    const accepted = [...alphabet].filter(letter => reasonOf(verify, token.slice(0, -1) + letter) === 'accepted')
+    t.same(accepted, [token.at(-1)], algorithm)
+    t.not(reasonOf(verify, `${token}=`), 'accepted')
+    t.equal(reasonOf(verify, ` ${token}`), 'malformed')
+  }
+})
+
+t.test('an expired token passes for as long as acceptExpiredFor says, while nbf stays strict', async (t) => {
+  const verify = fastJwtVerifier({ ...options, acceptExpiredFor: 60_000 })
+  t.equal(reasonOf(verify, mint({ exp: seconds() - 50 })), 'accepted')
+  t.equal(reasonOf(verify, mint({ exp: seconds() - 61 })), 'expired')
+  t.equal(reasonOf(verify, mint({ exp: seconds() - 50, nbf: seconds() + 10 })), 'untrusted')
+  t.equal(reasonOf(fastJwtVerifier(options), mint({ exp: seconds() })), 'expired', 'off by default, and exp itself is over')
+})
+
+t.test('clockTolerance gives way at both ends', async (t) => {
+  const verify = fastJwtVerifier({ ...options, clockTolerance: 10_000 })
+  t.equal(reasonOf(verify, mint({ exp: seconds() - 8 })), 'accepted')
+  t.equal(reasonOf(verify, mint({ exp: seconds() - 11 })), 'expired')
+  t.equal(reasonOf(verify, mint({ nbf: seconds() + 8 })), 'accepted')
+  t.equal(reasonOf(verify, mint({ nbf: seconds() + 12 })), 'untrusted')
+})
+
+t.test('required claims must be there, and not only as null or as what every object inherits', async (t) => {
+  const verify = fastJwtVerifier({ ...options, requiredClaims: ['jti'] })
+  t.equal(reasonOf(verify, mint({ jti: 'one' })), 'accepted')
+  t.equal(reasonOf(verify, mint()), 'untrusted')
+  t.equal(reasonOf(verify, mint({ jti: null })), 'untrusted')
+  t.equal(reasonOf(fastJwtVerifier({ ...options, requiredClaims: ['constructor'] }), mint()), 'untrusted')
+  t.equal(reasonOf(fastJwtVerifier({ ...options, requiredClaims: [] }), mint()), 'accepted')
+})
+
+t.test('several issuers and audiences may be named, and changing the lists afterwards changes nothing', async (t) => {
+  const issuers = [issuer, 'https://second.example']
+  const algorithms: SignatureAlgorithm[] = ['HS256']
+  const verify = fastJwtVerifier({ ...options, algorithms, issuer: issuers, audience: [audience, 'second'] })
+  t.equal(reasonOf(verify, mint({ iss: 'https://second.example', aud: 'second' })), 'accepted')
+  issuers.push('https://mallory.example')
+  algorithms.push('HS384')
+  t.equal(reasonOf(verify, mint({ iss: 'https://mallory.example' })), 'untrusted')
+  const other = signJwt(secret, 'HS384', good())
+  t.equal(reasonOf(verify, other), 'untrusted')
+})
+
+t.test('tokens above maxTokenLength are refused unread', async (t) => {
+  const token = mint()
+  t.equal(reasonOf(fastJwtVerifier({ ...options, maxTokenLength: token.length }), token), 'accepted')
+  t.equal(reasonOf(fastJwtVerifier({ ...options, maxTokenLength: token.length - 1 }), token), 'malformed')
+})
+
+t.test('keys come as text, as bytes and as key objects', async (t) => {
+  t.equal(reasonOf(fastJwtVerifier({ ...options, key: createSecretKey(secret) }), mint()), 'accepted')
+  const pkcs1 = rsa.publicKey.export({ type: 'pkcs1', format: 'pem' }).toString()
+  for (const key of [rsa.publicKey, publicPem(rsa), Buffer.from(publicPem(rsa)), pkcs1, `\n${publicPem(rsa)}`]) {
+    const verify = fastJwtVerifier({ ...options, key, algorithms: ['RS256', 'PS256'] })
+    for (const algorithm of ['RS256', 'PS256'] as const) {
+      t.equal(reasonOf(verify, signJwt(rsa.privateKey, algorithm, good())), 'accepted')
+    }
+  }
+})
+
+t.test('misconfiguration is a TypeError that names the option and holds no secret', async (t) => {
+  const tiny = generateKeyPairSync('rsa', { modulusLength: 1024 })
+  const p384 = generateKeyPairSync('ec', { namedCurve: 'P-384' })
+  const koblitz = generateKeyPairSync('ec', { namedCurve: 'secp256k1' })
+  const pss = generateKeyPairSync('rsa-pss', { modulusLength: 2048 })
+  const rows: ReadonlyArray<[string, Record<string, unknown>, RegExp]> = [
+    ['an unset issuer', { issuer: undefined }, /issuer/],
+    ['an empty issuer', { issuer: '' }, /issuer/],
+    ['a blank issuer', { issuer: ' ' }, /issuer/],
+    ['no issuers', { issuer: [] }, /issuer/],
+    ['an unset issuer among others', { issuer: [issuer, undefined] }, /issuer/],
+    ['a pattern for an issuer', { issuer: /./ }, /issuer/],
+    ['an unset audience', { audience: undefined }, /audience/],
+    ['an empty audience', { audience: '' }, /audience/],
+    ['no audiences', { audience: [] }, /audience/],
+    ['no algorithms', { algorithms: undefined }, /algorithms/],
+    ['an empty list of algorithms', { algorithms: [] }, /algorithms/],
+    ['none', { algorithms: ['none'] }, /algorithms/],
+    ['none among others', { algorithms: ['HS256', 'none'] }, /algorithms/],
+    ['an unknown algorithm', { algorithms: ['hs256'] }, /algorithms/],
+    ['an inherited name', { algorithms: ['toString'] }, /algorithms/],
+    ['a mixture of secrets and pairs', { algorithms: ['HS256', 'RS256'] }, /must not mix/],
+    ['an unset secret', { key: undefined }, /"key" must be a secret/],
+    ['an empty secret', { key: '' }, /at least 32 bytes/],
+    ['a short secret', { key: 'hunter2' }, /at least 32 bytes/],
+    ['a secret one byte short', { key: randomBytes(31) }, /at least 32 bytes/],
+    ['a secret short for one of the algorithms', { key: randomBytes(63), algorithms: ['HS256', 'HS512'] }, /at least 64 bytes/],
+    ['a function for a key', { key: () => secret }, /"key" must be a secret/],
+    ['a public key object as a secret', { key: rsa.publicKey }, /"key" must be a secret/],
+    ['a public key as a secret', { key: publicPem(rsa) }, /not a secret/],
+    ['a private key as a secret', { key: privatePem(rsa) }, /not a secret/],
+    ['a JWK as a secret', { key: JSON.stringify(rsa.publicKey.export({ format: 'jwk' })) }, /not a secret/],
+    ['an unset public key', { key: undefined, algorithms: ['RS256'] }, /"key" must be a public key/],
+    ['an empty public key', { key: '', algorithms: ['RS256'] }, /"key" must be a public key/],
+    ['a secret for a public key', { key: secret, algorithms: ['RS256'] }, /"key" must be a public key/],
+    ['a secret object for a public key', { key: createSecretKey(secret), algorithms: ['RS256'] }, /"key" must be a public key/],
+    ['a broken PEM', { key: publicPem(rsa).slice(0, 200), algorithms: ['RS256'] }, /"key" must be a public key/],
+    ['a PEM that lost its line breaks', { key: publicPem(rsa).replaceAll('\n', ' '), algorithms: ['RS256'] }, /"key" must be a public key/],
+    ['a private key', { key: privatePem(rsa), algorithms: ['RS256'] }, /is a private key/],
+    ['a private key object', { key: rsa.privateKey, algorithms: ['RS256'] }, /"key" must be a public key/],
+    ['an RSA key for ES256', { key: publicPem(rsa), algorithms: ['ES256'] }, /holds ES256/],
+    ['an RSA key for RS256 and ES256', { key: publicPem(rsa), algorithms: ['RS256', 'ES256'] }, /holds ES256/],
+    ['an EC key for RS256', { key: publicPem(ec), algorithms: ['RS256'] }, /holds RS256/],
+    ['another curve', { key: publicPem(p384), algorithms: ['ES256'] }, /holds ES256/],
+    ['a curve of the same length', { key: publicPem(koblitz), algorithms: ['ES256'] }, /holds ES256/],
+    ['an Edwards key for ES256', { key: publicPem(ed), algorithms: ['ES256'] }, /holds ES256/],
+    ['an EC key for EdDSA', { key: publicPem(ec), algorithms: ['EdDSA'] }, /holds EdDSA/],
+    ['an RSA key of 1024 bits', { key: publicPem(tiny), algorithms: ['RS256'] }, /holds RS256/],
+    ['an RSA key that is for PSS only', { key: publicPem(pss), algorithms: ['PS256'] }, /holds PS256/],
+    ['required claims that are no list', { requiredClaims: 'sub' }, /requiredClaims/],
+    ['an unset required claim', { requiredClaims: [undefined] }, /requiredClaims/],
+    ['a tolerance in words', { clockTolerance: '10s' }, /clockTolerance/],
+    ['a negative tolerance', { clockTolerance: -1 }, /clockTolerance/],
+    ['an endless grace', { acceptExpiredFor: Infinity }, /acceptExpiredFor/],
+    ['a grace of NaN', { acceptExpiredFor: NaN }, /acceptExpiredFor/],
+    ['no length at all', { maxTokenLength: 0 }, /maxTokenLength/]
+  ]
+  for (const [what, wrong, says] of rows) {
+    const make = () => fastJwtVerifier({ ...options, ...wrong } as FastJwtVerifierOptions)
+    t.throws(make, { name: 'TypeError', message: says }, what)
+    t.throws(make, { message: /^fastJwtVerifier: option "/ }, what)
+    try { make() } catch (error) { t.notMatch(String(error) + JSON.stringify(error), /hunter2|BEGIN [A-Z ]*KEY-----\n/) }
+  }
+})
