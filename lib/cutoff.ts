@@ -13,9 +13,12 @@ export interface Cutoff {
   readonly until: number
 }
 
-/** The cutoff of one mark: the spared session is dead from no instant on. */
+/** Before every instant. An integer, so that stores can keep it. */
+const never = Number.MIN_SAFE_INTEGER
+
+/** The cutoff of one mark: nothing of the spared session is dead by it. */
 export function cutoffOf ({ cutoff, except, until }: Pick<SubjectMark, 'cutoff' | 'except' | 'until'>): Cutoff {
-  return { at: cutoff, except: except === undefined ? undefined : markId(except), exceptAt: except === undefined ? cutoff : -Infinity, until }
+  return { at: cutoff, except: except === undefined ? undefined : markId(except), exceptAt: except === undefined ? cutoff : never, until }
 }
 
 /** The least that covers both: commutative, associative, and idempotent. */
@@ -30,14 +33,14 @@ export function joinCutoffs (a: Cutoff, b: Cutoff): Cutoff {
 export function isCutOff (cutoff: Cutoff, { issuedAt = -Infinity, sessionId }: CredentialFacts, now: number): boolean {
   if (cutoff.until <= now) return false
   const deadUntil = cutoff.except === undefined || sessionId === undefined ? cutoff.at : cutoffFor(cutoff, markId(sessionId))
-  return deadUntil !== -Infinity && !(issuedAt > deadUntil)
+  return deadUntil !== never && !(issuedAt > deadUntil)
 }
 
 /** The marks, one or two, that amount to this cutoff. */
 export function marksOfCutoff (subject: Pick<SubjectMark, 'subject' | 'tenant'>, { at, except, exceptAt, until }: Cutoff): SubjectMark[] {
   if (except === undefined) return [{ ...subject, cutoff: at, until }]
   const spared: SubjectMark = { ...subject, cutoff: at, except, until }
-  return exceptAt === -Infinity ? [spared] : [spared, { ...subject, cutoff: exceptAt, until }]
+  return exceptAt === never ? [spared] : [spared, { ...subject, cutoff: exceptAt, until }]
 }
 
 /** The instant at or before which whatever belongs to this session is dead. */

@@ -73,12 +73,13 @@ export interface RevocationFeed {
   /**
    * The marks that were joined behind this position. Without a position, or with one that the feed can no longer connect
    * to, it begins anew: every live mark follows, and `complete` is false until the last of them was handed out.
-   * When there is nothing new, it waits for news for at most `patience` milliseconds. Rejects when the store cannot be reached.
+   * When there is nothing new, it waits for news for at most `patience` milliseconds. Rejects when the store cannot be
+   * reached; who asks then closes the feed and asks again.
    */
   next (position: string | undefined, patience: number): Promise<FeedPage>
 
-  /** Gives back the connection of its own that the feed opened. The next question opens another. */
-  close (): Awaitable<void>
+  /** Gives up the connection of its own that the feed opened, whatever its state. The next question opens another. */
+  close (): void
 }
 
 /** Some marks, and where to go on. */

@@ -1,0 +1,109 @@
+import { assertMarks, markId } from '../mark-id.ts'
+import { questionOf, rowsOfMarks } from '../mark-row.ts'
+import { postgresStatements, underLock, type PostgresClient } from '../postgres-client.ts'
+import type { CredentialFacts, Mark, RevocationStore, Verdict } from '../revocation-store.ts'
+import { quotedTable } from '../sql-table.ts'
+
+export interface PostgresRevocationStoreOptions {
+  /** The table, with its schema in front if need be. @default 'revocations' */
+  readonly table?: string | undefined
+}
+
+/** {@link postgresRevocationStore} */
+export interface PostgresRevocationStore extends RevocationStore {
+  revoke (...marks: readonly Mark[]): Promise<void>
+  check (facts: CredentialFacts): Promise<Verdict>
+  claimOnce (key: string, until: number): Promise<boolean>
+  /** Makes the table where it is not there. Safe to run twice, and from two nodes at once. */
+  migrate (): Promise<void>
+}
+
+/**
+ * Keeps marks in a table of PostgreSQL 13 or newer. Every call is one statement. A logout that was answered is as durable
+ * as a commit is on that server. Each `revoke` also forgets some of what ended a minute ago or more, and wakes the
+ * replicas that follow with `postgresRevocationFeed`.
+ *
+ * @param client A Pool of `pg`, or anything with its `query`. It is never closed.
+ * @throws {TypeError} when the client has no `query`, or the table's name has other characters than letters, digits and underscores.
+ */
+export function postgresRevocationStore (client: PostgresClient, options: PostgresRevocationStoreOptions = {}): PostgresRevocationStore {
+  const { table = 'revocations' } = options
+  const run = postgresStatements(client, table, 'postgresRevocationStore')
+  const sql = statements(quotedTable(table, 'postgresRevocationStore'))
+
+  return {
+    async revoke (...marks) {
+      assertMarks(marks)
+      const now = Date.now()
+      const rows = rowsOfMarks(marks, now)
+      if (rows.length > 0) await run(sql.revoke, JSON.stringify(rows), now - 60_000, revocationChannel(table))
+    },
+
+    async check (facts) {
+      const { ids, subjects, session, issuedAt } = questionOf(facts)
+      return (await run(sql.check, Date.now(), ids, subjects, issuedAt, session)).length === 0 ? 'live' : 'revoked'
+    },
+
+    async claimOnce (key, until) {
+      return (await run(sql.claim, `c${markId(key)}`, until, Date.now())).length === 1
+    },
+
+    async migrate () {
+      await run(postgresRevocationTable(table))
+    }
+  }
+}
+
+/** The channel on which a store tells that there are new marks in its table. */
+export function revocationChannel (table: string): string {
+  return `revocations:${table}`.slice(0, 63)
+}
+
+/**
+ * What `migrate()` runs, for hosts with migrations of their own.
+ *
+ * @throws {TypeError} for a table's name with other characters than letters, digits and underscores.
+ */
+export function postgresRevocationTable (table = 'revocations'): string {
+  const caller = 'postgresRevocationTable'
+  const [quoted, index] = [quotedTable(table, caller), quotedTable(table.replace(/^.*\./, ''), caller).slice(1, -1)]
+  return underLock(`CREATE TABLE IF NOT EXISTS ${quoted} (
+  id text COLLATE "C" NOT NULL,
+  spared text COLLATE "C" NOT NULL,
+  cutoff bigint NOT NULL,
+  until bigint NOT NULL,
+  position bigserial NOT NULL,
+  PRIMARY KEY (id, spared)
+);
+CREATE INDEX IF NOT EXISTS "${index.slice(0, 53)}_until" ON ${quoted} (until);
+CREATE INDEX IF NOT EXISTS "${index.slice(0, 53)}_position" ON ${quoted} (position, id, spared);`)
+}
+
+function statements (table: string) {
+  const lock = `hashtextextended('fastify-logout ${table}', 0)`
+  return {
+    // Positions are given under a lock that lasts until the commit: who has read a position has missed none before it.
+    revoke: `WITH new AS MATERIALIZED (
+        SELECT * FROM json_to_recordset($1) AS r(id text, spared text, cutoff bigint, until bigint)
+      ), locked AS MATERIALIZED (
+        SELECT pg_advisory_xact_lock(${lock})
+      ), next AS MATERIALIZED (
+        SELECT nextval(pg_get_serial_sequence('${table}', 'position')) AS position FROM locked
+      ), swept AS (
+        DELETE FROM ${table} WHERE (id, spared) IN (
+          SELECT id, spared FROM next, ${table} AS old WHERE until < $2 AND id NOT IN (SELECT id FROM new)
+          ORDER BY until LIMIT 100 FOR UPDATE OF old SKIP LOCKED
+        )
+      ), written AS (
+        INSERT INTO ${table} AS old (id, spared, cutoff, until, position)
+        SELECT id, spared, cutoff, until, next.position FROM new, next ORDER BY id, spared
+        ON CONFLICT (id, spared) DO UPDATE SET
+          cutoff = greatest(old.cutoff, excluded.cutoff), until = greatest(old.until, excluded.until), position = excluded.position
+      )
+      SELECT pg_notify($3, '')`,
+    check: `SELECT 1 FROM ${table} WHERE until > $1
+      AND (id = ANY($2) OR (id = ANY($3) AND cutoff >= $4 AND (spared = '' OR spared <> $5))) LIMIT 1`,
+    claim: `INSERT INTO ${table} AS old (id, spared, cutoff, until, position) VALUES ($1, '', 0, $2, -1)
+      ON CONFLICT (id, spared) DO UPDATE SET until = excluded.until WHERE old.until <= $3 RETURNING id`
+  }
+}

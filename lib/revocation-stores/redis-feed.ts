@@ -1,0 +1,135 @@
+import { marksOfCutoff } from '../cutoff.ts'
+import { subjectOfKey } from '../mark-id.ts'
+import { markOfRow, type MarkRow } from '../mark-row.ts'
+import { cutoffOfText, revocationKeys } from '../redis-marks.ts'
+import type { FeedPage, Mark, RevocationFeed } from '../revocation-store.ts'
+
+/** What is asked of the host's client, of ioredis, iovalkey or node-redis: another connection like it. */
+export interface RedisDuplicator {
+  duplicate (): RedisConnection
+}
+
+/** A connection of our own. */
+export type RedisConnection = IoredisConnection | NodeRedisConnection
+
+interface IoredisConnection {
+  on (event: 'error', listener: () => void): unknown
+  call (command: string, ...values: string[]): Promise<unknown>
+  disconnect (): void
+}
+
+interface NodeRedisConnection {
+  on (event: 'error', listener: () => void): unknown
+  connect (): Promise<unknown>
+  sendCommand (command: string[]): Promise<unknown>
+  destroy (): void
+}
+
+export interface RedisRevocationFeedOptions {
+  /** The prefix of the store. @default 'revocations' */
+  readonly prefix?: string | undefined
+  /** About how many marks are read at once. @default 1000 */
+  readonly pageSize?: number | undefined
+}
+
+/**
+ * Follows the marks of a `redisRevocationStore`, on a connection of its own (`duplicate()`), which waits at the store's
+ * stream. Each entry of the stream names the one before it, so a cut, a trimmed stream, a server that lost its data
+ * and a failover that lost the last entries all show as a gap; every live mark is loaded again then.
+ *
+ * @param redis A client of ioredis, iovalkey or node-redis. It is never closed, and no command is sent through it.
+ * @throws {TypeError} when the client has no `duplicate`, or an option is wrong.
+ */
+export function redisRevocationFeed (redis: RedisDuplicator, options: RedisRevocationFeedOptions = {}): RevocationFeed {
+  const { pageSize = 1000 } = options
+  const caller = 'redisRevocationFeed'
+  const keys = revocationKeys(options.prefix, caller)
+  if (typeof (redis as RedisDuplicator | undefined)?.duplicate !== 'function') throw new TypeError(`${caller}: pass a client of ioredis, iovalkey or node-redis`)
+  if (!(Number.isInteger(pageSize) && pageSize > 0)) throw new TypeError(`${caller}: pageSize must be a positive integer`)
+  let open: { readonly send: Promise<Send>, readonly end: () => void } | undefined
+
+  return {
+    async next (position, patience) {
+      open ??= connect(redis.duplicate())
+      const send = await open.send
+      if (position === undefined) return { marks: [], position: scanning('ZSCAN', '0', await lastEntry(send, keys.feed)), complete: false }
+      const [command, cursor, entry] = position.split(' ') as [string, string, string]
+      if (command === 'ZSCAN' || command === 'HSCAN') return scan(send, keys, { command, cursor, entry }, pageSize)
+      return read(send, keys.feed, { position, pageSize, patience })
+    },
+
+    close () {
+      open?.end()
+      open = undefined
+    }
+  }
+}
+
+type Send = (...command: string[]) => Promise<unknown>
+
+function connect (connection: RedisConnection): { send: Promise<Send>, end: () => void } {
+  // Without a listener, an error of the connection would end the process.
+  connection.on('error', () => {})
+  if ('sendCommand' in connection && 'destroy' in connection) {
+    const send: Promise<Send> = connection.connect().then(() => (...command) => connection.sendCommand(command))
+    return { send, end: () => connection.destroy() }
+  }
+  return { send: Promise.resolve((command, ...values) => connection.call(command, ...values)), end: () => connection.disconnect() }
+}
+
+async function lastEntry (send: Send, feed: string): Promise<string> {
+  const [last] = await send('XREVRANGE', feed, '+', '-', 'COUNT', '1') as Array<[string, unknown]>
+  return last?.[0] ?? '0-0'
+}
+
+function scanning (command: string, cursor: string, entry: string): string {
+  return `${command} ${cursor} ${entry}`
+}
+
+/** Every mark that was there before the entry, some at a time; what came since is read behind the entry. */
+async function scan (send: Send, keys: ReturnType<typeof revocationKeys>, at: { command: 'ZSCAN' | 'HSCAN', cursor: string, entry: string }, pageSize: number): Promise<FeedPage> {
+  const { command, cursor, entry } = at
+  const [next, found] = await send(command, command === 'ZSCAN' ? keys.marks : keys.cutoffs, cursor, 'COUNT', `${pageSize}`) as [string, string[]]
+  const marks: Mark[] = []
+  for (let index = 0; index < found.length; index += 2) marks.push(...scannedMarks(command, String(found[index]), String(found[index + 1])))
+  if (next !== '0') return { marks, position: scanning(command, next, entry), complete: false }
+  return { marks, position: command === 'ZSCAN' ? scanning('HSCAN', '0', entry) : entry, complete: false }
+}
+
+function scannedMarks (command: 'ZSCAN' | 'HSCAN', id: string, value: string): Mark[] {
+  if (command === 'HSCAN') return marksOfCutoff(subjectOfKey(id.slice(1)), cutoffOfText(value))
+  return id.startsWith('u') ? [] : [markOfRow({ id, spared: '', cutoff: 0, until: Number(value) })]
+}
+
+async function read (send: Send, feed: string, { position, pageSize, patience }: { position: string, pageSize: number, patience: number }): Promise<FeedPage> {
+  // BLOCK 0 would wait forever.
+  const entries = entriesOf(await send('XREAD', 'COUNT', `${pageSize}`, 'BLOCK', `${Math.max(1, patience)}`, 'STREAMS', feed, position))
+  const [first] = entries
+  const last = first === undefined ? await lastEntry(send, feed) : position
+  const gap = first === undefined ? isBehind(last, position) : field(first, 'behind') !== position
+  if (gap) return { marks: [], position: scanning('ZSCAN', '0', await lastEntry(send, feed)), complete: false }
+  return {
+    marks: entries.flatMap(entry => (JSON.parse(field(entry, 'marks')) as MarkRow[]).map(markOfRow)),
+    position: entries.at(-1)?.[0] ?? position,
+    complete: entries.length < pageSize
+  }
+}
+
+type Entry = readonly [id: string, fields: readonly string[]]
+
+/** RESP 2 answers with a list of streams, RESP 3 with a map. */
+function entriesOf (reply: unknown): Entry[] {
+  if (reply === null) return []
+  const [stream] = Array.isArray(reply) ? reply.map(([, entries]) => entries) : Object.values(reply as object)
+  return stream
+}
+
+function field ([, fields]: Entry, name: string): string {
+  return fields[fields.indexOf(name) + 1] ?? ''
+}
+
+function isBehind (a: string, b: string): boolean {
+  const [aTime, aCount] = a.split('-').map(BigInt) as [bigint, bigint]
+  const [bTime, bCount] = b.split('-').map(BigInt) as [bigint, bigint]
+  return aTime < bTime || (aTime === bTime && aCount < bCount)
+}
