@@ -1,0 +1,55 @@
+import { writeSync } from 'node:fs'
+
+import { sqliteUserStatusStore } from '../../lib/user-status-stores/sqlite.ts'
+import { sqliteLibraries } from '../servers/sqlite-libraries.ts'
+
+/** A process of its own on a SQLite file. It tells on its standard output, line by line, what it is done with. */
+const [library, path = '', role, busyTimeout] = process.argv.slice(2)
+const database = sqliteLibraries.find(({ name }) => name === library)?.open(path)
+if (database === undefined) throw new Error(`no library ${library}`)
+database.exec(`PRAGMA busy_timeout = ${busyTimeout}`)
+const store = sqliteUserStatusStore(database)
+const anna = { tenant: 'acme', subject: 'anna' }
+const tell = (line: string) => writeSync(1, `${line}\n`)
+
+const roles: Record<string, () => void | Promise<void>> = {
+  migrate: () => store.migrate().then(() => { tell('done') }),
+
+  hold () {
+    database.exec('BEGIN IMMEDIATE')
+    tell('holding')
+    setInterval(() => {}, 1000)
+  },
+
+  logOutEach () {
+    for (let i = 0; ; i++) {
+      store.set({ tenant: 'acme', subject: `user-${i}` }, 'logged_in')
+      if (store.logOut({ tenant: 'acme', subject: `user-${i}` }, { at: 1000, requestId: 'r' })?.status === 'logged_in') tell(`user-${i}`)
+    }
+  },
+
+  logOut: () => repeat(() => store.logOut(anna, { at: 1000, requestId: 'r' })?.status === 'logged_in'),
+
+  logIn: () => repeat(() => {
+    const { status, version } = store.get(anna) ?? {}
+    return status === 'logged_out' && store.compareAndSet(anna, version, { status: 'logged_in', at: 1000, requestId: 'r' })
+  })
+}
+
+/** Tells how often it succeeded, and how often the file was locked. */
+function repeat (act: () => boolean) {
+  let succeeded = 0
+  let locked = 0
+  const end = Date.now() + 600
+  while (Date.now() < end) {
+    try {
+      if (act()) succeeded += 1
+    } catch (error) {
+      if (!String(error).includes('locked')) throw error
+      locked += 1
+    }
+  }
+  tell(`${succeeded} ${locked}`)
+}
+
+await roles[role ?? '']?.()
