@@ -83,7 +83,7 @@ export interface SessionStore {
    */
   logOutSubject (query: SubjectLogout): Awaitable<number | undefined>
 
-  /** The subject's active, unexpired sessions, newest first (by `createdAt`, then by `id`, both descending). */
+  /** The subject's active, unexpired sessions, newest first (by `createdAt`, then by the UTF-8 bytes of `id`, both descending). */
   list (page: SessionPage): Awaitable<Session[]>
 }
 

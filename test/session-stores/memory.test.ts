@@ -1,0 +1,79 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { sessionStoreRules } from '../../lib/conformance/session-store.ts'
+import type { NewSession } from '../../lib/session-store.ts'
+import { memorySessionStore } from '../../lib/session-stores/memory.ts'
+
+for (const rule of sessionStoreRules) {
+  t.test(rule.name, () => rule.check(() => memorySessionStore()))
+}
+
+const hour = 3_600_000
+
+function session (given: Partial<NewSession> = {}): NewSession {
+  const now = Date.now()
+  return { id: randomUUID(), subject: 'anna', createdAt: now, expiresAt: now + hour, keepUntil: now + hour, ...given }
+}
+
+t.test('a full store refuses, and ends nobody\'s session to make room, logged out or not', async t => {
+  const store = memorySessionStore({ maxSessions: 2 })
+  store.create('one', session())
+  store.create('two', session())
+  store.logOut('two')
+  t.throws(() => store.create('three', session()), { message: 'the session store is full: maxSessions is 2' })
+  t.equal((await store.find('one'))?.status, 'active')
+  t.equal((await store.find('two'))?.status, 'logged_out')
+  t.equal(store.find('three'), undefined)
+})
+
+t.test('a full store takes new sessions in the place of those it may forget', async t => {
+  const past = Date.now() - 10
+  const store = memorySessionStore({ maxSessions: 50 })
+  store.create('kept', session())
+  for (let index = 0; index < 1000; index++) store.create(`${index}`, session({ expiresAt: 0, keepUntil: past - (index * 7) % 100 }))
+  store.create('live', session())
+  t.equal((await store.find('kept'))?.status, 'active')
+  t.equal((await store.find('live'))?.status, 'active')
+})
+
+t.test('it forgets a few sessions with each new one, and all that stand in the way of a token', async t => {
+  const soon = Date.now() + 30
+  const store = memorySessionStore({ maxSessions: 40 })
+  for (let index = 0; index < 40; index++) store.create(`${index}`, session({ expiresAt: 0, keepUntil: soon }))
+  t.throws(() => store.create('early', session()), /full/)
+  await sleep(40)
+  t.equal(store.find('39'), undefined)
+  store.create('late', session())
+  store.create('39', session())
+  t.equal((await store.find('39'))?.status, 'active')
+})
+
+t.test('it answers without a promise', async t => {
+  const store = memorySessionStore()
+  t.equal(store.create('token', session({ id: 'id' })), undefined)
+  for (const answer of [store.find('token'), store.logOutById({ id: 'id' }), store.logOut('token'), store.list({ subject: 'anna', limit: 1 })]) {
+    t.notMatch(answer, { then: Function })
+  }
+  t.equal(store.logOutSubject({ subject: 'anna', count: true }), 0)
+})
+
+t.test('a maxSessions that is no positive whole number is refused', async t => {
+  for (const maxSessions of [0, -1, 1.5, NaN, Infinity]) {
+    t.throws(() => memorySessionStore({ maxSessions }), { name: 'TypeError', message: /maxSessions must be a positive whole number/ })
+  }
+})
+
+t.test('logging out a subject costs the same for 10 and for 10,000 sessions', async t => {
+  const store = memorySessionStore()
+  for (const count of [10, 10_000]) {
+    for (let index = 0; index < count; index++) store.create(randomUUID(), session({ subject: `${count}` }))
+  }
+  const time = (subject: string) => {
+    const start = process.hrtime.bigint()
+    store.logOutSubject({ subject })
+    return Number(process.hrtime.bigint() - start) / 1e6
+  }
+  time('nobody')
+  t.ok(time('10000') < time('10') + 0.5, 'ten thousand take less than half a millisecond longer than ten')
+})
