@@ -15,7 +15,6 @@ export function isolateFromHost (scope: FastifyInstance): void {
     const compiled = TypeCompiler.Compile(schema as TSchema)
     return (value: unknown) => compiled.Check(value) ? { value } : { error: new Error('the value does not match its schema') }
   })
-  scope.setSchemaErrorFormatter(() => new Error('the value does not match its schema'))
   scope.setSerializerCompiler(() => JSON.stringify)
   scope.addHook('preHandler', ({ validationError }, _reply, done) => { done(validationError) })
 }

@@ -102,11 +102,17 @@ const hosts: Readonly<Record<string, Host>> = {
   },
   'zod compilers': {
     prepare: app => {
-      app.setValidatorCompiler<ZodType>(({ schema }) => data => {
-        const { success, data: value, error } = schema.safeParse(data)
-        return success ? { value } : { error }
+      app.setValidatorCompiler<ZodType>(({ schema }) => {
+        if (!(schema instanceof z.ZodType)) throw new TypeError('this is no zod schema')
+        return data => {
+          const { success, data: value, error } = schema.safeParse(data)
+          return success ? { value } : { error }
+        }
       })
-      app.setSerializerCompiler<ZodType>(({ schema }) => data => JSON.stringify(schema.parse(data)))
+      app.setSerializerCompiler<ZodType>(({ schema }) => {
+        if (!(schema instanceof z.ZodType)) throw new TypeError('this is no zod schema')
+        return data => JSON.stringify(schema.parse(data))
+      })
       app.post('/zod', { schema: { body: z.object({ n: z.coerce.number() }), response: { 200: z.object({ n: z.number() }) } } }, async request => request.body)
     }
   },
@@ -252,27 +258,30 @@ t.test('what a hook of the host throws comes out in our shape', async t => {
     418: ['{"Message":"I\'m a Teapot"}', "I'm a Teapot", 'IM_A_TEAPOT'],
     500: ['{"Message":"An internal server error occurred while processing the request"}', 'An internal server error occurred', 'INTERNAL_SERVER']
   }
-  const thrown: ReadonlyArray<readonly [value: unknown, status: number]> = [
+  const thrown: ReadonlyArray<readonly [value: unknown, status: number, style?: 'promise' | 'callback']> = [
     [Object.assign(new Error('5ecret'), { statusCode: 401 }), 401],
     [Object.assign(new Error('5ecret'), { statusCode: 403 }), 403],
     [Object.assign(new Error('5ecret'), { statusCode: 418 }), 418],
     [Object.assign(new Error('5ecret'), { statusCode: 500 }), 500],
     [new Error('5ecret'), 500],
     [null, 500],
-    ['5ecret', 500]
+    ['5ecret', 500],
+    [undefined, 500],
+    ['5ecret', 500, 'callback']
   ]
   const calls = requests.filter(({ url, payload }, index) => (payload === bodies[0] && index < 2) || (url === '/auth/logout' && index === requests.length - 7))
   t.equal(calls.length, 3)
   for (const hook of ['onRequest', 'preParsing', 'preValidation', 'preHandler', 'onSend'] as const) {
-    for (const [value, status] of thrown) {
+    for (const [value, status, style = 'promise'] of thrown) {
       const app = Fastify()
       let armed = true
-      app.addHook(hook as 'onRequest', async () => {
-        if (armed) {
-          armed = hook !== 'onSend'
-          throw value
-        }
-      })
+      const fail = () => {
+        if (!armed) return
+        armed = hook !== 'onSend'
+        throw value
+      }
+      if (style === 'promise') app.addHook(hook as 'onRequest', async () => fail())
+      else app.addHook(hook as 'onRequest', (_request, _reply, ...rest) => { fail(); (rest.at(-1) as () => void)() })
       const { inject } = wire(app)
       await registerFlows(app)
       for (const [index, call] of calls.entries()) {

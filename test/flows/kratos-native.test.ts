@@ -305,7 +305,7 @@ t.test('misuse is a TypeError while registering, which names the option', async 
   const wrong: Readonly<Record<string, readonly unknown[]>> = {
     sessions: [undefined, null, {}, { logOut: true }, () => {}],
     onLogout: ['log', true, null, {}],
-    deadline: [0, -1, NaN, Infinity, '5s', null, 2_147_483_648]
+    deadline: [0, -1, NaN, Infinity, '5000', null, 2_147_483_648]
   }
   for (const [option, values] of Object.entries(wrong)) {
     for (const value of values) {

@@ -223,6 +223,13 @@ t.test('the principal is what the host reads from the claims', async t => {
   t.strictSame(removals, [{ subject: 'user:alice', actor: 'user:alice', deviceToken: 'of-alice' }], 'who acts for nobody else is the subject')
 })
 
+t.test('a principal without a subject or an actor is no user', async t => {
+  for (const principal of [{ subject: '' }, { actor: 'admin' }, { subject: 'alice', actor: '' }]) {
+    const { post } = await serve(t, { verifyToken, principal: () => principal, mayActFor: () => true })
+    t.strictSame(await post(), failure(401, noUser, 'Bearer'), JSON.stringify(principal))
+  }
+})
+
 t.test('a body', async t => {
   const { options, removals } = host()
   const { json, post, sendPost } = await serve(t, options)
@@ -491,7 +498,7 @@ t.test('misuse is a TypeError while registering, which names the option', async 
     onForeignDeviceToken: ['not-found', true],
     onUnknownDeviceToken: ['forbid', ''],
     paths: [[], ['logout'], '/logout', [undefined], null],
-    deadline: [0, -1, NaN, Infinity, '5s', 2_147_483_648]
+    deadline: [0, -1, NaN, Infinity, '5000', 2_147_483_648]
   }
   for (const [option, values] of Object.entries(wrong)) {
     for (const value of values) {
