@@ -1,10 +1,10 @@
-import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Awaitable } from '../awaitable.ts'
 import { isActivity } from '../no-activity.ts'
 import { assertOption, duration } from '../option-check.ts'
 import { askWithin } from '../outage.ts'
-import { sendTenantError, tenantErrorBody, tenantErrorOfStatus } from '../tenant-envelope.ts'
+import { sendTenantError, tenantErrorOfStatus } from '../tenant-envelope.ts'
 import type { UserKey, UserStatus, UserStatusStore } from '../user-status-store.ts'
 
 /** The user whom the host authenticated. */
@@ -16,7 +16,10 @@ export interface ActiveUser extends UserKey {
 export interface TenantActivityOptions {
   /** Where the status of users lives. */
   readonly users: Pick<UserStatusStore, 'get' | 'compareAndSet'>
-  /** The user of this request, as the host's authentication left it; `undefined` for an anonymous request. Asked in `preHandler`. */
+  /**
+   * The user of this request, as the host's authentication left it; `undefined` for an anonymous request. Asked before
+   * the body is read and, if there is no user yet, again in `preHandler`.
+   */
   readonly user: (request: FastifyRequest) => Awaitable<ActiveUser | undefined | null>
   /** Refuse tokens that were issued at or before the user's last logout, with 401 INVALID_USER_TOKEN. @default false: their use logs the user in again */
   readonly denyLoggedOut?: boolean | undefined
@@ -24,7 +27,11 @@ export interface TenantActivityOptions {
   readonly onUnknownUser?: 'ignore' | 'create' | undefined
   /** How old the last activity of a logged-in user must be before it is written again, in milliseconds. @default 60000 */
   readonly interval?: number | undefined
-  /** Answer 503 while the store cannot be read or written. @default false: the host's route answers as usual, and the failure is logged */
+  /**
+   * Answer 503 while the store cannot be read or written, before the host's handler runs. The activity is written then
+   * before the answer is known, so that 401, 429 and 5xx count too.
+   * @default false: the host's route answers as usual, and the failure is logged
+   */
   readonly failClosed?: boolean | undefined
   /** How long each call to the host's functions may take, in milliseconds. @default 5000 */
   readonly deadline?: number | undefined
@@ -54,49 +61,46 @@ export const tenantActivity: FastifyPluginAsync<TenantActivityOptions> = fp(guar
 async function guard (fastify: FastifyInstance, options: TenantActivityOptions): Promise<void> {
   const { ask, users, userOf, denyLoggedOut, createUnknown, interval, failClosed } = checked(options)
   const sighting = Symbol('fastify-logout.sighting')
-  const unavailable = tenantErrorOfStatus(503)
   fastify.decorateRequest(sighting, null)
 
-  fastify.addHook('preHandler', async (request, reply) => {
-    if (!isActivity(request)) return
+  const observe = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> => {
+    if (!isActivity(request) || request.getDecorator(sighting) !== null) return
     try {
       const active = await ask('user', () => userOf(request))
       if (active === undefined || active === null) return
       const { tenant, subject, issuedAt = 0 } = active
       const record = await ask('users.get', () => users.get({ tenant, subject }))
       if (denyLoggedOut && issuedByLogout(issuedAt, record)) return sendTenantError(request, reply, deniedToken)
-      request.setDecorator<Sighting>(sighting, { user: { tenant, subject }, record, at: Date.now() })
+      const seen: Sighting = { user: { tenant, subject }, record, at: Date.now() }
+      request.setDecorator(sighting, seen)
+      if (failClosed) await write(seen, request)
     } catch (error) {
+      request.setDecorator(sighting, unknown)
       logFailure(request, error)
       if (failClosed) return sendTenantError(request, reply, unavailable)
     }
-  })
+  }
 
-  const record = async (request: FastifyRequest, status: number): Promise<boolean> => {
-    const seen = request.getDecorator<Sighting | null>(sighting)
-    if (seen === null || !showsActivity(status) || !isDue(seen, interval, createUnknown)) return true
+  const write = async (seen: Sighting, request: FastifyRequest): Promise<void> => {
+    if (!isDue(seen, interval, createUnknown)) return
+    await ask('users.compareAndSet', () => users.compareAndSet(seen.user, seen.record?.version, {
+      status: 'logged_in', at: seen.at, requestId: String(request.id)
+    }))
+  }
+
+  // A body may take its time to arrive: what is known of the user must be from before it, if authentication was.
+  fastify.addHook('preParsing', observe)
+  fastify.addHook('preHandler', observe)
+  if (failClosed) return
+  fastify.addHook('onResponse', async (request, reply) => {
+    const seen = request.getDecorator<Sighting | typeof unknown | null>(sighting)
+    if (seen === null || seen === unknown || !showsActivity(reply.statusCode)) return
     try {
-      await ask('users.compareAndSet', () => users.compareAndSet(seen.user, seen.record?.version, {
-        status: 'logged_in', at: seen.at, requestId: String(request.id)
-      }))
-      return true
+      await write(seen, request)
     } catch (error) {
       logFailure(request, error)
-      return false
     }
-  }
-
-  if (failClosed) {
-    fastify.addHook('onSend', async (request, reply, payload) => {
-      if (await record(request, reply.statusCode)) return payload
-      reply.code(503).header('content-type', 'application/json; charset=utf-8').removeHeader('content-length')
-      return tenantErrorBody(request, unavailable)
-    })
-  } else {
-    fastify.addHook('onResponse', async (request, reply) => {
-      await record(request, reply.statusCode)
-    })
-  }
+  })
 }
 
 /** Tokens carry whole seconds: one of the same second as the logout counts as issued before it. */
@@ -118,6 +122,9 @@ function logFailure (request: FastifyRequest, error: unknown): void {
   request.log.error({ err: error, event: 'activity.outage' }, 'the activity of a user could not be recorded')
 }
 
+/** Stands for a user of whom nothing could be learnt. */
+const unknown = Symbol('fastify-logout.unknown')
+const unavailable = tenantErrorOfStatus(503)
 const deniedToken = { status: 401, code: 'INVALID_USER_TOKEN', message: 'Invalid user token' }
 
 function checked (options: TenantActivityOptions) {

@@ -1,0 +1,405 @@
+import Fastify, { type FastifyInstance, type FastifyRequest, type FastifyServerOptions } from 'fastify'
+import { EventEmitter, once } from 'node:events'
+import { PassThrough, Readable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { tenantStatusLogout } from '../../lib/flows/tenant-status.ts'
+import { tenantActivity, type ActiveUser, type TenantActivityOptions } from '../../lib/guards/tenant-activity.ts'
+import type { StatusChange, UserKey } from '../../lib/user-status-store.ts'
+import { ada, credentials, failure, path, tenantHost } from '../tenant-host.ts'
+import { wire } from '../wire.ts'
+
+type Options = Partial<TenantActivityOptions>
+
+interface Setting {
+  /** Where the host authenticates. */
+  readonly authenticate?: 'onRequest' | 'preValidation'
+  readonly server?: FastifyServerOptions
+  readonly guard?: 'before the flow' | 'behind the flow'
+}
+
+const unavailable = { status: 503, body: failure(503, 'SERVICE_UNAVAILABLE', 'Service Unavailable').body }
+const denied = { status: 401, body: failure(401, 'INVALID_USER_TOKEN', 'Invalid user token').body }
+
+/** A host that authenticates by a header, with routes that wait where a test wants them to. */
+async function serve (t: Test, options: Options = {}, { authenticate = 'onRequest', server = {}, guard = 'before the flow' }: Setting = {}) {
+  const { users, options: flow } = tenantHost()
+  const events = new EventEmitter().setMaxListeners(0)
+  const ran: string[] = []
+  const app = Fastify({ genReqId: () => 'req-7', ...server })
+  t.teardown(() => app.close())
+  const { inject } = wire(app)
+  const reached = async (stage: string, { headers }: FastifyRequest) => {
+    if (headers['x-wait'] !== stage) return
+    setImmediate(() => events.emit(stage))
+    await once(events, 'go on')
+  }
+  const authenticated = new WeakMap<FastifyRequest, ActiveUser>()
+  app.addHook(authenticate, async request => {
+    await reached('authentication', request)
+    const { 'x-user': subject, 'x-issued-at': issuedAt } = request.headers
+    if (subject !== undefined) {
+      authenticated.set(request, { tenant: 'acme', subject: String(subject), issuedAt: issuedAt === undefined ? undefined : Number(issuedAt) })
+    }
+  })
+
+  const register = {
+    guard: async () => app.register(tenantActivity, { users, user: request => authenticated.get(request), ...options }),
+    flow: async () => app.register(tenantStatusLogout, flow)
+  }
+  await (guard === 'before the flow' ? register.guard() : register.flow())
+  await (guard === 'before the flow' ? register.flow() : register.guard())
+  app.all<{ Querystring: { status?: number } }>('/own', async (request, reply) => {
+    await reached('handler', request)
+    ran.push(request.method)
+    return reply.code(Number(request.query.status ?? 200)).send('own')
+  })
+
+  const use = async (headers: Record<string, string> = {}, url = '/own') => {
+    const answer = await app.inject({ url, headers: { 'x-user': 'ada', ...headers } })
+    await sleep(2) // onResponse runs behind the answer
+    return { status: answer.statusCode, body: answer.body.replace(/\d{4}-[^"]+Z/, 'now'), headers: answer.headers }
+  }
+  const logOut = async () => {
+    t.equal((await inject({ method: 'GET', url: path, headers: { ...credentials, 'x-user': 'ada' } })).status, 200)
+    await sleep(2)
+    t.equal(users.get(ada)?.status, 'logged_out', 'logged out')
+  }
+  /** Starts a request and resolves when it waits at a stage; call what it resolves to let it go on. */
+  const begin = async (stage: 'authentication' | 'handler') => {
+    const waiting = once(events, stage)
+    const answer = use({ 'x-wait': stage })
+    await waiting
+    return async () => { events.emit('go on'); return answer }
+  }
+  return { app, users, use, logOut, begin, ran, status: (subject = 'ada') => users.get({ tenant: 'acme', subject })?.status }
+}
+
+t.test('use after a logout logs the user in again', async t => {
+  for (const guard of ['before the flow', 'behind the flow'] as const) {
+    for (const failClosed of [false, true]) {
+      const { use, logOut, users, status } = await serve(t, { failClosed }, { guard })
+      await logOut()
+      const { loggedOutAt } = users.get(ada) ?? {}
+      t.match(await use(), { status: 200, body: 'own' })
+      t.equal(status(), 'logged_in')
+      t.equal(users.get(ada)?.loggedOutAt, loggedOutAt, 'the barrier stays')
+      await logOut()
+      t.equal(status(), 'logged_out')
+    }
+  }
+})
+
+t.test('what began before a logout does not undo it', async t => {
+  t.test('an activity that is recorded behind it', async t => {
+    const { begin, logOut, status } = await serve(t)
+    const goOn = await begin('handler')
+    await logOut()
+    t.match(await goOn(), { status: 200, body: 'own' })
+    t.equal(status(), 'logged_out')
+  })
+
+  t.test('an activity after an earlier logout, when there is a later one', async t => {
+    const { begin, logOut, status } = await serve(t)
+    await logOut()
+    const goOn = await begin('handler')
+    await logOut()
+    t.match(await goOn(), { status: 200 })
+    t.equal(status(), 'logged_out')
+  })
+
+  t.test('the logout itself, wherever the guard is registered', async t => {
+    for (const guard of ['before the flow', 'behind the flow'] as const) {
+      const asked: UserKey[] = []
+      const { users: { get, compareAndSet } } = tenantHost()
+      const { app, logOut } = await serve(t, { users: { get: user => { asked.push(user); return get(user) }, compareAndSet } }, { guard })
+      await logOut()
+      await logOut()
+      const refused = await app.inject({ url: path, headers: { 'x-user': 'ada' } })
+      t.equal(refused.statusCode, 401)
+      t.strictSame(asked, [], 'not even looked up')
+    }
+  })
+
+  for (const failClosed of [false, true]) {
+    t.test(`a request whose body takes its time${failClosed ? ', where the host asks for certainty' : ''}`, async t => {
+      const { app, logOut, status } = await serve(t, { failClosed })
+      const payload = new PassThrough()
+      const answer = app.inject({ method: 'POST', url: '/own', headers: { 'x-user': 'ada', 'content-type': 'text/plain' }, payload })
+      payload.write('slow')
+      await sleep(10)
+      await logOut()
+      payload.end()
+      t.equal((await answer).statusCode, 200)
+      await sleep(2)
+      t.equal(status(), 'logged_out')
+    })
+  }
+
+  t.test('one of 20 such requests', async t => {
+    const { begin, logOut, use, status } = await serve(t)
+    await use()
+    const pending = []
+    for (let index = 0; index < 20; index++) pending.push(await begin('handler'))
+    await logOut()
+    const [first, ...others] = pending
+    await first?.()
+    await Promise.all(others.map(async goOn => goOn()))
+    t.equal(status(), 'logged_out')
+  })
+})
+
+t.test('a request that began before a logout, but authenticates behind it, is later use', async t => {
+  for (const authenticate of ['onRequest', 'preValidation'] as const) {
+    const { begin, logOut, status } = await serve(t, {}, { authenticate })
+    const goOn = await begin('authentication')
+    await logOut()
+    t.match(await goOn(), { status: 200 })
+    t.equal(status(), 'logged_in')
+  }
+})
+
+t.test('of many requests behind a logout one is enough to undo it', async t => {
+  const { use, logOut, status } = await serve(t)
+  await logOut()
+  await Promise.all(Array.from({ length: 20 }, async () => use()))
+  t.equal(status(), 'logged_in')
+})
+
+t.test('an answer shows whether a request was use', async t => {
+  for (const [code, shows] of [[200, true], [204, true], [302, true], [304, true], [400, true], [401, false], [403, true], [404, true], [429, false], [499, true], [500, false], [503, false]] as const) {
+    const { use, logOut, status } = await serve(t)
+    await logOut()
+    t.equal((await use({}, `/own?status=${code}`)).status, code)
+    t.equal(status(), shows ? 'logged_in' : 'logged_out', `${code}`)
+  }
+  const { use, logOut, status } = await serve(t)
+  await logOut()
+  t.equal((await use({}, '/nowhere')).status, 404)
+  t.equal(status(), 'logged_in', 'an unknown path too')
+})
+
+t.test('activity touches nobody but whom it is of', async t => {
+  for (const failClosed of [false, true]) {
+    const writes: unknown[] = []
+    const { users } = tenantHost()
+    const spied = {
+      get: users.get,
+      compareAndSet: (...[user, expected, change]: Parameters<typeof users.compareAndSet>) => { writes.push(user); return users.compareAndSet(user, expected, change) }
+    }
+    const { use } = await serve(t, { users: spied, failClosed })
+    for (const subject of ['suspended', 'terminated', 'blocked', 'pending', 'stranger']) {
+      t.match(await use({ 'x-user': subject }), { status: 200, body: 'own' })
+    }
+    t.strictSame(writes, [])
+    t.equal(users.get({ tenant: 'acme', subject: 'suspended' })?.status, 'suspended')
+
+    for (const nobody of [undefined, null]) {
+      const asked: unknown[] = []
+      const { use } = await serve(t, { failClosed, user: async () => nobody, users: { get: user => { asked.push(user); return undefined }, compareAndSet: () => false } })
+      t.match(await use(), { status: 200, body: 'own' })
+      t.strictSame(asked, [], 'an anonymous request asks no store')
+    }
+  }
+})
+
+t.test('a user without a record is created where the host asks for it', async t => {
+  for (const [onUnknownUser, expected] of [['create', 'logged_in'], ['ignore', undefined], [undefined, undefined]] as const) {
+    const { use, status } = await serve(t, { onUnknownUser })
+    t.match(await use({ 'x-user': 'stranger' }), { status: 200 })
+    t.equal(status('stranger'), expected)
+  }
+})
+
+t.test('the time of the last activity is written once in an interval, but a logout is undone at once', async t => {
+  const { users } = tenantHost()
+  const changes: StatusChange[] = []
+  const { use } = await serve(t, {
+    users: { get: users.get, compareAndSet: (user, expected, change) => { changes.push(change); return users.compareAndSet(user, expected, change) } }
+  })
+  const before = Date.now()
+  await use()
+  await use()
+  await use()
+  t.match(changes, [{ status: 'logged_in', requestId: 'req-7' }])
+  t.ok((changes[0]?.at ?? 0) >= before && (changes[0]?.at ?? 0) <= Date.now())
+
+  users.logOut(ada, { at: Date.now(), requestId: '' })
+  await use()
+  t.equal(users.get(ada)?.status, 'logged_in')
+  t.equal(changes.length, 2)
+
+  const record = (lastSeenAt?: number) => ({ status: 'logged_in', version: 1, lastSeenAt })
+  for (const [lastSeenAt, interval, due] of [[undefined, undefined, true], [Date.now() - 59_000, undefined, false], [Date.now() - 60_000, undefined, true], [Date.now() - 1000, 1000, true]] as const) {
+    let writes = 0
+    const { use } = await serve(t, { interval, users: { get: () => record(lastSeenAt), compareAndSet: () => { writes++; return true } } })
+    await use()
+    t.equal(writes, due ? 1 : 0)
+  }
+})
+
+t.test('tokens issued at or before the last logout can be denied', async t => {
+  const second = 1_700_000_000_000
+  for (const failClosed of [false, true]) {
+    const { users, use, status, logOut, ran } = await serve(t, { denyLoggedOut: true, failClosed })
+    t.match(await use(), { status: 200 }, 'nobody was logged out')
+    users.logOut(ada, { at: second + 500, requestId: '' })
+    ran.length = 0
+    for (const issuedAt of [second - 1, second, second + 500, second + 999]) {
+      t.match(await use({ 'x-issued-at': String(issuedAt) }), denied, `issued at ${issuedAt}`)
+    }
+    t.match(await use(), denied, 'a token that does not say when it was issued')
+    t.strictSame(ran, [])
+    t.equal(status(), 'logged_out', 'a denied token is no use')
+    t.match(await use({ 'x-issued-at': String(second + 1000) }), { status: 200, body: 'own' }, 'a newer token')
+    t.equal(status(), 'logged_in')
+    t.match(await use({ 'x-issued-at': String(second) }), denied, 'the barrier outlives the next login')
+
+    await logOut()
+    await logOut()
+    t.match(await use({ 'x-issued-at': String(second + 1000) }), denied, 'logging out again with such a token is a 200')
+  }
+  const { use, logOut } = await serve(t)
+  await logOut()
+  t.match(await use({ 'x-issued-at': '0' }), { status: 200 }, 'and are not, unless the host asks for it')
+})
+
+t.test('where the books cannot be kept', async t => {
+  const { users } = tenantHost()
+  const due = { status: 'logged_out', version: 1 }
+  const outages: Readonly<Record<string, Options>> = {
+    'the read fails': { users: { get: async () => { throw Object.assign(new Error('secret'), { statusCode: 404 }) }, compareAndSet: users.compareAndSet } },
+    'the read throws': { users: { get: () => { throw new Error('secret') }, compareAndSet: users.compareAndSet } },
+    'the read is late': { users: { get: () => new Promise(() => {}), compareAndSet: users.compareAndSet } },
+    'the write fails': { users: { get: () => due, compareAndSet: async () => { throw new Error('secret') } } },
+    'the write is late': { users: { get: () => due, compareAndSet: () => new Promise(() => {}) } },
+    'the user is not to be had': { user: () => { throw new Error('secret') } },
+    'the user is late': { user: () => new Promise(() => {}) }
+  }
+  const own: Readonly<Record<string, (app: FastifyInstance) => unknown>> = {
+    'GET /own': () => {},
+    'HEAD /own': () => {},
+    'GET /stream': app => app.get('/stream', async () => Readable.from(['own'])),
+    'GET /unchanged': app => app.get('/unchanged', async (_request, reply) => reply.code(304).send())
+  }
+  for (const [name, options] of Object.entries(outages)) {
+    for (const failClosed of [undefined, true]) {
+      for (const [route, add] of Object.entries(own)) {
+        const lines: string[] = []
+        let handled = 0
+        const { app } = await serve(t, { ...options, failClosed, deadline: 20 }, { server: { logger: { level: 'error', stream: { write: (line: string) => { lines.push(line) } } } } })
+        app.addHook('preHandler', async () => { handled++ })
+        await add(app)
+        const [method, url] = route.split(' ')
+        const answer = await app.inject({ method: method as 'GET', url: String(url), headers: { 'x-user': 'ada' } })
+        await sleep(name === 'the write is late' ? 30 : 2)
+        const body = answer.body.replace(/\d{4}-[^"]+Z/, 'now')
+        if (failClosed) {
+          t.strictSame([answer.statusCode, body, handled], [503, method === 'HEAD' ? '' : unavailable.body, 0], `${name}: ${route} is a 503, and its handler did not run`)
+          t.equal(answer.headers['cache-control'], 'no-store')
+        } else {
+          t.strictSame([answer.statusCode, body], [url === '/unchanged' ? 304 : 200, method === 'HEAD' || url === '/unchanged' ? '' : 'own'], `${name}: ${route} answers as usual`)
+        }
+        t.equal(lines.length, 1, `${name}: logged once`)
+        t.match(lines[0], /activity\.outage/)
+      }
+    }
+  }
+})
+
+t.test('a request that could not be looked up in time is not looked up later', async t => {
+  const { users } = tenantHost()
+  let reads = 0
+  const { app, logOut, status } = await serve(t, {
+    users: { get: async user => { if (++reads === 1) throw new Error('down'); return users.get(user) }, compareAndSet: users.compareAndSet }
+  })
+  const payload = new PassThrough()
+  const answer = app.inject({ method: 'POST', url: '/own', headers: { 'x-user': 'ada', 'content-type': 'text/plain' }, payload })
+  await sleep(10)
+  await logOut()
+  payload.end('slow')
+  t.equal((await answer).statusCode, 200)
+  await sleep(2)
+  t.equal(reads, 1)
+  t.equal(status(), 'logged_out')
+})
+
+t.test('a guard registered twice keeps the same books', async t => {
+  for (const failClosed of [false, true]) {
+    const { app, users, use, logOut, begin, status } = await serve(t, { failClosed })
+    await app.register(tenantActivity, { users, user: ({ headers }) => ({ tenant: 'acme', subject: String(headers['x-user']) }), failClosed })
+    await logOut()
+    const goOn = await begin('handler')
+    await logOut()
+    await goOn()
+    t.equal(status(), 'logged_out')
+    t.match(await use(), { status: 200, body: 'own' })
+    t.equal(status(), 'logged_in')
+  }
+})
+
+t.test('the routes of the host answer as they would without it', async t => {
+  const own = (app: FastifyInstance) => {
+    app.setErrorHandler(async (error, _request, reply) => reply.code(409).send({ hosts: String(error) }))
+    app.get('/json', async () => ({ own: true }))
+    app.get('/stream', async (_request, reply) => reply.header('etag', '"1"').type('text/plain').send(Readable.from(['own'])))
+    app.get('/unchanged', async (_request, reply) => reply.code(304).send())
+    app.get('/failing', async () => { throw new Error('own') })
+    app.post('/echo', async ({ body }) => body)
+    app.get('/hijacked', (_request, reply) => { reply.hijack(); reply.raw.end('raw') })
+  }
+  const alone = Fastify()
+  t.teardown(() => alone.close())
+  own(alone)
+  for (const options of [{}, { failClosed: true, denyLoggedOut: true }]) {
+    const { app } = await serve(t, options)
+    own(app)
+    for (const request of [
+      { url: '/json' }, { method: 'HEAD', url: '/json' }, { url: '/stream' }, { method: 'HEAD', url: '/stream' }, { url: '/unchanged' }, { url: '/failing' }, { url: '/nowhere' },
+      { url: '/hijacked' }, { method: 'POST', url: '/echo', payload: { a: 1 } }, { method: 'POST', url: '/echo', payload: '{"a', headers: { 'content-type': 'application/json' } }
+    ] as const) {
+      const call = { ...request, headers: { ...('headers' in request && request.headers), 'x-user': 'ada' } }
+      const [guarded, plain] = await Promise.all([app.inject(call), alone.inject(call)])
+      const { date: _guarded, ...headers } = guarded.headers
+      const { date: _plain, ...expected } = plain.headers
+      t.strictSame([guarded.statusCode, headers, guarded.body], [plain.statusCode, expected, plain.body], request.url)
+    }
+  }
+})
+
+t.test('it watches the scope it is registered in, and no other', async t => {
+  const { users } = tenantHost()
+  users.set(ada, 'logged_out')
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.get('/open', async () => 'open')
+  await app.register(async scope => {
+    await scope.register(tenantActivity, { users, user: () => ada })
+    scope.get('/watched', async () => 'watched')
+  })
+  await app.inject('/open')
+  await sleep(2)
+  t.equal(users.get(ada)?.status, 'logged_out')
+  await app.inject('/watched')
+  await sleep(2)
+  t.equal(users.get(ada)?.status, 'logged_in')
+})
+
+t.test('misuse is a TypeError while registering, which names the option', async t => {
+  const { users } = tenantHost()
+  const options = { users, user: () => undefined }
+  const wrong: Readonly<Record<string, readonly unknown[]>> = {
+    users: [undefined, null, {}, { get () {} }],
+    user: [undefined, 'ada'],
+    onUnknownUser: ['keep', true, null],
+    interval: [0, '1m', NaN],
+    deadline: [0, '5s', Infinity]
+  }
+  for (const [option, values] of Object.entries(wrong)) {
+    for (const value of values) {
+      await t.rejects(Promise.resolve(Fastify().register(tenantActivity, { ...options, [option]: value } as never)), {
+        name: 'TypeError', message: new RegExp(`^tenantActivity: option "${option}" (must be|is missing: pass)`)
+      }, `${option}: ${JSON.stringify(value)}`)
+    }
+  }
+})
