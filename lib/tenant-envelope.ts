@@ -41,12 +41,8 @@ export function sendTenantSuccess (request: FastifyRequest, reply: FastifyReply)
 
 /** Answers with the failure envelope. */
 export function sendTenantError (request: FastifyRequest, reply: FastifyReply, error: TenantError): FastifyReply {
-  return send(reply.code(error.status), tenantErrorBody(request, error))
-}
-
-/** The failure envelope as JSON. */
-export function tenantErrorBody (request: FastifyRequest, { message, code, status, validation }: TenantError): string {
-  return `{"meta":${meta(request)},"error":${JSON.stringify({ message, code, status, validation })}}`
+  const { message, code, status, validation } = error
+  return send(reply.code(status), `{"meta":${meta(request)},"error":${JSON.stringify({ message, code, status, validation })}}`)
 }
 
 function meta (request: FastifyRequest): string {
@@ -72,8 +68,9 @@ const generic: Readonly<Record<number, readonly [code: string, message: string]>
 
 /** The error of a status: from the vendor's table, otherwise from the reason phrase. What is no error status is a 500. */
 export function tenantErrorOfStatus (status: number): TenantError {
-  const phrase = status >= 400 ? STATUS_CODES[status] : undefined
-  if (phrase === undefined) return tenantErrorOfStatus(500)
+  if (!(Number.isInteger(status) && status >= 400 && status <= 599)) return tenantErrorOfStatus(500)
+  const phrase = STATUS_CODES[status]
+  if (phrase === undefined) return { ...tenantErrorOfStatus(status < 500 ? 400 : 500), status }
   const [code, message] = generic[status] ?? [phrase.replace(/'/g, '').replace(/[^a-z0-9]+/gi, '_').toUpperCase(), phrase]
   return { status, code, message }
 }

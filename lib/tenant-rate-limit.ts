@@ -1,8 +1,10 @@
-import rateLimit, { type FastifyRateLimitOptions, type FastifyRateLimitStore, type FastifyRateLimitStoreCtor } from '@fastify/rate-limit'
+import rateLimit, { normalizeIP, type FastifyRateLimitOptions, type FastifyRateLimitStore, type FastifyRateLimitStoreCtor } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Awaitable } from './awaitable.ts'
 import { assertFunctions, assertOption, duration } from './option-check.ts'
 import type { Ask } from './outage.ts'
+
+type Counted = Readonly<{ current: number, ttl: number }>
 
 /** How often an address may log out. */
 export interface TenantRateLimit {
@@ -24,9 +26,6 @@ const limitHeader = 'x-ratelimit-limit'
 const remainingHeader = 'x-ratelimit-remaining'
 const resetHeader = 'x-ratelimit-reset'
 
-/** What a failed store is taken to have counted when requests are let through: known by its negative time to reset. */
-const unknownCount = { current: 0, ttl: -1000 }
-
 /**
  * Limits the routes of this scope, and only them: the host's own limiter, its key and its error body play no part.
  * Over the limit an error with `statusCode: 429` is thrown.
@@ -34,11 +33,11 @@ const unknownCount = { current: 0, ttl: -1000 }
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/ for the `ietf` headers
  */
 export async function limitRequests (scope: FastifyInstance, limit: TenantRateLimit, ask: Ask, plugin: string): Promise<void> {
-  const { max = 30, headers = 'legacy', store, keyGenerator } = limit
+  const { max = 30, headers = 'legacy', store, keyGenerator = addressOf } = limit
   const window = duration(limit.window, 3_600_000, plugin, 'rateLimit.window')
   assertOption(Number.isInteger(max) && max > 0, plugin, 'rateLimit.max', 'must be a positive integer')
   assertOption(['legacy', 'ietf', 'both', 'none'].includes(headers), plugin, 'rateLimit.headers', 'must be "legacy", "ietf", "both" or "none"')
-  assertFunctions(limit, plugin, ['keyGenerator', 'store'])
+  assertFunctions({ 'rateLimit.keyGenerator': keyGenerator, 'rateLimit.store': store }, plugin, ['rateLimit.keyGenerator', 'rateLimit.store'])
 
   await scope.register(rateLimit, {
     global: true,
@@ -47,15 +46,13 @@ export async function limitRequests (scope: FastifyInstance, limit: TenantRateLi
     timeWindow: window,
     cache: 100_000,
     ban: -1,
-    skipOnError: false,
+    skipOnError: limit.failClosed !== true,
     continueExceeding: false,
     exponentialBackoff: false,
     enableDraftSpec: false,
     errorResponseBuilder: () => Object.assign(new Error('too many requests'), { statusCode: 429 }),
-    ...(store !== undefined && { store: timeBoxed(store, scope, ask, limit.failClosed === true) }),
-    ...(keyGenerator !== undefined && {
-      keyGenerator: async (request: FastifyRequest) => ask('rateLimit.keyGenerator', () => keyGenerator(request))
-    })
+    keyGenerator: async request => ask('rateLimit.keyGenerator', () => keyGenerator(request)),
+    ...(store !== undefined && { store: timeBoxed(store, scope, ask) })
   })
 
   if (store !== undefined || headers !== 'legacy') {
@@ -66,21 +63,28 @@ export async function limitRequests (scope: FastifyInstance, limit: TenantRateLi
   }
 }
 
+/** Clients on a Unix socket have no address: they count as one. */
+function addressOf ({ ip }: { readonly ip?: string | undefined }): string {
+  return normalizeIP(ip ?? '')
+}
+
 function tellLimit (reply: FastifyReply, headers: 'legacy' | 'ietf' | 'both' | 'none', window: number): void {
-  const reset = reply.getHeader(resetHeader)
-  if (reset === undefined) return
-  const counted = Number(reset) >= 0
-  if (counted && headers !== 'legacy' && headers !== 'none') {
-    reply.header('ratelimit-policy', `"logout";q=${String(reply.getHeader(limitHeader))};w=${window}`)
-    reply.header('ratelimit', `"logout";r=${String(reply.getHeader(remainingHeader))};t=${String(reset)}`)
+  const limit = reply.getHeader(limitHeader)
+  if (limit === undefined) return
+  const remaining = reply.getHeader(remainingHeader)
+  // Whoever was counted has less left than the limit: this one was let through because the store failed.
+  const counted = remaining !== limit
+  if (counted && (headers === 'ietf' || headers === 'both')) {
+    reply.header('ratelimit-policy', `"logout";q=${String(limit)};w=${window}`)
+    reply.header('ratelimit', `"logout";r=${String(remaining)};t=${String(reply.getHeader(resetHeader))}`)
   }
   if (!counted || headers === 'ietf' || headers === 'none') {
     for (const name of [limitHeader, remainingHeader, resetHeader]) reply.removeHeader(name)
   }
 }
 
-/** The host's store, with a deadline, and with counters of this route alone. */
-function timeBoxed (Store: FastifyRateLimitStoreCtor, scope: FastifyInstance, ask: Ask, failClosed: boolean): FastifyRateLimitStoreCtor {
+/** The host's store, with a deadline, with a log of its failures, and with counters of this route alone. */
+function timeBoxed (Store: FastifyRateLimitStoreCtor, scope: FastifyInstance, ask: Ask): FastifyRateLimitStoreCtor {
   return class implements FastifyRateLimitStore {
     readonly #store: FastifyRateLimitStore
 
@@ -89,16 +93,15 @@ function timeBoxed (Store: FastifyRateLimitStoreCtor, scope: FastifyInstance, as
     }
 
     incr (key: string, callback: Parameters<FastifyRateLimitStore['incr']>[1], timeWindow: number, max: number): void {
-      const counted = async () => ask('rateLimit.store', () => new Promise<{ current: number, ttl: number }>((resolve, reject) => {
-        this.#store.incr(`${scope.prefix}/auth/logout-${key}`, (error, result) => {
-          if (result === undefined || error !== null) reject(error)
-          else resolve(result)
+      const count = async () => ask('rateLimit.store', () => new Promise<Counted>((resolve, reject) => {
+        this.#store.incr(`${scope.prefix}/auth/logout-${key}`, (error, counted) => {
+          if (counted === undefined || error) reject(error)
+          else resolve(counted)
         }, timeWindow, max)
       }))
-      counted().then(count => callback(null, count), (error: Error) => {
-        if (failClosed) return callback(error)
+      count().then(counted => callback(null, counted), (error: Error) => {
         scope.log.error({ err: error, event: 'logout.rate-limit-outage' }, 'the rate limit of logouts could not be counted')
-        callback(null, unknownCount)
+        callback(error)
       })
     }
 

@@ -6,11 +6,13 @@ import { noActivity } from '../no-activity.ts'
 import { operationId, type SecurityRequirement } from '../openapi.ts'
 import { assertFunctions, assertOption, duration } from '../option-check.ts'
 import { askWithin, Outage } from '../outage.ts'
+import { isPrefetch } from '../prefetch.ts'
 import { principalOf, type PrincipalOf } from '../principal.ts'
 import { sendTenantError, sendTenantSuccess, tenantErrorOfStatus, tenantErrorSchema, tenantSuccessSchema, type TenantError } from '../tenant-envelope.ts'
 import { limitRequests, type TenantRateLimit } from '../tenant-rate-limit.ts'
 import { TokenRejectedError, type VerifyToken } from '../token-verifier.ts'
-import type { UserKey, UserStatus, UserStatusStore } from '../user-status-store.ts'
+import { logOutUser, type LogoutStore } from '../user-status-logout.ts'
+import type { UserKey } from '../user-status-store.ts'
 
 // Options
 
@@ -23,7 +25,7 @@ export interface TenantLogout extends UserKey {
 
 export interface TenantStatusLogoutOptions {
   /** Where the status of users lives. */
-  readonly users: Pick<UserStatusStore, 'get' | 'compareAndSet'> & Partial<Pick<UserStatusStore, 'logOut'>>
+  readonly users: LogoutStore
   /** The tenant of this tenant token; `undefined` or `null` refuses it. */
   readonly authenticateTenant: (token: string, request: FastifyRequest) => Awaitable<string | undefined | null>
   /** Verifies the user's token. */
@@ -92,12 +94,21 @@ export const tenantStatusLogout: FastifyPluginAsync<TenantStatusLogoutOptions> =
 
 async function routes (fastify: FastifyInstance, options: TenantStatusLogoutOptions): Promise<void> {
   const settings = checked(options)
+  const { ask, missingHeaders, wwwAuthenticate } = settings
   const authenticate = authentication(settings)
   const logOut = logout(settings)
 
+  const refusalOf = async (request: FastifyRequest): Promise<TenantError | undefined> => {
+    if (isPrefetch(request.headers)) return errors.forbidden
+    const missing = missingHeaders(request)
+    if (missing.length > 0) return errors.missingHeaders(missing)
+    const verdict = await authenticate(request)
+    return 'status' in verdict ? verdict : logOut(verdict, request)
+  }
+
   isolateFromHost(fastify)
   fastify.setErrorHandler(answerFailure)
-  await limitRequests(fastify, settings.rateLimit, settings.ask, plugin)
+  await limitRequests(fastify, settings.rateLimit, ask, plugin)
 
   fastify.route({
     method: 'GET',
@@ -106,17 +117,10 @@ async function routes (fastify: FastifyInstance, options: TenantStatusLogoutOpti
     config: noActivity,
     schema: routeSchema(fastify.prefix, options.security),
     handler: async (request, reply) => {
-      const error = isPrefetch(request) ? errors.forbidden : settings.missingHeaders(request)
-      if (error !== undefined) return sendTenantError(request, reply, error)
-
-      const verdict = await authenticate(request)
-      if ('status' in verdict) {
-        if (verdict.status === 401 && settings.wwwAuthenticate !== undefined) reply.header('www-authenticate', settings.wwwAuthenticate)
-        return sendTenantError(request, reply, verdict)
-      }
-
-      const refused = await logOut(verdict, request)
-      return refused === undefined ? sendTenantSuccess(request, reply) : sendTenantError(request, reply, refused)
+      const refused = await refusalOf(request)
+      if (refused === undefined) return sendTenantSuccess(request, reply)
+      if (refused.status === 401 && wwwAuthenticate !== undefined) reply.header('www-authenticate', wwwAuthenticate)
+      return sendTenantError(request, reply, refused)
     }
   })
 }
@@ -124,22 +128,21 @@ async function routes (fastify: FastifyInstance, options: TenantStatusLogoutOpti
 type Settings = ReturnType<typeof checked>
 
 /** Which tenant, which user? The tenant first: it is asked for on every endpoint. */
-function authentication (settings: Settings) {
-  const { ask, authenticateTenant, verifyToken, principal, tenantHeader, acceptBearerPrefix, refusals } = settings
-
+function authentication ({ ask, authenticateTenant, verifyToken, principal, tenantHeader, acceptBearerPrefix, refusals }: Settings) {
   return async (request: FastifyRequest): Promise<UserKey | TenantError> => {
     const tenantToken = textOf(request.headers[tenantHeader])
     if (tenantToken === '') return errors.missingTenantToken
     if (ambiguous.test(tenantToken)) return refusals.tenant
-    const tenant = await rejected(() => ask('authenticateTenant', () => authenticateTenant(tenantToken, request)))
+    const tenant = await answerOf(() => ask('authenticateTenant', () => authenticateTenant(tenantToken, request)))
     if (tenant instanceof TokenRejectedError || !tenant) return refusals.tenant
 
     const sent = textOf(request.headers['x-token'])
     const token = acceptBearerPrefix ? sent.replace(/^bearer +/i, '') : sent
     if (token === '') return errors.missingUserToken
     if (ambiguous.test(token)) return refusals.user
-    const claims = await rejected(() => ask('verifyToken', () => verifyToken(token)))
+    const claims = await answerOf(() => ask('verifyToken', () => verifyToken(token)))
     if (claims instanceof TokenRejectedError) return claims.reason === 'expired' ? refusals.expired : refusals.user
+    if (!claims) return refusals.user
 
     const user = await ask('principal', () => principal(claims))
     if (user.tenant !== tenant) return refusals.user
@@ -147,17 +150,13 @@ function authentication (settings: Settings) {
   }
 }
 
-function logout (settings: Settings) {
-  const { ask, users, isRestricted, beforeLogOut, onLogout, capability, attempts } = settings
-
+function logout ({ ask, users, isRestricted, beforeLogOut, onLogout, capability, attempts }: Settings) {
   return async (user: UserKey, request: FastifyRequest): Promise<TenantError | undefined> => {
-    if (await ask('isRestricted', () => isRestricted({ ...user, capability, request }))) return settings.restricted
+    if (await ask('isRestricted', () => isRestricted({ ...user, capability, request }))) return errors.restricted(capability)
 
     const event = { ...user, at: Date.now(), requestId: String(request.id) }
     await ask('beforeLogOut', () => beforeLogOut(event, request))
-    const before = users.logOut === undefined
-      ? await logOutByCompareAndSet(settings, user, event, attempts)
-      : await ask('users.logOut', () => users.logOut?.(user, event))
+    const before = await logOutUser(users, user, event, attempts, ask)
 
     if (before?.status === 'logged_out') return undefined
     if (before?.status !== 'logged_in') return errors.unexpectedState
@@ -170,17 +169,6 @@ function logout (settings: Settings) {
   }
 }
 
-/** The record before the logout. A state that is neither logged in nor logged out is left alone. */
-async function logOutByCompareAndSet ({ ask, users }: Settings, user: UserKey, { at, requestId }: TenantLogout, attempts: number): Promise<UserStatus | undefined> {
-  for (let attempt = 0; attempt < attempts; attempt++) {
-    const before = await ask('users.get', () => users.get(user))
-    if (before?.status !== 'logged_in' && before?.status !== 'logged_out') return before
-    if (attempt > 0 && before.status === 'logged_out') return before
-    if (await ask('users.compareAndSet', () => users.compareAndSet(user, before.version, { status: 'logged_out', at, requestId }))) return before
-  }
-  throw new Outage('users.compareAndSet', new Error(`other writes got in between ${attempts} times`))
-}
-
 /** Two credentials in one header, or words around one, are nobody's credential. */
 const ambiguous = /[\s,]/
 
@@ -188,17 +176,14 @@ function textOf (header: string | string[] | undefined): string {
   return String(header ?? '').trim()
 }
 
-async function rejected<T> (answer: () => Awaitable<T>): Promise<T | TokenRejectedError> {
+/** A refused token is an answer too; whatever else is thrown is not. */
+async function answerOf<T> (question: () => Awaitable<T>): Promise<T | TokenRejectedError> {
   try {
-    return await answer()
+    return await question()
   } catch (error) {
     if (error instanceof TokenRejectedError) return error
     throw error
   }
-}
-
-function isPrefetch ({ headers }: FastifyRequest): boolean {
-  return [headers['sec-purpose'], headers['purpose'], headers['x-moz']].some(purpose => textOf(purpose).startsWith('prefetch'))
 }
 
 const plugin = 'tenantStatusLogout'
@@ -211,6 +196,7 @@ function checked (options: TenantStatusLogoutOptions) {
   assertFunctions(options, plugin, ['principal', 'isRestricted', 'beforeLogOut', 'onLogout'])
   assertOption(/^[\w-]+$/.test(tenantHeader), plugin, 'tenantHeader', 'must be the name of a header')
   assertOption(Number.isInteger(attempts) && attempts > 0, plugin, 'attempts', 'must be a positive integer')
+  assertOption(Array.isArray(requireClientHeaders), plugin, 'requireClientHeaders', 'must be a list of names of headers')
   const clientHeaders = requireClientHeaders.map(name => name.toLowerCase())
 
   return {
@@ -225,14 +211,10 @@ function checked (options: TenantStatusLogoutOptions) {
     rateLimit: options.rateLimit ?? {},
     capability,
     tenantHeader: tenantHeader.toLowerCase(),
-    missingHeaders: (request: FastifyRequest) => {
-      const missing = clientHeaders.filter(name => textOf(request.headers[name]) === '')
-      return missing.length === 0 ? undefined : errors.missingHeaders(missing)
-    },
+    missingHeaders: ({ headers }: FastifyRequest) => clientHeaders.filter(name => textOf(headers[name]) === ''),
     acceptBearerPrefix: options.acceptBearerPrefix === true,
     wwwAuthenticate: options.wwwAuthenticate,
     attempts,
-    restricted: { status: 403, code: 'RESTRICTED_CAPABILITY', message: `Capability ${capability} is restricted` },
     refusals: {
       tenant: { status: 401, code: errorCodes.tenant ?? 'INVALID_TENANT_TOKEN', message: 'Invalid tenant token' },
       user: { status: 401, code: errorCodes.user ?? 'INVALID_USER_TOKEN', message: 'Invalid user token' },
@@ -248,6 +230,7 @@ const errors = {
   missingUserToken: { status: 401, code: 'MISSING_USER_TOKEN', message: 'Missing user token' },
   unexpectedState: { status: 500, code: 'UNEXPECTED_STATE', message: 'Missing user context' },
   forbidden: tenantErrorOfStatus(403),
+  restricted: (capability: string): TenantError => ({ status: 403, code: 'RESTRICTED_CAPABILITY', message: `Capability ${capability} is restricted` }),
   missingHeaders: (names: readonly string[]): TenantError => ({
     status: 400,
     code: 'VALIDATION_ERROR',
@@ -256,9 +239,12 @@ const errors = {
   })
 }
 
-/** Everything that is thrown: by the host's functions, by the limiter, by hooks of the host. */
+/**
+ * Everything that is thrown: by the host's functions, by the limiter, by hooks of the host, which tell their status by
+ * the error or, as Fastify lets them, by `reply.code` in front of it.
+ */
 function answerFailure (thrown: FastifyError | null, request: FastifyRequest, reply: FastifyReply): void {
-  const error = tenantErrorOfStatus(thrown instanceof Outage ? 500 : Number(thrown?.statusCode))
+  const error = tenantErrorOfStatus(thrown instanceof Outage ? 500 : Number(thrown?.statusCode ?? reply.statusCode))
   if (error.status >= 500) request.log.error({ err: thrown, event: 'logout.outage' }, 'a logout could not be completed')
   sendTenantError(request, reply, error)
 }
