@@ -19,6 +19,21 @@ export function isolateFromHost (scope: FastifyInstance): void {
   scope.addHook('preHandler', ({ validationError }, _reply, done) => { done(validationError) })
 }
 
+/** Makes the route schemas of an isolated scope describe, and validate nothing: its handlers read the request themselves. */
+export function validateNothing (scope: FastifyInstance): void {
+  scope.setValidatorCompiler(() => () => true)
+}
+
+/** Makes an isolated scope one that takes no bodies: what is sent is not read, whatever its media type says. */
+export function takeNoBodies (scope: FastifyInstance): void {
+  scope.addContentTypeParser('*', (_request, body, done) => {
+    body.resume()
+    done(null)
+  })
+  // Fastify refuses a malformed media type before any parser is asked.
+  scope.addHook('preParsing', async request => { request.headers['content-type'] = undefined })
+}
+
 /** A reply serializer that keeps a text as it is, so that neither a serializer nor a `preSerialization` hook of the host's rewrites it. */
 export function verbatim (payload: unknown): string {
   return payload as string

@@ -1,6 +1,9 @@
+import type { FastifyRequest } from 'fastify'
 import type { IncomingHttpHeaders } from 'node:http'
 import { bearerToken } from './bearer-token.ts'
+import type { Ask } from './outage.ts'
 import type { ReadSessionCookie } from './session-cookie.ts'
+import { isLive, type Session, type SessionStore } from './session-store.ts'
 
 /** The session token of a request. */
 export interface KratosCredential {
@@ -18,4 +21,24 @@ export function kratosCredential (headers: IncomingHttpHeaders, readCookie: Read
   const header = String(headers['x-session-token'] ?? '')
   const token = header !== '' ? header : cookie ?? bearerToken(headers.authorization)
   return token === undefined ? undefined : { token, inCookie: token === cookie }
+}
+
+/** The session of a request, if it is live, and the credential that opened it. */
+export interface KratosCaller extends KratosCredential {
+  readonly session: Session
+}
+
+/** Finds the live session of a request. */
+export type FindKratosCaller = (request: FastifyRequest) => Promise<KratosCaller | undefined>
+
+/** Finds live sessions by the credentials of requests. */
+export function kratosCallers (
+  { ask, sessions, readCookie }: { readonly ask: Ask, readonly sessions: Pick<SessionStore, 'find'>, readonly readCookie: ReadSessionCookie }
+): FindKratosCaller {
+  return async ({ headers }) => {
+    const credential = kratosCredential(headers, readCookie)
+    if (credential === undefined) return undefined
+    const session = await ask('sessions.find', () => sessions.find(credential.token))
+    return session !== undefined && isLive(session, Date.now()) ? { ...credential, session } : undefined
+  }
 }

@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { STATUS_CODES } from 'node:http'
 import { verbatim } from './host-isolation.ts'
 
@@ -56,6 +56,23 @@ export function sendKratosError (request: FastifyRequest, reply: FastifyReply, e
     .header('content-type', 'application/json')
     .serializer(verbatim)
     .send(kratosErrorBody(error, request))
+}
+
+/** Answers with JSON, as Ory writes it where all went well. */
+export function sendKratosJson (reply: FastifyReply, body: unknown): FastifyReply {
+  return withKratosHeaders(reply.code(200)).header('content-type', 'application/json; charset=utf-8').serializer(verbatim).send(JSON.stringify(body))
+}
+
+/** An error handler for routes that always answer with JSON: what is not the caller's fault is logged, and told nobody. */
+export function answerKratosFailure (thrown: FastifyError | null, request: FastifyRequest, reply: FastifyReply): void {
+  sendKratosError(request, reply, loggedKratosError(thrown, request))
+}
+
+/** What to answer when something was thrown, which is logged if it is not the caller's fault. */
+export function loggedKratosError (thrown: FastifyError | null, request: FastifyRequest): KratosError {
+  const error = kratosErrorOf(thrown)
+  if (error.status === 500) request.log.error({ err: thrown, event: 'logout.outage' }, 'a request to a logout route could not be answered')
+  return error
 }
 
 /** Sets what stands on every response: never cached, and varying with the cookie beside what the host varies it with. */

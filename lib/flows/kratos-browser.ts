@@ -1,0 +1,236 @@
+import { Type } from '@sinclair/typebox'
+import type { FastifyBaseLogger, FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, FastifySchema } from 'fastify'
+import fp from 'fastify-plugin'
+import { STATUS_CODES } from 'node:http'
+import { isolateFromHost, validateNothing } from '../host-isolation.ts'
+import { wantsJson } from '../json-caller.ts'
+import { kratosCallers, type KratosCaller } from '../kratos-credential.ts'
+import { kratosErrorSchema, loggedKratosError, sendKratosError, sendKratosJson, withKratosHeaders, type KratosError } from '../kratos-error.ts'
+import type { OnLogout } from '../logout-event.ts'
+import { logoutTeller } from '../logout-teller.ts'
+import { isLogoutToken, logoutToken } from '../logout-token.ts'
+import { noActivity } from '../no-activity.ts'
+import { operationId } from '../openapi.ts'
+import { assertFunctions, assertOption, duration } from '../option-check.ts'
+import { askWithin } from '../outage.ts'
+import { isPrefetch } from '../prefetch.ts'
+import { absoluteUrl } from '../public-url.ts'
+import { queryOf } from '../query.ts'
+import { returnToWithin, type ReturnTo } from '../return-to.ts'
+import { removedCookie, sessionCookieReader, type CookieIdentity, type SessionCookie } from '../session-cookie.ts'
+import { isLive, type SessionStore } from '../session-store.ts'
+
+// Options
+
+/** What browsers can be told to wipe. `cookies` wipes those of the whole registrable domain, sibling hosts included. */
+export type SiteData = 'cache' | 'cookies' | 'storage' | 'executionContexts' | 'clientHints' | 'prefetchCache' | 'prerenderCache'
+
+export interface KratosBrowserLogoutOptions {
+  /** Where the sessions live. */
+  readonly sessions: Pick<SessionStore, 'find' | 'logOut'>
+  /** Where browsers find these routes, without their paths: scheme, host, and the path in front of them. */
+  readonly publicUrl: string
+  /** Where a browser goes after its logout, if it names no other place. An absolute URL. */
+  readonly defaultReturnUrl: string
+  /** Where `return_to` may point: absolute URLs, each with everything below its path; `*.` in front of a host for its subdomains. `publicUrl` + `/self-service` is always allowed. */
+  readonly allowedReturnUrls?: readonly string[] | undefined
+  /** Where browsers are sent when something is wrong, with `?error=` and its name. @default they get the JSON error */
+  readonly errorUrl?: string | undefined
+  /** The cookie with the session token, exactly as it is set. */
+  readonly cookie?: SessionCookie | undefined
+  /** Further cookies to remove together with the session cookie, exactly as they are set. */
+  readonly clearCookies?: readonly CookieIdentity[] | undefined
+  /** Sent as `Clear-Site-Data` after a logout, if `publicUrl` is https. @default nothing */
+  readonly clearSiteData?: readonly SiteData[] | undefined
+  /** Told of each session that was live and is now logged out. */
+  readonly onLogout?: OnLogout | undefined
+  /** How long each call to the host's functions may take, in milliseconds. @default 5000 */
+  readonly deadline?: number | undefined
+}
+
+// Schema
+
+const failures = {
+  303: Type.Null({ description: 'A browser goes on: after a logout to the return URL, otherwise to the error page' }),
+  400: { ...kratosErrorSchema, description: 'The token is missing, or return_to is not allowed' },
+  401: { ...kratosErrorSchema, description: 'There is no live session' },
+  '4xx': { ...kratosErrorSchema, description: 'The request was refused' },
+  '5xx': { ...kratosErrorSchema, description: 'The session may still be active: try again' }
+}
+const returnTo = Type.Optional(Type.String({ description: 'Where the browser goes after the logout' }))
+
+const startSchema = (prefix: string) => ({
+  operationId: operationId('createBrowserLogoutFlow', prefix),
+  summary: 'Get the logout URL of a session',
+  tags: ['logout'],
+  querystring: Type.Object({ return_to: returnTo }),
+  response: {
+    200: Type.Object({ logout_url: Type.String(), logout_token: Type.String() }, { additionalProperties: false, description: 'The logout URL, and the token in it' }),
+    ...failures
+  }
+})
+
+const submissionSchema = (prefix: string) => ({
+  operationId: operationId('updateLogoutFlow', prefix),
+  summary: 'Log out the session of a logout token',
+  tags: ['logout'],
+  querystring: Type.Object({ token: Type.String({ description: 'The logout token' }), return_to: returnTo }),
+  response: {
+    204: Type.Null({ description: 'The session is logged out' }),
+    403: { ...kratosErrorSchema, description: 'The token is not this session\'s, or the browser only fetched ahead' },
+    ...failures
+  }
+})
+
+const undocumented: FastifySchema & { readonly hide: true } = { hide: true }
+
+// Flow
+
+/**
+ * `GET /self-service/logout/browser` and `GET /self-service/logout` as Ory Kratos answers them: the first hands out a
+ * logout URL, the second logs out, removes the cookie, and sends the browser on.
+ *
+ * The session that was authenticated is the session that is logged out. A 204, and a 303 to the return URL, say that
+ * the session store logged it out. Whatever is wrong is told before that.
+ *
+ * @see https://www.ory.com/docs/kratos/reference/api#tag/frontend/operation/createBrowserLogoutFlow
+ * @throws {TypeError} while registering, for an option that is missing or wrong
+ */
+export const kratosBrowserLogout: FastifyPluginAsync<KratosBrowserLogoutOptions> = fp(routes, {
+  name: 'fastify-logout/kratos-browser', fastify: '5.x', encapsulate: true
+})
+
+async function routes (fastify: FastifyInstance, options: KratosBrowserLogoutOptions): Promise<void> {
+  const settings = checked(options, fastify)
+  const { findCaller, judgeReturnTo, refuse } = settings
+  const logOut = logout(settings)
+
+  isolateFromHost(fastify)
+  validateNothing(fastify)
+  fastify.setErrorHandler(settings.answerFailure)
+
+  fastify.get('/self-service/logout/browser', {
+    exposeHeadRoute: false, config: noActivity, schema: startSchema(fastify.prefix)
+  }, async (request, reply) => {
+    const caller = await findCaller(request)
+    if (caller === undefined) return refuse(request, reply, errors.noSession)
+    const given = queryOf(request).get('return_to')
+    const target = judgeReturnTo(given)
+    if (!('location' in target)) return refuse(request, reply, errors.returnTo(target))
+    return sendKratosJson(reply, settings.logoutUrl(caller.token, given ? target.location : undefined))
+  })
+
+  const secretUrl = { config: noActivity, logLevel: levelWithoutRequests(fastify.log) }
+  fastify.get('/self-service/logout', {
+    ...secretUrl, exposeHeadRoute: false, schema: submissionSchema(fastify.prefix)
+  }, async (request, reply) => {
+    const query = queryOf(request)
+    const token = query.get('token')
+    if (isPrefetch(request.headers)) return sendKratosError(request, reply, errors.prefetch)
+    if (!token) return refuse(request, reply, errors.noToken)
+    const caller = await findCaller(request)
+    if (caller === undefined) return refuse(request, reply, errors.noSession)
+    if (!isLogoutToken(token, caller.token)) return refuse(request, reply, errors.mismatch)
+    const target = judgeReturnTo(query.get('return_to'))
+    if (!('location' in target)) return refuse(request, reply, errors.returnTo(target))
+
+    if (!await logOut(caller, request)) return refuse(request, reply, errors.noSession)
+    settings.clear(reply, caller)
+    return wantsJson(request.headers)
+      ? withKratosHeaders(reply.code(204)).send()
+      : withKratosHeaders(reply.code(303)).header('location', target.location).send()
+  })
+
+  // HEAD is the host's 404. It has a route so that its line in the log, which has the token, is quiet too.
+  fastify.head('/self-service/logout', { ...secretUrl, schema: undocumented }, (_request, reply) => { reply.callNotFound() })
+}
+
+type Settings = ReturnType<typeof checked>
+
+/** Whether the session is logged out; `false` if it has been forgotten meanwhile. */
+function logout ({ ask, sessions, tell }: Settings) {
+  return async ({ token }: KratosCaller, request: FastifyRequest): Promise<boolean> => {
+    const before = await ask('sessions.logOut', () => sessions.logOut(token))
+    if (before !== undefined && isLive(before, Date.now())) await tell({ scope: 'session', session: before }, request)
+    return before !== undefined
+  }
+}
+
+/** Fastify's request lines are info, and have the URL. */
+function levelWithoutRequests ({ level }: FastifyBaseLogger): 'fatal' | 'error' | 'warn' {
+  if (level === 'silent') return 'fatal'
+  return (['error', 'fatal'] as const).find(quieter => quieter === level) ?? 'warn'
+}
+
+const plugin = 'kratosBrowserLogout'
+const siteData: readonly string[] = ['cache', 'cookies', 'storage', 'executionContexts', 'clientHints', 'prefetchCache', 'prerenderCache'] satisfies readonly SiteData[]
+
+function checked (options: KratosBrowserLogoutOptions, fastify: FastifyInstance) {
+  const { sessions, allowedReturnUrls = [], errorUrl, cookie = {}, clearCookies = [], clearSiteData = [] } = options
+  assertOption(typeof sessions?.find === 'function' && typeof sessions.logOut === 'function', plugin, 'sessions', 'is missing: pass a session store, memorySessionStore() for instance, or { find, logOut }')
+  assertFunctions(options, plugin, ['onLogout'])
+  const base = absoluteUrl(options.publicUrl, plugin, 'publicUrl', 'where browsers find these routes, "https://login.example/auth" for instance')
+  assertOption(!/[?#]/.test(options.publicUrl), plugin, 'publicUrl', 'must have no query and no fragment')
+  const standard = absoluteUrl(options.defaultReturnUrl, plugin, 'defaultReturnUrl', 'where browsers go after a logout')
+  const errorPage = errorUrl === undefined ? undefined : absoluteUrl(errorUrl, plugin, 'errorUrl', 'where browsers go when something is wrong')
+  assertOption(Array.isArray(allowedReturnUrls), plugin, 'allowedReturnUrls', 'must be a list of absolute URLs')
+  assertOption(Array.isArray(clearCookies), plugin, 'clearCookies', 'must be a list of cookies')
+  assertOption(Array.isArray(clearSiteData) && clearSiteData.every(directive => siteData.includes(directive)), plugin, 'clearSiteData', `must be a list of ${siteData.join(', ')}`)
+
+  const publicUrl = base.href.replace(/\/+$/, '')
+  const ask = askWithin(duration(options.deadline, 5000, plugin, 'deadline'))
+  const readCookie = sessionCookieReader(fastify, cookie, plugin)
+  const removals = [removedCookie(cookie, plugin, 'cookie'), ...clearCookies.map(companion => removedCookie(companion, plugin, 'clearCookies'))]
+  const wiped = base.protocol === 'https:' ? clearSiteData.map(directive => `"${directive}"`).join(', ') : ''
+  const refuse = refusing(errorPage)
+
+  return {
+    ask,
+    sessions,
+    tell: logoutTeller(ask, options.onLogout),
+    findCaller: kratosCallers({ ask, sessions, readCookie }),
+    judgeReturnTo: returnToWithin({ standard, allowed: [...allowedReturnUrls, `${publicUrl}/self-service`], plugin, option: 'allowedReturnUrls' }),
+    logoutUrl: (sessionToken: string, target: string | undefined) => {
+      const token = logoutToken(sessionToken)
+      const query = new URLSearchParams(target === undefined ? { token } : { return_to: target, token })
+      return { logout_url: `${publicUrl}/self-service/logout?${query}`, logout_token: token }
+    },
+    clear: (reply: FastifyReply, { inCookie }: KratosCaller) => {
+      if (inCookie) for (const removal of removals) reply.header('set-cookie', removal)
+      if (wiped !== '') reply.header('clear-site-data', wiped)
+    },
+    refuse,
+    answerFailure: (thrown: FastifyError | null, request: FastifyRequest, reply: FastifyReply) => {
+      refuse(request, reply, loggedKratosError(thrown, request))
+    }
+  }
+}
+
+// Errors
+
+const errors = {
+  prefetch: { status: 403, reason: 'A logout is not done ahead of its user.' },
+  noToken: { status: 400, reason: 'Please include a token in the URL query.' },
+  noSession: {
+    status: 401, id: 'session_inactive', reason: 'No active session was found in this request.', message: 'request does not have a valid authentication session'
+  },
+  mismatch: { status: 403, reason: 'Unable to log out because the logout token in the URL query does not match the session cookie.' },
+  returnTo: (refused: Exclude<ReturnTo, { location: string }>): KratosError => 'malformed' in refused
+    ? { status: 400, reason: `Unable to parse the return_to query parameter as an URL: ${refused.malformed}` }
+    : { status: 400, id: 'self_service_flow_return_to_forbidden', reason: `Requested return_to URL ${JSON.stringify(refused.forbidden)} is not allowed.` }
+}
+
+/** Tells a JSON caller what is wrong, and sends a browser to the page that does. */
+function refusing (errorPage: URL | undefined) {
+  return (request: FastifyRequest, reply: FastifyReply, error: KratosError): FastifyReply => {
+    if (errorPage === undefined || wantsJson(request.headers)) return sendKratosError(request, reply, error)
+    const target = new URL(errorPage)
+    target.searchParams.set('error', error.id ?? nameOf(error.status))
+    return withKratosHeaders(reply.code(303)).header('location', target.href).send()
+  }
+}
+
+/** The reason phrase as a name: `bad_request`. */
+function nameOf (status: number): string {
+  return String(STATUS_CODES[status] ?? status).toLowerCase().replace(/[^a-z\d]+/g, '_')
+}

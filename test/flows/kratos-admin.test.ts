@@ -1,0 +1,178 @@
+import swagger from '@fastify/swagger'
+import { Validator } from '@seriousme/openapi-schema-validator'
+import Fastify, { type FastifyServerOptions } from 'fastify'
+import t, { type Test } from 'tap'
+import { kratosAdmin, type KratosAdminOptions } from '../../lib/flows/kratos-admin.ts'
+import { kratosBrowserLogout } from '../../lib/flows/kratos-browser.ts'
+import { kratosSessions } from '../../lib/flows/kratos-sessions.ts'
+import { ada, bob, empty, failing, failure, host, id, people } from '../kratos-host.ts'
+import { wire } from '../wire.ts'
+
+const forbidden = failure(403)
+const notFound = failure(404, { message: 'Unable to locate the resource' })
+const badId = failure(400, { message: 'uuid: incorrect UUID length 7 in string "BADUUID"' })
+const key = { authorization: 'Bearer admin' }
+
+async function serve (t: Test, options: Partial<KratosAdminOptions>, server: FastifyServerOptions = {}, prefix = '') {
+  const app = Fastify(server)
+  t.teardown(() => app.close())
+  const { inject } = wire(app)
+  const sessions = failing(() => { throw new Error('not asked') })
+  await app.register(kratosAdmin, { sessions, authorize: async ({ headers }) => headers.authorization === key.authorization, ...options, prefix })
+  const ask = (method: 'GET' | 'DELETE' | 'HEAD' | 'POST', path: string, headers: Record<string, string> = key) => inject({ method, url: prefix + path, headers })
+  return { app, ask }
+}
+
+const routes = [['DELETE', `/admin/sessions/${people.laptop.id}`], ['DELETE', `/admin/identities/${ada}/sessions`], ['GET', `/admin/identities/${ada}/sessions`]] as const
+
+for (const prefix of ['', '/auth']) {
+  t.test(`any session is logged out by its id, and again, at ${prefix || 'the root'}`, async t => {
+    const { sessions, events, onLogout, isLive } = await host()
+    const { ask } = await serve(t, { sessions, onLogout }, {}, prefix)
+    const before = await sessions.find(people.laptop.token)
+    for (let time = 0; time < 2; time++) t.strictSame(await ask('DELETE', `/admin/sessions/${people.laptop.id}`), empty())
+    t.notOk(await isLive(people.laptop))
+    t.ok(await isLive(people.phone))
+    t.strictSame(events, [{ scope: 'session', session: before }])
+    t.strictSame(await ask('DELETE', `/admin/sessions/{${people.bobs.id.toUpperCase()}}`), empty())
+    t.notOk(await isLive(people.bobs))
+    t.strictSame(await ask('DELETE', `/admin/sessions/${people.expired.id}`), empty(), 'an expired one is known')
+    t.strictSame(await ask('DELETE', `/admin/sessions/${id('0')}`), notFound)
+    t.strictSame(await ask('DELETE', '/admin/sessions/BADUUID'), badId)
+    t.equal(events.length, 2)
+  })
+
+  t.test(`every session of a subject is logged out, at ${prefix || 'the root'}`, async t => {
+    const { sessions, events, onLogout, isLive } = await host()
+    const { ask } = await serve(t, { sessions, onLogout }, {}, prefix)
+    t.strictSame(await ask('DELETE', `/admin/identities/${ada}/sessions`), empty())
+    for (const person of [people.laptop, people.phone, people.tablet]) t.notOk(await isLive(person))
+    t.ok(await isLive(people.bobs))
+    t.strictSame(await ask('DELETE', `/admin/identities/${ada}/sessions`), notFound, 'none is left')
+    t.strictSame(await ask('DELETE', `/admin/identities/${id('0')}/sessions`), notFound, 'there never was any')
+    t.strictSame(await ask('DELETE', '/admin/identities/BADUUID/sessions'), badId)
+    t.strictSame(events, [{ scope: 'all', subject: ada, count: 3 }])
+  })
+}
+
+t.test('a store that does not count is believed', async t => {
+  const { sessions, events, onLogout } = await host()
+  const { ask } = await serve(t, { sessions: { ...sessions, logOutSubject: () => undefined }, onLogout })
+  t.strictSame(await ask('DELETE', `/admin/identities/${ada}/sessions`), empty())
+  t.strictSame(events, [{ scope: 'all', subject: ada, count: undefined }])
+})
+
+t.test('the live sessions of a subject are listed, page by page', async t => {
+  const { sessions } = await host()
+  const { ask } = await serve(t, { sessions, identity: subject => ({ id: subject, traits: {} }) }, {}, '/auth')
+  const list = async (query: string, subject = ada) => {
+    const { status, body, headers } = await ask('GET', `/admin/identities/${subject}/sessions${query}`)
+    t.equal(status, 200)
+    return { ids: (JSON.parse(body) as Array<{ id: string }>).map(session => session.id), link: String(headers['link']), body }
+  }
+  const { laptop, phone, tablet } = people
+  for (const query of ['', '?active=true', '?active=1', '?active=T', '?active=']) t.strictSame((await list(query)).ids, [laptop.id, phone.id, tablet.id], query)
+  for (const query of ['?active=false', '?active=0', '?active=F']) t.strictSame((await list(query)).ids, [], query)
+  t.strictSame((await list('', bob)).ids, [people.bobs.id])
+  t.strictSame((await list('', id('0'))).ids, [])
+  t.match(JSON.parse((await list('')).body)[0], { id: laptop.id, active: true, identity: { id: ada, traits: {} }, devices: [{ user_agent: 'laptop' }] })
+
+  const first = await list('?page_size=2')
+  t.strictSame(first.ids, [laptop.id, phone.id])
+  const next = /<\/auth\/admin\/identities\/[^/]+\/sessions(\?[^>]+)>; rel="next"/.exec(first.link)?.[1]
+  t.strictSame((await list(String(next))).ids, [tablet.id])
+
+  t.strictSame(await ask('GET', `/admin/identities/${ada}/sessions?active=maybe`), failure(400, { message: 'could not parse parameter active' }))
+  t.strictSame(await ask('GET', `/admin/identities/${ada}/sessions?page_token=x`), failure(400, { reason: 'The page cannot be read: follow the Link header of the page before.' }))
+  t.strictSame(await ask('GET', '/admin/identities/BADUUID/sessions'), badId)
+})
+
+t.test('a host whose ids are no UUIDs says so', async t => {
+  const { sessions } = await host()
+  const now = Date.now()
+  await sessions.create('odd', { id: 's.1', subject: 'ada@example.com', createdAt: now, expiresAt: now + 1000, keepUntil: now + 1000 })
+  const { ask } = await serve(t, { sessions, ids: 'any' })
+  t.equal(JSON.parse((await ask('GET', '/admin/identities/ada%40example.com/sessions')).body).length, 1)
+  t.strictSame(await ask('DELETE', '/admin/sessions/s.1'), empty())
+  t.strictSame(await ask('DELETE', '/admin/identities/ada%40example.com/sessions'), notFound)
+})
+
+t.test('nobody is let in but by the host\'s true, and the store is not asked', async t => {
+  for (const answer of [false, undefined, null, 1, 'true', {}, async () => true] as unknown[]) {
+    const { ask } = await serve(t, { authorize: () => answer as boolean })
+    for (const [method, path] of routes) t.strictSame(await ask(method, path), forbidden)
+  }
+  const { ask } = await serve(t, {})
+  for (const [method, path] of routes) t.strictSame(await ask(method, path, {}), forbidden)
+  for (const path of ['/admin/sessions/BADUUID', '/admin/identities/BADUUID/sessions']) t.strictSame(await ask('DELETE', path, {}), forbidden, 'nor told what an id looks like')
+  for (const [, path] of routes) for (const method of ['HEAD', 'POST'] as const) t.equal((await ask(method, path)).status, 404)
+})
+
+t.test('the authorization sees what the host\'s own hooks left, and theirs come first', async t => {
+  const { sessions } = await host()
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.decorateRequest('role', '')
+  app.addHook('preHandler', async request => { request.setDecorator('role', request.headers['x-role']) })
+  const { inject } = wire(app)
+  await app.register(kratosAdmin, { sessions, authorize: request => request.getDecorator('role') === 'admin' })
+  const url = `/admin/sessions/${people.laptop.id}`
+  t.strictSame(await inject({ method: 'DELETE', url, headers: { 'x-role': 'user' } }), forbidden)
+  t.strictSame(await inject({ method: 'DELETE', url, headers: { 'x-role': 'admin' } }), empty())
+})
+
+t.test('a function of the host that fails is a 500, logged once', async t => {
+  const lines: string[] = []
+  const logger = { level: 'error', stream: { write: (line: string) => { lines.push(line) } } }
+  const { sessions } = await host()
+  for (const how of [() => { throw new Error('down') }, () => Promise.reject(new Error('down')) as never, () => new Promise(() => {}) as never, () => { throw Object.assign(new Error('secret'), { statusCode: 200 }) }]) {
+    for (const options of [{ sessions: failing(how) }, { sessions, authorize: how }]) {
+      const { ask } = await serve(t, { ...options, deadline: 20 }, { logger })
+      for (const [method, path] of routes) {
+        t.strictSame(await ask(method, path), failure(500))
+        t.match(lines.splice(0), [/"event":"logout.outage"/])
+      }
+    }
+  }
+  const { ask } = await serve(t, { sessions, identity: () => { throw new Error('down') } }, { logger })
+  t.strictSame(await ask('GET', `/admin/identities/${ada}/sessions`), failure(500))
+  const told = await serve(t, { sessions, onLogout: () => { throw new Error('down') } }, { logger })
+  t.strictSame(await told.ask('DELETE', `/admin/identities/${ada}/sessions`), empty())
+  t.match(lines, [/logout.outage/, /onLogout failed/])
+})
+
+t.test('a wrong option is a TypeError while registering that names it', async t => {
+  const { sessions } = await host()
+  const authorize = () => true
+  for (const [options, message] of [
+    [{ authorize }, /option "sessions" is missing/], [{ authorize, sessions: { list: sessions.list } }, /option "sessions" is missing/],
+    [{ sessions }, /option "authorize" is missing: pass request => true for those who may end anybody's sessions/], [{ sessions, authorize: true }, /option "authorize" is missing/],
+    [{ sessions, authorize, identity: {} }, /option "identity" must be a function/], [{ sessions, authorize, ids: '' }, /option "ids" must be/], [{ sessions, authorize, onLogout: 1 }, /option "onLogout" must be/], [{ sessions, authorize, deadline: '1' }, /option "deadline" must be/]
+  ] as const) {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    await t.rejects(async () => { await app.register(kratosAdmin, options as unknown as KratosAdminOptions) }, { name: 'TypeError', message }, String(message))
+  }
+})
+
+for (const security of [undefined, [{ admin: [] }]]) {
+  t.test(`the OpenAPI document of a host with the Kratos flows is valid, ${security ? 'with' : 'without'} a security scheme`, async t => {
+    const { sessions } = await host()
+    const app = Fastify()
+    t.teardown(() => app.close())
+    await app.register(swagger, { openapi: { openapi: '3.1.0', info: { title: 'a host', version: '1' }, components: { securitySchemes: { admin: { type: 'http', scheme: 'bearer' } } } } })
+    for (const prefix of ['', '/auth']) {
+      await app.register(kratosBrowserLogout, { prefix, sessions, publicUrl: 'https://login.example', defaultReturnUrl: 'https://app.example/' })
+      await app.register(kratosSessions, { prefix, sessions, security })
+      await app.register(kratosAdmin, { prefix, sessions, authorize: () => true, security })
+    }
+    await app.ready()
+    const document = JSON.parse(JSON.stringify(app.swagger()))
+    const { valid, errors } = await new Validator().validate(document)
+    t.ok(valid, JSON.stringify(errors))
+    const operations = Object.values<Record<string, Record<string, unknown>>>(document.paths).flatMap(path => Object.values(path))
+    t.equal(operations.length, 18)
+    t.equal(new Set(operations.map(({ operationId }) => operationId)).size, 18)
+    t.strictSame(operations.filter(operation => operation['security']).length, security ? 14 : 0)
+  })
+}

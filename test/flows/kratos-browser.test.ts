@@ -1,0 +1,354 @@
+import cookie from '@fastify/cookie'
+import Fastify, { type FastifyServerOptions } from 'fastify'
+import t, { type Test } from 'tap'
+import { kratosBrowserLogout, type KratosBrowserLogoutOptions } from '../../lib/flows/kratos-browser.ts'
+import { logoutToken } from '../../lib/logout-token.ts'
+import { empty, failing, failure, host, json, people, seeOther } from '../kratos-host.ts'
+import { wire } from '../wire.ts'
+
+const publicUrl = 'https://login.example/auth'
+const defaultReturnUrl = 'https://app.example/bye'
+const errorUrl = 'https://app.example/error?lang=en'
+const cookieName = 'ory_kratos_session'
+const removal = 'ory_kratos_session=; Path=/; Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0; HttpOnly; Secure; SameSite=Lax'
+const asksForJson = { accept: 'application/json' }
+
+const noSession = failure(401, {
+  id: 'session_inactive', reason: 'No active session was found in this request.', message: 'request does not have a valid authentication session'
+})
+const noToken = failure(400, { reason: 'Please include a token in the URL query.' })
+const mismatch = failure(403, { reason: 'Unable to log out because the logout token in the URL query does not match the session cookie.' })
+const prefetch = failure(403, { reason: 'A logout is not done ahead of its user.' })
+const internal = failure(500)
+const forbidden = (url: string) => failure(400, { id: 'self_service_flow_return_to_forbidden', reason: `Requested return_to URL "${url}" is not allowed.` })
+
+type Options = Partial<KratosBrowserLogoutOptions>
+
+async function serve (t: Test, options: Options, server: FastifyServerOptions = {}, prefix = '') {
+  const app = Fastify(server)
+  t.teardown(() => app.close())
+  const { inject, send } = wire(app)
+  await app.register(kratosBrowserLogout, { sessions: failing(() => { throw new Error('not asked') }), publicUrl, defaultReturnUrl, allowedReturnUrls: ['https://app.example/app'], ...options, prefix })
+  const withCookie = (person: { token: string } | undefined, headers: Record<string, string>) => person === undefined ? headers : { cookie: `${cookieName}=${person.token}`, ...headers }
+  return {
+    app,
+    inject,
+    send,
+    start: (person?: { token: string }, headers: Record<string, string> = asksForJson, query = '') => inject({ url: `${prefix}/self-service/logout/browser${query}`, headers: withCookie(person, headers) }),
+    submit: (person: { token: string } | undefined, query: Record<string, string>, headers: Record<string, string> = asksForJson) => inject({ url: `${prefix}/self-service/logout?${new URLSearchParams(query)}`, headers: withCookie(person, headers) })
+  }
+}
+
+const tokenOf = ({ token }: { token: string }) => logoutToken(token)
+
+for (const prefix of ['', '/auth']) {
+  t.test(`a live session gets its logout URL, always the same, and the URL logs it out, at ${prefix || 'the root'}`, async t => {
+    const { sessions, events, onLogout, isLive } = await host()
+    const { start, submit, inject } = await serve(t, { sessions, onLogout }, {}, prefix)
+    const token = tokenOf(people.laptop)
+    const expected = json({ logout_url: `https://login.example/auth/self-service/logout?token=${token}`, logout_token: token })
+    t.strictSame(await start(people.laptop), expected)
+    t.strictSame(await start(people.laptop, { accept: 'text/html' }), expected, 'JSON, whoever asks')
+    t.ok(await isLive(people.laptop), 'nothing has happened yet')
+
+    const before = await sessions.find(people.laptop.token)
+    t.strictSame(await submit(people.laptop, { token }), empty({ 'set-cookie': removal }))
+    t.notOk(await isLive(people.laptop))
+    t.ok(await isLive(people.phone), 'no other session is touched')
+    t.strictSame(events, [{ scope: 'session', session: before }])
+
+    t.strictSame(await submit(people.laptop, { token }), noSession, 'again')
+    t.strictSame(await start(people.laptop), noSession)
+    t.equal(events.length, 1)
+
+    t.strictSame(await submit(people.phone, { token: tokenOf(people.phone) }, {}), seeOther(defaultReturnUrl, { 'set-cookie': removal }), 'a browser is sent on')
+    t.notOk(await isLive(people.phone))
+    t.equal((await inject({ url: `${prefix}/self-service/logout/` })).status, 404)
+  })
+}
+
+t.test('return_to comes back in the logout URL, and is where the browser goes', async t => {
+  const { sessions } = await host()
+  const { start, submit, inject } = await serve(t, { sessions })
+  const token = tokenOf(people.laptop)
+  for (const [given, target] of [
+    ['https://app.example/app/x?a=b&c=d#e', 'https://app.example/app/x?a=b&c=d#e'], ['/app', 'https://app.example/app'], ['//app.example/app', 'https://app.example/app'],
+    ['https://login.example/auth/self-service/login/browser', 'https://login.example/auth/self-service/login/browser']
+  ] as const) {
+    const { status, body } = await start(people.laptop, asksForJson, `?${new URLSearchParams({ return_to: given })}`)
+    t.equal(status, 200)
+    t.strictSame(JSON.parse(body), { logout_url: `https://login.example/auth/self-service/logout?${new URLSearchParams({ return_to: target, token })}`, logout_token: token })
+  }
+  t.strictSame(await start(people.laptop, asksForJson, '?return_to='), json({ logout_url: `https://login.example/auth/self-service/logout?token=${token}`, logout_token: token }), 'an empty one is none')
+
+  const target = 'https://app.example/app/x?a=b&c=d#e'
+  const { body } = await start(people.laptop, asksForJson, `?${new URLSearchParams({ return_to: target })}`)
+  const url = new URL(JSON.parse(body).logout_url)
+  t.strictSame(await inject({ url: url.pathname.replace('/auth', '') + url.search, headers: { cookie: `${cookieName}=${people.laptop.token}` } }), seeOther(target, { 'set-cookie': removal }))
+  t.strictSame(await submit(people.phone, { token: tokenOf(people.phone), return_to: '/app' }), empty({ 'set-cookie': removal }), 'a JSON caller goes nowhere')
+})
+
+t.test('a return_to that is not allowed is refused before anything happens', async t => {
+  const { sessions, isLive } = await host()
+  const { start, submit } = await serve(t, { sessions })
+  const token = tokenOf(people.laptop)
+  for (const [given, expected] of [
+    ['https://evil.example/', forbidden('https://evil.example/')], ['/elsewhere', forbidden('https://app.example/elsewhere')], ['https://app.example/apple', forbidden('https://app.example/apple')],
+    ['javascript:alert(1)', forbidden('javascript:alert(1)')], ['https://login.example/auth/self-serviceX', forbidden('https://login.example/auth/self-serviceX')], [defaultReturnUrl, forbidden(defaultReturnUrl)],
+    ['https://app.example/app\r\nSet-Cookie: a=b', failure(400, { reason: 'Unable to parse the return_to query parameter as an URL: net/url: invalid control character in URL' })],
+    ['https://app.example:99999/', failure(400, { reason: 'Unable to parse the return_to query parameter as an URL: invalid URL' })]
+  ] as const) {
+    t.strictSame(await start(people.laptop, asksForJson, `?${new URLSearchParams({ return_to: given })}`), expected)
+    t.strictSame(await submit(people.laptop, { token, return_to: given }), expected)
+    t.strictSame(await submit(people.laptop, { token, return_to: given }, {}), expected, 'also for a browser, without an error page')
+  }
+  t.ok(await isLive(people.laptop))
+})
+
+t.test('without a live session there is no logout URL', async t => {
+  const { sessions } = await host()
+  const { start } = await serve(t, { sessions })
+  for (const person of [undefined, people.expired, people.loggedOut, { token: 'unknown' }, { token: '' }, { token: '%00' }, { token: '__proto__' }]) {
+    t.strictSame(await start(person), noSession, String(person?.token))
+    t.strictSame(await start(person, asksForJson, '?return_to=https://evil.example/'), noSession, 'the session comes first')
+  }
+})
+
+t.test('a submission is checked in this order: ahead of its user, token, session, match, return_to', async t => {
+  const { sessions, isLive, events } = await host()
+  const { submit, inject } = await serve(t, { sessions })
+  const evil = { return_to: 'https://evil.example/' }
+  t.strictSame(await submit(undefined, {}, { purpose: 'prefetch' }), prefetch)
+  for (const query of [evil, { ...evil, token: '' }]) t.strictSame(await submit(undefined, query), noToken)
+  t.strictSame(await inject({ url: '/self-service/logout', headers: asksForJson }), noToken)
+  for (const person of [undefined, people.expired, people.loggedOut, { token: 'unknown' }]) {
+    t.strictSame(await submit(person, { ...evil, token: person === undefined ? 'x' : tokenOf(person) }), noSession)
+  }
+  for (const token of [tokenOf(people.phone), tokenOf(people.bobs), people.laptop.token, `${tokenOf(people.laptop)}x`, 'x', '\u0000', ' ']) {
+    t.strictSame(await submit(people.laptop, { ...evil, token }), mismatch, token)
+  }
+  t.strictSame(await submit(people.laptop, { ...evil, token: tokenOf(people.laptop) }), forbidden('https://evil.example/'))
+  t.ok(await isLive(people.laptop))
+  t.strictSame(events, [])
+  t.strictSame(await inject({ url: `/self-service/logout?token=${tokenOf(people.laptop)}&token=x`, headers: { cookie: `${cookieName}=${people.laptop.token}` } }), seeOther(defaultReturnUrl, { 'set-cookie': removal }), 'the first token counts')
+})
+
+t.test('no prefetch, preview or HEAD logs anybody out', async t => {
+  const { sessions, isLive } = await host()
+  const { app, submit, inject } = await serve(t, { sessions, errorUrl })
+  const token = tokenOf(people.laptop)
+  for (const ahead of [{ 'sec-purpose': 'prefetch' }, { 'sec-purpose': 'prefetch;prerender' }, { purpose: 'prefetch' }, { 'x-purpose': 'preview' }, { 'x-moz': 'prefetch' }]) {
+    t.strictSame(await submit(people.laptop, { token }, { accept: 'text/html', ...ahead }), prefetch)
+  }
+  const url = `/self-service/logout?token=${token}`
+  const headers = { cookie: `${cookieName}=${people.laptop.token}` }
+  for (const method of ['HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const) {
+    const { statusCode } = await app.inject({ method, url, headers })
+    t.equal(statusCode, 404, method)
+    t.equal((await inject({ method, url: '/self-service/logout/browser', headers })).status, 404, method)
+  }
+  t.ok(await isLive(people.laptop))
+})
+
+t.test('the session that was authenticated is the one that ends, and only its own cookie goes', async t => {
+  const { phone, laptop, bobs } = people
+  for (const [headers, ends, stays, expected] of [
+    [{ 'x-session-token': phone.token }, phone, laptop, empty()],
+    [{ authorization: `Bearer ${phone.token}` }, phone, laptop, empty()],
+    [{ 'x-session-token': phone.token, cookie: `${cookieName}=${laptop.token}` }, phone, laptop, empty()],
+    [{ 'x-session-token': phone.token, cookie: `${cookieName}=${phone.token}` }, phone, laptop, empty({ 'set-cookie': removal })],
+    [{ cookie: `${cookieName}=${phone.token}`, authorization: `Bearer ${bobs.token}` }, phone, bobs, empty({ 'set-cookie': removal })],
+    [{ cookie: `${cookieName}=${phone.token}`, authorization: 'Bearer unknown' }, phone, laptop, empty({ 'set-cookie': removal })],
+    [{ cookie: `${cookieName}=${phone.token}; ${cookieName}=${laptop.token}` }, phone, laptop, empty({ 'set-cookie': removal })]
+  ] as const) {
+    const { sessions, isLive } = await host()
+    const { submit, start } = await serve(t, { sessions })
+    const sent = { ...asksForJson, ...headers }
+    t.strictSame(await submit(undefined, { token: tokenOf(stays) }, sent), mismatch)
+    t.match(JSON.parse((await start(undefined, sent)).body), { logout_token: tokenOf(ends) })
+    t.strictSame(await submit(undefined, { token: tokenOf(ends) }, sent), expected, JSON.stringify(headers))
+    t.strictSame([await isLive(ends), await isLive(stays)], [false, true])
+  }
+})
+
+t.test('the cookie is removed as it was set, and those that go with it', async t => {
+  const { sessions } = await host()
+  const { submit } = await serve(t, {
+    sessions,
+    cookie: { name: '__Host-sid', sameSite: 'none', partitioned: true },
+    clearCookies: [{ name: 'csrf', path: '/auth', domain: 'login.example', secure: false, httpOnly: false, sameSite: 'strict' }]
+  })
+  const expired = 'Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0'
+  t.strictSame(await submit(undefined, { token: tokenOf(people.laptop) }, { ...asksForJson, cookie: `__Host-sid=${people.laptop.token}` }), empty({
+    'set-cookie': [`__Host-sid=; Path=/; ${expired}; HttpOnly; Secure; SameSite=None; Partitioned`, `csrf=; Path=/auth; Domain=login.example; ${expired}; SameSite=Strict`]
+  }))
+  t.strictSame(await submit(undefined, { token: tokenOf(people.phone) }, { ...asksForJson, 'x-session-token': people.phone.token }), empty(), 'none goes with a session from a header')
+})
+
+t.test('signed cookies are read through the @fastify/cookie of the host, whose own cookies are kept', async t => {
+  const { sessions, isLive } = await host()
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(cookie, { secret: 'a secret' })
+  app.addHook('onRequest', async (_request, reply) => { reply.setCookie('own', 'kept', { path: '/' }) })
+  const { inject } = wire(app)
+  await app.register(kratosBrowserLogout, { sessions, publicUrl, defaultReturnUrl, cookie: { signed: true } })
+  const url = `/self-service/logout?token=${tokenOf(people.laptop)}`
+  for (const value of [people.laptop.token, `${people.laptop.token}.forged`]) {
+    t.equal((await inject({ url, headers: { ...asksForJson, cookie: `${cookieName}=${value}` } })).status, 401)
+  }
+  t.ok(await isLive(people.laptop))
+  const answer = await inject({ url, headers: { ...asksForJson, cookie: app.serializeCookie(cookieName, app.signCookie(people.laptop.token)) } })
+  t.strictSame([answer.status, answer.headers['set-cookie']], [204, [removal, 'own=kept; Path=/; SameSite=Lax']])
+  t.notOk(await isLive(people.laptop))
+})
+
+t.test('Clear-Site-Data is sent after a logout where the public URL is https, and nowhere else', async t => {
+  const { sessions } = await host()
+  const https = await serve(t, { sessions, clearSiteData: ['cache', 'storage'] })
+  t.strictSame(await https.submit(people.laptop, { token: 'x' }), mismatch)
+  t.strictSame(await https.submit(people.laptop, { token: tokenOf(people.laptop) }), empty({ 'set-cookie': removal, 'clear-site-data': '"cache", "storage"' }))
+  const http = await serve(t, { sessions, publicUrl: 'http://localhost:4433', clearSiteData: ['cache', 'storage'] })
+  t.strictSame(await http.submit(people.phone, { token: tokenOf(people.phone) }), empty({ 'set-cookie': removal }))
+})
+
+t.test('who counts as a browser is sent to the error page with the name of the error', async t => {
+  const { sessions } = await host()
+  const { start, submit } = await serve(t, { sessions, errorUrl })
+  const to = (name: string) => seeOther(`https://app.example/error?lang=en&error=${name}`)
+  const token = tokenOf(people.laptop)
+  for (const headers of [{}, { accept: '*/*' }, { accept: 'text/html, application/json' }]) {
+    t.strictSame(await start(undefined, headers), to('session_inactive'))
+    t.strictSame(await start(people.laptop, headers, '?return_to=https://evil.example/'), to('self_service_flow_return_to_forbidden'))
+    t.strictSame(await submit(people.laptop, {}, headers), to('bad_request'))
+    t.strictSame(await submit(undefined, { token }, headers), to('session_inactive'))
+    t.strictSame(await submit(people.laptop, { token: 'x' }, headers), to('forbidden'))
+    t.strictSame(await submit(people.laptop, { token, return_to: 'https://evil.example/' }, headers), to('self_service_flow_return_to_forbidden'))
+  }
+  for (const headers of [asksForJson, { accept: 'application/json, text/plain, */*' }, { 'content-type': 'application/json', accept: 'text/html' }]) {
+    t.strictSame(await start(undefined, headers), noSession)
+    t.strictSame(await submit(people.laptop, {}, headers), noToken)
+  }
+})
+
+t.test('of parallel logouts all succeed, and onLogout is told once', async t => {
+  const { sessions, events, onLogout } = await host()
+  const late = { ...sessions, find: async (token: string) => { const found = await sessions.find(token); await new Promise(resolve => setImmediate(resolve)); return found } }
+  const { submit } = await serve(t, { sessions: late, onLogout })
+  const answers = await Promise.all(Array.from({ length: 20 }, () => submit(people.laptop, { token: tokenOf(people.laptop) })))
+  for (const answer of answers) t.strictSame(answer, empty({ 'set-cookie': removal }))
+  t.equal(events.length, 1)
+})
+
+t.test('a session that is forgotten, or runs out, between the question and the logout', async t => {
+  const { sessions, onLogout, events } = await host()
+  const token = tokenOf(people.laptop)
+  const forgotten = await serve(t, { sessions: { find: sessions.find, logOut: () => undefined }, onLogout })
+  t.strictSame(await forgotten.submit(people.laptop, { token }), noSession, 'the store did not say yes')
+  const expired = await sessions.find(people.expired.token)
+  const ranOut = await serve(t, { sessions: { find: sessions.find, logOut: () => expired }, onLogout })
+  t.strictSame(await ranOut.submit(people.laptop, { token }), empty({ 'set-cookie': removal }))
+  t.strictSame(events, [], 'neither was live')
+})
+
+t.test('a store that fails is a 500, or the error page, logged once, and nothing of it leaves', async t => {
+  const lines: string[] = []
+  const logger = { level: 'info', stream: { write: (line: string) => { lines.push(line) } } }
+  const { sessions } = await host()
+  const token = tokenOf(people.laptop)
+  const errorLines = () => lines.splice(0).filter(line => line.includes('"level":50'))
+  for (const how of [() => { throw new Error('down') }, () => Promise.reject(new Error('down')) as never, () => new Promise(() => {}) as never, () => { throw Object.assign(new Error('down'), { statusCode: 403 }) }]) {
+    for (const store of [failing(how), { ...sessions, logOut: how }]) {
+      const { submit } = await serve(t, { sessions: store, deadline: 20 }, { logger })
+      t.strictSame(await submit(people.laptop, { token }), internal)
+      t.match(errorLines(), [/"event":"logout.outage"/])
+      const browser = await serve(t, { sessions: store, deadline: 20, errorUrl }, { logger })
+      t.strictSame(await browser.submit(people.laptop, { token }, {}), seeOther('https://app.example/error?lang=en&error=internal_server_error'))
+      t.equal(errorLines().length, 1)
+    }
+  }
+})
+
+t.test('a failure of onLogout is logged and changes nothing', async t => {
+  const lines: string[] = []
+  const logger = { level: 'error', stream: { write: (line: string) => { lines.push(line) } } }
+  for (const onLogout of [() => { throw new Error('down') }, async () => { throw new Error('down') }, () => new Promise(() => {})]) {
+    const { sessions } = await host()
+    const { submit } = await serve(t, { sessions, onLogout, deadline: 20 }, { logger })
+    t.strictSame(await submit(people.laptop, { token: tokenOf(people.laptop) }), empty({ 'set-cookie': removal }))
+    t.match(lines.splice(0), [/onLogout failed after a logout/])
+  }
+})
+
+t.test('an error of the host\'s own hooks is told in Kratos\' shape', async t => {
+  const { sessions } = await host()
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.addHook('onRequest', async request => {
+    if (request.headers['x-fail']) throw Object.assign(new Error('secret'), { statusCode: Number(request.headers['x-fail']) })
+  })
+  const { inject } = wire(app)
+  await app.register(kratosBrowserLogout, { sessions, publicUrl, defaultReturnUrl, errorUrl })
+  const url = '/self-service/logout/browser'
+  t.strictSame(await inject({ url, headers: { ...asksForJson, 'x-fail': '429' } }), failure(429))
+  t.strictSame(await inject({ url, headers: { 'x-fail': '429' } }), seeOther('https://app.example/error?lang=en&error=too_many_requests'))
+  t.strictSame(await inject({ url, headers: { 'x-fail': '499' } }), seeOther('https://app.example/error?lang=en&error=499'))
+  t.strictSame(await inject({ url, headers: { ...asksForJson, 'x-fail': '503' } }), internal)
+})
+
+t.test('neither token is in any line of the log, at any level of the host', async t => {
+  for (const level of ['trace', 'info', 'warn', 'error', 'fatal', 'silent']) {
+    const lines: string[] = []
+    const { sessions } = await host()
+    const { app, start, submit } = await serve(t, { sessions }, { logger: { level, stream: { write: (line: string) => { lines.push(line) } } } })
+    await start(people.laptop)
+    await submit(people.laptop, { token: `${tokenOf(people.laptop)}x` })
+    await app.inject({ method: 'HEAD', url: `/self-service/logout?token=${tokenOf(people.laptop)}`, headers: { cookie: `${cookieName}=${people.laptop.token}` } })
+    await submit(people.laptop, { token: tokenOf(people.laptop) })
+    await submit(people.laptop, { token: tokenOf(people.laptop) })
+    const log = lines.join('')
+    for (const secret of [tokenOf(people.laptop), people.laptop.token]) t.notOk(log.includes(secret), level)
+    t.equal(log.includes('/self-service/logout/browser'), level === 'trace' || level === 'info', 'the other route is logged as ever')
+  }
+})
+
+t.test('a host with parsers, compilers, a query parser and serializers of its own gets the same answers', async t => {
+  const { sessions } = await host()
+  const app = Fastify({ routerOptions: { querystringParser: () => ({ token: ['other'], return_to: {} }) }, exposeHeadRoutes: true })
+  t.teardown(() => app.close())
+  app.setValidatorCompiler(() => () => ({ error: new Error('never valid') }))
+  app.setSerializerCompiler(() => () => 'rewritten')
+  app.setReplySerializer(() => 'rewritten')
+  app.addHook('preSerialization', async () => ({ wrapped: true }))
+  app.setErrorHandler((_error, _request, reply) => { reply.code(200).send('swallowed') })
+  const { inject } = wire(app)
+  await app.register(kratosBrowserLogout, { sessions, publicUrl, defaultReturnUrl })
+  const headers = { ...asksForJson, cookie: `${cookieName}=${people.laptop.token}` }
+  const token = tokenOf(people.laptop)
+  t.strictSame(await inject({ url: '/self-service/logout/browser', headers }), json({ logout_url: `https://login.example/auth/self-service/logout?token=${token}`, logout_token: token }))
+  t.strictSame(await inject({ url: '/self-service/logout', headers }), noToken)
+  t.strictSame(await inject({ url: `/self-service/logout?token=${token}`, headers }), empty({ 'set-cookie': removal }))
+})
+
+t.test('a wrong option is a TypeError while registering that names it', async t => {
+  const sessions = { find: () => undefined, logOut: () => undefined }
+  const good = { sessions, publicUrl, defaultReturnUrl }
+  for (const [options, message] of [
+    [{ ...good, sessions: undefined }, /option "sessions" is missing/], [{ ...good, sessions: { find: sessions.find } }, /option "sessions" is missing/],
+    [{ ...good, publicUrl: undefined }, /option "publicUrl" is missing: say where browsers find these routes/], [{ ...good, publicUrl: '/auth' }, /option "publicUrl" must be an absolute/],
+    [{ ...good, publicUrl: 'ftp://login.example' }, /"publicUrl" must be an absolute/], [{ ...good, publicUrl: 'https://user@login.example' }, /"publicUrl" must be an absolute/], [{ ...good, publicUrl: 5 }, /"publicUrl" must be an absolute/],
+    [{ ...good, publicUrl: 'https://login.example:99999' }, /"publicUrl" must be an absolute/], [{ ...good, publicUrl: 'https://login.example/?a' }, /"publicUrl" must have no query/],
+    [{ ...good, defaultReturnUrl: undefined }, /option "defaultReturnUrl" is missing/], [{ ...good, defaultReturnUrl: '/bye' }, /option "defaultReturnUrl" must be/],
+    [{ ...good, errorUrl: '/error' }, /option "errorUrl" must be/], [{ ...good, errorUrl: 'javascript:alert(1)' }, /option "errorUrl" must be/],
+    [{ ...good, allowedReturnUrls: 'https://app.example' }, /option "allowedReturnUrls" must be a list/], [{ ...good, allowedReturnUrls: ['/app'] }, /option "allowedReturnUrls" has the entry "\/app", which can never match/],
+    [{ ...good, allowedReturnUrls: ['https://app.example/*'] }, /option "allowedReturnUrls" has the entry/],
+    [{ ...good, cookie: { signed: true } }, /option "cookie" is signed, which needs @fastify\/cookie/], [{ ...good, cookie: { name: '__Host-sid', path: '/auth' } }, /option "cookie" must have path/],
+    [{ ...good, clearCookies: {} }, /option "clearCookies" must be a list/], [{ ...good, clearCookies: [{ name: 'a b' }] }, /option "clearCookies" must have a name/],
+    [{ ...good, clearSiteData: ['*'] }, /option "clearSiteData" must be a list of cache, cookies, storage/], [{ ...good, clearSiteData: 'cache' }, /option "clearSiteData" must be a list/],
+    [{ ...good, onLogout: true }, /option "onLogout" must be a function/], [{ ...good, deadline: 0 }, /option "deadline" must be a positive number/]
+  ] as const) {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    await t.rejects(async () => { await app.register(kratosBrowserLogout, options as unknown as KratosBrowserLogoutOptions) }, { name: 'TypeError', message }, String(message))
+  }
+})

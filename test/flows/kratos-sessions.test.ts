@@ -1,0 +1,291 @@
+import cookie from '@fastify/cookie'
+import Fastify, { type FastifyServerOptions } from 'fastify'
+import t, { type Test } from 'tap'
+import { kratosSessions, type KratosSessionsOptions } from '../../lib/flows/kratos-sessions.ts'
+import type { Session } from '../../lib/session-store.ts'
+import { ada, empty, failing, failure, host, id, json, people } from '../kratos-host.ts'
+import { wire } from '../wire.ts'
+
+const nobody = failure(401, { reason: 'No valid session credentials found in the request.' })
+const noSession = failure(401, { reason: 'No valid session cookie found.' })
+const own = failure(400, { message: 'cannot revoke current session' })
+const badPage = failure(400, { reason: 'The page cannot be read: follow the Link header of the page before.' })
+const internal = failure(500)
+
+async function serve (t: Test, options: KratosSessionsOptions, server: FastifyServerOptions = {}, prefix = '') {
+  const app = Fastify(server)
+  t.teardown(() => app.close())
+  const { inject, send } = wire(app)
+  await app.register(kratosSessions, { ...options, prefix })
+  const ask = (method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE' | 'HEAD' | 'OPTIONS', path: string, person?: { readonly token: string }, headers: Record<string, string> = {}) => inject({
+    method, url: prefix + path, headers: { ...(person !== undefined && { cookie: `ory_kratos_session=${person.token}` }), ...headers }
+  })
+  return { app, send, ask }
+}
+
+function shown (session: Session | undefined, identity: unknown = { id: session?.subject, schema_id: 'default', schema_url: '', traits: {} }) {
+  if (session === undefined) throw new Error('no such session')
+  const { device, createdAt, expiresAt } = session
+  return {
+    id: session.id,
+    active: true,
+    expires_at: new Date(expiresAt).toISOString(),
+    authenticated_at: new Date(createdAt).toISOString(),
+    issued_at: new Date(createdAt).toISOString(),
+    identity,
+    devices: device === undefined ? [] : [{ id: session.id, ip_address: device.ipAddress, user_agent: device.userAgent, location: device.location }]
+  }
+}
+
+for (const prefix of ['', '/auth']) {
+  t.test(`whoami shows the session, whatever the method and the credential, at ${prefix || 'the root'}`, async t => {
+    const { sessions } = await host()
+    const { ask, send } = await serve(t, { sessions }, {}, prefix)
+    const expected = json(shown(await sessions.find(people.laptop.token)), { 'x-kratos-authenticated-identity-id': ada })
+    for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const) {
+      t.strictSame(await ask(method, '/sessions/whoami', people.laptop), expected, method)
+      t.strictSame(await ask(method, '/sessions/whoami?tokenize_as=x', undefined, { 'x-session-token': people.laptop.token }), expected)
+      t.strictSame(await ask(method, '/sessions/whoami', undefined, { authorization: `Bearer ${people.laptop.token}` }), expected)
+      t.strictSame(await ask(method, '/sessions/whoami'), nobody, `${method} without a session`)
+    }
+    for (const type of ['application/json', 'text/plain', 'rubbish', '']) {
+      const line = `POST ${prefix}/sessions/whoami`
+      t.strictSame(await send(line, [['Content-Type', type], ['Content-Length', '1'], ['X-Session-Token', people.laptop.token]], '{'), expected, `a body of type ${type} is not read`)
+    }
+    for (const method of ['HEAD', 'OPTIONS'] as const) t.equal((await ask(method, '/sessions/whoami', people.laptop)).status, 404)
+  })
+}
+
+t.test('what the host keeps with a session stays with the host', async t => {
+  const { sessions } = await host()
+  const { ask } = await serve(t, { sessions })
+  for (const path of ['/sessions/whoami', '/sessions']) {
+    const { body } = await ask('GET', path, people.phone)
+    for (const secret of ['provider', 'secret', 'ory_st_', 'keep']) t.notOk(body.includes(secret), secret)
+  }
+})
+
+t.test('nobody is anybody with an unknown, expired or logged-out session', async t => {
+  const { sessions } = await host()
+  const { ask } = await serve(t, { sessions })
+  for (const person of [undefined, people.expired, people.loggedOut, { token: 'unknown' }, { token: '__proto__' }]) {
+    t.strictSame(await ask('GET', '/sessions/whoami', person), nobody)
+    t.strictSame(await ask('GET', '/sessions', person), noSession)
+    t.strictSame(await ask('DELETE', '/sessions', person), noSession)
+    t.strictSame(await ask('DELETE', `/sessions/${people.tablet.id}`, person), noSession)
+    t.strictSame(await ask('DELETE', '/sessions/no-id', person), noSession, 'the session comes before the id')
+    t.strictSame(await ask('GET', '/sessions?page_token=no-token', person), noSession, 'and before the page')
+  }
+})
+
+t.test('an account that is not active is nobody to whoami, and can still log out', async t => {
+  const { sessions, isLive } = await host()
+  const asked: string[] = []
+  const { ask } = await serve(t, { sessions, isActive: async session => { asked.push(session.id); return false } })
+  t.strictSame(await ask('GET', '/sessions/whoami', people.laptop), nobody)
+  t.strictSame(asked, [people.laptop.id])
+  t.equal((await ask('GET', '/sessions', people.laptop)).status, 200)
+  t.strictSame(await ask('DELETE', '/sessions', people.laptop), json({ count: 2 }))
+  t.notOk(await isLive(people.phone))
+  t.equal(asked.length, 1)
+})
+
+t.test('the identity is the host\'s to show', async t => {
+  const { sessions } = await host()
+  const identity = async (subject: string) => ({ id: subject, traits: { email: 'ada@example.com' } })
+  const { ask } = await serve(t, { sessions, identity })
+  const expected = await identity(ada)
+  t.match(JSON.parse((await ask('GET', '/sessions/whoami', people.laptop)).body), { identity: expected })
+  t.match(JSON.parse((await ask('GET', '/sessions', people.laptop)).body), [{ identity: expected }, { identity: expected }])
+  const none = await serve(t, { sessions, identity: () => null })
+  t.match(JSON.parse((await none.ask('GET', '/sessions/whoami', people.laptop)).body), { identity: null })
+})
+
+t.test('odd subjects and times do no harm', async t => {
+  const { sessions } = await host()
+  await sessions.create('odd', { id: id('0dd'), subject: 'zo\u00eb\r\nSet-Cookie: a=b', createdAt: 0, expiresAt: Number.MAX_SAFE_INTEGER, keepUntil: Number.MAX_SAFE_INTEGER })
+  const { ask } = await serve(t, { sessions })
+  const { status, headers, body } = await ask('GET', '/sessions/whoami', { token: 'odd' })
+  t.equal(status, 200)
+  t.notOk('x-kratos-authenticated-identity-id' in headers)
+  t.match(JSON.parse(body), { expires_at: '9999-12-31T23:59:59.999Z', issued_at: '1970-01-01T00:00:00.000Z' })
+})
+
+t.test('the other live sessions are listed, newest first, and never the one that asks', async t => {
+  const { sessions } = await host()
+  const { ask } = await serve(t, { sessions })
+  const expected = json([shown(await sessions.find(people.laptop.token)), shown(await sessions.find(people.tablet.token))], { link: '</sessions?page_size=250>; rel="first"' })
+  t.strictSame(await ask('GET', '/sessions', people.phone), expected)
+  t.strictSame(await ask('GET', '/sessions', people.phone), expected, 'again')
+  t.strictSame(await ask('GET', '/sessions', people.bobs), json([], { link: '</sessions?page_size=250>; rel="first"' }))
+})
+
+t.test('following the Link header from page to page shows every session once, while others come and go', async t => {
+  const { sessions } = await host()
+  const now = Date.now()
+  const made = Array.from({ length: 25 }, (_, index) => id(`c${String(index).padStart(2, '0')}`))
+  for (const [index, session] of made.entries()) {
+    await sessions.create(session, { id: session, subject: 'paging', createdAt: now - Math.floor(index / 5), expiresAt: now + 60_000, keepUntil: now + 60_000 })
+  }
+  const { ask } = await serve(t, { sessions }, {}, '/auth')
+  const seen: string[] = []
+  let url: string | undefined = '/sessions?page_size=7'
+  for (let page = 0; url !== undefined; page++) {
+    const { body, headers } = await ask('GET', url, { token: String(made[3]) })
+    const ids = (JSON.parse(body) as Array<{ id: string }>).map(session => session.id)
+    seen.push(...ids)
+    t.match(headers['link'], /^<\/auth\/sessions\?page_size=7>; rel="first"/)
+    if (page === 0) {
+      await sessions.create('new', { id: id('e'), subject: 'paging', createdAt: now + 1, expiresAt: now + 60_000, keepUntil: now + 60_000 })
+      await sessions.logOutById({ id: String(ids[0]) })
+    }
+    url = /<\/auth([^>]+)>; rel="next"/.exec(String(headers['link']))?.[1]
+  }
+  t.strictSame(seen.toSorted(), made.filter(session => session !== made[3]).toSorted())
+})
+
+t.test('the older page and per_page work too, and what is no number is the default', async t => {
+  const { sessions } = await host()
+  const { ask } = await serve(t, { sessions })
+  const idsOf = async (query: string) => (JSON.parse((await ask('GET', `/sessions?${query}`, people.laptop)).body) as Array<{ id: string }>).map(session => session.id)
+  const { phone, tablet } = people
+  for (const [query, expected] of [
+    ['per_page=1', [phone.id]], ['per_page=1&page=0', [phone.id]], ['per_page=1&page=1', [phone.id]], ['per_page=1&page=2', [tablet.id]], ['per_page=1&page=3', []], ['page=2', []],
+    ['page_size=1&per_page=5', [phone.id]], ['page_size=0', [phone.id]], ['page_size=-1', [phone.id, tablet.id]], ['page_size=x&page=y', [phone.id, tablet.id]], ['page_size=1.5', [phone.id, tablet.id]],
+    ['page_size=99999999999999999999', [phone.id, tablet.id]], ['page_size=1000000', [phone.id, tablet.id]], ['page_token=', [phone.id, tablet.id]]
+  ] as const) t.strictSame(await idsOf(query), expected, query)
+  t.match((await ask('GET', '/sessions?page_size=1000000', people.laptop)).headers, { link: '</sessions?page_size=1000>; rel="first"' })
+})
+
+t.test('a page token that is none of ours, and a page too far to count to, are a 400', async t => {
+  const { sessions } = await host()
+  const { ask } = await serve(t, { sessions })
+  const coded = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
+  for (const token of ['x', '%00', coded({ offset: '1', v: 2 }), coded([]), coded([1]), coded(['1', 'x']), coded([1.5, 'x']), coded([1, 2]), coded([1, 'x', 2]), coded(null), coded('x')]) {
+    t.strictSame(await ask('GET', `/sessions?page_token=${token}`, people.laptop), badPage, token)
+  }
+  t.strictSame(await ask('GET', '/sessions?page=1000000', people.laptop), badPage)
+})
+
+t.test('logging out the others counts those that really were live, keeps the one that asks, and tells onLogout once', async t => {
+  const { sessions, events, onLogout, isLive } = await host()
+  const { ask } = await serve(t, { sessions, onLogout })
+  t.strictSame(await ask('DELETE', '/sessions', people.phone), json({ count: 2 }))
+  t.strictSame(await ask('DELETE', '/sessions', people.phone), json({ count: 0 }), 'again')
+  t.strictSame([await isLive(people.laptop), await isLive(people.phone), await isLive(people.tablet), await isLive(people.bobs)], [false, true, false, true])
+  t.strictSame(events, [{ scope: 'others', subject: ada, keptSessionId: people.phone.id, count: 2 }])
+  t.strictSame(await ask('GET', '/sessions', people.phone), json([], { link: '</sessions?page_size=250>; rel="first"' }))
+  const uncounted = await serve(t, { sessions: { ...sessions, logOutSubject: () => undefined } })
+  t.strictSame(await uncounted.ask('DELETE', '/sessions', people.phone), json({ count: 0 }), 'of a store that does not count')
+})
+
+t.test('logging out one of the others is a 204, and again, and tells onLogout once', async t => {
+  const { sessions, events, onLogout, isLive } = await host()
+  const { ask, send } = await serve(t, { sessions, onLogout })
+  const before = await sessions.find(people.tablet.token)
+  for (let time = 0; time < 2; time++) t.strictSame(await ask('DELETE', `/sessions/${people.tablet.id}`, people.laptop), empty())
+  t.notOk(await isLive(people.tablet))
+  t.ok(await isLive(people.phone))
+  t.strictSame(events, [{ scope: 'session', session: before }])
+  t.strictSame(await send(`DELETE /sessions/${people.phone.id}`, [['Content-Type', 'application/json'], ['Content-Length', '0'], ['X-Session-Token', people.laptop.token]]), empty())
+  t.notOk(await isLive(people.phone))
+})
+
+t.test('the id of another user\'s session, of an expired or logged-out one, and of none at all get the same answer', async t => {
+  const { sessions, events, onLogout, isLive } = await host()
+  const { ask } = await serve(t, { sessions, onLogout })
+  for (const one of [people.bobs.id, people.expired.id, people.loggedOut.id, id('0')]) t.strictSame(await ask('DELETE', `/sessions/${one}`, people.laptop), empty())
+  t.ok(await isLive(people.bobs))
+  t.strictSame(events, [])
+})
+
+t.test('the session that asks cannot log itself out here, in whatever form its id comes', async t => {
+  const { sessions, isLive } = await host()
+  const { ask } = await serve(t, { sessions })
+  const plain = people.laptop.id.replaceAll('-', '')
+  for (const form of [people.laptop.id, people.laptop.id.toUpperCase(), plain, `{${people.laptop.id}}`, `{${plain}}`, `urn:uuid:${people.laptop.id}`, `urn:uuid:${plain}`]) {
+    t.strictSame(await ask('DELETE', `/sessions/${encodeURIComponent(form)}`, people.laptop), own, form)
+  }
+  t.ok(await isLive(people.laptop))
+  t.strictSame(await ask('DELETE', `/sessions/${people.phone.id.toUpperCase()}`, people.laptop), empty())
+  t.notOk(await isLive(people.phone))
+})
+
+t.test('what is no UUID is a 400', async t => {
+  const { sessions } = await host()
+  const { ask } = await serve(t, { sessions })
+  const bad = (message: string) => failure(400, { message })
+  for (const [text, problem] of [
+    ['BADUUID', 'uuid: incorrect UUID length 7 in string "BADUUID"'], ['\u00fc', 'uuid: incorrect UUID length 2 in string "\u00fc"'], ['"', 'uuid: incorrect UUID length 1 in string "\\""'],
+    ['x'.repeat(36), `uuid: incorrect UUID format in string "${'x'.repeat(36)}"`], [`[${people.phone.id}]`, `uuid: incorrect UUID format in string "[${people.phone.id}]"`],
+    ['x'.repeat(32), 'uuid: invalid UUID format'], [`g${people.phone.id.slice(1)}`, 'uuid: invalid UUID format']
+  ] as const) t.strictSame(await ask('DELETE', `/sessions/${encodeURIComponent(text)}`, people.laptop), bad(problem), text)
+  t.equal((await ask('GET', `/sessions/${people.phone.id}`, people.laptop)).status, 404, 'and none can be fetched')
+})
+
+t.test('a host whose ids are no UUIDs says so', async t => {
+  const { sessions, isLive } = await host()
+  const now = Date.now()
+  const odd = 'sess.7 \u00e4/../x'
+  await sessions.create('odd', { id: odd, subject: ada, createdAt: now, expiresAt: now + 1000, keepUntil: now + 1000 })
+  const { ask } = await serve(t, { sessions, ids: 'any' })
+  t.strictSame(await ask('DELETE', `/sessions/${encodeURIComponent(odd)}`, { token: 'odd' }), own)
+  t.strictSame(await ask('DELETE', '/sessions/unknown', people.laptop), empty())
+  t.strictSame(await ask('DELETE', `/sessions/${encodeURIComponent(odd)}`, people.laptop), empty())
+  t.notOk(await isLive({ token: 'odd' }))
+})
+
+t.test('signed cookies and other names are read', async t => {
+  const { sessions } = await host()
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(cookie, { secret: 'a secret' })
+  const { inject } = wire(app)
+  await app.register(kratosSessions, { sessions, cookie: { name: 'sid', signed: true } })
+  t.equal((await inject({ url: '/sessions/whoami', headers: { cookie: app.serializeCookie('sid', app.signCookie(people.laptop.token)) } })).status, 200)
+  t.strictSame(await inject({ url: '/sessions/whoami', headers: { cookie: app.serializeCookie('sid', people.laptop.token) } }), nobody)
+})
+
+t.test('a function of the host that fails is a 500, logged once', async t => {
+  const lines: string[] = []
+  const logger = { level: 'error', stream: { write: (line: string) => { lines.push(line) } } }
+  const { sessions } = await host()
+  for (const how of [() => { throw new Error('down') }, () => Promise.reject(new Error('down')) as never, () => new Promise(() => {}) as never, () => { throw null }]) { // eslint-disable-line no-throw-literal
+    const down = await serve(t, { sessions: failing(how), deadline: 20 }, { logger })
+    const half = await serve(t, { sessions: { ...failing(how), find: sessions.find }, deadline: 20 }, { logger })
+    const hooks = await serve(t, { sessions, isActive: how, identity: how, deadline: 20 }, { logger })
+    const blind = await serve(t, { sessions, identity: how, deadline: 20 }, { logger })
+    for (const ask of [
+      () => down.ask('GET', '/sessions/whoami', people.laptop), () => hooks.ask('GET', '/sessions/whoami', people.laptop), () => blind.ask('GET', '/sessions/whoami', people.laptop),
+      () => half.ask('GET', '/sessions', people.laptop), () => blind.ask('GET', '/sessions', people.laptop),
+      () => half.ask('DELETE', '/sessions', people.laptop), () => half.ask('DELETE', `/sessions/${people.phone.id}`, people.laptop)
+    ]) {
+      t.strictSame(await ask(), internal)
+      t.match(lines.splice(0), [/"event":"logout.outage"/])
+    }
+  }
+})
+
+t.test('a failure of onLogout is logged and changes nothing', async t => {
+  const lines: string[] = []
+  const logger = { level: 'error', stream: { write: (line: string) => { lines.push(line) } } }
+  const { sessions } = await host()
+  const { ask } = await serve(t, { sessions, onLogout: () => { throw new Error('down') } }, { logger })
+  t.strictSame(await ask('DELETE', `/sessions/${people.phone.id}`, people.laptop), empty())
+  t.strictSame(await ask('DELETE', '/sessions', people.laptop), json({ count: 1 }))
+  t.equal(lines.length, 2)
+})
+
+t.test('a wrong option is a TypeError while registering that names it', async t => {
+  const { sessions } = await host()
+  const { list, ...unlisted } = sessions
+  for (const [options, message] of [
+    [{}, /option "sessions" is missing/], [{ sessions: unlisted }, /option "sessions" is missing/],
+    [{ sessions, cookie: { signed: true } }, /option "cookie" is signed/], [{ sessions, isActive: true }, /option "isActive" must be a function/], [{ sessions, identity: {} }, /option "identity" must be a function/],
+    [{ sessions, ids: 'ulid' }, /option "ids" must be "uuid" or "any"/], [{ sessions, onLogout: 'x' }, /option "onLogout" must be a function/], [{ sessions, deadline: -1 }, /option "deadline" must be/]
+  ] as const) {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    await t.rejects(async () => { await app.register(kratosSessions, options as unknown as KratosSessionsOptions) }, { name: 'TypeError', message }, String(message))
+  }
+})

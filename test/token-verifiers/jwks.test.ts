@@ -1,0 +1,392 @@
+import { createHash, generateKeyPairSync } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+
+import { tokenVerifierRules } from '../../lib/conformance/token-verifier.ts'
+import { TokenRejectedError, type Claims, type VerifyToken } from '../../lib/token-verifier.ts'
+import { jwksVerifier, type JwksIssuer, type JwksVerifierOptions } from '../../lib/token-verifiers/jwks.ts'
+import { discoveryPath, jwksPath, startIssuer, type Issuer } from '../servers/issuer.ts'
+
+type Test = Pick<typeof t, 'teardown'>
+
+const audience = 'https://api.example'
+const seconds = () => Math.floor(Date.now() / 1000)
+
+async function issuerFor (t: Test, ...kids: string[]): Promise<Issuer> {
+  const issuer = await startIssuer()
+  t.teardown(() => issuer.close())
+  for (const kid of kids) issuer.addKey(kid)
+  return issuer
+}
+
+function entry (issuer: Issuer, changes: Partial<JwksIssuer> = {}): JwksIssuer {
+  return { issuer: issuer.url, audience, algorithms: ['ES256'], jwksUri: `${issuer.url}${jwksPath}`, ...changes }
+}
+
+function verifierFor (issuer: Issuer, options: Partial<JwksVerifierOptions> = {}, changes: Partial<JwksIssuer> = {}): VerifyToken {
+  return jwksVerifier({ issuers: [entry(issuer, changes)], ...options })
+}
+
+function claimsFor (issuer: Issuer, others: Claims = {}): Claims {
+  return { iss: issuer.url, aud: audience, sub: 'ada', exp: seconds() + 60, ...others }
+}
+
+/** `ada`, the reason of a refusal, or `outage`. */
+async function outcome (verify: VerifyToken, token: string): Promise<unknown> {
+  try {
+    return (await verify(token))['sub']
+  } catch (error) {
+    return error instanceof TokenRejectedError ? error.reason : 'outage'
+  }
+}
+
+const ways: ReadonlyArray<[string, Partial<JwksIssuer>]> = [['jwksUri', {}], ['discovery', { jwksUri: undefined }]]
+
+for (const [way, changes] of ways) {
+  for (const algorithm of ['RS256', 'ES256', 'EdDSA'] as const) {
+    t.test(`with keys by ${way} and ${algorithm} it keeps every promise of a verifier`, async (t) => {
+      const issuer = await issuerFor(t)
+      const publicKey = issuer.addKey('one', algorithm).export({ type: 'spki', format: 'pem' }).toString()
+      issuer.addKey('two', algorithm)
+      const down = await startIssuer()
+      await down.close()
+      for (const rule of tokenVerifierRules) {
+        await t.resolves(rule.check(() => {
+          let source = ''
+          return {
+            issuer: issuer.url,
+            audience,
+            publicKey,
+            verifyToken: verifierFor(issuer, { fetch: (url, init) => fetch(source === '' ? url : source, init) }, { ...changes, algorithms: [algorithm] }),
+            mint: (claims, header) => issuer.sign('one', claims, header, algorithm),
+            breakSource: () => { source = down.url }
+          }
+        }), rule.name)
+      }
+    })
+  }
+}
+
+t.test('with the key at hand it answers at once, with the claims and not a promise', async (t) => {
+  const issuer = await issuerFor(t, 'one')
+  const verify = verifierFor(issuer)
+  const token = issuer.sign('one', claimsFor(issuer))
+  t.type(verify(token), Promise, 'the first time it asks')
+  await verify(token)
+  t.match(verify(token), { sub: 'ada' })
+  t.notMatch(verify(token), Promise)
+  t.equal(issuer.count(jwksPath), 1)
+})
+
+t.test('a token chooses among the issuers that are named, and makes us ask nobody else', async (t) => {
+  const [first, second, stranger] = [await issuerFor(t, 'one'), await issuerFor(t, 'one', 'two'), await issuerFor(t, 'one')]
+  const verify = jwksVerifier({ issuers: [entry(first), entry(second, { audience: 'second', jwksUri: undefined })] })
+  t.equal(await outcome(verify, first.sign('one', claimsFor(first))), 'ada')
+  t.equal(await outcome(verify, second.sign('two', claimsFor(second, { aud: 'second' }))), 'ada')
+  t.equal(await outcome(verify, second.sign('two', claimsFor(second))), 'untrusted', 'the audience of the other issuer')
+  t.equal(await outcome(verify, second.sign('one', claimsFor(first))), 'untrusted', 'signed by the other issuer')
+  t.equal(await outcome(verify, second.sign('two', claimsFor(first))), 'untrusted', 'the key id of the other issuer')
+  t.equal(await outcome(verify, stranger.sign('one', claimsFor(stranger))), 'untrusted')
+  t.equal(await outcome(verify, first.sign('one', claimsFor(first, { iss: [first.url] }))), 'untrusted')
+  t.equal(await outcome(verify, first.sign('one', claimsFor(first), { jku: `${stranger.url}${jwksPath}`, x5u: stranger.url, kid: 'new' })), 'untrusted')
+  t.equal(stranger.seen.length, 0)
+})
+
+t.test('an algorithm that is not pinned is refused without asking', async (t) => {
+  const issuer = await issuerFor(t, 'one')
+  const verify = verifierFor(issuer)
+  for (const alg of ['RS256', 'HS256', 'none', 'es256', undefined, ['ES256'], 'constructor']) {
+    t.equal(await outcome(verify, issuer.sign('one', claimsFor(issuer), { alg })), 'untrusted', String(alg))
+  }
+  t.equal(issuer.seen.length, 0)
+})
+
+t.test('a key serves only for what it was published for', async (t) => {
+  const issuer = await issuerFor(t)
+  const algorithms = ['ES256', 'RS256', 'PS256'] as const
+  const publish = (kid: string, algorithm: 'ES256' | 'RS256' | 'PS256', changes: object) => {
+    issuer.addKey(kid, algorithm)
+    issuer.jwks.push({ ...issuer.jwks.pop(), ...changes })
+  }
+  const odd: ReadonlyArray<[string, 'ES256' | 'RS256' | 'PS256', object, string]> = [
+    ['plain', 'ES256', { use: undefined, alg: undefined }, 'ada'],
+    ['operations', 'ES256', { key_ops: ['verify'] }, 'ada'],
+    ['encryption', 'ES256', { use: 'enc' }, 'untrusted'],
+    ['other-operations', 'ES256', { key_ops: ['sign'] }, 'untrusted'],
+    ['odd-operations', 'ES256', { key_ops: 'verify' }, 'untrusted'],
+    ['other-algorithm', 'PS256', { alg: 'RS256' }, 'untrusted'],
+    ['other-kind', 'ES256', { alg: 'RS256' }, 'untrusted'],
+    ['broken', 'ES256', { x: 'AAAA' }, 'untrusted'],
+    ['secret', 'ES256', { kty: 'oct', k: 'AAAA' }, 'untrusted'],
+    ['short', 'RS256', { ...generateKeyPairSync('rsa', { modulusLength: 1024 }).publicKey.export({ format: 'jwk' }) }, 'untrusted']
+  ]
+  for (const [kid, algorithm, changes] of odd) publish(kid, algorithm, changes)
+  issuer.jwks.push(null as never, 'text' as never, [] as never)
+  const verify = verifierFor(issuer, {}, { algorithms })
+  for (const [kid, algorithm, , expected] of odd) {
+    t.equal(await outcome(verify, issuer.sign(kid, claimsFor(issuer), {}, algorithm)), expected, kid)
+  }
+  t.equal(await outcome(verify, issuer.sign('other-kind', claimsFor(issuer), { alg: 'RS256' })), 'untrusted')
+})
+
+t.test('a token without a key id passes only where one key can be meant', async (t) => {
+  const issuer = await issuerFor(t, 'one')
+  issuer.addKey('rsa', 'RS256')
+  const token = issuer.sign('one', claimsFor(issuer), { kid: undefined })
+  t.equal(await outcome(verifierFor(issuer), token), 'ada')
+  issuer.addKey('two')
+  t.equal(await outcome(verifierFor(issuer), token), 'untrusted')
+  t.equal(await outcome(verifierFor(issuer), issuer.sign('one', claimsFor(issuer), { kid: ['one'] })), 'malformed')
+  t.equal(await outcome(verifierFor(issuer), issuer.sign('one', claimsFor(issuer), { kid: null })), 'malformed')
+})
+
+t.test('many concurrent callers share one request', async (t) => {
+  const issuer = await issuerFor(t, 'one')
+  const verify = verifierFor(issuer, {}, { jwksUri: undefined })
+  const token = issuer.sign('one', claimsFor(issuer))
+  const outcomes = await Promise.all(Array.from({ length: 200 }, () => outcome(verify, token)))
+  t.ok(outcomes.every(answer => answer === 'ada'))
+  t.equal(issuer.count(jwksPath), 1)
+  t.equal(issuer.count(discoveryPath), 1)
+})
+
+t.test('a new key is found when a token names it, a withdrawn one serves no longer', async (t) => {
+  const issuer = await issuerFor(t, 'one')
+  const verify = verifierFor(issuer)
+  const old = issuer.sign('one', claimsFor(issuer))
+  t.equal(await outcome(verify, old), 'ada')
+  issuer.addKey('two')
+  issuer.removeKey('one')
+  const fresh = issuer.sign('two', claimsFor(issuer))
+  t.equal(await outcome(verify, fresh), 'ada', 'without a restart, although the keys are but seconds old')
+  t.equal(await outcome(verify, old), 'untrusted')
+  t.equal(await outcome(verify, fresh), 'ada')
+  t.equal(issuer.count(jwksPath), 2)
+})
+
+t.test('10,000 tokens of unknown key ids make it ask no more than the cooldown allows', async (t) => {
+  const issuer = await issuerFor(t, 'one')
+  const verify = verifierFor(issuer)
+  const good = issuer.sign('one', claimsFor(issuer))
+  const signature = good.slice(good.lastIndexOf('.'))
+  const payload = good.split('.')[1]
+  const refused = new Set()
+  for (let i = 0; i < 10_000; i++) {
+    const header = Buffer.from(JSON.stringify({ alg: 'ES256', kid: createHash('md5').update(String(i)).digest('hex') })).toString('base64url')
+    refused.add(await outcome(verify, `${header}.${payload}${signature}`))
+  }
+  t.same([...refused], ['untrusted'])
+  t.equal(issuer.count(jwksPath), 1)
+  t.equal(await outcome(verify, good), 'ada')
+})
+
+t.test('when the cooldown is over, an unknown key id makes it ask once more', async (t) => {
+  const issuer = await issuerFor(t, 'one')
+  const verify = verifierFor(issuer, { cooldown: 80 })
+  const unknown = issuer.sign('one', claimsFor(issuer), { kid: 'two' })
+  t.equal(await outcome(verify, unknown), 'untrusted')
+  t.equal(await outcome(verify, unknown), 'untrusted')
+  t.equal(issuer.count(jwksPath), 1)
+  issuer.addKey('two')
+  const two = issuer.sign('two', claimsFor(issuer))
+  t.equal(await outcome(verify, two), 'untrusted', 'the issuer has just said that there is no such key')
+  await sleep(90)
+  t.equal(await outcome(verify, two), 'ada')
+  t.equal(issuer.count(jwksPath), 2)
+  issuer.addKey('three')
+  t.equal(await outcome(verify, issuer.sign('three', claimsFor(issuer))), 'untrusted', 'a key that was found starts the cooldown too')
+})
+
+t.test('while the issuer is down, the keys at hand serve and unknown keys are an outage', async (t) => {
+  const issuer = await issuerFor(t, 'one')
+  const verify = verifierFor(issuer, { cooldown: 60, refreshAfter: 30 })
+  const good = issuer.sign('one', claimsFor(issuer))
+  t.equal(await outcome(verify, good), 'ada')
+  issuer.odd.set(jwksPath, response => response.writeHead(503).end())
+  const unknown = issuer.sign('one', claimsFor(issuer), { kid: 'two' })
+  t.equal(await outcome(verify, unknown), 'outage')
+  t.equal(issuer.count(jwksPath), 2)
+  t.equal(await outcome(verify, unknown), 'outage', 'also while it is not asked again')
+  t.equal(issuer.count(jwksPath), 2)
+  await sleep(100)
+  for (let i = 0; i < 20; i++) t.match(verify(good), { sub: 'ada' }, 'at once')
+  t.equal(await outcome(verify, unknown), 'outage')
+  t.equal(issuer.count(jwksPath), 3)
+  issuer.odd.clear()
+  await sleep(100)
+  t.equal(await outcome(verify, unknown), 'untrusted', 'it is back')
+})
+
+t.test('an issuer that never answered makes every token an outage, and is asked again after a pause', async (t) => {
+  const issuer = await issuerFor(t, 'one')
+  issuer.odd.set(jwksPath, response => response.destroy())
+  const verify = verifierFor(issuer, { cooldown: 50 })
+  const good = issuer.sign('one', claimsFor(issuer))
+  for (let i = 0; i < 100; i++) t.equal(await outcome(verify, good), 'outage')
+  t.equal(issuer.count(jwksPath), 1)
+  issuer.odd.clear()
+  await sleep(60)
+  t.equal(await outcome(verify, good), 'ada')
+})
+
+t.test('old keys are renewed behind the back of callers, and before their eyes after a long silence', async (t) => {
+  const issuer = await issuerFor(t, 'one', 'two')
+  const verify = verifierFor(issuer, { refreshAfter: 200 })
+  const one = issuer.sign('one', claimsFor(issuer))
+  const two = issuer.sign('two', claimsFor(issuer))
+  t.equal(await outcome(verify, one), 'ada')
+  issuer.removeKey('one')
+  await sleep(220)
+  t.match(verify(one), { sub: 'ada' }, 'answers at once and asks')
+  await sleep(50)
+  t.equal(issuer.count(jwksPath), 2)
+  t.equal(await outcome(verify, one), 'untrusted')
+  issuer.removeKey('two')
+  await sleep(450)
+  t.equal(await outcome(verify, two), 'untrusted', 'keys this old are not believed before asking')
+})
+
+t.test('after a long silence of callers and issuer the keys at hand serve', async (t) => {
+  const issuer = await issuerFor(t, 'one')
+  const verify = verifierFor(issuer, { refreshAfter: 10 })
+  const good = issuer.sign('one', claimsFor(issuer))
+  t.equal(await outcome(verify, good), 'ada')
+  issuer.odd.set(jwksPath, response => response.writeHead(500).end())
+  await sleep(30)
+  t.equal(await outcome(verify, good), 'ada')
+  t.equal(issuer.count(jwksPath), 2)
+})
+
+t.test('whatever is wrong with an answer is an outage', async (t) => {
+  const issuer = await issuerFor(t, 'one')
+  const stranger = await issuerFor(t, 'one')
+  const good = issuer.sign('one', claimsFor(issuer))
+  const say = (body: string) => (response: import('node:http').ServerResponse) => response.writeHead(200).end(body)
+  const document = (changes: object) => say(JSON.stringify({ issuer: issuer.url, jwks_uri: `${issuer.url}${jwksPath}`, ...changes }))
+  const rows: ReadonlyArray<[string, string, Parameters<typeof issuer.odd.set>[1], RegExp]> = [
+    ['a status', jwksPath, response => response.writeHead(404).end('{"keys":[]}'), /status 404/],
+    ['no content', jwksPath, response => response.writeHead(204).end(), /status 204/],
+    ['an empty body', jwksPath, say(''), /not JSON/],
+    ['no JSON', jwksPath, say('<html>'), /not JSON/],
+    ['no key set', jwksPath, say('{}'), /no JSON Web Key Set/],
+    ['null', jwksPath, say('null'), /no JSON Web Key Set/],
+    ['keys that are no list', jwksPath, say('{"keys":{}}'), /no JSON Web Key Set/],
+    ['a redirect', jwksPath, response => response.writeHead(302, { location: `${stranger.url}${jwksPath}` }).end(), /status 302/],
+    ['too much', jwksPath, say(JSON.stringify({ keys: [], padding: 'x'.repeat(5000) })), /longer than 4096/],
+    ['half an answer', jwksPath, response => response.writeHead(200).write('{"keys":['), /within 100 ms/],
+    ['no answer', jwksPath, () => {}, /within 100 ms/],
+    ['another issuer', discoveryPath, document({ issuer: stranger.url }), /another issuer/],
+    ['an issuer with a slash more', discoveryPath, document({ issuer: `${issuer.url}/` }), /another issuer/],
+    ['no place of keys', discoveryPath, document({ jwks_uri: undefined }), /no secure jwks_uri/],
+    ['an insecure place of keys', discoveryPath, document({ jwks_uri: 'http://keys.example/' }), /no secure jwks_uri/],
+    ['a place of keys that is no URL', discoveryPath, document({ jwks_uri: '/keys' }), /no secure jwks_uri/],
+    ['a null document', discoveryPath, say('null'), /another issuer/],
+    ['no document', discoveryPath, response => response.writeHead(404).end(), /status 404/]
+  ]
+  for (const [what, path, answer, cause] of rows) {
+    issuer.odd.clear()
+    issuer.odd.set(path, answer)
+    const verify = verifierFor(issuer, { deadline: 100, maxResponseLength: 4096 }, { jwksUri: undefined })
+    const error: Error = await Promise.resolve(verify(good)).then(() => new Error('accepted'), reason => reason)
+    t.notMatch(error, { name: 'TokenRejectedError' }, what)
+    t.match(error, { message: `the keys of ${issuer.url} could not be fetched`, cause: { message: cause } }, what)
+  }
+  t.equal(stranger.seen.length, 0, 'redirects are not followed')
+})
+
+t.test("a host's fetch that follows redirects and heeds no signal changes nothing", async (t) => {
+  const issuer = await issuerFor(t, 'one')
+  const good = issuer.sign('one', claimsFor(issuer))
+  const redirecting = verifierFor(issuer, { fetch: (_url, { redirect: _, ...init } = {}) => fetch(`${issuer.url}/moved`, init) })
+  issuer.odd.set('/moved', response => response.writeHead(302, { location: jwksPath }).end())
+  t.equal(await outcome(redirecting, good), 'outage')
+  const deaf = verifierFor(issuer, { deadline: 50, fetch: () => new Promise(() => {}) })
+  t.equal(await outcome(deaf, good), 'outage')
+  const bare = verifierFor(issuer, { fetch: async () => new Response() })
+  t.equal(await outcome(bare, good), 'outage', 'a response without a body')
+  // eslint-disable-next-line prefer-promise-reject-errors
+  const mute = verifierFor(issuer, { fetch: () => Promise.reject() })
+  t.equal(await outcome(mute, good), 'outage', 'a rejection without a reason')
+})
+
+t.test('discovery is asked once, and again when the keys have moved', async (t) => {
+  const issuer = await issuerFor(t, 'one')
+  const verify = verifierFor(issuer, { cooldown: 30 }, { jwksUri: undefined })
+  t.equal(await outcome(verify, issuer.sign('one', claimsFor(issuer))), 'ada')
+  issuer.addKey('two')
+  t.equal(await outcome(verify, issuer.sign('two', claimsFor(issuer))), 'ada')
+  t.equal(issuer.count(discoveryPath), 1)
+  issuer.addKey('three')
+  const three = issuer.sign('three', claimsFor(issuer))
+  issuer.odd.set(jwksPath, response => response.writeHead(410).end())
+  issuer.odd.set('/moved', response => response.end(JSON.stringify({ keys: issuer.jwks })))
+  issuer.odd.set(discoveryPath, response => response.end(JSON.stringify({ issuer: issuer.url, jwks_uri: `${issuer.url}/moved` })))
+  await sleep(40)
+  t.equal(await outcome(verify, three), 'outage')
+  await sleep(40)
+  t.equal(await outcome(verify, three), 'ada')
+})
+
+t.test('the discovery document may be elsewhere, and an issuer may end with a slash', async (t) => {
+  const issuer = await issuerFor(t, 'one')
+  const name = `${issuer.url}/tenant/`
+  const body = JSON.stringify({ issuer: name, jwks_uri: `${issuer.url}${jwksPath}` })
+  issuer.odd.set('/metadata', response => response.end(body))
+  issuer.odd.set('/tenant/.well-known/openid-configuration', response => response.end(body))
+  const token = issuer.sign('one', claimsFor(issuer, { iss: name }))
+  for (const discoveryUri of [undefined, `${issuer.url}/metadata`]) {
+    const verify = verifierFor(issuer, {}, { issuer: name, jwksUri: undefined, discoveryUri })
+    t.equal(await outcome(verify, token), 'ada')
+  }
+})
+
+t.test('a token that expired a moment ago passes where acceptExpiredFor says so', async (t) => {
+  const issuer = await issuerFor(t, 'one')
+  const expired = issuer.sign('one', claimsFor(issuer, { exp: seconds() - 30 }))
+  t.equal(await outcome(verifierFor(issuer), expired), 'expired')
+  t.equal(await outcome(verifierFor(issuer, { acceptExpiredFor: 60_000 }), expired), 'ada')
+  t.equal(await outcome(verifierFor(issuer, { acceptExpiredFor: 20_000 }), expired), 'expired')
+})
+
+t.test('misconfiguration is a TypeError that names the option', async (t) => {
+  const good: JwksIssuer = { issuer: 'https://issuer.example', audience, algorithms: ['RS256'] }
+  t.doesNotThrow(() => jwksVerifier({ issuers: [good] }))
+  for (const jwksUri of ['http://localhost:1/', 'http://127.0.0.1:1/', 'http://127.8.0.1/', 'http://[::1]:1/', 'https://keys.example']) {
+    t.doesNotThrow(() => jwksVerifier({ issuers: [{ ...good, jwksUri }] }), jwksUri)
+  }
+  const rows: ReadonlyArray<[object, RegExp]> = [
+    [{ issuers: undefined }, /"issuers"/],
+    [{ issuers: [] }, /"issuers"/],
+    [{ issuers: [good, good] }, /"issuers" names one issuer twice/],
+    [{ issuers: [{ ...good, issuer: undefined }] }, /"issuers\[0\]\.issuer"/],
+    [{ issuers: [good, { ...good, issuer: '' }] }, /"issuers\[1\]\.issuer"/],
+    [{ issuers: [{ ...good, issuer: ['https://a.example'] }] }, /"issuers\[0\]\.issuer"/],
+    [{ issuers: [{ ...good, issuer: 'issuer' }] }, /"issuers\[0\]\.issuer"/],
+    [{ issuers: [{ ...good, issuer: 'http://issuer.example' }] }, /"issuers\[0\]\.issuer"/],
+    [{ issuers: [{ ...good, audience: undefined }] }, /"issuers\[0\]\.audience"/],
+    [{ issuers: [{ ...good, algorithms: undefined }] }, /"issuers\[0\]\.algorithms"/],
+    [{ issuers: [{ ...good, algorithms: [] }] }, /"issuers\[0\]\.algorithms"/],
+    [{ issuers: [{ ...good, algorithms: ['HS256'] }] }, /"issuers\[0\]\.algorithms"/],
+    [{ issuers: [{ ...good, algorithms: ['none'] }] }, /"issuers\[0\]\.algorithms"/],
+    [{ issuers: [{ ...good, jwksUri: '' }] }, /"issuers\[0\]\.jwksUri"/],
+    [{ issuers: [{ ...good, jwksUri: 'http://issuer.example/keys' }] }, /"issuers\[0\]\.jwksUri"/],
+    [{ issuers: [{ ...good, jwksUri: 'http://127.0.0.1.example/' }] }, /"issuers\[0\]\.jwksUri"/],
+    [{ issuers: [{ ...good, jwksUri: 'https://me:pass@issuer.example/keys' }] }, /"issuers\[0\]\.jwksUri"/],
+    [{ issuers: [{ ...good, jwksUri: 'https://:pass@issuer.example/keys' }] }, /"issuers\[0\]\.jwksUri"/],
+    [{ issuers: [{ ...good, jwksUri: 'file:///etc/keys' }] }, /"issuers\[0\]\.jwksUri"/],
+    [{ issuers: [{ ...good, discoveryUri: 'http://issuer.example/' }] }, /"issuers\[0\]\.discoveryUri"/],
+    [{ issuers: [{ ...good, jwksUri: 'https://a.example', discoveryUri: 'https://a.example' }] }, /"issuers\[0\]\.discoveryUri"/],
+    [{ cooldown: 0 }, /"cooldown"/],
+    [{ refreshAfter: -1 }, /"refreshAfter"/],
+    [{ deadline: Infinity }, /"deadline"/],
+    [{ maxResponseLength: 0 }, /"maxResponseLength"/],
+    [{ maxTokenLength: '1' }, /"maxTokenLength"/],
+    [{ fetch: 'fetch' }, /"fetch"/],
+    [{ acceptExpiredFor: -1 }, /"acceptExpiredFor"/],
+    [{ requiredClaims: 'sub' }, /"requiredClaims"/]
+  ]
+  for (const [wrong, message] of rows) {
+    t.throws(() => jwksVerifier({ issuers: [good], ...wrong }), { name: 'TypeError', message }, JSON.stringify(wrong))
+    try { jwksVerifier({ issuers: [good], ...wrong }) } catch (error) { t.notMatch(String(error), /me:pass/) }
+  }
+})
