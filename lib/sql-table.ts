@@ -13,6 +13,6 @@ export function quotedTable (name: string, caller: string): string {
 /** The error of a statement; for a table that is not there, one that tells what to do. */
 export function missingTable (error: unknown, table: string): unknown {
   const { code, message } = error instanceof Error ? error as Error & { code?: unknown } : { message: '' }
-  if (code !== '42P01' && code !== '3F000' && !message.startsWith('no such table')) return error
+  if (code !== '42P01' && !message.startsWith('no such table')) return error
   return new Error(`table ${table} is missing: run migrate()`, { cause: error })
 }

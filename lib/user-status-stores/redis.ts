@@ -93,7 +93,7 @@ write()
 return 1`
 
 const logOutLua = `${writeLua}
-if status and version == ARGV[1] then
+if version == ARGV[1] then
   status = redis.call('HGET', KEYS[1], 'was')
 elseif ours then
   write()

@@ -1,4 +1,6 @@
-import type { Redis } from 'ioredis'
+import { Cluster, Redis } from 'ioredis'
+import { createCluster } from 'redis'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 
 import { userStatusStoreRules } from '../../lib/conformance/user-status-store.ts'
@@ -135,6 +137,23 @@ t.test('each verb is one command, as the server saw it', t => withPrivateRedis(t
   t.equal((await store.logOut(anna, { at: 1, requestId: 'r' }))?.status, 'logged_in', 'a server that forgot the scripts is told them again')
   t.strictSame(await clients.ioredis.keys('*'), ['user-status:acme:anna'], 'and one user is one key')
 }))
+
+t.test('the rules, on a cluster', t => withPrivateRedis(t, async ({ url, port }) => {
+  const node = new Redis(url)
+  await node.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
+  while (!/cluster_state:ok/.test(String(await node.call('CLUSTER', 'INFO')))) await sleep(20)
+  const ioredis = new Cluster([{ host: '127.0.0.1', port }])
+  const nodeRedis = createCluster({ rootNodes: [{ url }] })
+  await nodeRedis.connect()
+  t.teardown(() => { node.disconnect(); ioredis.disconnect(); nodeRedis.destroy() })
+  for (const rule of userStatusStoreRules) {
+    await t.resolves(rule.check(() => {
+      const prefix = freshPrefix()
+      const stores = [redisUserStatusStore(ioredis, { prefix }), redisUserStatusStore(nodeRedis, { prefix })]
+      return { store: spread(stores), set: async (user, status) => stores[0]?.set(user, status) }
+    }), rule.name)
+  }
+}, { config: { 'cluster-enabled': 'yes', 'cluster-announce-ip': '127.0.0.1' } }))
 
 t.test('a wrong client or prefix is a TypeError that names it', async t => {
   for (const client of [undefined, null, {}, 'redis://127.0.0.1']) {
