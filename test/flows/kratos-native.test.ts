@@ -292,12 +292,14 @@ t.test('an error of the host\'s own hooks keeps its 4xx, in Kratos\' shape', asy
     [{}, internal]
   ]
   for (const [thrown, answer] of expected) {
-    const app = Fastify()
+    const lines: string[] = []
+    const app = Fastify({ logger: { level: 'error', stream: { write: (line: string) => { lines.push(line) } } } })
     t.teardown(() => app.close())
     const { inject } = wire(app)
     app.addHook('onRequest', async () => { throw Object.assign(new Error('a secret of a hook'), thrown) })
     await app.register(kratosLogout, host().options)
     t.strictSame(await inject({ method: 'DELETE', url: path, payload: '{}' }), answer, JSON.stringify(thrown))
+    t.equal(lines.length, answer.status < 500 ? 0 : 1, 'what is the caller\'s fault is not in the log of errors')
   }
 })
 

@@ -224,7 +224,7 @@ t.test('the principal is what the host reads from the claims', async t => {
 })
 
 t.test('a principal without a subject or an actor is no user', async t => {
-  for (const principal of [{ subject: '' }, { actor: 'admin' }, { subject: 'alice', actor: '' }]) {
+  for (const principal of [{ subject: '' }, { subject: '', actor: 'admin' }, { actor: 'admin' }, { subject: 'alice', actor: '' }]) {
     const { post } = await serve(t, { verifyToken, principal: () => principal, mayActFor: () => true })
     t.strictSame(await post(), failure(401, noUser, 'Bearer'), JSON.stringify(principal))
   }
@@ -474,12 +474,14 @@ t.test('an error of the host\'s own hooks keeps its 4xx, in the vendor\'s shape'
     [{}, internal]
   ]
   for (const [thrown, answer] of expected) {
-    const app = Fastify()
+    const lines: string[] = []
+    const app = Fastify({ logger: { level: 'error', stream: { write: (line: string) => { lines.push(line) } } } })
     t.teardown(() => app.close())
     const { inject } = wire(app)
     app.addHook('onRequest', async () => { throw Object.assign(new Error('a secret of a hook'), thrown) })
     await app.register(signingHubLogout, { verifyToken })
     t.strictSame(await inject({ method: 'POST', url: '/v3/logout' }), answer, JSON.stringify(thrown))
+    t.equal(lines.length, answer.status < 500 ? 0 : 1, 'what is the caller\'s fault is not in the log of errors')
   }
 })
 
