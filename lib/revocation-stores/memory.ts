@@ -1,6 +1,7 @@
 import { assertMarks } from '../mark-id.ts'
+import { markListeners } from '../mark-listeners.ts'
 import { markSet } from '../mark-set.ts'
-import type { Mark, RevocationSource, RevocationStore } from '../revocation-store.ts'
+import type { RevocationSource, RevocationStore } from '../revocation-store.ts'
 
 /**
  * Marks in the memory of this process: for tests, and for a server of one process that may forget its marks when it
@@ -8,21 +9,16 @@ import type { Mark, RevocationSource, RevocationStore } from '../revocation-stor
  */
 export function memoryRevocationStore (): RevocationStore & RevocationSource {
   const marks = markSet()
-  const listeners = new Set<(mark: Mark) => void>()
+  const listeners = markListeners(error => process.emitWarning(error instanceof Error ? error : String(error)))
 
   return {
     revoke (...added) {
       assertMarks(added)
       const now = Date.now()
-      for (const mark of added.filter(mark => marks.join(mark, now))) {
-        for (const listener of listeners) listener(mark)
-      }
+      listeners.tell(added.filter(mark => marks.join(mark, now)))
     },
     check: facts => marks.check(facts, Date.now()),
     claimOnce: (key, until) => marks.claim(key, until, Date.now()),
-    onRevoked (listener) {
-      listeners.add(listener)
-      return () => { listeners.delete(listener) }
-    }
+    onRevoked: listeners.onRevoked
   }
 }

@@ -11,8 +11,8 @@ export interface PostgresPool {
 
 /** A connection out of the pool. */
 export interface PostgresConnection extends PostgresClient {
-  on (event: 'notification' | 'error', listener: (message: never) => void): unknown
-  off (event: 'notification' | 'error', listener: (message: never) => void): unknown
+  on (event: 'notification' | 'error', listener: () => void): unknown
+  off (event: 'notification' | 'error', listener: () => void): unknown
   release (destroy: boolean): void
 }
 

@@ -71,10 +71,18 @@ function connect (connection: RedisConnection): { send: Promise<Send>, end: () =
   // Without a listener, an error of the connection would end the process.
   connection.on('error', () => {})
   if ('sendCommand' in connection && 'destroy' in connection) {
-    const send: Promise<Send> = connection.connect().then(() => (...command) => connection.sendCommand(command))
-    return { send, end: () => connection.destroy() }
+    const send = connection.connect().then((): Send => (...command) => connection.sendCommand(command))
+    return { send, end: () => destroy(connection) }
   }
   return { send: Promise.resolve((command, ...values) => connection.call(command, ...values)), end: () => connection.disconnect() }
+}
+
+function destroy (connection: NodeRedisConnection): void {
+  try {
+    connection.destroy()
+  } catch {
+    // It has already given up by itself.
+  }
 }
 
 async function lastEntry (send: Send, feed: string): Promise<string> {
@@ -117,11 +125,10 @@ async function read (send: Send, feed: string, { position, pageSize, patience }:
 
 type Entry = readonly [id: string, fields: readonly string[]]
 
-/** RESP 2 answers with a list of streams, RESP 3 with a map. */
+/** The clients give the one stream as a list of pairs, as a flat list, or as a map. */
 function entriesOf (reply: unknown): Entry[] {
   if (reply === null) return []
-  const [stream] = Array.isArray(reply) ? reply.map(([, entries]) => entries) : Object.values(reply as object)
-  return stream
+  return (Array.isArray(reply) ? (Array.isArray(reply[0]) ? reply[0] : reply)[1] : Object.values(reply as object)[0]) as Entry[]
 }
 
 function field ([, fields]: Entry, name: string): string {

@@ -169,3 +169,15 @@ t.test('listeners hear once of each mark that adds something', async t => {
   await store.revoke({ tokenId: 'later', until })
   t.same(heard.length, 3)
 })
+
+t.test('a listener that throws is a warning, and the mark is made', async t => {
+  const store = memoryRevocationStore()
+  const warnings: unknown[] = []
+  process.on('warning', warning => { warnings.push(warning.message) })
+  store.onRevoked(() => { throw new Error('oops') })
+  store.onRevoked(() => { throw 'text' }) // eslint-disable-line no-throw-literal
+  store.revoke({ tokenId: 't', until: Date.now() + hour })
+  t.equal(store.check({ tokenId: 't' }), 'revoked')
+  await new Promise(resolve => setImmediate(resolve))
+  t.same(warnings, ['oops', 'text'])
+})

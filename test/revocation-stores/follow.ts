@@ -1,0 +1,67 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Test } from 'tap'
+import { revocationReplica } from '../../lib/revocation-replica.ts'
+import type { CredentialFacts, Mark, RevocationFeed, RevocationStore } from '../../lib/revocation-store.ts'
+
+const until = Date.now() + 3_600_000
+
+/** Every live mark of a store, read once. */
+export async function everyMark (feed: RevocationFeed): Promise<Mark[]> {
+  const marks: Mark[] = []
+  let position: string | undefined
+  for (;;) {
+    const page = await feed.next(position, 1)
+    marks.push(...page.marks)
+    position = page.position
+    if (page.complete) break
+  }
+  feed.close()
+  return marks
+}
+
+/** Waits until something holds, and fails after some seconds. */
+export async function eventually (holds: () => unknown, what: string): Promise<void> {
+  const end = Date.now() + 10_000
+  while (await holds() !== true) {
+    if (Date.now() > end) throw new Error(`never came true: ${what}`)
+    await sleep(2)
+  }
+}
+
+/** What a replica of any store does: it starts complete, hears of what others mark, tells of it once, and ends. */
+export async function follows (t: Test, store: RevocationStore, makeFeed: () => RevocationFeed): Promise<void> {
+  const before: Mark[] = Array.from({ length: 20 }, (_, index): Mark[] => [
+    { tokenId: `t${index}`, until }, { sessionId: `s${index}`, until }, { subject: `u${index}`, tenant: 'v', cutoff: 10, except: 'kept', until }, { subject: `u${index}`, tenant: 'v', cutoff: 5, until }
+  ]).flat()
+  await store.revoke(...before)
+
+  const replica = revocationReplica({ store: { ...store, check () { throw new Error('the replica answers by itself') } }, feed: makeFeed() })
+  const heard: Mark[] = []
+  replica.onRevoked(mark => heard.push(mark))
+  await replica.start()
+  await replica.start()
+  t.ok(replica.staleness() < 1000, 'it is complete when it has started')
+  for (let index = 0; index < 20; index++) {
+    const verdict = (facts: CredentialFacts) => replica.check(facts)
+    const subject = { subject: `u${index}`, tenant: 'v' }
+    t.same([verdict({ tokenId: `t${index}` }), verdict({ sessionId: `s${index}` }), verdict({ ...subject, issuedAt: 10 }), verdict({ ...subject, sessionId: 'kept', issuedAt: 5 })], Array(4).fill('revoked'))
+    t.same([verdict({ tokenId: `s${index}` }), verdict({ ...subject, issuedAt: 11 }), verdict({ ...subject, sessionId: 'kept', issuedAt: 6 })], Array(3).fill('live'))
+  }
+
+  heard.length = 0
+  await store.revoke({ tokenId: 'elsewhere', until }, { sessionId: 't0', until })
+  await eventually(() => replica.check({ tokenId: 'elsewhere' }) === 'revoked' && replica.check({ sessionId: 't0' }) === 'revoked', 'a mark of another node')
+  const here: Mark = { tokenId: 'here', until }
+  await replica.revoke(here)
+  t.equal(replica.check({ tokenId: 'here' }), 'revoked', 'a mark of this node is seen at once')
+  await store.revoke({ tokenId: 'later', until })
+  await eventually(() => replica.check({ tokenId: 'later' }) === 'revoked', 'a later mark')
+  t.strictSame(heard.map(mark => Object.values(mark)[0]).sort(), ['elsewhere', 'here', 'later', 't0'], 'each is told once')
+
+  const idle = Date.now()
+  await eventually(() => Date.now() - idle > 700, 'some time')
+  t.ok(replica.staleness() < 1000, 'it stays complete while nothing happens')
+  await replica.close()
+  t.throws(() => replica.check({ tokenId: 'x' }), /answers by itself/, 'a closed replica asks the store')
+  t.equal(replica.check({ tokenId: 'here' }), 'revoked')
+}
