@@ -1,0 +1,37 @@
+import fastify from 'fastify'
+import { Redis } from 'ioredis'
+import pg from 'pg'
+import { revocationGuard } from '../../lib/guards/revocation.ts'
+import { revocationReplica } from '../../lib/revocation-replica.ts'
+import { postgresRevocationFeed } from '../../lib/revocation-stores/postgres-feed.ts'
+import { postgresRevocationStore } from '../../lib/revocation-stores/postgres.ts'
+import { redisRevocationFeed } from '../../lib/revocation-stores/redis-feed.ts'
+import { redisRevocationStore } from '../../lib/revocation-stores/redis.ts'
+
+// One node of a host: routes behind a guard over a replica. The parent hears the address.
+const [kind = '', url = ''] = process.argv.slice(2)
+
+function connected () {
+  if (kind === 'redis') {
+    const redis = new Redis(url)
+    redis.on('error', () => {})
+    return { store: redisRevocationStore(redis), feed: redisRevocationFeed(redis) }
+  }
+  const pool = new pg.Pool({ connectionString: url, connectionTimeoutMillis: 1000 })
+  pool.on('error', () => {})
+  return { store: postgresRevocationStore(pool), feed: postgresRevocationFeed(pool) }
+}
+
+const revocations = revocationReplica(connected())
+await revocations.start()
+
+const app = fastify()
+await app.register(revocationGuard, {
+  revocations,
+  deadline: 500,
+  credential: ({ headers: { facts } }) => typeof facts === 'string' ? JSON.parse(facts) : undefined
+})
+app.get('/', async () => 'in')
+app.get('/allow', { config: { revocation: 'allow' } }, async () => 'in')
+app.get('/open', { config: { revocation: false } }, async () => 'in')
+process.send?.(await app.listen({ port: 0, host: '127.0.0.1' }))

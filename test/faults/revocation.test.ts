@@ -1,0 +1,140 @@
+import { fork, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { connect, createServer, type Socket } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Redis } from 'ioredis'
+import pg from 'pg'
+import t, { type Test } from 'tap'
+import type { RevocationStore } from '../../lib/revocation-store.ts'
+import { postgresRevocationStore } from '../../lib/revocation-stores/postgres.ts'
+import { redisRevocationStore } from '../../lib/revocation-stores/redis.ts'
+import { withPrivatePostgres } from '../servers/postgres.ts'
+import type { PrivateServer } from '../servers/private-process.ts'
+import { withPrivateRedis } from '../servers/redis.ts'
+import { eventually } from '../revocation-stores/follow.ts'
+
+const until = Date.now() + 3_600_000
+const staleness = 2000
+t.jobs = 2
+
+t.test('two processes on one Redis', { buffered: true }, t => withPrivateRedis(t, async server => {
+  const redis = new Redis(server.url)
+  redis.on('error', () => {})
+  t.teardown(() => { redis.disconnect() })
+  await twoNodes(t, server, 'redis', redisRevocationStore(redis))
+}))
+
+t.test('two processes on one Postgres', { buffered: true }, t => withPrivatePostgres(t, async server => {
+  const pool = new pg.Pool({ connectionString: server.url })
+  pool.on('error', () => {})
+  t.teardown(() => pool.end())
+  const store = postgresRevocationStore(pool)
+  await store.migrate()
+  await twoNodes(t, server, 'postgres', store)
+}, { durable: true }))
+
+/** We are the first node, and log out; the second is a process of its own, with a guard over a replica, behind a wire that can be cut. */
+async function twoNodes (t: Test, server: PrivateServer, kind: 'redis' | 'postgres', store: RevocationStore) {
+  const wire = await cuttable(server.port)
+  t.teardown(wire.end)
+  await store.revoke({ tokenId: 'before', until })
+  const second = await startNode(t, kind, server.url.replace(`:${server.port}`, `:${wire.port}`))
+
+  t.equal(await second.get('/', { tokenId: 'before' }), 401, 'what was revoked before the second node started')
+  t.equal(await second.get('/', { tokenId: 'live' }), 200)
+
+  await store.revoke({ tokenId: 'while-up', until }, { subject: 'ann', cutoff: 1000, until })
+  await refusedWithin(t, second, { tokenId: 'while-up' }, 'what the first node revokes')
+  t.equal(await second.get('/', { subject: 'ann', issuedAt: 1000 }), 401)
+  t.equal(await second.get('/', { subject: 'ann', issuedAt: 2000 }), 200, 'a login after the cutoff')
+
+  wire.cut()
+  await store.revoke({ tokenId: 'while-cut', until })
+  await store.revoke({ subject: 'ann', cutoff: 500, until })
+  await sleep(300)
+  wire.heal()
+  await refusedWithin(t, second, { tokenId: 'while-cut' }, 'what was revoked while the feed was cut')
+  t.equal(await second.get('/', { subject: 'ann', issuedAt: 1000 }), 401, 'an earlier cutoff that arrives later takes nothing back')
+
+  const later = await startNode(t, kind, server.url)
+  for (const tokenId of ['before', 'while-up', 'while-cut']) t.equal(await later.get('/', { tokenId }), 401, `a node that started later: ${tokenId}`)
+  await later.end()
+
+  for (const outage of ['freeze', 'kill'] as const) {
+    if (outage === 'freeze') server.freeze()
+    else await server.kill()
+    await eventually(async () => await second.get('/', { tokenId: 'live' }) === 503, `${outage}: the replica is too old, and the store cannot tell`)
+    const asked = Date.now()
+    t.same(await Promise.all(['/', '/allow', '/open'].map(path => second.get(path, { tokenId: 'live' }))), [503, 200, 200], `${outage}: each route has its policy`)
+    t.ok(Date.now() - asked < 1500, `${outage}: no request hangs`)
+    t.same(await Promise.all(['before', 'while-up', 'while-cut'].map(tokenId => second.get('/', { tokenId }))), [401, 401, 401], `${outage}: what was revoked stays revoked`)
+    if (outage === 'freeze') server.thaw()
+    else await server.start()
+    await eventually(async () => await second.get('/', { tokenId: 'live' }) === 200, `${outage}: it comes back`)
+    await eventually(() => takes(store, `after-${outage}`), 'the store takes marks again')
+    await refusedWithin(t, second, { tokenId: `after-${outage}` }, `${outage}: and follows again`)
+    t.equal(await second.get('/', { tokenId: 'before' }), 401)
+  }
+}
+
+async function takes (store: RevocationStore, tokenId: string): Promise<boolean> {
+  try {
+    await store.revoke({ tokenId, until })
+    return true
+  } catch {
+    return false
+  }
+}
+
+async function refusedWithin (t: Test, node: Node, facts: object, what: string) {
+  const started = Date.now()
+  await eventually(async () => await node.get('/', facts) === 401, what)
+  t.ok(Date.now() - started < staleness + 500, `${what}: after ${Date.now() - started} ms`)
+}
+
+interface Node { get (path: string, facts: object): Promise<number>, end (): Promise<void> }
+
+async function startNode (t: Test, kind: string, url: string): Promise<Node> {
+  const child: ChildProcess = fork(fileURLToPath(new URL('revocation-node.ts', import.meta.url)), [kind, url])
+  t.teardown(() => { child.kill('SIGKILL') })
+  const [address] = await once(child, 'message')
+  return {
+    async get (path, facts) {
+      const response = await fetch(`${address}${path}`, { headers: { facts: JSON.stringify(facts) } })
+      await response.text()
+      return response.status
+    },
+    async end () {
+      child.kill('SIGKILL')
+      await once(child, 'exit')
+    }
+  }
+}
+
+/** A port in front of a server. */
+async function cuttable (port: number) {
+  const sockets = new Set<Socket>()
+  let whole = true
+  const proxy = createServer(near => {
+    if (!whole) {
+      near.destroy()
+      return
+    }
+    const far = connect(port, '127.0.0.1')
+    for (const [socket, other] of [[near, far], [far, near]] as const) {
+      sockets.add(socket)
+      socket.pipe(other)
+      socket.on('error', () => {})
+      socket.on('close', () => { sockets.delete(socket); other.destroy() })
+    }
+  })
+  proxy.listen(0, '127.0.0.1')
+  await once(proxy, 'listening')
+  const address = proxy.address()
+  const cut = () => {
+    whole = false
+    for (const socket of sockets) socket.destroy()
+  }
+  return { port: typeof address === 'object' ? address?.port : 0, cut, heal () { whole = true }, end () { cut(); proxy.close() } }
+}
