@@ -64,7 +64,8 @@ async function routes (fastify: FastifyInstance, options: KratosLogoutOptions): 
   const { ask, sessions, onLogout } = checked(options)
 
   isolateFromHost(fastify)
-  fastify.addContentTypeParser('*', { parseAs: 'string' }, parseJson)
+  // Fastify remembers the parser of a type that it knows by name, and searches the one of '*' anew for each request.
+  fastify.addContentTypeParser(['application/json', '*'], { parseAs: 'string' }, parseJson)
   fastify.setErrorHandler(answerFailure)
 
   fastify.route<{ Body: Static<typeof bodySchema> }>({
@@ -73,9 +74,10 @@ async function routes (fastify: FastifyInstance, options: KratosLogoutOptions): 
     bodyLimit: 5 * 1024 * 1024,
     config: noActivity,
     schema: routeSchema(fastify.prefix),
-    onRequest: async (request, reply) => {
+    onRequest: (request, reply, done) => {
       const error = unreadable(request)
-      if (error !== undefined) return sendKratosError(request, reply, error)
+      if (error === undefined) done()
+      else sendKratosError(request, reply, error)
     },
     handler: async (request, reply) => {
       const token = request.body?.session_token ?? ''
