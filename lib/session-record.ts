@@ -11,6 +11,7 @@ export interface SessionRecord {
   readonly details: string
 }
 
+const noDetails = '{}'
 const longestId = 255
 const longestSubject = 512
 
@@ -33,9 +34,10 @@ export function sessionRecord (token: string, session: NewSession): SessionRecor
 }
 
 /** The session of a record. */
-export function sessionOf (record: SessionRecord, active: boolean): Session {
-  const { details, ...fields } = record
-  return { ...fields, status: active ? 'active' : 'logged_out', ...JSON.parse(details) }
+export function sessionOf ({ id, subject, createdAt, expiresAt, keepUntil, details }: SessionRecord, active: boolean): Session {
+  // Field by field: to spread the rest of a record costs a hundred times as much.
+  const session: Session = { id, subject, status: active ? 'active' : 'logged_out', createdAt, expiresAt, keepUntil }
+  return details === noDetails ? session : { ...session, ...JSON.parse(details) }
 }
 
 /** Whether a session can have this id: a backend is not asked for others. */
