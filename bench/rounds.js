@@ -1,0 +1,91 @@
+import { openConnections, sendAll } from './http-load.js'
+import { countInstructions } from './instructions.js'
+import { startSubject } from './server-process.js'
+import { median, quantile, spread } from './statistics.js'
+
+/**
+ * Measures subjects side by side: each in a process of its own, one round after the other in turns, so that what the
+ * machine does meanwhile meets all of them alike. Ratios are taken per round, against the subject at `against`.
+ * Before that, each is warmed up for this many seconds of its own CPU time, so that its code is compiled.
+ *
+ * @param {{ name: string, file: string, parameters?: object, against?: string }[]} subjects
+ * @param {{ rounds: number, seconds: number, warmUp: number, connections?: number, log: (line: string) => void }} plan
+ */
+export async function measure (subjects, { rounds, seconds, warmUp, connections = 50, log }) {
+  const running = []
+  try {
+    for (const subject of subjects) running.push(await begin(subject, { seconds, warmUp, connections }))
+    shareRoundSizes(running)
+    for (let round = 0; round < rounds; round++) {
+      for (const one of round % 2 === 0 ? running : running.toReversed()) one.rounds.push(await runRound(one, one.perRound, connections))
+    }
+  } finally {
+    await Promise.all(running.map(({ server }) => server.end()))
+  }
+  const results = running.map(one => summary(one, running))
+  for (const result of results) log(`  ${result.name}: ${Math.round(result.requestsPerSecond)} req/s, ${result.cpu.toFixed(1)} µs CPU${result.ratios === undefined ? '' : `, ${result.ratios.cpu.median.toFixed(2)}x CPU`}`)
+  return results
+}
+
+async function begin (subject, { seconds, warmUp, connections }) {
+  const server = await startSubject(subject.file, subject.parameters)
+  const one = { subject, server, seeded: 0, rounds: [], perRound: 0 }
+  let count = 100
+  for (let spent = 0; spent < warmUp;) {
+    const { requestsPerSecond, cpu } = await runRound(one, count, connections)
+    spent += cpu * count / 1e6
+    count = Math.ceil(requestsPerSecond * seconds) + connections
+  }
+  return { ...one, perRound: count }
+}
+
+/** Subjects that are about as fast as the one they are compared with send as many requests as it does: what a round costs besides them weighs the same. */
+function shareRoundSizes (running) {
+  for (const base of running) {
+    const alike = running.filter(({ subject, perRound }) => subject.against === base.subject.name && perRound > base.perRound / 2 && perRound < base.perRound * 2)
+    const smallest = Math.min(base.perRound, ...alike.map(({ perRound }) => perRound))
+    for (const one of [base, ...alike]) one.perRound = smallest
+  }
+}
+
+async function runRound (one, count, connections) {
+  const { server, subject } = one
+  const from = one.seeded
+  one.seeded += count
+  const requests = await server.ask('seed', { from, count })
+  const sockets = await openConnections(server.port, connections)
+  const counted = await countInstructions(server.pid)
+  const before = await server.ask('usage')
+  const { seconds, latencies } = await sendAll(sockets, requests, server.status)
+  const after = await server.ask('usage')
+  const instructions = await counted()
+  for (const socket of sockets) socket.destroy()
+  for (const index of [from, from + count - 1]) {
+    if (!await server.ask('isOver', { index })) throw new Error(`${subject.name} answered, but did not log out`)
+  }
+  return {
+    seconds,
+    requestsPerSecond: count / seconds,
+    cpu: (after.microseconds - before.microseconds) / count,
+    ...(instructions !== undefined && { instructions: instructions / count }),
+    p50: median(latencies),
+    p99: quantile(latencies, 0.99)
+  }
+}
+
+const metrics = ['cpu', 'instructions', 'requestsPerSecond', 'p50', 'p99']
+
+function summary ({ subject, rounds }, running) {
+  const { name, against } = subject
+  const base = running.find(({ subject }) => subject.name === against)
+  const present = metrics.filter(metric => rounds[0]?.[metric] !== undefined)
+  return {
+    name,
+    rounds,
+    ...Object.fromEntries(present.map(metric => [metric, median(rounds.map(round => round[metric]))])),
+    ...(base !== undefined && {
+      against,
+      ratios: Object.fromEntries(present.map(metric => [metric, spread(rounds.map((round, index) => round[metric] / base.rounds[index][metric]))]))
+    })
+  }
+}

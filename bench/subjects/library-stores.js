@@ -1,0 +1,27 @@
+// The library's own stores, opened at the same servers as the hand-written tables.
+import { openClient } from './clients.js'
+
+const many = 100_000_000
+
+/** Opens the library's session store of this kind. */
+export async function sessionStore (store) {
+  return open(`../../dist/session-stores/${store.kind}.js`, `${store.kind}SessionStore`, store, { maxSessions: many })
+}
+
+/** Opens the library's user-status store of this kind. */
+export async function userStatusStore (store) {
+  return open(`../../dist/user-status-stores/${store.kind}.js`, `${store.kind}UserStatusStore`, store, { maxUsers: many })
+}
+
+/** Opens the library's revocation store of this kind. */
+export async function revocationStore (store) {
+  return open(`../../dist/revocation-stores/${store.kind}.js`, `${store.kind}RevocationStore`, store)
+}
+
+async function open (file, name, store, memoryOptions) {
+  const { [name]: make } = await import(file)
+  if (store.kind === 'memory') return make(memoryOptions)
+  const made = make(await openClient(store))
+  await made.migrate?.()
+  return made
+}

@@ -1,0 +1,12 @@
+import { createHash } from 'node:crypto'
+
+/** The n-th token: 43 characters that look like a secret, the same in each process. */
+export function tokenAt (index) {
+  return createHash('sha256').update(`bench ${index}`).digest('base64url')
+}
+
+/** The n-th session, with an hour to live and a day to be remembered. */
+export function sessionAt (index, subject = `user-${index % 1000}`) {
+  const now = Date.now()
+  return { id: `session-${index}`, subject, createdAt: now, expiresAt: now + 3_600_000, keepUntil: now + 86_400_000 }
+}
