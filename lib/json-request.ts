@@ -9,7 +9,11 @@ export interface RequestLimits {
 }
 
 /** A request without a signal or a way to follow redirects: these are not the caller's to choose. */
-export type JsonRequest = Pick<RequestInit, 'method' | 'headers' | 'body'>
+export interface JsonRequest {
+  readonly method?: 'POST'
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: URLSearchParams
+}
 
 /**
  * Asks and reads JSON. Rejects with what went wrong, without a word of the request or the answer: a status other than
@@ -22,7 +26,8 @@ export function requestJson (limits: RequestLimits, url: string, request: JsonRe
       reject(new Error(`no answer within ${limits.deadline} ms`))
       abort.abort()
     }, limits.deadline)
-    readJson(limits, url, { ...request, redirect: 'manual', signal: abort.signal })
+    const headers = { accept: 'application/json', ...request.headers }
+    readJson(limits, url, { ...request, headers, redirect: 'manual', signal: abort.signal })
       .then(resolve, reject)
       .finally(() => clearTimeout(timer))
   })

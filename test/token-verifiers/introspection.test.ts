@@ -1,0 +1,328 @@
+import { generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+
+import type { Client, KeyClient } from '../../lib/client-authentication.ts'
+import { tokenVerifierRules } from '../../lib/conformance/token-verifier.ts'
+import type { SignatureAlgorithm } from '../../lib/signature-algorithm.ts'
+import { TokenRejectedError, type VerifyToken } from '../../lib/token-verifier.ts'
+import { fastJwtVerifier } from '../../lib/token-verifiers/fast-jwt.ts'
+import { introspectionVerifier, type IntrospectionVerifierOptions } from '../../lib/token-verifiers/introspection.ts'
+import { introspectionPath, startIssuer, type Issuer } from '../servers/issuer.ts'
+
+type Test = Pick<typeof t, 'teardown'>
+
+const audience = 'https://api.example'
+const client: Client = { id: 'api', secret: 'a secret', method: 'basic' }
+const seconds = () => Math.floor(Date.now() / 1000)
+
+async function issuerFor (t: Test): Promise<Issuer> {
+  const issuer = await startIssuer()
+  t.teardown(() => issuer.close())
+  return issuer
+}
+
+function verifierFor (issuer: Issuer, options: Partial<IntrospectionVerifierOptions> = {}): VerifyToken {
+  return introspectionVerifier({ endpoint: `${issuer.url}${introspectionPath}`, client, ...options })
+}
+
+function active (others: object = {}): object {
+  return { active: true, sub: 'ada', exp: seconds() + 60, ...others }
+}
+
+async function outcome (verify: VerifyToken, token: string): Promise<unknown> {
+  try {
+    return (await verify(token))['sub']
+  } catch (error) {
+    return error instanceof TokenRejectedError ? error.reason : 'outage'
+  }
+}
+
+for (const [kind, cacheFor] of [['opaque', 0], ['opaque', 60_000], ['signed', 0]] as const) {
+  t.test(`with ${kind} tokens, remembered for ${cacheFor} ms, it keeps every promise of a verifier`, async (t) => {
+    const issuer = await issuerFor(t)
+    const publicKey = issuer.addKey('one').export({ type: 'spki', format: 'pem' }).toString()
+    for (const rule of tokenVerifierRules) {
+      await t.resolves(rule.check(() => {
+        issuer.odd.clear()
+        return {
+          issuer: issuer.url,
+          audience,
+          publicKey,
+          verifyToken: verifierFor(issuer, { issuer: issuer.url, audience, cacheFor }),
+          mint: (claims, header) => {
+            if (kind === 'opaque') return issuer.issueOpaque({ active: true, ...claims })
+            const token = issuer.sign('one', claims, header)
+            issuer.introspected.set(token, { active: header?.['crit'] === undefined, ...claims })
+            return token
+          },
+          breakSource: () => { issuer.odd.set(introspectionPath, response => response.destroy()) }
+        }
+      }), rule.name)
+    }
+  })
+}
+
+t.test('it hands on the claims of an active token, frozen through and through, without the word active', async (t) => {
+  const issuer = await issuerFor(t)
+  const token = issuer.issueOpaque(active({ client_id: 'app', scope: 'a b', ext: { roles: ['a'] }, username: null }))
+  const claims = await verifierFor(issuer)(token)
+  t.strictSame(Object.keys(claims), ['sub', 'exp', 'client_id', 'scope', 'ext', 'username'])
+  t.throws(() => Object.assign(Object(claims['ext']).roles, { 0: 'b' }), TypeError)
+  t.same(issuer.seen[0]?.form.get('token'), token)
+  t.same(issuer.seen[0]?.form.get('token_type_hint'), 'access_token')
+})
+
+t.test('an inactive token is refused, and told from a server that could not say', async (t) => {
+  const issuer = await issuerFor(t)
+  const verify = verifierFor(issuer, { deadline: 100, maxResponseLength: 4096 })
+  const token = issuer.issueOpaque(active())
+  t.equal(await outcome(verify, token), 'ada')
+  issuer.introspected.set(token, { active: false })
+  t.equal(await outcome(verify, token), 'revoked')
+  t.equal(await outcome(verify, 'never issued'), 'revoked')
+  issuer.introspected.set(token, { active: false, sub: 'ada', exp: seconds() + 60 })
+  t.equal(await outcome(verify, token), 'revoked')
+
+  const say = (body: string) => (response: import('node:http').ServerResponse) => response.writeHead(200).end(body)
+  const rows: ReadonlyArray<[string, Parameters<typeof issuer.odd.set>[1], RegExp]> = [
+    ['our credentials are wrong', response => response.writeHead(401).end('{"error":"invalid_client"}'), /status 401/],
+    ['we may not ask', response => response.writeHead(403).end('{"active":false}'), /status 403/],
+    ['there is no such endpoint', response => response.writeHead(404).end(), /status 404/],
+    ['it is overrun', response => response.writeHead(429).end(), /status 429/],
+    ['it fails', response => response.writeHead(500).end('{"active":false}'), /status 500/],
+    ['it is away', response => response.writeHead(503).end(), /status 503/],
+    ['it has moved', response => response.writeHead(307, { location: introspectionPath }).end(), /status 307/],
+    ['it says nothing', say(''), /not JSON/],
+    ['it shows a page', say('<html>'), /not JSON/],
+    ['it forgot active', say('{"sub":"ada"}'), /whether the token is active/],
+    ['active is a word', say('{"active":"false"}'), /whether the token is active/],
+    ['active is null', say('{"active":null}'), /whether the token is active/],
+    ['it says null', say('null'), /whether the token is active/],
+    ['it says false', say('false'), /whether the token is active/],
+    ['it says too much', say(JSON.stringify({ active: true, x: 'x'.repeat(5000) })), /longer than 4096/],
+    ['it hangs', () => {}, /within 100 ms/],
+    ['it stops midway', response => response.writeHead(200).write('{"active":'), /within 100 ms/]
+  ]
+  for (const [what, answer, cause] of rows) {
+    issuer.odd.set(introspectionPath, answer)
+    const error: Error = await Promise.resolve(verify(token)).then(() => new Error('accepted'), reason => reason)
+    t.notMatch(error, { name: 'TokenRejectedError' }, what)
+    t.match(error, { message: /could not say/, cause: { message: cause } }, what)
+    t.notMatch(`${error.message} ${String(error.cause)}`, token)
+  }
+})
+
+t.test('an active token is refused all the same when it is not for us, not of the issuer, or over', async (t) => {
+  const issuer = await issuerFor(t)
+  const verify = verifierFor(issuer, { issuer: issuer.url, audience, requiredClaims: ['client_id'] })
+  const full = { iss: issuer.url, aud: audience, client_id: 'app' }
+  t.equal(await outcome(verify, issuer.issueOpaque(active(full))), 'ada')
+  t.equal(await outcome(verify, issuer.issueOpaque(active({ ...full, aud: ['other', audience] }))), 'ada')
+  for (const [changes, expected] of [
+    [{ iss: undefined }, 'untrusted'], [{ iss: 'https://other.example' }, 'untrusted'], [{ aud: undefined }, 'untrusted'],
+    [{ aud: 'other' }, 'untrusted'], [{ client_id: undefined }, 'untrusted'], [{ exp: seconds() - 1 }, 'expired'], [{ exp: undefined }, 'untrusted'],
+    [{ nbf: seconds() + 60 }, 'untrusted'], [{ sub: 7 }, 'malformed']
+  ] as const) {
+    t.equal(await outcome(verify, issuer.issueOpaque(active({ ...full, ...changes }))), expected, JSON.stringify(changes))
+  }
+})
+
+t.test('where no issuer and no audience are configured, neither is asked for', async (t) => {
+  const issuer = await issuerFor(t)
+  t.equal(await outcome(verifierFor(issuer), issuer.issueOpaque(active())), 'ada')
+  t.equal(await outcome(verifierFor(issuer), issuer.issueOpaque(active({ aud: null, iss: null }))), 'ada')
+  t.equal(await outcome(verifierFor(issuer, { requireExpiry: false }), issuer.issueOpaque(active({ exp: undefined }))), 'ada')
+  t.equal(await outcome(verifierFor(issuer, { requireExpiry: false }), issuer.issueOpaque(active({ exp: null }))), 'ada')
+})
+
+t.test('refresh tokens and ID tokens are no access tokens, active or not', async (t) => {
+  const issuer = await issuerFor(t)
+  const verify = verifierFor(issuer)
+  for (const kind of [{ token_use: 'refresh_token' }, { token_use: 'id_token' }, { typ: 'Refresh' }, { typ: 'Offline' }, { typ: 'ID' }]) {
+    t.equal(await outcome(verify, issuer.issueOpaque(active(kind))), 'untrusted', JSON.stringify(kind))
+  }
+  for (const kind of [{ token_use: 'access_token' }, { typ: 'Bearer' }, { token_type: 'Bearer' }]) {
+    t.equal(await outcome(verify, issuer.issueOpaque(active(kind))), 'ada', JSON.stringify(kind))
+  }
+})
+
+t.test('what cannot be a token is refused without asking', async (t) => {
+  const issuer = await issuerFor(t)
+  const verify = verifierFor(issuer, { maxTokenLength: 100 })
+  t.equal(await outcome(verify, ''), 'malformed')
+  t.equal(await outcome(verify, 'a'.repeat(101)), 'malformed')
+  t.equal(issuer.seen.length, 0)
+})
+
+t.test('concurrent callers with one token share one request, and its failure', async (t) => {
+  const issuer = await issuerFor(t)
+  const verify = verifierFor(issuer)
+  const token = issuer.issueOpaque(active())
+  const other = issuer.issueOpaque(active({ sub: 'grace' }))
+  const answers = await Promise.all(Array.from({ length: 50 }, (_, i) => outcome(verify, i % 2 === 0 ? token : other)))
+  t.same(new Set(answers), new Set(['ada', 'grace']))
+  t.equal(issuer.seen.length, 2)
+  await outcome(verify, token)
+  t.equal(issuer.seen.length, 3, 'a later caller asks again: nothing is remembered by default')
+  issuer.odd.set(introspectionPath, response => response.writeHead(503).end())
+  t.same(await Promise.all([outcome(verify, token), outcome(verify, token)]), ['outage', 'outage'])
+  t.equal(issuer.seen.length, 4)
+  issuer.odd.clear()
+  t.equal(await outcome(verify, token), 'ada', 'a failure is not remembered')
+})
+
+t.test('an active token is believed for cacheFor and no longer, an inactive one never', async (t) => {
+  const issuer = await issuerFor(t)
+  const verify = verifierFor(issuer, { cacheFor: 100 })
+  const token = issuer.issueOpaque(active())
+  t.equal(await outcome(verify, token), 'ada')
+  issuer.introspected.delete(token)
+  t.match(verify(token), { sub: 'ada' }, 'at once, and revoked in vain')
+  t.equal(issuer.seen.length, 1)
+  await sleep(120)
+  t.equal(await outcome(verify, token), 'revoked')
+  issuer.introspected.set(token, active())
+  t.equal(await outcome(verify, token), 'ada')
+})
+
+t.test('nothing is remembered beyond its exp', async (t) => {
+  const issuer = await issuerFor(t)
+  const verify = verifierFor(issuer, { cacheFor: 60_000, acceptExpiredFor: 60_000 })
+  const token = issuer.issueOpaque(active({ exp: seconds() + 1 }))
+  t.equal(await outcome(verify, token), 'ada')
+  await sleep(1100)
+  issuer.introspected.set(token, { active: false })
+  t.equal(await outcome(verify, token), 'revoked')
+  const endless = issuer.issueOpaque(active({ exp: undefined }))
+  const trusting = verifierFor(issuer, { cacheFor: 60_000, requireExpiry: false })
+  t.equal(await outcome(trusting, endless), 'ada')
+  t.match(trusting(endless), { sub: 'ada' })
+})
+
+t.test('an expired token that the server still calls active passes where acceptExpiredFor says so', async (t) => {
+  const issuer = await issuerFor(t)
+  const token = issuer.issueOpaque(active({ exp: seconds() - 30 }))
+  t.equal(await outcome(verifierFor(issuer), token), 'expired')
+  t.equal(await outcome(verifierFor(issuer, { acceptExpiredFor: 60_000 }), token), 'ada')
+})
+
+t.test('the memory is bounded: the first one goes', async (t) => {
+  const issuer = await issuerFor(t)
+  const verify = verifierFor(issuer, { cacheFor: 60_000, cacheSize: 2 })
+  const tokens = [1, 2, 3].map(() => issuer.issueOpaque(active()))
+  for (const token of tokens) await verify(token)
+  t.match(verify(String(tokens[2])), { sub: 'ada' }, 'at once')
+  t.equal(issuer.seen.length, 3)
+  await verify(String(tokens[0]))
+  t.equal(issuer.seen.length, 4)
+})
+
+t.test('by basic, id and secret are encoded as forms are, and only then joined', async (t) => {
+  const issuer = await issuerFor(t)
+  const token = issuer.issueOpaque(active())
+  await verifierFor(issuer, { client: { id: 'https://api.example/:x', secret: 'pä ss:w%r+d&', method: 'basic' } })(token)
+  const [scheme, credentials] = String(issuer.seen[0]?.authorization).split(' ')
+  t.equal(scheme, 'Basic')
+  t.equal(Buffer.from(String(credentials), 'base64').toString(), 'https%3A%2F%2Fapi.example%2F%3Ax:p%C3%A4+ss%3Aw%25r%2Bd%26')
+  t.equal(issuer.seen[0]?.form.get('client_secret'), null)
+})
+
+t.test('by post, id and secret are in the form', async (t) => {
+  const issuer = await issuerFor(t)
+  await verifierFor(issuer, { client: { id: 'a&b', secret: 'pä ss', method: 'post' } })(issuer.issueOpaque(active()))
+  t.equal(issuer.seen[0]?.form.get('client_id'), 'a&b')
+  t.equal(issuer.seen[0]?.form.get('client_secret'), 'pä ss')
+  t.equal(issuer.seen[0]?.authorization, undefined)
+})
+
+const pairs: ReadonlyArray<[SignatureAlgorithm, { publicKey: KeyObject, privateKey: KeyObject }]> = [
+  ['RS256', generateKeyPairSync('rsa', { modulusLength: 2048 })],
+  ['PS256', generateKeyPairSync('rsa', { modulusLength: 2048 })],
+  ['ES384', generateKeyPairSync('ec', { namedCurve: 'P-384' })],
+  ['EdDSA', generateKeyPairSync('ed25519')]
+]
+
+for (const [algorithm, { publicKey, privateKey }] of pairs) {
+  t.test(`by private_key_jwt with ${algorithm}, each request carries an assertion of its own`, async (t) => {
+    const issuer = await issuerFor(t)
+    const endpoint = `${issuer.url}${introspectionPath}`
+    const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+    for (const key of [pem, Buffer.from(pem), privateKey]) {
+      const verify = verifierFor(issuer, { client: { id: 'api', privateKey: key, method: 'private_key_jwt', algorithm, keyId: 'mine' } })
+      await verify(issuer.issueOpaque(active()))
+    }
+    const check = fastJwtVerifier({ key: publicKey, algorithms: [algorithm], issuer: 'api', audience: endpoint, requiredClaims: ['jti', 'iat'] })
+    const ids = issuer.seen.map(({ form, authorization }) => {
+      t.equal(authorization, undefined)
+      t.equal(form.get('client_id'), 'api')
+      t.equal(form.get('client_assertion_type'), 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer')
+      const assertion = String(form.get('client_assertion'))
+      t.same(JSON.parse(Buffer.from(String(assertion.split('.')[0]), 'base64url').toString()), { alg: algorithm, typ: 'JWT', kid: 'mine' })
+      const { sub, exp, jti } = check(assertion)
+      t.equal(sub, 'api')
+      t.ok(Number(exp) - seconds() <= 60)
+      return jti
+    })
+    t.equal(new Set(ids).size, 3)
+  })
+}
+
+t.test('an assertion may be for somebody else than the endpoint, and name no key', async (t) => {
+  const issuer = await issuerFor(t)
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const verify = verifierFor(issuer, { client: { id: 'api', privateKey, method: 'private_key_jwt', algorithm: 'ES256', audience: issuer.url } })
+  await verify(issuer.issueOpaque(active()))
+  const assertion = String(issuer.seen[0]?.form.get('client_assertion'))
+  t.equal(fastJwtVerifier({ key: publicKey, algorithms: ['ES256'], issuer: 'api', audience: issuer.url })(assertion)['sub'], 'api')
+  t.same(JSON.parse(Buffer.from(String(assertion.split('.')[0]), 'base64url').toString()), { alg: 'ES256', typ: 'JWT' })
+})
+
+t.test('misconfiguration is a TypeError that names the option and holds no secret', async (t) => {
+  const good: IntrospectionVerifierOptions = { endpoint: 'https://issuer.example/introspect', client }
+  t.doesNotThrow(() => introspectionVerifier(good))
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const key: KeyClient = { id: 'api', method: 'private_key_jwt', algorithm: 'ES256', privateKey }
+  const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+  const rows: ReadonlyArray<[object, RegExp]> = [
+    [{ endpoint: undefined }, /"endpoint"/],
+    [{ endpoint: 'http://issuer.example/introspect' }, /"endpoint"/],
+    [{ endpoint: 'https://api:hunter2@issuer.example/' }, /"endpoint"/],
+    [{ client: undefined }, /"client"/],
+    [{ client: null }, /"client"/],
+    [{ client: { ...client, method: undefined } }, /"client\.method"/],
+    [{ client: { ...client, method: 'none' } }, /"client\.method"/],
+    [{ client: { ...client, id: undefined } }, /"client\.id"/],
+    [{ client: { ...client, id: '' } }, /"client\.id"/],
+    [{ client: { ...client, id: ['api'] } }, /"client\.id"/],
+    [{ client: { ...client, secret: undefined } }, /"client\.secret"/],
+    [{ client: { ...client, secret: '' } }, /"client\.secret"/],
+    [{ client: { ...key, id: '' } }, /"client\.id"/],
+    [{ client: { ...key, privateKey: undefined } }, /"client\.privateKey"/],
+    [{ client: { ...key, privateKey: 'hunter2' } }, /"client\.privateKey"/],
+    [{ client: { ...key, privateKey: pem.slice(0, 60) } }, /"client\.privateKey"/],
+    [{ client: { ...key, privateKey: pairs[0]?.[1].publicKey } }, /"client\.privateKey"/],
+    [{ client: { ...key, algorithm: undefined } }, /"client\.algorithm"/],
+    [{ client: { ...key, algorithm: 'RS256' } }, /"client\.algorithm"/],
+    [{ client: { ...key, algorithm: 'HS256' } }, /"client\.algorithm"/],
+    [{ client: { ...key, keyId: '' } }, /"client\.keyId"/],
+    [{ client: { ...key, audience: '' } }, /"client\.audience"/],
+    [{ issuer: '' }, /"issuer"/],
+    [{ issuer: undefined }, /"issuer"/],
+    [{ audience: [] }, /"audience"/],
+    [{ audience: undefined }, /"audience"/],
+    [{ requireExpiry: 'no' }, /"requireExpiry"/],
+    [{ cacheFor: -1 }, /"cacheFor"/],
+    [{ cacheFor: '1m' }, /"cacheFor"/],
+    [{ cacheSize: 0 }, /"cacheSize"/],
+    [{ deadline: 0 }, /"deadline"/],
+    [{ maxResponseLength: 0 }, /"maxResponseLength"/],
+    [{ maxTokenLength: 0 }, /"maxTokenLength"/],
+    [{ fetch: {} }, /"fetch"/]
+  ]
+  for (const [wrong, message] of rows) {
+    const make = () => introspectionVerifier({ ...good, ...wrong })
+    t.throws(make, { name: 'TypeError', message }, JSON.stringify(wrong))
+    try { make() } catch (error) { t.notMatch(String(error), /hunter2|a secret'/) }
+  }
+})
