@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { writeSync } from 'node:fs'
 
 import { sqliteUserStatusStore } from '../../lib/user-status-stores/sqlite.ts'
@@ -13,8 +14,6 @@ const anna = { tenant: 'acme', subject: 'anna' }
 const tell = (line: string) => writeSync(1, `${line}\n`)
 
 const roles: Record<string, () => void | Promise<void>> = {
-  migrate: () => store.migrate().then(() => { tell('done') }),
-
   hold () {
     database.exec('BEGIN IMMEDIATE')
     tell('holding')
@@ -36,20 +35,22 @@ const roles: Record<string, () => void | Promise<void>> = {
   })
 }
 
-/** Tells how often it succeeded, and how often the file was locked. */
-function repeat (act: () => boolean) {
+/** Makes the table, waits for a word to begin, and tells how often it succeeded. A locked file is no success. */
+async function repeat (act: () => boolean) {
+  await store.migrate()
+  tell('ready')
+  await once(process.stdin, 'data')
   let succeeded = 0
-  let locked = 0
   const end = Date.now() + 600
   while (Date.now() < end) {
     try {
       if (act()) succeeded += 1
     } catch (error) {
       if (!String(error).includes('locked')) throw error
-      locked += 1
     }
   }
-  tell(`${succeeded} ${locked}`)
+  tell(`${succeeded}`)
+  process.stdin.destroy()
 }
 
 await roles[role ?? '']?.()
