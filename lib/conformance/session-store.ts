@@ -233,11 +233,13 @@ export const sessionStoreRules: ReadonlyArray<Rule<MakeSessionStore>> = [
     for (const hostile of hostileIds) {
       const stored = await open({ id: hostile + randomUUID(), subject: subject + hostile }, randomUUID() + hostile).catch(() => undefined)
       if (stored !== undefined) await checkItself(store, stored)
+      await store.logOutSubject({ subject: hostile })
       await store.logOutSubject({ subject: hostile, except: hostile, count: true })
       await store.logOutById({ id: hostile })
       await store.logOut(hostile)
       await store.find(hostile)
-      await store.list({ subject: hostile, except: hostile, after: { id: hostile, createdAt: 0 }, limit: 1 })
+      await store.list({ subject: hostile, except: hostile, limit: 1 })
+      deepEqual(await store.list({ subject, except: hostile, after: { id: hostile, createdAt: 0 }, limit: 1 }), [])
       await store.logOutSubject({ subject, except: innocent.session.id })
       deepEqual(await store.find(innocent.token), { ...innocent.session, status: 'active' })
     }

@@ -66,14 +66,16 @@ t.test('a maxSessions that is no positive whole number is refused', async t => {
 
 t.test('logging out a subject costs the same for 10 and for 10,000 sessions', async t => {
   const store = memorySessionStore()
-  for (const count of [10, 10_000]) {
-    for (let index = 0; index < count; index++) store.create(randomUUID(), session({ subject: `${count}` }))
+  const rounds = [1, 2, 3, 4, 5]
+  for (const round of rounds) {
+    for (const count of [10, 10_000]) {
+      for (let index = 0; index < count; index++) store.create(randomUUID(), session({ subject: `${count} ${round}` }))
+    }
   }
-  const time = (subject: string) => {
+  const fastest = (count: number) => Math.min(...rounds.map(round => {
     const start = process.hrtime.bigint()
-    store.logOutSubject({ subject })
+    store.logOutSubject({ subject: `${count} ${round}` })
     return Number(process.hrtime.bigint() - start) / 1e6
-  }
-  time('nobody')
-  t.ok(time('10000') < time('10') + 0.5, 'ten thousand take less than half a millisecond longer than ten')
+  }))
+  t.ok(fastest(10_000) < fastest(10) + 0.2, 'less than 0.2 ms longer')
 })

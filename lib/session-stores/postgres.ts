@@ -1,0 +1,200 @@
+import { randomInt } from 'node:crypto'
+import { postgresStatements, underLock, type PostgresClient } from '../postgres-client.ts'
+import { isSessionId, isSubject, sessionRecord } from '../session-record.ts'
+import { firstSession, pageStart, sessionColumns, sessionOfRow } from '../session-row.ts'
+import type { NewSession, Session, SessionPage, SessionStore, SubjectLogout } from '../session-store.ts'
+import { quotedTable } from '../sql-table.ts'
+import { tokenDigest } from '../token-digest.ts'
+
+export interface PostgresSessionStoreOptions {
+  /** The table, with its schema in front if need be: 40 characters at most. A second one, `<table>_subject`, stands beside it. @default 'logout_session' */
+  readonly table?: string | undefined
+}
+
+/** {@link postgresSessionStore} */
+export interface PostgresSessionStore extends SessionStore {
+  create (token: string, session: NewSession): Promise<void>
+  find (token: string): Promise<Session | undefined>
+  logOut (token: string): Promise<Session | undefined>
+  logOutById (query: { readonly id: string, readonly subject?: string | undefined }): Promise<Session | undefined>
+  logOutSubject (query: SubjectLogout): Promise<number | undefined>
+  list (page: SessionPage): Promise<Session[]>
+  /** Makes the tables where they are not there. Safe to run twice, and from two nodes at once. */
+  migrate (): Promise<void>
+  /** Deletes what is past its `keepUntil`, a thousand rows with each statement. Resolves the number of sessions deleted. */
+  prune (): Promise<number>
+}
+
+const batch = 1000
+
+/**
+ * Keeps sessions in two tables of PostgreSQL 13 or newer. Every call is one statement, right at the isolation level
+ * `READ COMMITTED`, which is PostgreSQL's default. A logout that was answered is as durable as a commit is on that server.
+ *
+ * A login that commits while `logOutSubject` waits for it is ended too, but is not in the `count`.
+ *
+ * @param client A Pool of `pg`, or anything with its `query`. It is never closed.
+ * @throws {TypeError} when the client has no `query`, or the table's name has other characters than letters, digits and underscores.
+ */
+export function postgresSessionStore (client: PostgresClient, options: PostgresSessionStoreOptions = {}): PostgresSessionStore {
+  const { table = 'logout_session' } = options
+  const run = postgresStatements(client, table, 'postgresSessionStore')
+  const sql = statements(namesOf(table, 'postgresSessionStore'))
+
+  async function deleted (statement: string, sum = 0): Promise<number> {
+    const { length } = await run(statement, Date.now(), batch)
+    return length < batch ? sum + length : deleted(statement, sum + length)
+  }
+
+  return {
+    async create (token, session) {
+      const { id, subject, createdAt, expiresAt, keepUntil, details } = sessionRecord(token, session)
+      await run(sql.create, tokenDigest(token), id, subject, createdAt, expiresAt, keepUntil, details, Date.now(), randomInt(2 ** 47))
+    },
+
+    async find (token) {
+      return firstSession(await run(sql.find, tokenDigest(token), Date.now()))
+    },
+
+    async logOut (token) {
+      return firstSession(await run(sql.logOut, tokenDigest(token), Date.now()))
+    },
+
+    async logOutById ({ id, subject }) {
+      if (!isSessionId(id) || !(subject === undefined || isSubject(subject))) return undefined
+      return firstSession(await run(sql.logOutById, id, Date.now(), subject ?? null))
+    },
+
+    async logOutSubject ({ subject, except, count }) {
+      if (!isSubject(subject)) return count === true ? 0 : undefined
+      const spared = isSessionId(except) ? except : null
+      if (count === true) return Number((await run(sql.countSubject, subject, spared, Date.now()))[0]?.['ended'])
+      await run(sql.logOutSubject, subject, spared)
+      return undefined
+    },
+
+    async list (page) {
+      if (!isSubject(page.subject)) return []
+      const rows = await run(sql.list, page.subject, Date.now(), isSessionId(page.except) ? page.except : null, ...pageStart(page), page.limit)
+      return rows.map(sessionOfRow)
+    },
+
+    async migrate () {
+      await run(postgresSessionTables(table))
+    },
+
+    async prune () {
+      const sessions = await deleted(sql.prune)
+      await deleted(sql.pruneSubjects)
+      return sessions
+    }
+  }
+}
+
+/**
+ * What `migrate()` runs, for hosts with migrations of their own.
+ *
+ * @throws {TypeError} for a table's name with other characters than letters, digits and underscores, or more than 40.
+ */
+export function postgresSessionTables (table = 'logout_session'): string {
+  const { sessions, subjects, index } = namesOf(table, 'postgresSessionTables')
+  return underLock(`CREATE TABLE IF NOT EXISTS ${subjects} (
+  subject text COLLATE "C" PRIMARY KEY,
+  epoch bigint NOT NULL,
+  keep_until bigint NOT NULL
+);
+CREATE TABLE IF NOT EXISTS ${sessions} (
+  digest text COLLATE "C" PRIMARY KEY,
+  id text COLLATE "C" NOT NULL UNIQUE,
+  subject text COLLATE "C" NOT NULL,
+  epoch bigint NOT NULL,
+  logged_out boolean NOT NULL DEFAULT false,
+  created_at bigint NOT NULL,
+  expires_at bigint NOT NULL,
+  keep_until bigint NOT NULL,
+  details text NOT NULL
+) WITH (fillfactor = 80);
+CREATE INDEX IF NOT EXISTS ${index('list')} ON ${sessions} (subject, epoch, created_at, id);
+CREATE INDEX IF NOT EXISTS ${index('keep')} ON ${sessions} (keep_until);
+CREATE INDEX IF NOT EXISTS ${index('subject_keep')} ON ${subjects} (keep_until);`)
+}
+
+interface Names {
+  readonly sessions: string
+  readonly subjects: string
+  readonly index: (name: string) => string
+}
+
+function namesOf (table: string, caller: string): Names {
+  const sessions = quotedTable(table, caller)
+  const name = table.slice(table.indexOf('.') + 1)
+  if (name.length > 40) throw new TypeError(`${caller}: table must have at most 40 characters, so that the names made from it are whole`)
+  return { sessions, subjects: quotedTable(`${table}_subject`, caller), index: purpose => `"${name}_${purpose}_index"` }
+}
+
+/*
+ * A session is active while it has the epoch of its subject. Whoever changes either locks the subject first, and sees
+ * the session as it is behind that lock, not as it was when the statement began. Epochs begin at random: one that was pruned never comes back.
+ */
+function statements ({ sessions, subjects }: Names) {
+  const logOut = (key: string, condition = '') => `WITH owner AS MATERIALIZED (
+      SELECT subject, epoch FROM ${subjects} WHERE subject = (SELECT subject FROM ${sessions} WHERE ${key} = $1) FOR SHARE
+    ), before AS MATERIALIZED (
+      SELECT kept.digest, kept.logged_out, ${sessionColumns}, NOT kept.logged_out AND kept.epoch = owner.epoch AS active
+      FROM ${sessions} AS kept JOIN owner ON owner.subject = kept.subject
+      WHERE kept.${key} = $1 AND kept.keep_until > $2 ${condition} FOR UPDATE OF kept
+    ), written AS (
+      UPDATE ${sessions} AS now SET logged_out = true FROM before WHERE now.digest = before.digest AND NOT before.logged_out
+    )
+    SELECT * FROM before`
+
+  const endEpoch = `WITH ended AS MATERIALIZED (
+      UPDATE ${subjects} SET epoch = epoch + 1 WHERE subject = $1 RETURNING epoch - 1 AS epoch
+    ), spared AS (
+      UPDATE ${sessions} AS now SET epoch = CASE now.epoch WHEN ended.epoch THEN ended.epoch + 1 ELSE now.epoch END
+      FROM ended WHERE now.id = $2::text AND now.subject = $1
+    )`
+
+  return {
+    create: `WITH owner AS MATERIALIZED (
+        INSERT INTO ${subjects} AS known (subject, epoch, keep_until) VALUES ($3, $9, $6)
+        ON CONFLICT (subject) DO UPDATE SET keep_until = greatest(known.keep_until, excluded.keep_until)
+        RETURNING epoch
+      ), forgotten AS (
+        DELETE FROM ${sessions} AS kept USING owner WHERE (kept.digest = $1 OR kept.id = $2) AND kept.keep_until <= $8 RETURNING 1
+      )
+      INSERT INTO ${sessions} (digest, id, subject, epoch, created_at, expires_at, keep_until, details)
+      SELECT $1, $2, $3, owner.epoch, $4, $5, $6, $7 FROM owner WHERE (SELECT count(*) FROM forgotten) >= 0`,
+
+    find: `SELECT ${sessionColumns}, NOT kept.logged_out AND kept.epoch = owner.epoch AS active
+      FROM ${sessions} AS kept JOIN ${subjects} AS owner ON owner.subject = kept.subject
+      WHERE kept.digest = $1 AND kept.keep_until > $2`,
+
+    logOut: logOut('digest'),
+
+    logOutById: logOut('id', 'AND kept.subject = coalesce($3, kept.subject)'),
+
+    logOutSubject: `${endEpoch} SELECT FROM ended`,
+
+    countSubject: `${endEpoch}, behind AS MATERIALIZED (
+        SELECT kept.epoch FROM ${sessions} AS kept CROSS JOIN ended
+        WHERE kept.subject = $1 AND kept.id IS DISTINCT FROM $2 AND NOT kept.logged_out AND kept.expires_at > $3
+        FOR NO KEY UPDATE OF kept
+      )
+      SELECT count(*) AS ended FROM behind JOIN ended ON behind.epoch = ended.epoch`,
+
+    list: `SELECT ${sessionColumns}, true AS active
+      FROM ${sessions} AS kept JOIN ${subjects} AS owner ON owner.subject = kept.subject AND owner.epoch = kept.epoch
+      WHERE kept.subject = $1 AND NOT kept.logged_out AND kept.expires_at > $2 AND kept.id IS DISTINCT FROM $3
+      AND (kept.created_at, kept.id) < ($4, $5)
+      ORDER BY kept.created_at DESC, kept.id DESC LIMIT $6`,
+
+    prune: `DELETE FROM ${sessions} WHERE digest IN (
+        SELECT digest FROM ${sessions} WHERE keep_until <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED
+      ) RETURNING 1`,
+
+    pruneSubjects: `DELETE FROM ${subjects} WHERE subject IN (
+        SELECT subject FROM ${subjects} WHERE keep_until <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED
+      ) RETURNING 1`
+  }
+}

@@ -1,0 +1,219 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import pg from 'pg'
+import t from 'tap'
+import { sessionStoreRules } from '../../lib/conformance/session-store.ts'
+import type { PostgresClient } from '../../lib/postgres-client.ts'
+import type { NewSession } from '../../lib/session-store.ts'
+import { postgresSessionStore, postgresSessionTables } from '../../lib/session-stores/postgres.ts'
+import { withPostgres, withPrivatePostgres } from '../servers/postgres.ts'
+import { spread } from './spread.ts'
+
+const hour = 3_600_000
+let made = 0
+const freshTable = () => `test_${process.pid}_${Date.now()}_${made++}`
+
+function session (given: Partial<NewSession> = {}): NewSession {
+  const now = Date.now()
+  return { id: randomUUID(), subject: 'anna', createdAt: now, expiresAt: now + hour, keepUntil: now + hour, ...given }
+}
+
+t.test('on a server that others use too', t => withPostgres(t, async ({ url }) => {
+  const pools = Array.from({ length: 4 }, () => new pg.Pool({ connectionString: url, max: 4 }))
+  const [pool] = pools as [pg.Pool]
+  const tables: string[] = []
+  t.teardown(async () => {
+    for (const table of tables) await pool.query(`DROP TABLE IF EXISTS ${table}, ${table}_subject`)
+    await Promise.all(pools.map(each => each.end()))
+  })
+
+  async function fresh () {
+    const table = freshTable()
+    tables.push(table)
+    const stores = pools.map(each => postgresSessionStore(each, { table }))
+    const [store] = stores as [typeof stores[number]]
+    await store.migrate()
+    return { table, stores, store }
+  }
+
+  await t.test('the rules, on several pools at once', async t => {
+    const shared = spread((await fresh()).stores)
+    for (const rule of sessionStoreRules) await t.resolves(rule.check(() => shared), rule.name)
+  })
+
+  await t.test('200 parallel logOut from several pools: one saw the session active', async t => {
+    const { stores, store } = await fresh()
+    await store.create('token', session())
+    const before = await Promise.all(Array.from({ length: 200 }, (_, i) => stores[i % 4]?.logOut('token')))
+    t.equal(before.filter(found => found?.status === 'active').length, 1)
+    t.equal(before.filter(found => found?.status === 'logged_out').length, 199)
+  })
+
+  await t.test('who waits for a logout of the subject sees what it did', async t => {
+    const { table, store } = await fresh()
+    await store.create('token', session({ id: 'id' }))
+    await store.create('spared', session({ id: 'spared' }))
+    const client = await pool.connect()
+    const first = postgresSessionStore(client, { table })
+    await client.query('BEGIN')
+    await first.logOutSubject({ subject: 'anna', except: 'spared' })
+    const waiting = Promise.all([store.logOut('token'), store.logOutById({ id: 'spared' }), store.create('late', session())] as const)
+    await sleep(50)
+    await client.query('COMMIT')
+    client.release()
+    const [ended, spared] = await waiting
+    t.equal(ended?.status, 'logged_out')
+    t.equal(spared?.status, 'active')
+    t.equal((await store.find('late'))?.status, 'active')
+  })
+
+  await t.test('a logout of the subject ends a login that it waited for', async t => {
+    const { table, store } = await fresh()
+    await store.create('first', session())
+    const client = await pool.connect()
+    await client.query('BEGIN')
+    await postgresSessionStore(client, { table }).create('token', session())
+    const waiting = store.logOutSubject({ subject: 'anna' })
+    await sleep(50)
+    await client.query('COMMIT')
+    client.release()
+    await waiting
+    t.equal((await store.find('token'))?.status, 'logged_out')
+  })
+
+  await t.test('a logout of the subject does not count what a logout that it waited for has ended', async t => {
+    const { table, store } = await fresh()
+    await store.create('token', session())
+    await store.create('other', session())
+    const client = await pool.connect()
+    await client.query('BEGIN')
+    t.equal((await postgresSessionStore(client, { table }).logOut('token'))?.status, 'active')
+    const waiting = store.logOutSubject({ subject: 'anna', count: true })
+    await sleep(50)
+    await client.query('COMMIT')
+    client.release()
+    t.equal(await waiting, 1)
+  })
+
+  await t.test('prune deletes what is past its keepUntil, and keeps the rest', async t => {
+    const { table, store } = await fresh()
+    await store.create('kept', session())
+    await store.logOut('kept')
+    await store.create('one', session({ expiresAt: 0, keepUntil: Date.now() - 1 }))
+    await pool.query(`INSERT INTO ${table} (digest, id, subject, epoch, created_at, expires_at, keep_until, details) SELECT i, i, 's' || i, 1, 1, 1, 1, '{}' FROM generate_series(1, 2499) AS i`)
+    await pool.query(`INSERT INTO ${table}_subject SELECT subject, 1, 1 FROM ${table} WHERE subject <> 'anna'`)
+    const deleted: number[] = []
+    const counting: PostgresClient = {
+      async query (text, values) {
+        const answer = await pool.query(text, values)
+        deleted.push(answer.rows.length)
+        return answer
+      }
+    }
+    t.equal(await postgresSessionStore(counting, { table }).prune(), 2500)
+    t.strictSame(deleted, [1000, 1000, 500, 1000, 1000, 499])
+    t.equal(await store.prune(), 0)
+    t.equal((await store.find('kept'))?.status, 'logged_out')
+    t.strictSame((await pool.query(`SELECT subject FROM ${table}_subject`)).rows, [{ subject: 'anna' }])
+  })
+
+  await t.test('a subject that was pruned starts anew, and brings nothing back', async t => {
+    const { table, store } = await fresh()
+    await store.create('token', session())
+    await store.logOutSubject({ subject: 'anna' })
+    await pool.query(`DELETE FROM ${table}_subject`)
+    t.equal(await store.find('token'), undefined)
+    await store.create('new', session())
+    t.equal((await store.find('token'))?.status, 'logged_out')
+    t.equal((await store.find('new'))?.status, 'active')
+  })
+
+  await t.test('migrate is safe twice, and from many nodes at once', async t => {
+    const table = freshTable()
+    tables.push(table)
+    const stores = pools.map(each => postgresSessionStore(each, { table }))
+    await Promise.all([...stores, ...stores, ...stores].map(store => store.migrate()))
+    await stores[0]?.create('token', session())
+    await stores[1]?.migrate()
+    t.equal((await stores[2]?.find('token'))?.status, 'active')
+  })
+
+  await t.test('two tables never see each other', async t => {
+    const [one, other] = [await fresh(), await fresh()]
+    await one.store.create('token', session({ id: 'id' }))
+    t.equal(await other.store.find('token'), undefined)
+    t.equal(await other.store.logOut('token'), undefined)
+    t.equal(await other.store.logOutById({ id: 'id' }), undefined)
+    t.equal(await other.store.logOutSubject({ subject: 'anna', count: true }), 0)
+    t.equal((await one.store.find('token'))?.status, 'active')
+  })
+
+  await t.test('a missing table or schema says what to do, with the cause', async t => {
+    for (const table of ['nowhere', 'no_such_schema.logout_session']) {
+      const store = postgresSessionStore(pool, { table })
+      const verbs: Array<() => Promise<unknown>> = [
+        () => store.create('t', session()), () => store.find('t'), () => store.logOut('t'), () => store.logOutById({ id: 'i' }), () => store.prune(),
+        () => store.logOutSubject({ subject: 's' }), () => store.logOutSubject({ subject: 's', count: true }), () => store.list({ subject: 's', limit: 1 })
+      ]
+      for (const verb of verbs) {
+        await t.rejects(verb(), { message: `table ${table} is missing: run migrate()`, cause: { severity: 'ERROR' } })
+      }
+    }
+  })
+}))
+
+t.test('each verb is one statement, as the server saw it, however many sessions there are', t => withPrivatePostgres(t, async ({ url, log }) => {
+  const pool = new pg.Pool({ connectionString: url, max: 1 })
+  t.teardown(() => pool.end())
+  const store = postgresSessionStore(pool, { table: 'public.logout_session' })
+  await store.migrate()
+  await store.create('token', session({ id: 'id' }))
+  for (const [subject, count] of [['ten', 10], ['many', 10_000]] as const) {
+    await store.create(`of ${subject}`, session({ id: subject, subject }))
+    await pool.query(`INSERT INTO logout_session (digest, id, subject, epoch, created_at, expires_at, keep_until, details)
+      SELECT subject || i, subject || i, subject, epoch, created_at, expires_at, keep_until, details
+      FROM logout_session, generate_series(2, $2::int) AS i WHERE id = $1`, [subject, count])
+  }
+  await pool.query('ANALYZE')
+
+  await pool.query('SELECT \'from here\'')
+  await store.create('other', session())
+  await store.find('token')
+  await store.logOut('token')
+  await store.logOut('token')
+  await store.logOutById({ id: 'id' })
+  await store.list({ subject: 'many', limit: 10 })
+  await store.logOutSubject({ subject: 'many', except: 'many' })
+  t.equal(await store.logOutSubject({ subject: 'ten', except: 'ten', count: true }), 9)
+  await pool.query('SELECT \'to here\'')
+  await sleep(50)
+  const [, seen = ''] = log().split('from here')
+  t.equal(seen.split('to here')[0]?.match(/LOG: +execute <unnamed>/g)?.length, 8)
+  t.notMatch(seen, /BEGIN/)
+  t.match((await store.list({ subject: 'many', limit: 10 })).map(({ id }) => id), ['many'])
+
+  const touched = async (subject: string) => {
+    const plan = async (text: string, values?: unknown[]) => {
+      const { rows } = await pool.query(`EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ${text}`, values)
+      explained.push(rows[0]['QUERY PLAN'][0].Plan)
+      return { rows: [] }
+    }
+    const explained: Array<Record<string, number>> = []
+    await postgresSessionStore({ query: plan }).logOutSubject({ subject, except: subject })
+    return Number(explained[0]?.['Shared Hit Blocks']) + Number(explained[0]?.['Shared Read Blocks'])
+  }
+  await store.logOutSubject({ subject: 'ten', except: 'ten' })
+  const [ten, many] = [await touched('ten'), await touched('many')]
+  t.ok(many <= ten + 10, `ten sessions touch ${ten} blocks, ten thousand ${many}`)
+}, { config: { log_statement: 'all' } }))
+
+t.test('a wrong client or table is a TypeError that names it', async t => {
+  t.throws(() => postgresSessionStore({} as PostgresClient), { name: 'TypeError', message: /postgresSessionStore: pass a Pool/ })
+  const client = { query: async () => ({ rows: [] }) }
+  for (const table of ['', 'a"b', 'a;b', 'a.b.c', '1a', 'a'.repeat(41), `public.${'a'.repeat(41)}`]) {
+    t.throws(() => postgresSessionStore(client, { table }), { name: 'TypeError', message: /table/ })
+    t.throws(() => postgresSessionTables(table), { name: 'TypeError', message: /table/ })
+  }
+  t.ok(postgresSessionStore(client, { table: `public.${'a'.repeat(40)}` }))
+  t.match(postgresSessionTables(), /"logout_session"/)
+})

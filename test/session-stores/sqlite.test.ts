@@ -1,0 +1,189 @@
+import { randomUUID } from 'node:crypto'
+import { join } from 'node:path'
+import t from 'tap'
+import { sessionStoreRules } from '../../lib/conformance/session-store.ts'
+import type { NewSession } from '../../lib/session-store.ts'
+import { sqliteSessionStore, sqliteSessionTables } from '../../lib/session-stores/sqlite.ts'
+import type { SqliteDatabase } from '../../lib/sqlite-database.ts'
+import { sqliteLibraries } from '../servers/sqlite-libraries.ts'
+
+const hour = 3_600_000
+
+function session (given: Partial<NewSession> = {}): NewSession {
+  const now = Date.now()
+  return { id: randomUUID(), subject: 'anna', createdAt: now, expiresAt: now + hour, keepUntil: now + hour, ...given }
+}
+
+const past = () => session({ expiresAt: 0, keepUntil: Date.now() - 1 })
+
+for (const { name, open, skip } of sqliteLibraries) {
+  t.test(name, { skip }, async t => {
+    const memory = async () => {
+      const database = open(':memory:')
+      t.teardown(() => database.close())
+      const store = sqliteSessionStore(database)
+      await store.migrate()
+      return { database, store, rows: (sql: string) => database.prepare(sql).all() }
+    }
+
+    const { store: shared } = await memory()
+    for (const rule of sessionStoreRules) t.test(rule.name, () => rule.check(() => shared))
+
+    t.test('it answers without a promise', async t => {
+      const { store } = await memory()
+      t.equal(store.create('token', session({ id: 'id' })), undefined)
+      t.match([store.find('token'), store.logOutById({ id: 'id' }), store.logOut('token')].map(found => found?.status), ['active', 'active', 'logged_out'])
+      t.strictSame(store.list({ subject: 'anna', limit: 1 }), [])
+      t.equal(store.logOutSubject({ subject: 'anna', count: true }), 0)
+    })
+
+    t.test('logging out a subject costs the same for 10 and for 10,000 sessions', async t => {
+      const { database, store } = await memory()
+      const rounds = [1, 2, 3, 4, 5]
+      const subjects = rounds.flatMap(round => [10, 10_000].map(count => ({ subject: `${count} ${round}`, count })))
+      for (const { subject, count } of subjects) {
+        store.create(subject, session({ id: subject, subject }))
+        database.prepare(`WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+          INSERT INTO logout_session SELECT digest || i, id || i, subject, epoch, logged_out, created_at, expires_at, keep_until, details
+          FROM logout_session, n WHERE id = ? RETURNING 1`).all(count, subject)
+      }
+      const fastest = (count: number) => Math.min(...rounds.map(round => {
+        const start = process.hrtime.bigint()
+        store.logOutSubject({ subject: `${count} ${round}`, except: `${count} ${round}` })
+        return Number(process.hrtime.bigint() - start) / 1e6
+      }))
+      t.equal(store.list({ subject: '10000 1', limit: 20_000 }).length, 10_000)
+      t.ok(fastest(10_000) < fastest(10) + 0.5, 'less than half a millisecond longer')
+      t.same(store.list({ subject: '10000 1', limit: 2 }).map(({ id }) => id), ['10000 1'])
+    })
+
+    t.test('prune deletes what is past its keepUntil, in batches, and keeps the rest', async t => {
+      const { database, store, rows } = await memory()
+      store.create('kept', session())
+      store.logOut('kept')
+      store.create('one', past())
+      database.exec(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2499)
+        INSERT INTO logout_session (digest, id, subject, epoch, created_at, expires_at, keep_until, details) SELECT i, i, 's' || i, 1, 1, 1, 1, '{}' FROM n`)
+      database.exec("INSERT INTO logout_session_subject SELECT subject, 1, 1 FROM logout_session WHERE subject <> 'anna'")
+      const deleted: number[] = []
+      const counting: SqliteDatabase = {
+        exec: sql => database.exec(sql),
+        prepare (sql) {
+          const statement = database.prepare(sql)
+          return {
+            all (...values) {
+              const answer = statement.all(...values)
+              if (sql.startsWith('DELETE')) deleted.push(answer.length)
+              return answer
+            }
+          }
+        }
+      }
+      t.equal(await sqliteSessionStore(counting).prune(), 2500)
+      t.strictSame(deleted, [1000, 1000, 500, 1000, 1000, 499])
+      t.equal(await store.prune(), 0)
+      t.equal(store.find('kept')?.status, 'logged_out')
+      t.match(rows('SELECT subject FROM logout_session_subject'), [{ subject: 'anna' }])
+    })
+
+    t.test('a subject that was pruned starts anew, above what it was', async t => {
+      const { store, database } = await memory()
+      store.create('token', session())
+      store.logOutSubject({ subject: 'anna' })
+      database.exec('DELETE FROM logout_session_subject')
+      t.equal(store.find('token'), undefined)
+      store.create('new', session())
+      t.equal(store.find('token')?.status, 'logged_out')
+      t.equal(store.find('new')?.status, 'active')
+    })
+
+    t.test('a creation that is refused leaves nothing behind', async t => {
+      const { store, rows } = await memory()
+      store.create('token', session({ id: 'id' }))
+      t.throws(() => store.create('other', session({ id: 'id', subject: 'berta' })), /UNIQUE/)
+      t.throws(() => store.create('token', session({ subject: 'carla' })), /UNIQUE/)
+      t.match(rows('SELECT subject FROM logout_session_subject'), [{ subject: 'anna' }])
+      t.equal(rows('SELECT 1 FROM logout_session').length, 1)
+    })
+
+    t.test('within a transaction of the host it is part of that', async t => {
+      const { store, database } = await memory()
+      store.create('token', session())
+      database.exec('BEGIN')
+      t.throws(() => store.create('token', session()), /UNIQUE/)
+      store.create('inside', session())
+      t.equal(store.logOutSubject({ subject: 'anna', count: true }), 2)
+      database.exec('ROLLBACK')
+      t.equal(store.find('token')?.status, 'active')
+      t.equal(store.find('inside'), undefined)
+    })
+
+    t.test('what SQLite has undone by itself is told by its own error', async t => {
+      const { database } = await memory()
+      const full: SqliteDatabase = {
+        exec: sql => database.exec(sql),
+        prepare (sql) {
+          const statement = database.prepare(sql)
+          return {
+            all (...values) {
+              if (!sql.startsWith('DELETE')) return statement.all(...values)
+              database.exec('ROLLBACK')
+              throw new Error('database or disk is full')
+            }
+          }
+        }
+      }
+      t.throws(() => sqliteSessionStore(full).create('token', session()), { message: 'database or disk is full' })
+    })
+
+    t.test('a logout that another process wins sees the session logged out', async t => {
+      const path = join(t.testdir({}), 'sessions.db')
+      const [ours, theirs] = [open(path), open(path)]
+      t.teardown(() => { ours.close(); theirs.close() })
+      const other = sqliteSessionStore(theirs)
+      await other.migrate()
+      other.create('token', session({ id: 'id' }))
+      const store = sqliteSessionStore({
+        exec: sql => ours.exec(sql),
+        prepare (sql) {
+          if (sql.startsWith('UPDATE')) other.logOut('token')
+          return ours.prepare(sql)
+        }
+      })
+      t.equal(store.logOut('token')?.status, 'logged_out')
+    })
+
+    t.test('two tables in one file never see each other', async t => {
+      const { store, database } = await memory()
+      const other = sqliteSessionStore(database, { table: 'main.other' })
+      await other.migrate()
+      await other.migrate()
+      store.create('token', session({ id: 'id' }))
+      t.equal(other.find('token'), undefined)
+      t.equal(other.logOutById({ id: 'id' }), undefined)
+      other.create('token', session({ id: 'id' }))
+      other.logOutSubject({ subject: 'anna' })
+      t.equal(other.find('token')?.status, 'logged_out')
+      t.equal(store.find('token')?.status, 'active')
+    })
+
+    t.test('a missing table says what to do', async t => {
+      const { database } = await memory()
+      const store = sqliteSessionStore(database, { table: 'nowhere' })
+      for (const verb of [() => store.create('t', session()), () => store.find('t'), () => store.logOut('t'), () => store.logOutById({ id: 'i' }), () => store.logOutSubject({ subject: 's' }), () => store.list({ subject: 's', limit: 1 })]) {
+        t.throws(verb, { message: 'table nowhere is missing: run migrate()' })
+      }
+      await t.rejects(store.prune(), { message: 'table nowhere is missing: run migrate()' })
+    })
+  })
+}
+
+t.test('a wrong database or table is a TypeError that names it', async t => {
+  t.throws(() => sqliteSessionStore({} as SqliteDatabase), { name: 'TypeError', message: /sqliteSessionStore: pass a database/ })
+  const database: SqliteDatabase = { prepare: () => ({ all: () => [] }), exec: () => {} }
+  for (const table of ['', 'a"b', 'a;b', 'a.b.c', '1a']) {
+    t.throws(() => sqliteSessionStore(database, { table }), { name: 'TypeError', message: /table/ })
+    t.throws(() => sqliteSessionTables(table), { name: 'TypeError', message: /table/ })
+  }
+  t.match(sqliteSessionTables(), /"logout_session"/)
+})
