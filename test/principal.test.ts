@@ -1,0 +1,73 @@
+import t from 'tap'
+
+import { principalOf, type Principal } from '../lib/principal.ts'
+import type { Claims } from '../lib/token-verifier.ts'
+
+const ada: Principal = { subject: 'ada', actor: 'ada', tenant: undefined, sessionId: undefined, issuedAt: undefined }
+const nobody: Principal = { ...ada, subject: undefined, actor: undefined }
+
+/** Access tokens as the vendors document them, shortened to what could matter. */
+const users: ReadonlyArray<[string, Claims, Principal]> = [
+  ['a bare token', { sub: 'ada' }, ada],
+  ['RFC 9068', { iss: 'https://as.example/', sub: 'ada', client_id: 's6BhdRkqt3', iat: 1618354090, jti: 'x', scope: 'openid' }, { ...ada, issuedAt: 1618354090_000 }],
+  ['Keycloak', {
+    sub: 'ada',
+    typ: 'Bearer',
+    azp: 'web',
+    sid: 's-1',
+    iat: 1,
+    preferred_username: 'ada@example.com',
+    realm_access: { roles: [] }
+  }, { ...ada, sessionId: 's-1', issuedAt: 1000 }],
+  ['Keycloak before 24', { sub: 'ada', azp: 'web', session_state: 's-1' }, { ...ada, sessionId: 's-1' }],
+  ['Auth0', { sub: 'auth0|ada', azp: 'app', gty: 'password', scope: 'openid', permissions: [] }, { ...ada, subject: 'auth0|ada', actor: 'auth0|ada' }],
+  ['Auth0 with an organization', { sub: 'ada', azp: 'app', org_id: 'org_1' }, { ...ada, tenant: 'org_1' }],
+  ['Entra v2', { sub: 'ada', oid: 'object', tid: 'tenant', azp: 'app', scp: 'read', sid: 's-1', ver: '2.0' }, { ...ada, tenant: 'tenant', sessionId: 's-1' }],
+  ['Entra v1', { sub: 'ada', oid: 'object', tid: 'tenant', appid: 'app', idtyp: 'user', ver: '1.0' }, { ...ada, tenant: 'tenant' }],
+  ['Azure AD B2C, where sub is the oid', { sub: 'ada', oid: 'ada', azp: 'app', scp: 'read' }, ada],
+  ['Okta', { sub: 'ada', uid: '00u1', cid: '0oa1', scp: ['openid'] }, ada],
+  ['Ory Hydra', { sub: 'ada', client_id: 'app', scp: ['openid'], ext: {} }, ada],
+  ['a user whose name begins like that of a service account', { sub: 'ada', azp: 'web', preferred_username: 'service-account-ada' }, ada],
+  ['an own tenant claim before all others', { sub: 'ada', tenant: 'own', tid: 'tid', org_id: 'org' }, { ...ada, tenant: 'own' }]
+]
+
+for (const [what, claims, principal] of users) {
+  t.test(`the user of ${what}`, async (t) => t.strictSame(principalOf(claims), principal))
+}
+
+const applications: ReadonlyArray<[string, Claims]> = [
+  ['RFC 9068', { sub: 'app', client_id: 'app' }],
+  ['Keycloak', { sub: '5c3f', azp: 'My-App', client_id: 'My-App', preferred_username: 'service-account-my-app', clientHost: '10.0.0.1' }],
+  ['Keycloak before 22', { sub: '5c3f', azp: 'app', clientId: 'app', preferred_username: 'service-account-app' }],
+  ['Keycloak, introspected', { sub: '5c3f', client_id: 'app', username: 'service-account-app' }],
+  ['Auth0', { sub: 'app@clients', azp: 'app', gty: 'client-credentials' }],
+  ['Auth0 by gty alone', { sub: 'renamed', azp: 'app', gty: 'client-credentials' }],
+  ['Auth0 by sub alone (RFC 9068 profile)', { sub: 'app@clients', client_id: 'app' }],
+  ['Entra with idtyp', { sub: 'principal', oid: 'principal', tid: undefined, azp: 'app', idtyp: 'app', roles: ['x'] }],
+  ['Entra with idtyp and a sub of its own', { sub: 'a', oid: 'b', azp: 'app', idtyp: 'app' }],
+  ['Entra without idtyp', { sub: 'principal', oid: 'principal', azp: 'app', roles: ['x'] }],
+  ['Okta', { sub: '0oa1', cid: '0oa1', scp: ['x'] }],
+  ['Ory Hydra', { sub: 'app', client_id: 'app', scp: [] }],
+  ['a token without a subject', { client_id: 'app' }],
+  ['a token with an empty subject', { sub: '', client_id: '' }]
+]
+
+for (const [what, claims] of applications) {
+  t.test(`nobody is the user of an application's own token: ${what}`, async (t) => t.strictSame(principalOf(claims), nobody))
+}
+
+t.test('somebody who acts for the user is the actor', async (t) => {
+  t.strictSame(principalOf({ sub: 'ada', act: { sub: 'grace', act: { sub: 'before' } } }), { ...ada, actor: 'grace' })
+  t.strictSame(principalOf({ sub: 'ada', act: { client_id: 'app' } }), { ...ada, actor: 'app' })
+  t.strictSame(principalOf({ sub: 'ada', act: null }), ada)
+})
+
+t.test('an actor that cannot be read is not taken for the user: the token speaks for nobody', async (t) => {
+  for (const act of [{}, 'grace', [], { sub: ['grace'] }, { sub: '' }, 7, true]) {
+    t.strictSame(principalOf({ sub: 'ada', act }), nobody, JSON.stringify(act))
+  }
+})
+
+t.test('claims of odd types are passed over', async (t) => {
+  t.strictSame(principalOf({ sub: 'ada', tenant: ['a'], tid: 7, org_id: null, sid: {}, session_state: '', iat: '1', azp: ['ada'], oid: 7 }), ada)
+})
