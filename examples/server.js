@@ -1,18 +1,24 @@
 // All the flows in one server. `npm start` runs this.
 import Fastify from 'fastify'
 import { pathToFileURL } from 'node:url'
+import * as demoPage from './demo-page/routes.js'
 import * as kratos from './kratos.js'
 import { listen } from './listen.js'
 import * as signingHub from './signinghub.js'
 import * as tenantStatus from './tenant-status.js'
 
-/** @param {import('fastify').FastifyServerOptions} [options] */
-export async function build (options) {
+/**
+ * @param {import('fastify').FastifyServerOptions} [options]
+ * @param {string} [publicUrl] where browsers will find the server
+ */
+export async function build (options, publicUrl = 'http://127.0.0.1:3000') {
   const app = Fastify(options)
+  const { sessions, ...kratosTokens } = await kratos.add(app)
   return {
     app,
     signingHub: await signingHub.add(app),
-    kratos: await kratos.add(app),
+    kratos: kratosTokens,
+    demoPage: await demoPage.add(app, { sessions, publicUrl }),
     tenantStatus: await tenantStatus.add(app)
   }
 }
@@ -23,11 +29,13 @@ export function curls (address, server) {
     `fastify-logout listens on ${address}. Paste a line into another terminal; its status stands in front of it.`,
     signingHub.curls(address, server.signingHub),
     kratos.curls(address, server.kratos),
+    demoPage.curls(address, server.demoPage),
     tenantStatus.curls(address, server.tenantStatus)
   ].join('\n\n')
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  const server = await build({ logger: { level: 'warn' } })
+  const publicUrl = `http://${process.env.HOST ?? '127.0.0.1'}:${process.env.PORT ?? 3000}`
+  const server = await build({ logger: { level: 'warn' } }, URL.canParse(publicUrl) ? publicUrl : undefined)
   await listen(server.app, address => curls(address, server))
 }

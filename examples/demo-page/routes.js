@@ -1,0 +1,82 @@
+// One page to see it all: sign in on several devices, log out this one, the others or everywhere, and watch the answers.
+// The sign-in is the host's business. Here it takes anybody at their word, so run it on your own machine only.
+import { kratosAdmin } from 'fastify-logout/flows/kratos-admin'
+import { kratosBrowserLogout } from 'fastify-logout/flows/kratos-browser'
+import { kratosSessions } from 'fastify-logout/flows/kratos-sessions'
+import { randomBytes, randomUUID } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+
+/** @type {Record<string, string>} */
+const people = { ada: 'Ada Lovelace', grace: 'Grace Hopper' }
+const devices = ['This browser', 'Phone', 'Tablet', 'Television']
+const hour = 3_600_000
+
+const files = /** @type {const} */ ([
+  ['/', 'index.html', 'text/html; charset=utf-8'],
+  ['/goodbye', 'goodbye.html', 'text/html; charset=utf-8'],
+  ['/demo/page.js', 'page.js', 'text/javascript; charset=utf-8'],
+  ['/demo/page.css', 'page.css', 'text/css; charset=utf-8'],
+  ['/demo/icon.svg', 'icon.svg', 'image/svg+xml']
+])
+const headers = {
+  'cache-control': 'no-cache',
+  'content-security-policy': "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff'
+}
+
+/**
+ * @param {import('fastify').FastifyInstance} app
+ * @param {{ sessions: import('fastify-logout').SessionStore, publicUrl: string }} options
+ */
+export async function add (app, { sessions, publicUrl }) {
+  // The same words describe the cookie where it is set and where it is removed.
+  const cookie = /** @type {const} */ ({ name: 'demo_session', path: '/', sameSite: 'lax', httpOnly: true, secure: false })
+  const adminKey = randomBytes(24).toString('base64url')
+  const identity = (/** @type {string} */ subject) => ({ id: subject, schema_id: 'default', schema_url: '', traits: { name: people[subject] ?? subject } })
+
+  await app.register(kratosBrowserLogout, {
+    sessions, cookie, publicUrl, defaultReturnUrl: `${publicUrl}/goodbye`, allowedReturnUrls: [publicUrl], errorUrl: `${publicUrl}/`
+  })
+  await app.register(kratosSessions, { sessions, cookie, identity, ids: 'any' })
+  await app.register(kratosAdmin, { sessions, identity, ids: 'any', authorize: request => request.headers.authorization === `Bearer ${adminKey}` })
+
+  /** @param {string} subject @param {string} device */
+  const signIn = async (subject, device) => {
+    const now = Date.now()
+    const token = `ory_st_${randomBytes(24).toString('base64url')}`
+    const session = { id: randomUUID(), subject, createdAt: now, expiresAt: now + hour, keepUntil: now + 2 * hour, device: { userAgent: device } }
+    await sessions.create(token, session)
+    return { token, id: session.id }
+  }
+
+  // JSON only: another site cannot send it without asking first, so nobody is signed in behind their back.
+  app.post('/demo/sign-in', async (request, reply) => {
+    const { user, device } = /** @type {Record<string, string>} */ (request.body ?? {})
+    if (!Object.hasOwn(people, String(user)) || !devices.includes(String(device))) return reply.code(400).send({ error: 'Who are you, and on which device?' })
+    const { token, id } = await signIn(String(user), String(device))
+    reply.header('cache-control', 'no-store')
+    if (device !== 'This browser') return { id, token }
+
+    const before = new RegExp(`(?:^|; )${cookie.name}=([^;]+)`).exec(request.headers.cookie ?? '')?.[1]
+    if (before !== undefined) await sessions.logOut(before)
+    reply.header('set-cookie', `${cookie.name}=${token}; Path=${cookie.path}; HttpOnly; SameSite=Lax`)
+    return { id }
+  })
+
+  for (const [url, name, type] of files) {
+    const text = await readFile(new URL(name, import.meta.url), 'utf8')
+    app.get(url, async (_request, reply) => reply.headers(headers).type(type).send(text))
+  }
+  return { adminKey, ...await signIn('grace', 'Phone') }
+}
+
+/** @param {string} address @param {{ token: string, id: string, adminKey: string }} demo */
+export function curls (address, { token, adminKey }) {
+  const session = `-H 'X-Session-Token: ${token}'`
+  return `Kratos-style sessions, shown by the page at ${address}
+  200  curl -i ${address}/sessions/whoami ${session}
+  200  curl -i -X DELETE ${address}/sessions ${session}
+  401  curl -i ${address}/self-service/logout/browser -H 'Accept: application/json'
+  200  curl -i ${address}/admin/identities/grace/sessions -H 'Authorization: Bearer ${adminKey}'`
+}

@@ -1,0 +1,309 @@
+import cookie from '@fastify/cookie'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
+import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core'
+import t, { type Test } from 'tap'
+import { build } from '../examples/server.js'
+import { kratosBrowserLogout } from '../lib/flows/kratos-browser.ts'
+import { logoutToken } from '../lib/logout-token.ts'
+import { host, people } from './kratos-host.ts'
+
+t.setTimeout(180_000)
+
+const executablePath = ['/usr/bin/chromium', '/usr/bin/chromium-browser'].find(path => existsSync(path))
+const missing = 'no browser to test with: apt-get install chromium'
+if (executablePath === undefined && process.env['CI'] !== undefined) t.fail(missing)
+
+async function launch (): Promise<Browser> {
+  return chromium.launch({
+    ...(executablePath !== undefined && { executablePath }),
+    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
+  })
+}
+
+async function freePort (): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+/** The example server, and pages of our own on it and on another site. */
+async function site (t: Test) {
+  const port = await freePort()
+  const address = `http://127.0.0.1:${port}`
+  const { app } = await build({}, address)
+  t.teardown(() => app.close())
+  const seen: Array<{ readonly url: string, readonly method: string, readonly ahead: string, readonly status: number }> = []
+  app.addHook('onResponse', async ({ url, method, headers }, { statusCode }) => {
+    seen.push({ url, method, ahead: String(headers['sec-purpose'] ?? headers['purpose'] ?? ''), status: statusCode })
+  })
+  const own = pages(app)
+  const evil = Fastify()
+  t.teardown(() => evil.close())
+  const evilPages = pages(evil)
+  await app.listen({ port, host: '127.0.0.1' })
+  await evil.listen({ port: 0, host: '127.0.0.1' })
+  const evilAddress = `http://localhost:${(evil.server.address() as AddressInfo).port}`
+  return { app, address, seen, own: (html: string) => address + own(html), evil: (html: string) => evilAddress + evilPages(html) }
+}
+
+/** A place for pages: answers with the path of one. */
+function pages (app: FastifyInstance) {
+  const htmls: string[] = []
+  app.get<{ Params: { index: string } }>('/test/:index', async ({ params }, reply) => reply.type('text/html').send(htmls[Number(params.index)]))
+  return (html: string) => `/test/${htmls.push(`<!doctype html><title>a test</title>${html}`) - 1}`
+}
+
+async function signIn (page: Page, ...devices: string[]) {
+  for (const device of devices) {
+    await page.getByLabel('Device', { exact: true }).selectOption(device)
+    await page.getByRole('button', { name: 'Sign in', exact: true }).click()
+    await says(page, `${device} is signed in as Ada Lovelace.`)
+  }
+}
+
+const says = (page: Page, text: string) => page.getByRole('status').getByText(text).waitFor()
+const cookies = async (context: BrowserContext) => (await context.cookies()).map(({ name }) => name)
+const stateOf = (page: Page, device: string) => page.getByRole('listitem').filter({ has: page.getByRole('heading', { name: device, exact: true }) }).locator('.state').textContent()
+const isSignedIn = async (page: Page, address: string) => (await page.request.get(`${address}/sessions/whoami`)).ok()
+
+/** The logout URL of this browser's session, as its page may know it. */
+async function logoutUrl (page: Page, address: string): Promise<string> {
+  const { logout_url: url } = await (await page.request.get(`${address}/self-service/logout/browser`)).json() as { logout_url: string }
+  return url
+}
+
+t.test('a real browser', { skip: executablePath === undefined && missing }, async t => {
+  const browser = await launch()
+  t.teardown(() => browser.close())
+
+  /** A fresh profile on the demo page; what it must never do fails the test at the end. */
+  const open = async (t: Test, address: string, viewport = { width: 1280, height: 900 }) => {
+    const context = await browser.newContext({ viewport })
+    t.teardown(() => context.close())
+    const page = await context.newPage()
+    const complaints: string[] = []
+    page.on('pageerror', error => complaints.push(error.message))
+    page.on('console', message => { if (/Content.Security.Policy|Refused/i.test(message.text())) complaints.push(message.text()) })
+    page.on('request', request => { if (!request.url().startsWith(address)) complaints.push(`asked for ${request.url()}`) })
+    await page.goto(address)
+    await says(page, 'Sign in to begin.')
+    return { context, page, complaints }
+  }
+
+  await t.test('signs in, logs out through the page, ends on return_to with the cookie gone, and its other tab is refused', async t => {
+    const { address, seen } = await site(t)
+    const { context, page, complaints } = await open(t, address)
+    await signIn(page, 'This browser')
+    t.strictSame(await cookies(context), ['demo_session'])
+    t.match(await context.cookies(), [{ httpOnly: true, sameSite: 'Lax' }])
+    const otherTab = await context.newPage()
+    await otherTab.goto(address)
+    await says(otherTab, 'This browser is signed in as Ada Lovelace.')
+
+    await page.getByLabel('Return to').fill('/goodbye?from=logout')
+    await page.getByRole('button', { name: 'Log out and go' }).click()
+    await page.getByRole('heading', { name: 'You are logged out' }).waitFor()
+    t.equal(page.url(), `${address}/goodbye?from=logout`)
+    t.strictSame(await cookies(context), [])
+    t.match(seen.find(({ url }) => url.startsWith('/self-service/logout?')), { method: 'GET', status: 303 })
+
+    await otherTab.getByRole('button', { name: 'Use it: This browser' }).click()
+    await says(otherTab, 'This browser is logged out: its call was refused.')
+    t.equal(await stateOf(otherTab, 'This browser'), 'Logged out')
+    await page.goBack()
+    await page.getByText('This browser is signed out').or(page.getByText('Sign in to begin.')).first().waitFor()
+    t.strictSame(complaints, [])
+  })
+
+  await t.test('is not sent anywhere else, and stays signed in when asked to', async t => {
+    const { address } = await site(t)
+    const { page } = await open(t, address)
+    await signIn(page, 'This browser')
+    for (const target of ['https://evil.example/', '//evil.example', '/\\evil.example', 'javascript:alert(1)', 'https:evil.example', `${address}@evil.example/`]) {
+      await page.getByLabel('Return to').fill(target)
+      await page.getByRole('button', { name: 'Log out and go' }).click()
+      await page.getByRole('status').getByText('is not allowed. You are still signed in.').waitFor()
+      t.equal(new URL(page.url()).origin, address)
+      await page.goto(`${await logoutUrl(page, address)}&return_to=${encodeURIComponent(target)}`)
+      await says(page, 'The logout was refused: self_service_flow_return_to_forbidden.')
+      t.equal(page.url(), `${address}/`)
+    }
+    t.ok(await isSignedIn(page, address))
+  })
+
+  await t.test('logs out one device, the others, and everything', async t => {
+    const { address, seen } = await site(t)
+    const { page, context, complaints } = await open(t, address)
+    await signIn(page, 'This browser', 'Phone', 'Tablet', 'Television')
+    await page.getByRole('button', { name: 'Use it: Phone' }).click()
+    await says(page, 'Phone is signed in: its call was answered.')
+    await page.getByRole('button', { name: 'Log out: Phone' }).click()
+    await says(page, 'Phone is logged out.')
+    await page.getByRole('button', { name: 'Use it: Phone' }).click()
+    await says(page, 'Phone is logged out: its call was refused.')
+    await page.getByRole('button', { name: 'Log out the others' }).click()
+    await page.getByRole('status').getByText(/\d other devices are logged out\./).waitFor()
+    t.strictSame([await stateOf(page, 'This browser'), await stateOf(page, 'Tablet'), await stateOf(page, 'Television')], ['Signed in', 'Logged out', 'Logged out'])
+    await page.getByRole('button', { name: 'Log out everywhere' }).click()
+    await says(page, 'Ada Lovelace is logged out everywhere.')
+    t.strictSame(await cookies(context), [])
+    t.match(seen.findLast(({ url }) => url.startsWith('/self-service/logout?')), { status: 204 })
+
+    await signIn(page, 'Phone')
+    await page.getByRole('button', { name: /^Log out: Phone/ }).click()
+    await says(page, 'Phone is logged out.')
+    t.match(seen.findLast(({ url }) => url === '/self-service/logout/api'), { method: 'DELETE', status: 204 }, 'without this browser it logs itself out')
+    await page.getByRole('button', { name: 'Remove: Phone' }).first().click()
+    await says(page, 'Phone is removed from this page.')
+    t.notOk((await page.locator('#answers').textContent())?.match(/ory_(st|lo)_\w/), 'no secret is shown')
+    t.strictSame(complaints, [])
+  })
+
+  await t.test('is not logged out by an image, a frame, a form or a link of another site', async t => {
+    const { address, evil, seen } = await site(t)
+    const { page } = await open(t, address)
+    await signIn(page, 'This browser')
+    const logout = `${address}/self-service/logout`
+    const guess = logoutToken('guess')
+    for (const html of [
+      `<img src="${logout}"><img src="${logout}?token=${guess}"><img src="${logout}/browser">`,
+      `<iframe src="${logout}?token=${guess}"></iframe><script src="${logout}/browser"></script><link rel="stylesheet" href="${logout}?token=">`,
+      `<form method="post" action="${logout}?token=${guess}"><button>Go</button></form>`,
+      `<form method="get" action="${logout}"><input name="token" value="${guess}"><button>Go</button></form>`,
+      `<form method="post" action="${address}/sessions/whoami?_method=DELETE"><button>Go</button></form>`,
+      `<a href="${logout}?token=${guess}"><button>Go</button></a>`,
+      `<script type="module">
+        for (const [method, path] of [['DELETE', '/sessions'], ['DELETE', '/self-service/logout/api'], ['GET', '/self-service/logout/browser']]) {
+          await fetch('${address}' + path, { method, credentials: 'include', mode: 'cors' }).then(() => { document.title = 'got in' }, () => {})
+        }
+        document.body.append('tried')
+      </script><body>`
+    ]) {
+      await page.goto(evil(html))
+      const button = page.getByRole('button', { name: 'Go' })
+      if (await button.count() > 0) await Promise.all([page.waitForURL(url => url.href.startsWith(address)), button.click()])
+      if (html.includes('tried')) await page.getByText('tried').waitFor()
+      await page.waitForLoadState('networkidle')
+      t.not(await page.title(), 'got in')
+      t.ok(await isSignedIn(page, address), html)
+    }
+    const asked = seen.filter(({ url }) => url.startsWith('/self-service/logout'))
+    t.ok(asked.length >= 6, 'the server was really asked')
+    t.strictSame(asked.filter(({ status }) => status < 300), [])
+  })
+
+  await t.test('is not logged out by fetching its own logout URL ahead', async t => {
+    const { address, own, seen } = await site(t)
+    const { page } = await open(t, address)
+    await signIn(page, 'This browser')
+    const url = await logoutUrl(page, address)
+    const speculation = (kind: string) => `<script type="speculationrules">{"${kind}":[{"source":"list","urls":["${url}"],"eagerness":"immediate"}]}</script>`
+    for (const html of [`<link rel="prefetch" href="${url}">`, speculation('prefetch'), speculation('prerender')]) {
+      const before = seen.length
+      await page.goto(own(html))
+      const fetched = () => seen.slice(before).find(request => url.endsWith(request.url))
+      for (let waited = 0; waited < 50 && fetched() === undefined; waited++) await page.waitForTimeout(100)
+      t.match(fetched(), { ahead: /^prefetch/, status: 403 }, html)
+      t.ok(await isSignedIn(page, address), html)
+    }
+    for (const [method, headers] of [['GET', { 'user-agent': 'a link preview' }], ['HEAD', {}]] as const) {
+      t.notOk((await fetch(url, { method, headers, redirect: 'manual' })).ok, 'a preview has no cookie')
+    }
+    t.equal((await page.request.head(url)).status(), 404, 'and HEAD is not served')
+    t.ok(await isSignedIn(page, address))
+    await page.goto(url)
+    await page.getByRole('heading', { name: 'You are logged out' }).waitFor()
+    t.notOk(await isSignedIn(page, address), 'the same URL, followed by its user, logs out')
+  })
+
+  await t.test('loses every kind of cookie that it takes', async t => {
+    for (const kind of [
+      { name: '__Host-sid', path: '/', secure: true, httpOnly: true, sameSite: 'none', partitioned: true },
+      { name: '__Host-sid', path: '/', secure: true, httpOnly: true, sameSite: 'strict', signed: true },
+      { name: '__Secure-sid', path: '/self-service', secure: true, httpOnly: true, sameSite: 'lax' },
+      { name: 'sid', path: '/', secure: false, httpOnly: false, sameSite: 'lax', signed: true },
+      { name: 'sid', path: '/', secure: true, httpOnly: true, sameSite: 'none', partitioned: true, signed: true }
+    ] as const) {
+      const app = Fastify()
+      t.teardown(() => app.close())
+      const { sessions } = await host()
+      const port = await freePort()
+      const publicUrl = `http://localhost:${port}`
+      await app.register(cookie, { secret: 'a secret' })
+      const { name, ...attributes } = kind
+      app.get('/', async (_request, reply) => reply.setCookie(name, people.laptop.token, attributes).setCookie('other', 'kept', { path: '/' }).send('signed in'))
+      app.get('/bye', async () => 'bye')
+      await app.register(kratosBrowserLogout, { sessions, publicUrl, defaultReturnUrl: `${publicUrl}/bye`, cookie: kind })
+      await app.listen({ port, host: '127.0.0.1' })
+      const context = await browser.newContext()
+      const page = await context.newPage()
+      await page.goto(publicUrl)
+      t.strictSame((await cookies(context)).sort(), [name, 'other'].sort(), 'it was taken')
+      await page.goto(`${publicUrl}/self-service/logout?token=${logoutToken(people.laptop.token)}`)
+      t.equal(page.url(), `${publicUrl}/bye`)
+      t.strictSame(await cookies(context), ['other'], JSON.stringify(kind))
+      await context.close()
+    }
+  })
+
+  await t.test('uses the page by keyboard alone, and never loses its place', async t => {
+    const { address } = await site(t)
+    const { page } = await open(t, address)
+    const focus = () => page.evaluate('(({ tagName, id, ariaLabel, textContent }) => [tagName, id || ariaLabel || textContent].join(" "))(document.activeElement)')
+    const order: unknown[] = []
+    for (let tabs = 0; tabs < 5; tabs++) {
+      await page.keyboard.press('Tab')
+      order.push(await focus())
+    }
+    t.strictSame(order.slice(0, 4), ['A Skip to the devices', 'SELECT user', 'SELECT device', 'BUTTON Sign in'])
+    await page.getByLabel('Device', { exact: true }).focus()
+    await page.keyboard.press('Tab')
+    await page.keyboard.press('Enter')
+    await says(page, 'This browser is signed in as Ada Lovelace.')
+    await page.getByLabel('Device', { exact: true }).focus()
+    await page.keyboard.type('Ph')
+    await page.keyboard.press('Tab')
+    await page.keyboard.press('Enter')
+    await says(page, 'Phone is signed in as Ada Lovelace.')
+
+    await page.getByRole('button', { name: 'Log out: Phone' }).focus()
+    await page.keyboard.press('Enter')
+    await says(page, 'Phone is logged out.')
+    t.equal(await focus(), 'BUTTON Use it: Phone, Ada Lovelace', 'the focus is where the button was')
+    await page.keyboard.press('Tab')
+    await page.keyboard.press('Enter')
+    await says(page, 'Phone is removed from this page.')
+    t.equal(await focus(), 'H2 devices-heading')
+    await page.getByRole('button', { name: 'Log out everywhere' }).focus()
+    await page.keyboard.press('Space')
+    await says(page, 'Ada Lovelace is logged out everywhere.')
+    t.equal(await focus(), 'H2 devices-heading')
+  })
+
+  await t.test('names everything to a screen reader, and fits a narrow window', async t => {
+    const { address } = await site(t)
+    const { page } = await open(t, address, { width: 320, height: 640 })
+    await signIn(page, 'This browser', 'Phone')
+    await page.getByRole('button', { name: 'Log out: Phone' }).click()
+    await says(page, 'Phone is logged out.')
+    const overflow = await page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth')
+    t.equal(overflow, 0)
+    const nameless = await page.evaluate(`[...document.querySelectorAll('button, input, select, a, section, aside')].filter(element => !(
+      element.ariaLabel || element.labels?.[0]?.textContent || element.textContent.trim()
+    )).map(element => element.outerHTML)`)
+    t.strictSame(nameless, [])
+    const small = await page.evaluate('[...document.querySelectorAll("button, input, select")].filter(element => element.offsetHeight > 0 && element.offsetHeight < 44).map(element => element.outerHTML)')
+    t.strictSame(small, [], 'everything is big enough for a finger')
+    t.strictSame(await page.getByRole('heading').allTextContents().then(texts => texts.slice(0, 3)), ['fastify-logout', 'Sign in', 'Devices'])
+    const names = await page.getByRole('button').evaluateAll(buttons => buttons.map(button => button.ariaLabel ?? button.textContent))
+    t.equal(new Set(names).size, names.length, 'no two buttons have the same name')
+    t.equal(await page.getByRole('status').count(), 1)
+    t.equal(await page.getByRole('complementary', { name: 'What the server answered' }).count(), 1)
+  })
+})
