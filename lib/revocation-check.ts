@@ -10,8 +10,8 @@ export type WhenUnknown = 'refuse' | 'allow'
 export type HttpError = Error & { readonly statusCode: number }
 
 /** Asks the store about one credential. Rejects, within the deadline, when it could not tell. */
-export function checkWithin (revocations: Pick<RevocationStore, 'check'>, milliseconds: number): (facts: CredentialFacts) => Awaitable<Verdict> {
-  const ask = askWithin(milliseconds)
+export function checkWithin (revocations: Pick<RevocationStore, 'check'>, milliseconds: number, plugin: string): (facts: CredentialFacts) => Awaitable<Verdict> {
+  const ask = askWithin(milliseconds, plugin)
   return facts => ask('revocations.check', () => {
     const { tokenId, sessionId, subject } = facts
     if (tokenId === undefined && sessionId === undefined && subject === undefined) {

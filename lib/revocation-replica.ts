@@ -116,7 +116,7 @@ async function follow ({ feed, patience, onPage, onError, signal }: Following): 
   while (!stopped()) {
     const asked = instant(0)
     try {
-      const page = await askWithin(2 * patience + 500)('feed.next', () => feed.next(position, wait))
+      const page = await askWithin(2 * patience + 500, 'revocationReplica')('feed.next', () => feed.next(position, wait))
       if (stopped()) return
       onPage(page, asked)
       position = page.position

@@ -3,7 +3,7 @@ import t from 'tap'
 import { askWithin, Outage } from '../lib/outage.ts'
 import { TokenRejectedError } from '../lib/token-verifier.ts'
 
-const ask = askWithin(20)
+const ask = askWithin(20, 'aPlugin')
 
 t.test('a plain value is handed back without a promise', async t => {
   for (const value of ['text', 0, null, undefined, { then: 'is no function' }]) t.equal(ask('question', () => value), value)
@@ -36,7 +36,7 @@ t.test('a rejection after the deadline goes unnoticed, and a timer is not left b
   // A rejection that nobody handles would have failed this test by now.
   const timers = () => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
   const before = timers()
-  const long = askWithin(60_000)
+  const long = askWithin(60_000, 'aPlugin')
   await long('question', async () => 5)
   await t.rejects(async () => long('question', async () => { throw new Error('failed') }))
   t.equal(timers(), before)

@@ -2,12 +2,13 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Awaitable } from '../awaitable.ts'
+import { publishRefusals } from '../diagnostics.ts'
 import { isolateFromHost, takeNoBodies, validateNothing } from '../host-isolation.ts'
 import { answerKratosFailure, kratosErrorSchema, sendKratosError, sendKratosJson, withKratosHeaders } from '../kratos-error.ts'
 import { anyId, uuid } from '../kratos-id.ts'
 import { bareIdentity, kratosSession, kratosSessionSchema, type KratosIdentity } from '../kratos-session.ts'
 import type { OnLogout } from '../logout-event.ts'
-import { logoutTeller } from '../logout-teller.ts'
+import { logoutTeller, sessionSummary } from '../logout-teller.ts'
 import { noActivity } from '../no-activity.ts'
 import { operationId, type SecurityRequirement } from '../openapi.ts'
 import { assertFunctions, assertOption, duration } from '../option-check.ts'
@@ -87,6 +88,7 @@ async function routes (fastify: FastifyInstance, options: KratosAdminOptions): P
   const { prefix } = fastify
 
   isolateFromHost(fastify)
+  publishRefusals(fastify, plugin)
   validateNothing(fastify)
   takeNoBodies(fastify)
   fastify.setErrorHandler(answerKratosFailure)
@@ -102,7 +104,7 @@ async function routes (fastify: FastifyInstance, options: KratosAdminOptions): P
     if ('problem' in read) return sendKratosError(request, reply, errors.notAnId(read.problem))
     const before = await ask('sessions.logOutById', () => sessions.logOutById(read))
     if (before === undefined) return sendKratosError(request, reply, errors.notFound)
-    if (isLive(before, Date.now())) await tell({ scope: 'session', session: before }, request)
+    if (isLive(before, Date.now())) await tell({ scope: 'session', session: before }, reply)
     return withKratosHeaders(reply.code(204)).send()
   })
 
@@ -115,7 +117,7 @@ async function routes (fastify: FastifyInstance, options: KratosAdminOptions): P
     const { id: subject } = read
     const count = await ask('sessions.logOutSubject', () => sessions.logOutSubject({ subject, count: true }))
     if (count === 0) return sendKratosError(request, reply, errors.notFound)
-    await tell({ scope: 'all', subject, count }, request)
+    await tell({ scope: 'all', subject, count }, reply)
     return withKratosHeaders(reply.code(204)).send()
   })
 
@@ -151,14 +153,14 @@ function checked (options: KratosAdminOptions) {
   assertOption(typeof authorize === 'function', plugin, 'authorize', 'is missing: pass request => true for those who may end anybody\'s sessions')
   assertFunctions(options, plugin, ['identity', 'onLogout'])
   assertOption(['uuid', 'any'].includes(ids), plugin, 'ids', 'must be "uuid" or "any"')
-  const ask = askWithin(duration(options.deadline, 5000, plugin, 'deadline'))
+  const ask = askWithin(duration(options.deadline, 5000, plugin, 'deadline'), plugin)
   return {
     ask,
     sessions,
     authorize,
     identity: options.identity ?? bareIdentity,
     readId: ids === 'uuid' ? uuid : anyId,
-    tell: logoutTeller(ask, options.onLogout),
+    tell: logoutTeller(plugin, ask, options.onLogout, sessionSummary),
     security: options.security
   }
 }

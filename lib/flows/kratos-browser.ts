@@ -2,12 +2,13 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyBaseLogger, FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, FastifySchema } from 'fastify'
 import fp from 'fastify-plugin'
 import { STATUS_CODES } from 'node:http'
+import { publishRefusals } from '../diagnostics.ts'
 import { isolateFromHost, validateNothing } from '../host-isolation.ts'
 import { wantsJson } from '../json-caller.ts'
 import { kratosCallers, type KratosCaller } from '../kratos-credential.ts'
 import { kratosErrorSchema, loggedKratosError, sendKratosError, sendKratosJson, withKratosHeaders, type KratosError } from '../kratos-error.ts'
 import type { OnLogout } from '../logout-event.ts'
-import { logoutTeller } from '../logout-teller.ts'
+import { logoutTeller, sessionSummary } from '../logout-teller.ts'
 import { isLogoutToken, logoutToken } from '../logout-token.ts'
 import { noActivity } from '../no-activity.ts'
 import { operationId } from '../openapi.ts'
@@ -106,6 +107,7 @@ async function routes (fastify: FastifyInstance, options: KratosBrowserLogoutOpt
   const logOut = logout(settings)
 
   isolateFromHost(fastify)
+  publishRefusals(fastify, plugin)
   validateNothing(fastify)
   fastify.setErrorHandler(settings.answerFailure)
 
@@ -134,7 +136,7 @@ async function routes (fastify: FastifyInstance, options: KratosBrowserLogoutOpt
     const target = judgeReturnTo(query.get('return_to'))
     if (!('location' in target)) return refuse(request, reply, errors.returnTo(target))
 
-    if (!await logOut(caller, request)) return refuse(request, reply, errors.noSession)
+    if (!await logOut(caller, reply)) return refuse(request, reply, errors.noSession)
     settings.clear(reply, caller)
     return wantsJson(request.headers)
       ? withKratosHeaders(reply.code(204)).send()
@@ -149,9 +151,9 @@ type Settings = ReturnType<typeof checked>
 
 /** Whether the session is logged out; `false` if it has been forgotten meanwhile. */
 function logout ({ ask, sessions, tell }: Settings) {
-  return async ({ token }: KratosCaller, request: FastifyRequest): Promise<boolean> => {
+  return async ({ token }: KratosCaller, reply: FastifyReply): Promise<boolean> => {
     const before = await ask('sessions.logOut', () => sessions.logOut(token))
-    if (before !== undefined && isLive(before, Date.now())) await tell({ scope: 'session', session: before }, request)
+    if (before !== undefined && isLive(before, Date.now())) await tell({ scope: 'session', session: before }, reply)
     return before !== undefined
   }
 }
@@ -178,7 +180,7 @@ function checked (options: KratosBrowserLogoutOptions, fastify: FastifyInstance)
   assertOption(Array.isArray(clearSiteData) && clearSiteData.every(directive => siteData.includes(directive)), plugin, 'clearSiteData', `must be a list of ${siteData.join(', ')}`)
 
   const publicUrl = base.href.replace(/\/+$/, '')
-  const ask = askWithin(duration(options.deadline, 5000, plugin, 'deadline'))
+  const ask = askWithin(duration(options.deadline, 5000, plugin, 'deadline'), plugin)
   const readCookie = sessionCookieReader(fastify, cookie, plugin)
   const removals = [removedCookie(cookie, plugin, 'cookie'), ...clearCookies.map(companion => removedCookie(companion, plugin, 'clearCookies'))]
   const wiped = base.protocol === 'https:' ? clearSiteData.map(directive => `"${directive}"`).join(', ') : ''
@@ -187,7 +189,7 @@ function checked (options: KratosBrowserLogoutOptions, fastify: FastifyInstance)
   return {
     ask,
     sessions,
-    tell: logoutTeller(ask, options.onLogout),
+    tell: logoutTeller(plugin, ask, options.onLogout, sessionSummary),
     findCaller: kratosCallers({ ask, sessions, readCookie }),
     judgeReturnTo: returnToWithin({ standard, allowed: [...allowedReturnUrls, `${publicUrl}/self-service`], plugin, option: 'allowedReturnUrls' }),
     logoutUrl: (sessionToken: string, target: string | undefined) => {

@@ -1,9 +1,11 @@
 import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import { publishRefusals } from '../diagnostics.ts'
 import { isolateFromHost } from '../host-isolation.ts'
 import { kratosErrorOf, kratosErrorSchema, sendKratosError, withKratosHeaders, type KratosError } from '../kratos-error.ts'
 import type { OnLogout } from '../logout-event.ts'
+import { logoutTeller, sessionSummary } from '../logout-teller.ts'
 import { noActivity } from '../no-activity.ts'
 import { operationId } from '../openapi.ts'
 import { assertFunctions, assertOption, duration } from '../option-check.ts'
@@ -61,9 +63,10 @@ export const kratosLogout: FastifyPluginAsync<KratosLogoutOptions> = fp(routes, 
 })
 
 async function routes (fastify: FastifyInstance, options: KratosLogoutOptions): Promise<void> {
-  const { ask, sessions, onLogout } = checked(options)
+  const { ask, sessions, tell } = checked(options)
 
   isolateFromHost(fastify)
+  publishRefusals(fastify, plugin)
   // Fastify remembers the parser of a type that it knows by name, and searches the one of '*' anew for each request.
   fastify.addContentTypeParser(['application/json', '*'], { parseAs: 'string' }, parseJson)
   fastify.setErrorHandler(answerFailure)
@@ -84,13 +87,7 @@ async function routes (fastify: FastifyInstance, options: KratosLogoutOptions): 
       const before = token === '' ? undefined : await ask('sessions.logOut', () => sessions.logOut(token))
       if (before === undefined) return sendKratosError(request, reply, errors.unknownToken)
 
-      if (isLive(before, Date.now())) {
-        try {
-          await ask('onLogout', () => onLogout({ scope: 'session', session: before }, request))
-        } catch (error) {
-          request.log.error({ err: error, event: 'logout.hook-failed' }, 'onLogout failed after a logout')
-        }
-      }
+      if (isLive(before, Date.now())) await tell({ scope: 'session', session: before }, reply)
       return withKratosHeaders(reply.code(204)).removeHeader('content-type').send()
     }
   })
@@ -111,14 +108,16 @@ function parseJson (_request: FastifyRequest, body: string, done: (error: Error 
   }
 }
 
+const plugin = 'kratosLogout'
+
 function checked (options: KratosLogoutOptions) {
-  const plugin = 'kratosLogout'
   assertOption(typeof options.sessions?.logOut === 'function', plugin, 'sessions', 'is missing: pass a session store, memorySessionStore() for instance, or { logOut: async token => ... }')
   assertFunctions(options, plugin, ['onLogout'])
+  const ask = askWithin(duration(options.deadline, 5000, plugin, 'deadline'), plugin)
   return {
-    ask: askWithin(duration(options.deadline, 5000, plugin, 'deadline')),
+    ask,
     sessions: options.sessions,
-    onLogout: options.onLogout ?? (() => {})
+    tell: logoutTeller(plugin, ask, options.onLogout, sessionSummary)
   }
 }
 

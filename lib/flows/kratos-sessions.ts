@@ -2,13 +2,14 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Awaitable } from '../awaitable.ts'
+import { publishRefusals } from '../diagnostics.ts'
 import { isolateFromHost, takeNoBodies, validateNothing } from '../host-isolation.ts'
 import { kratosCallers } from '../kratos-credential.ts'
 import { answerKratosFailure, kratosErrorSchema, sendKratosError, sendKratosJson, withKratosHeaders } from '../kratos-error.ts'
 import { anyId, uuid } from '../kratos-id.ts'
 import { bareIdentity, kratosSession, kratosSessionSchema, type KratosIdentity } from '../kratos-session.ts'
 import type { OnLogout } from '../logout-event.ts'
-import { logoutTeller } from '../logout-teller.ts'
+import { logoutTeller, sessionSummary } from '../logout-teller.ts'
 import { noActivity } from '../no-activity.ts'
 import { operationId, type SecurityRequirement } from '../openapi.ts'
 import { assertFunctions, assertOption, duration } from '../option-check.ts'
@@ -85,6 +86,7 @@ async function routes (fastify: FastifyInstance, options: KratosSessionsOptions)
   const { prefix } = fastify
 
   isolateFromHost(fastify)
+  publishRefusals(fastify, plugin)
   validateNothing(fastify)
   takeNoBodies(fastify)
   fastify.setErrorHandler(answerKratosFailure)
@@ -134,7 +136,7 @@ async function routes (fastify: FastifyInstance, options: KratosSessionsOptions)
     if (caller === undefined) return sendKratosError(request, reply, errors.noSession)
     const { id, subject } = caller.session
     const count = await ask('sessions.logOutSubject', () => sessions.logOutSubject({ subject, except: id, count: true })) ?? 0
-    if (count > 0) await tell({ scope: 'others', subject, keptSessionId: id, count }, request)
+    if (count > 0) await tell({ scope: 'others', subject, keptSessionId: id, count }, reply)
     return sendKratosJson(reply, { count })
   })
 
@@ -153,7 +155,7 @@ async function routes (fastify: FastifyInstance, options: KratosSessionsOptions)
     const { id } = read
     if (id === caller.session.id) return sendKratosError(request, reply, errors.own)
     const before = await ask('sessions.logOutById', () => sessions.logOutById({ id, subject: caller.session.subject }))
-    if (before !== undefined && isLive(before, Date.now())) await tell({ scope: 'session', session: before }, request)
+    if (before !== undefined && isLive(before, Date.now())) await tell({ scope: 'session', session: before }, reply)
     return withKratosHeaders(reply.code(204)).send()
   })
 }
@@ -169,7 +171,7 @@ function checked (options: KratosSessionsOptions, fastify: FastifyInstance) {
   assertOption(verbs.every(verb => typeof sessions?.[verb] === 'function'), plugin, 'sessions', `is missing: pass a session store, memorySessionStore() for instance, or { ${verbs.join(', ')} }`)
   assertFunctions(options, plugin, ['isActive', 'identity', 'onLogout'])
   assertOption(['uuid', 'any'].includes(ids), plugin, 'ids', 'must be "uuid" or "any"')
-  const ask = askWithin(duration(options.deadline, 5000, plugin, 'deadline'))
+  const ask = askWithin(duration(options.deadline, 5000, plugin, 'deadline'), plugin)
   const readCookie = sessionCookieReader(fastify, options.cookie ?? {}, plugin)
   return {
     ask,
@@ -178,7 +180,7 @@ function checked (options: KratosSessionsOptions, fastify: FastifyInstance) {
     isActive: options.isActive ?? (() => true),
     identityOf: (subject: string) => ask('identity', () => identity(subject)),
     readId: ids === 'uuid' ? uuid : anyId,
-    tell: logoutTeller(ask, options.onLogout),
+    tell: logoutTeller(plugin, ask, options.onLogout, sessionSummary),
     security: options.security
   }
 }

@@ -4,7 +4,9 @@ import fp from 'fastify-plugin'
 import { STATUS_CODES } from 'node:http'
 import type { Awaitable } from '../awaitable.ts'
 import { bearerToken } from '../bearer-token.ts'
+import { publishRefusals } from '../diagnostics.ts'
 import { isolateFromHost, verbatim } from '../host-isolation.ts'
+import { logoutTeller } from '../logout-teller.ts'
 import { noActivity } from '../no-activity.ts'
 import { operationId, type SecurityRequirement } from '../openapi.ts'
 import { assertFunctions, assertOption, duration } from '../option-check.ts'
@@ -131,6 +133,7 @@ async function routes (fastify: FastifyInstance, options: SigningHubLogoutOption
   }
 
   isolateFromHost(fastify)
+  publishRefusals(fastify, plugin)
   acceptJson(fastify)
   fastify.setErrorHandler(answerFailure)
   fastify.decorateRequest(admission, null)
@@ -150,7 +153,7 @@ async function routes (fastify: FastifyInstance, options: SigningHubLogoutOption
         request.setDecorator(admission, verdict)
       },
       handler: async (request, reply) => {
-        const refusal = await logOut(request.getDecorator<Admission>(admission), request)
+        const refusal = await logOut(request.getDecorator<Admission>(admission), request, reply)
         return refusal === undefined ? succeed(reply) : refuse(reply, refusal)
       }
     })
@@ -191,9 +194,9 @@ function authentication ({ ask, verifyToken, principal, mayActFor, isActive }: S
 
 /** What can be retried comes first, what kills the token comes last. */
 function logout (settings: Settings) {
-  const { ask, removeDeviceToken, recordActivity, revoke, onLogout } = settings
+  const { ask, removeDeviceToken, recordActivity, revoke, tell } = settings
 
-  return async ({ user, token }: Admission, request: FastifyRequest<{ Body: LogoutBody }>): Promise<Refusal | undefined> => {
+  return async ({ user, token }: Admission, request: FastifyRequest<{ Body: LogoutBody }>, reply: FastifyReply): Promise<Refusal | undefined> => {
     const deviceToken = request.body?.device_token ?? ''
     let outcome: SigningHubActivity['deviceToken'] = 'none'
     let failed = false
@@ -222,11 +225,7 @@ function logout (settings: Settings) {
     if (failed) return refusals.internal
 
     await ask('revoke', () => revoke(user, token))
-    try {
-      await ask('onLogout', () => onLogout(activity, request))
-    } catch (error) {
-      logOutage(request, error)
-    }
+    await tell(activity, reply)
     return undefined
   }
 }
@@ -252,8 +251,9 @@ function isJson ({ headers }: FastifyRequest): boolean {
   return /^application\/json *(?:;|$)/i.test(headers['content-type'] ?? '')
 }
 
+const plugin = 'signingHubLogout'
+
 function checked (options: SigningHubLogoutOptions) {
-  const plugin = 'signingHubLogout'
   const { paths = ['/v3/logout', '/v4/logout'], requireDeviceToken = false, maxDeviceTokenLength = 4096, onForeignDeviceToken = 'ignore', onUnknownDeviceToken = 'ignore' } = options
   assertOption(typeof options.verifyToken === 'function', plugin, 'verifyToken', 'is missing: pass a token verifier, fastJwtVerifier({ ... }) for instance')
   assertFunctions(options, plugin, ['principal', 'isActive', 'mayActFor', 'removeDeviceToken', 'recordActivity', 'revoke', 'onLogout'])
@@ -262,8 +262,9 @@ function checked (options: SigningHubLogoutOptions) {
   assertOption(Number.isInteger(maxDeviceTokenLength) && maxDeviceTokenLength > 0, plugin, 'maxDeviceTokenLength', 'must be a positive integer')
   assertOption(['ignore', 'forbid'].includes(onForeignDeviceToken), plugin, 'onForeignDeviceToken', 'must be "ignore" or "forbid"')
   assertOption(['ignore', 'not-found'].includes(onUnknownDeviceToken), plugin, 'onUnknownDeviceToken', 'must be "ignore" or "not-found"')
+  const ask = askWithin(duration(options.deadline, 5000, plugin, 'deadline'), plugin)
   return {
-    ask: askWithin(duration(options.deadline, 5000, plugin, 'deadline')),
+    ask,
     verifyToken: options.verifyToken,
     principal: options.principal ?? principalOf,
     isActive: options.isActive ?? (() => true),
@@ -271,7 +272,7 @@ function checked (options: SigningHubLogoutOptions) {
     removeDeviceToken: options.removeDeviceToken,
     recordActivity: options.recordActivity ?? (() => {}),
     revoke: options.revoke ?? (() => {}),
-    onLogout: options.onLogout ?? (() => {}),
+    tell: logoutTeller(plugin, ask, options.onLogout, ({ subject, tenant }) => ({ scope: 'user', subject, tenant })),
     requireDeviceToken,
     maxDeviceTokenLength,
     onForeignDeviceToken,

@@ -1,7 +1,9 @@
 import type { FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Awaitable } from '../awaitable.ts'
+import { publishRefusals } from '../diagnostics.ts'
 import { isolateFromHost } from '../host-isolation.ts'
+import { logoutTeller } from '../logout-teller.ts'
 import { noActivity } from '../no-activity.ts'
 import { operationId, type SecurityRequirement } from '../openapi.ts'
 import { assertFunctions, assertOption, duration } from '../option-check.ts'
@@ -98,15 +100,16 @@ async function routes (fastify: FastifyInstance, options: TenantStatusLogoutOpti
   const authenticate = authentication(settings)
   const logOut = logout(settings)
 
-  const refusalOf = async (request: FastifyRequest): Promise<TenantError | undefined> => {
+  const refusalOf = async (request: FastifyRequest, reply: FastifyReply): Promise<TenantError | undefined> => {
     if (isPrefetch(request.headers)) return errors.forbidden
     const missing = missingHeaders(request)
     if (missing.length > 0) return errors.missingHeaders(missing)
     const verdict = await authenticate(request)
-    return 'status' in verdict ? verdict : logOut(verdict, request)
+    return 'status' in verdict ? verdict : logOut(verdict, request, reply)
   }
 
   isolateFromHost(fastify)
+  publishRefusals(fastify, plugin)
   fastify.setErrorHandler(answerFailure)
   await limitRequests(fastify, settings.rateLimit, ask, plugin)
 
@@ -117,7 +120,7 @@ async function routes (fastify: FastifyInstance, options: TenantStatusLogoutOpti
     config: noActivity,
     schema: routeSchema(fastify.prefix, options.security),
     handler: async (request, reply) => {
-      const refused = await refusalOf(request)
+      const refused = await refusalOf(request, reply)
       if (refused === undefined) return sendTenantSuccess(request, reply)
       if (refused.status === 401 && wwwAuthenticate !== undefined) reply.header('www-authenticate', wwwAuthenticate)
       return sendTenantError(request, reply, refused)
@@ -150,8 +153,8 @@ function authentication ({ ask, authenticateTenant, verifyToken, principal, tena
   }
 }
 
-function logout ({ ask, users, isRestricted, beforeLogOut, onLogout, capability, attempts }: Settings) {
-  return async (user: UserKey, request: FastifyRequest): Promise<TenantError | undefined> => {
+function logout ({ ask, users, isRestricted, beforeLogOut, tell, capability, attempts }: Settings) {
+  return async (user: UserKey, request: FastifyRequest, reply: FastifyReply): Promise<TenantError | undefined> => {
     if (await ask('isRestricted', () => isRestricted({ ...user, capability, request }))) return errors.restricted(capability)
 
     const event = { ...user, at: Date.now(), requestId: String(request.id) }
@@ -160,11 +163,7 @@ function logout ({ ask, users, isRestricted, beforeLogOut, onLogout, capability,
 
     if (before?.status === 'logged_out') return undefined
     if (before?.status !== 'logged_in') return errors.unexpectedState
-    try {
-      await ask('onLogout', () => onLogout(event, request))
-    } catch (error) {
-      request.log.error({ err: error, event: 'logout.hook-failed' }, 'onLogout failed after a logout')
-    }
+    await tell(event, reply)
     return undefined
   }
 }
@@ -199,15 +198,17 @@ function checked (options: TenantStatusLogoutOptions) {
   assertOption(Array.isArray(requireClientHeaders), plugin, 'requireClientHeaders', 'must be a list of names of headers')
   const clientHeaders = requireClientHeaders.map(name => name.toLowerCase())
 
+  const ask = askWithin(duration(options.deadline, 5000, plugin, 'deadline'), plugin)
+
   return {
-    ask: askWithin(duration(options.deadline, 5000, plugin, 'deadline')),
+    ask,
     users,
     authenticateTenant,
     verifyToken,
     principal: options.principal ?? principalOf,
     isRestricted: options.isRestricted ?? (() => false),
     beforeLogOut: options.beforeLogOut ?? (() => {}),
-    onLogout: options.onLogout ?? (() => {}),
+    tell: logoutTeller(plugin, ask, options.onLogout, ({ subject, tenant }) => ({ scope: 'user', subject, tenant })),
     rateLimit: options.rateLimit ?? {},
     capability,
     tenantHeader: tenantHeader.toLowerCase(),

@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, HookHandlerDoneFunction, RouteOptions } from 'fastify'
 import fp from 'fastify-plugin'
+import { aboutRequest, publish } from '../diagnostics.ts'
 import { noActivity } from '../no-activity.ts'
 import { assertFunctions, assertOption, duration } from '../option-check.ts'
 import { checkWithin, revokedError, unknownError, type WhenUnknown } from '../revocation-check.ts'
@@ -71,10 +72,12 @@ function revocationHook (settings: Settings, whenUnknown: WhenUnknown) {
   // Answers without a promise where the store does.
   return (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void => {
     const decide = (verdict: Verdict) => {
+      publish('fastify-logout:guard', () => ({ ...aboutRequest(plugin, reply), verdict }))
       if (verdict === 'live') done()
       else refuse(settings, request, reply, { status: 401, reason: 'revoked' }, revokedError(), done)
     }
     const shrug = (cause: unknown) => {
+      publish('fastify-logout:guard', () => ({ ...aboutRequest(plugin, reply), verdict: 'unknown' }))
       const error = unknownError(cause)
       request.log.error({ err: error, event: 'revocation.outage', whenUnknown }, 'it could not be told whether a credential is revoked')
       if (whenUnknown === 'allow') done()
@@ -102,8 +105,9 @@ function refuse ({ body, retryAfter }: Settings, request: FastifyRequest, reply:
   reply.send(body(refusal, request))
 }
 
+const plugin = 'revocationGuard'
+
 function checked (options: RevocationGuardOptions) {
-  const plugin = 'revocationGuard'
   const { revocations, credential, whenUnknown = 'refuse', hook = 'preHandler', retryAfter = 5 } = options
   assertOption(typeof revocations?.check === 'function', plugin, 'revocations', 'is missing: pass a revocation store, redisRevocationStore(redis) for instance')
   assertOption(typeof credential === 'function', plugin, 'credential', 'is missing: pass request => credentialOf(request.user), or undefined for an anonymous request')
@@ -111,5 +115,5 @@ function checked (options: RevocationGuardOptions) {
   assertOption(['refuse', 'allow'].includes(whenUnknown), plugin, 'whenUnknown', 'must be "refuse" or "allow"')
   assertOption(['onRequest', 'preValidation', 'preHandler'].includes(hook), plugin, 'hook', 'must be "onRequest", "preValidation" or "preHandler"')
   assertOption(Number.isInteger(retryAfter) && retryAfter >= 0, plugin, 'retryAfter', 'must be a whole number of seconds')
-  return { check: checkWithin(revocations, duration(options.deadline, 1000, plugin, 'deadline')), credential, whenUnknown, hook, retryAfter, body: options.body }
+  return { check: checkWithin(revocations, duration(options.deadline, 1000, plugin, 'deadline'), plugin), credential, whenUnknown, hook, retryAfter, body: options.body }
 }

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Awaitable } from '../awaitable.ts'
+import { aboutRequest, publish, type GuardMessage } from '../diagnostics.ts'
 import { isActivity } from '../no-activity.ts'
 import { assertOption, duration } from '../option-check.ts'
 import { askWithin } from '../outage.ts'
@@ -70,11 +71,16 @@ async function guard (fastify: FastifyInstance, options: TenantActivityOptions):
       if (active === undefined || active === null) return
       const { tenant, subject, issuedAt = 0 } = active
       const record = await ask('users.get', () => users.get({ tenant, subject }))
-      if (denyLoggedOut && issuedByLogout(issuedAt, record)) return sendTenantError(request, reply, deniedToken)
+      if (denyLoggedOut && issuedByLogout(issuedAt, record)) {
+        judge('revoked', reply)
+        return sendTenantError(request, reply, deniedToken)
+      }
+      judge('live', reply)
       const seen: Sighting = { user: { tenant, subject }, record, at: Date.now() }
       request.setDecorator(sighting, seen)
       if (failClosed) await write(seen, request)
     } catch (error) {
+      judge('unknown', reply)
       request.setDecorator(sighting, unknown)
       logFailure(request, error)
       if (failClosed) return sendTenantError(request, reply, unavailable)
@@ -103,6 +109,10 @@ async function guard (fastify: FastifyInstance, options: TenantActivityOptions):
   })
 }
 
+function judge (verdict: GuardMessage['verdict'], reply: FastifyReply): void {
+  publish('fastify-logout:guard', () => ({ ...aboutRequest(plugin, reply), verdict }))
+}
+
 /** Tokens carry whole seconds: one of the same second as the logout counts as issued before it. */
 function issuedByLogout (issuedAt: number, record: UserStatus | undefined): boolean {
   return record?.loggedOutAt !== undefined && Math.floor(issuedAt / 1000) <= Math.floor(record.loggedOutAt / 1000)
@@ -127,14 +137,15 @@ const unknown = Symbol('fastify-logout.unknown')
 const unavailable = tenantErrorOfStatus(503)
 const deniedToken = { status: 401, code: 'INVALID_USER_TOKEN', message: 'Invalid user token' }
 
+const plugin = 'tenantActivity'
+
 function checked (options: TenantActivityOptions) {
-  const plugin = 'tenantActivity'
   const { users, user, onUnknownUser = 'ignore' } = options
   assertOption(typeof users?.get === 'function' && typeof users.compareAndSet === 'function', plugin, 'users', 'is missing: pass the user-status store of the logout flow')
   assertOption(typeof user === 'function', plugin, 'user', 'is missing: pass request => ({ tenant, subject, issuedAt }), or undefined for an anonymous request')
   assertOption(['ignore', 'create'].includes(onUnknownUser), plugin, 'onUnknownUser', 'must be "ignore" or "create"')
   return {
-    ask: askWithin(duration(options.deadline, 5000, plugin, 'deadline')),
+    ask: askWithin(duration(options.deadline, 5000, plugin, 'deadline'), plugin),
     users,
     userOf: user,
     denyLoggedOut: options.denyLoggedOut === true,

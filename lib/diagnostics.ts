@@ -1,0 +1,80 @@
+import type { FastifyInstance, FastifyReply } from 'fastify'
+import { channel, type Channel } from 'node:diagnostics_channel'
+
+/** Which request a message is about. */
+export interface RequestMessage {
+  /** The plugin that answered, `kratosLogout` for instance. */
+  readonly plugin: string
+  /** `request.id`, as in the log. */
+  readonly requestId: string
+  /** Milliseconds since the request came in. */
+  readonly duration: number
+}
+
+/** What ended: one session, the other sessions of a subject, all of them, or, in flows that know no sessions, the user's presence. */
+export interface LogoutSummary {
+  readonly scope: 'session' | 'others' | 'all' | 'user'
+  readonly subject: string
+  readonly tenant?: string | undefined
+  /** The public id of the session that ended or, for `others`, was kept. */
+  readonly sessionId?: string | undefined
+}
+
+/** A logout that the store said yes to, on the edge from active to logged out. */
+export interface LogoutMessage extends RequestMessage, LogoutSummary {}
+
+/** A request to a logout route that was answered with an error. */
+export interface RefusalMessage extends RequestMessage {
+  readonly status: number
+}
+
+/** A function or an adapter of the host failed, or was late. */
+export interface OutageMessage {
+  readonly plugin: string
+  /** What was asked, `sessions.logOut` for instance. */
+  readonly question: string
+  /** Milliseconds since it was asked. */
+  readonly duration: number
+}
+
+/** What a guard decided about a credential on a route of the host's. */
+export interface GuardMessage extends RequestMessage {
+  readonly verdict: 'live' | 'revoked' | 'unknown'
+}
+
+/** The messages by the name of their channel. None holds a token, nor a text of the host's errors. */
+export interface DiagnosticsMessages {
+  readonly 'fastify-logout:logout': LogoutMessage
+  readonly 'fastify-logout:refusal': RefusalMessage
+  readonly 'fastify-logout:outage': OutageMessage
+  readonly 'fastify-logout:guard': GuardMessage
+}
+
+const channels: { readonly [N in keyof DiagnosticsMessages]: Channel } = {
+  'fastify-logout:logout': channel('fastify-logout:logout'),
+  'fastify-logout:refusal': channel('fastify-logout:refusal'),
+  'fastify-logout:outage': channel('fastify-logout:outage'),
+  'fastify-logout:guard': channel('fastify-logout:guard')
+}
+
+/**
+ * Publishes a message on `node:diagnostics_channel`; it is built only if somebody listens.
+ * @see https://nodejs.org/api/diagnostics_channel.html
+ */
+export function publish<N extends keyof DiagnosticsMessages> (name: N, message: () => DiagnosticsMessages[N]): void {
+  if (channels[name].hasSubscribers) channels[name].publish(message())
+}
+
+/** What a message says of the request that this reply answers. */
+export function aboutRequest (plugin: string, reply: FastifyReply): RequestMessage {
+  return { plugin, requestId: String(reply.request.id), duration: reply.elapsedTime }
+}
+
+/** Publishes every error that the routes of this scope answer with, whoever threw it. */
+export function publishRefusals (scope: FastifyInstance, plugin: string): void {
+  scope.addHook('onResponse', (_request, reply, done) => {
+    const { statusCode: status } = reply
+    if (status >= 400) publish('fastify-logout:refusal', () => ({ ...aboutRequest(plugin, reply), status }))
+    done()
+  })
+}

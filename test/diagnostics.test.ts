@@ -1,0 +1,155 @@
+import Fastify, { type FastifyInstance } from 'fastify'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { readFile } from 'node:fs/promises'
+import t, { type Test } from 'tap'
+import type { DiagnosticsMessages } from '../lib/diagnostics.ts'
+import { kratosLogout, revocationGuard, signingHubLogout, tenantActivity, tenantStatusLogout, TokenRejectedError } from '../lib/index.ts'
+import { memoryRevocationStore } from '../lib/revocation-stores/memory.ts'
+import { memorySessionStore } from '../lib/session-stores/memory.ts'
+import { memoryUserStatusStore } from '../lib/user-status-stores/memory.ts'
+
+const names = ['fastify-logout:logout', 'fastify-logout:refusal', 'fastify-logout:outage', 'fastify-logout:guard'] as const
+type Message = { [N in keyof DiagnosticsMessages]: { channel: N } & DiagnosticsMessages[N] }[keyof DiagnosticsMessages]
+
+const secret = 'a-secret-token'
+const ada = { tenant: 'acme', subject: 'ada' }
+
+/** Everything that is published during a test. */
+function listen (t: Test): Message[] {
+  const messages: Message[] = []
+  for (const name of names) {
+    const listener = (message: unknown) => { messages.push({ channel: name, ...(message as object) } as Message) }
+    subscribe(name, listener)
+    t.teardown(() => unsubscribe(name, listener))
+  }
+  return messages
+}
+
+async function host (t: Test, failing: boolean): Promise<FastifyInstance> {
+  const app = Fastify({ logger: false })
+  t.teardown(() => app.close())
+  const fail = () => { if (failing) throw new Error(`the database says ${secret}`) }
+  const verifyToken = (token: string) => {
+    if (token !== secret) throw new TokenRejectedError('untrusted')
+    return { sub: 'ada', tenant: 'acme', iat: 1 }
+  }
+  const sessions = memorySessionStore()
+  const now = Date.now()
+  await sessions.create(secret, { id: 's1', subject: 'ada', createdAt: now, expiresAt: now + 60_000, keepUntil: now + 60_000 })
+  const users = memoryUserStatusStore()
+  await users.compareAndSet(ada, undefined, { status: 'logged_in', at: now, requestId: 'sign-in' })
+  const revocations = memoryRevocationStore()
+  await revocations.revoke({ tokenId: 'dead', until: now + 60_000 })
+
+  await app.register(signingHubLogout, { verifyToken, recordActivity: fail })
+  await app.register(kratosLogout, { sessions: { logOut: token => { fail(); return sessions.logOut(token) } } })
+  await app.register(tenantStatusLogout, { users, verifyToken, authenticateTenant: () => 'acme', beforeLogOut: fail })
+  await app.register(async scope => {
+    await scope.register(revocationGuard, {
+      revocations: { check: facts => { fail(); return revocations.check(facts) } },
+      credential: request => ({ tokenId: String(request.headers['token-id']) })
+    })
+    await scope.register(tenantActivity, { users: { ...users, get: user => { fail(); return users.get(user) } }, user: () => ({ ...ada, issuedAt: 0 }), denyLoggedOut: true })
+    scope.get('/guarded', () => 'in')
+  })
+  return app
+}
+
+const requests = {
+  signingHub: { method: 'POST', url: '/v3/logout', headers: { authorization: `Bearer ${secret}` } },
+  kratos: { method: 'DELETE', url: '/self-service/logout/api', payload: { session_token: secret } },
+  tenantStatus: { method: 'GET', url: '/auth/logout', headers: { 'x-tenant-token': secret, 'x-token': secret } },
+  guarded: { method: 'GET', url: '/guarded', headers: { 'token-id': 'live' } }
+} as const
+
+t.test('every logout is published once, on its edge, with the request that caused it', async t => {
+  const app = await host(t, false)
+  const messages = listen(t)
+  for (const request of [requests.signingHub, requests.kratos, requests.kratos, requests.tenantStatus, requests.tenantStatus]) await app.inject(request)
+
+  t.match(messages, [
+    { channel: 'fastify-logout:logout', plugin: 'signingHubLogout', scope: 'user', subject: 'ada', requestId: 'req-1', duration: Number },
+    { channel: 'fastify-logout:logout', plugin: 'kratosLogout', scope: 'session', subject: 'ada', sessionId: 's1', requestId: 'req-2', duration: Number },
+    { channel: 'fastify-logout:logout', plugin: 'tenantStatusLogout', scope: 'user', subject: 'ada', tenant: 'acme', requestId: 'req-4', duration: Number }
+  ])
+  t.equal(messages.length, 3)
+})
+
+t.test('every refusal is published with its status', async t => {
+  const app = await host(t, false)
+  const messages = listen(t)
+  await app.inject({ method: 'POST', url: '/v3/logout' })
+  await app.inject({ ...requests.kratos, payload: { session_token: 'unknown' } })
+  await app.inject({ method: 'GET', url: '/auth/logout' })
+  t.match(messages, [
+    { channel: 'fastify-logout:refusal', plugin: 'signingHubLogout', status: 401, duration: Number },
+    { channel: 'fastify-logout:refusal', plugin: 'kratosLogout', status: 403 },
+    { channel: 'fastify-logout:refusal', plugin: 'tenantStatusLogout', status: 401 }
+  ])
+  t.equal(messages.length, 3)
+})
+
+t.test('every outage is published with the question that was not answered, and followed by its 500', async t => {
+  const app = await host(t, true)
+  const messages = listen(t)
+  for (const request of [requests.signingHub, requests.kratos, requests.tenantStatus]) await app.inject(request)
+  t.match(messages, [
+    { channel: 'fastify-logout:outage', plugin: 'signingHubLogout', question: 'recordActivity', duration: Number },
+    { channel: 'fastify-logout:refusal', plugin: 'signingHubLogout', status: 500 },
+    { channel: 'fastify-logout:outage', plugin: 'kratosLogout', question: 'sessions.logOut' },
+    { channel: 'fastify-logout:refusal', plugin: 'kratosLogout', status: 500 },
+    { channel: 'fastify-logout:outage', plugin: 'tenantStatusLogout', question: 'beforeLogOut' },
+    { channel: 'fastify-logout:refusal', plugin: 'tenantStatusLogout', status: 500 }
+  ])
+  t.equal(messages.length, 6)
+})
+
+t.test('every verdict of a guard is published', async t => {
+  const app = await host(t, false)
+  const messages = listen(t)
+  await app.inject(requests.guarded)
+  await app.inject({ ...requests.guarded, headers: { 'token-id': 'dead' } })
+  await app.inject(requests.tenantStatus)
+  await app.inject(requests.guarded)
+  t.match(messages.filter(({ channel }) => channel === 'fastify-logout:guard'), [
+    { plugin: 'tenantActivity', verdict: 'live', requestId: 'req-1', duration: Number },
+    { plugin: 'revocationGuard', verdict: 'live', requestId: 'req-1', duration: Number },
+    { plugin: 'tenantActivity', verdict: 'live' },
+    { plugin: 'revocationGuard', verdict: 'revoked' },
+    { plugin: 'tenantActivity', verdict: 'revoked' }
+  ])
+
+  const failing = await host(t, true)
+  messages.length = 0
+  await failing.inject(requests.guarded)
+  t.match(messages.filter(({ channel }) => channel === 'fastify-logout:guard'), [
+    { plugin: 'tenantActivity', verdict: 'unknown' },
+    { plugin: 'revocationGuard', verdict: 'unknown' }
+  ])
+})
+
+t.test('no message holds a token, nor a text of the host\'s errors', async t => {
+  const messages = listen(t)
+  for (const app of [await host(t, false), await host(t, true)]) {
+    for (const request of Object.values(requests)) await app.inject(request)
+  }
+  t.ok(messages.length > 8)
+  t.notMatch(JSON.stringify(messages), secret)
+})
+
+t.test('the README lists the channels and the members of their messages, and no others', async t => {
+  const messages = listen(t)
+  for (const app of [await host(t, false), await host(t, true)]) {
+    for (const request of Object.values(requests)) await app.inject(request)
+  }
+  const published: Record<string, Set<string>> = {}
+  for (const { channel, ...members } of messages) {
+    const set = published[channel] ??= new Set()
+    for (const name of Object.keys(members)) set.add(name)
+  }
+
+  const readme = await readFile('README.md', 'utf8')
+  const documented = Object.fromEntries([...readme.matchAll(/^\| `(fastify-logout:\w+)` \|[^|]*\|([^|]*)\|$/gm)]
+    .map(([, name = '', members = '']) => [name, [...members.matchAll(/`(\w+)`/g)].map(match => String(match[1])).sort()]))
+  t.strictSame(documented, Object.fromEntries(Object.entries(published).map(([name, members]) => [name, [...members].sort()])))
+})
