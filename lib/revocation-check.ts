@@ -1,6 +1,6 @@
 import type { Awaitable } from './awaitable.ts'
 import { askWithin } from './outage.ts'
-import type { CredentialFacts, RevocationStore, Verdict } from './revocation-store.ts'
+import type { CredentialFacts, Mark, RevocationStore, Verdict } from './revocation-store.ts'
 import { TokenRejectedError } from './token-verifier.ts'
 
 /** What to do while nobody can tell whether a credential is revoked. */
@@ -19,6 +19,18 @@ export function checkWithin (revocations: Pick<RevocationStore, 'check'>, millis
     }
     return revocations.check(facts)
   })
+}
+
+/** Marks credentials as revoked. Rejects, within the deadline and with a status of 503, when the store did not take the marks. */
+export function revokeWithin (revocations: Pick<RevocationStore, 'revoke'>, milliseconds: number): (...marks: readonly Mark[]) => Promise<void> {
+  const ask = askWithin(milliseconds)
+  return async (...marks) => {
+    try {
+      await ask('revocations.revoke', () => revocations.revoke(...marks))
+    } catch (cause) {
+      throw Object.assign(new Error('the credential cannot be revoked at present', { cause }), { statusCode: 503 })
+    }
+  }
 }
 
 /** 401: the credential is revoked. */

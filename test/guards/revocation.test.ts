@@ -154,9 +154,9 @@ t.test('it looks behind the authentication of the instance and of the route', as
   const revocations = memoryRevocationStore()
   await revocations.revoke({ subject: 'ann', cutoff: Date.now(), until })
   for (const hook of ['onRequest', 'preValidation', 'preHandler'] as const) {
-    const app = await host(t, { revocations, hook, credential: request => request.getDecorator<CredentialFacts | null>('user') }, app => {
-      const authenticate = async (request: FastifyRequest) => { request.setDecorator('user', { subject: 'ann' }) }
-      app.decorateRequest('user', null)
+    const app = await host(t, { revocations, hook, credential: request => request.getDecorator<CredentialFacts | null>('who') }, app => {
+      const authenticate = async (request: FastifyRequest) => { request.setDecorator('who', { subject: 'ann' }) }
+      app.decorateRequest('who', null)
       app.get('/one', { [hook]: authenticate }, async () => 'in')
       app.get('/list', { [hook]: [authenticate] }, async () => 'in')
       app.get('/anonymous', async () => 'in')

@@ -1,0 +1,77 @@
+import fastifySecureSession from '@fastify/secure-session'
+import fastify, { type FastifyRequest } from 'fastify'
+import t, { type Test } from 'tap'
+import { secureSessionCredential, type SecureSessionCredentialOptions } from '../../lib/bridges/secure-session.ts'
+import { revocationGuard } from '../../lib/guards/revocation.ts'
+import { logoutMarks } from '../../lib/logout-marks.ts'
+import { memoryRevocationStore } from '../../lib/revocation-stores/memory.ts'
+
+type Session = { get (key: string): string | undefined, set (key: string, value: unknown): void, delete (): void }
+const sessionOf = (request: FastifyRequest) => (request as unknown as { session: Session }).session
+
+async function host (t: Test, options: SecureSessionCredentialOptions = {}, signed = false) {
+  const app = fastify()
+  t.teardown(() => app.close())
+  const revocations = memoryRevocationStore()
+  const credential = secureSessionCredential({ cookieName: 'session', ...options })
+  await app.register(fastifySecureSession, { key: Buffer.alloc(32, 7), cookie: { path: '/', signed } })
+  await app.register(revocationGuard, { revocations, credential })
+  app.post('/login', { config: { revocation: false } }, async request => {
+    sessionOf(request).set('user', 'ann')
+    sessionOf(request).set('id', 'session-1')
+    return 'in'
+  })
+  app.get('/me', async request => sessionOf(request).get('user') ?? 'nobody')
+  app.post('/touch', async request => {
+    sessionOf(request).set('seen', Date.now())
+    return 'touched'
+  })
+  app.post('/logout', async request => {
+    const facts = credential(request)
+    if (facts !== undefined) await revocations.revoke(...logoutMarks(facts, { lifetime: 86_401_000 }))
+    sessionOf(request).delete()
+    return 'out'
+  })
+  const send = async (method: 'GET' | 'POST', url: string, cookie?: string) => {
+    const response = await app.inject({ method, url, headers: cookie === undefined ? {} : { cookie: `session=${cookie}` } })
+    return { status: response.statusCode, body: response.body, cookie: response.cookies.map(({ value }) => encodeURIComponent(value)).find(value => value !== '') }
+  }
+  return { send }
+}
+
+t.test('a cookie that was kept is dead after the logout, however it is written', async t => {
+  for (const signed of [false, true]) {
+    const { send } = await host(t, {}, signed)
+    const { cookie = '' } = await send('POST', '/login')
+    const { cookie: other } = await send('POST', '/login')
+    t.equal((await send('GET', '/me', cookie)).body, 'ann')
+    t.equal((await send('POST', '/logout', cookie)).body, 'out')
+    t.equal((await send('GET', '/me', cookie)).status, 401)
+    const spellings = signed ? [] : [cookie.replace(/%3D$/, ''), cookie.replace('%3B', '%20%3B%20'), `${cookie}%20`, `${cookie}%3Bmore`, `${cookie}AAAA`]
+    for (const spelling of spellings) t.not((await send('GET', '/me', spelling)).body, 'ann', spelling)
+    t.equal((await send('GET', '/me', other)).body, 'ann')
+    t.equal((await send('GET', '/me')).body, 'nobody')
+  }
+})
+
+t.test('without an id in the session an earlier cookie of it stays good; with one they are all dead', async t => {
+  const bare = await host(t)
+  const first = (await bare.send('POST', '/login')).cookie
+  const second = (await bare.send('POST', '/touch', first)).cookie
+  await bare.send('POST', '/logout', second)
+  t.equal((await bare.send('GET', '/me', second)).status, 401)
+  t.equal((await bare.send('GET', '/me', first)).body, 'ann', 'this is why the documentation asks for an id')
+
+  const safe = await host(t, { facts: request => ({ sessionId: sessionOf(request).get('id') }) })
+  const one = (await safe.send('POST', '/login')).cookie
+  const two = (await safe.send('POST', '/touch', one)).cookie
+  await safe.send('POST', '/logout', two)
+  for (const cookie of [one, two]) t.equal((await safe.send('GET', '/me', cookie)).status, 401)
+})
+
+t.test('no cookie, or one that is none, is no credential', async t => {
+  const credential = secureSessionCredential()
+  for (const cookies of [undefined, {}, { session: '' }, { session: 'abc' }, { session: 'abc;ZGVm' }]) {
+    t.equal(credential({ cookies } as unknown as FastifyRequest), undefined)
+  }
+})
