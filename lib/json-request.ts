@@ -13,13 +13,21 @@ export interface JsonRequest {
   readonly method?: 'POST'
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: URLSearchParams
+  /** A status other than 200 whose body is worth reading. */
+  readonly alsoRead?: number
+}
+
+/** A status that was worth reading, and what came with it. */
+export interface JsonAnswer {
+  readonly status: number
+  readonly json: unknown
 }
 
 /**
- * Asks and reads JSON. Rejects with what went wrong, without a word of the request or the answer: a status other than
- * 200, a redirect, a body that is too long or no JSON, no connection, or no end before the deadline, whatever `fetch` does.
+ * Asks and reads JSON. Rejects with what went wrong, without a word of the request or the answer: a status that is not
+ * to be read, a redirect, a body that is too long or no JSON, no connection, or no end before the deadline, whatever `fetch` does.
  */
-export function requestJson (limits: RequestLimits, url: string, request: JsonRequest = {}): Promise<unknown> {
+export function requestJson (limits: RequestLimits, url: string, { alsoRead, ...request }: JsonRequest = {}): Promise<JsonAnswer> {
   const abort = new AbortController()
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
@@ -27,30 +35,32 @@ export function requestJson (limits: RequestLimits, url: string, request: JsonRe
       abort.abort()
     }, limits.deadline)
     const headers = { accept: 'application/json', ...request.headers }
-    readJson(limits, url, { ...request, headers, redirect: 'manual', signal: abort.signal })
+    const ask = async () => limits.fetch(url, { ...request, headers, redirect: 'manual', signal: abort.signal })
+    ask()
+      .then(response => readJson(response, limits.maxLength, [200, alsoRead]))
       .then(resolve, reject)
       .finally(() => clearTimeout(timer))
   })
 }
 
-async function readJson ({ fetch, maxLength }: RequestLimits, url: string, init: RequestInit): Promise<unknown> {
-  const response = await fetch(url, init)
-  if (response.status !== 200 || response.redirected) {
-    await response.body?.cancel()
-    throw new Error(response.redirected ? 'the answer came by a redirect' : `answered with status ${response.status}`)
+async function readJson (response: Response, maxLength: number, readable: ReadonlyArray<number | undefined>): Promise<JsonAnswer> {
+  const { status, redirected, body } = response
+  if (redirected || !readable.includes(status)) {
+    await body?.cancel()
+    throw new Error(redirected ? 'the answer came by a redirect' : `answered with status ${status}`)
   }
-  const text = await readText(response, maxLength)
+  const text = await readText(body, maxLength)
   try {
-    return JSON.parse(text)
+    return { status, json: JSON.parse(text) }
   } catch {
     throw new Error('the answer is not JSON')
   }
 }
 
-async function readText (response: Response, maxLength: number): Promise<string> {
+async function readText (body: Response['body'], maxLength: number): Promise<string> {
   const chunks: Uint8Array[] = []
   let length = 0
-  for await (const chunk of response.body ?? []) {
+  for await (const chunk of body ?? []) {
     length += chunk.length
     if (length > maxLength) throw new Error(`the answer is longer than ${maxLength} bytes`)
     chunks.push(chunk)

@@ -63,7 +63,7 @@ const verifier = 'introspectionVerifier'
 /**
  * Asks the authorization server about each token, opaque or not. Concurrent callers with one token share one request.
  *
- * A token that the server calls inactive is refused as `revoked`: whether it was revoked, ran out or never was, the
+ * A token that the server calls inactive, or of a kind that it does not know, is refused as `revoked`: whether it was revoked, ran out or never was, the
  * server does not say. Anything but a clear answer (a refusal of our own credentials, a 5xx, no JSON, no `active`, no
  * answer in time) is an outage. What is answered is frozen, because callers may share it.
  *
@@ -114,17 +114,26 @@ function introspection (options: IntrospectionVerifierOptions): (token: string) 
 
   return async (token) => {
     const claims = await asked(limits, endpoint, token, credentials())
-    if (claims === undefined) throw rejected('revoked', 'the authorization server calls the token inactive')
+    if (claims === undefined) throw rejected('revoked', 'the authorization server does not call the token active')
     if (isOfAnotherKind(claims)) throw rejected('untrusted', 'the token is no access token')
     return claims
   }
 }
 
+/**
+ * What some servers say, with a 400, to a JWT where they issue opaque tokens: the caller's fault and not ours.
+ * @see https://www.rfc-editor.org/rfc/rfc7009#section-2.2.1
+ */
+const unsupported = 'unsupported_token_type'
+
 /** The claims of an active token, `undefined` for an inactive one. */
 async function asked (limits: RequestLimits, endpoint: string, token: string, { headers, form }: Credentials): Promise<Claims | undefined> {
   const body = new URLSearchParams({ token, token_type_hint: 'access_token', ...form })
   try {
-    const { active, ...claims } = Object(await requestJson(limits, endpoint, { method: 'POST', headers, body }))
+    const { status, json } = await requestJson(limits, endpoint, { method: 'POST', headers, body, alsoRead: 400 })
+    const { active, error, ...claims } = Object(json)
+    if (status === 400 && error === unsupported) return undefined
+    if (status !== 200) throw new Error(`answered with status ${status}`)
     if (typeof active !== 'boolean') throw new Error('the answer does not say whether the token is active')
     return active ? frozen(claims) : undefined
   } catch (cause) {

@@ -149,7 +149,7 @@ function keyLoader (given: JwksIssuer, at: string, limits: RequestLimits): () =>
   assertOption(jwksUri === undefined || discoveryUri === undefined, verifier, `${at}.discoveryUri`, 'is of no use beside jwksUri: give one of them')
   if (jwksUri !== undefined) {
     assertOption(isSecureUrl(jwksUri), verifier, `${at}.jwksUri`, hint)
-    return async () => jwkSet(await requestJson(limits, jwksUri))
+    return async () => jwkSet((await requestJson(limits, jwksUri)).json)
   }
   const document = discoveryUri ?? `${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`
   assertOption(isSecureUrl(document), verifier, `${at}.${discoveryUri === undefined ? 'issuer' : 'discoveryUri'}`, `${hint}, or give its jwksUri`)
@@ -160,9 +160,9 @@ function keyLoader (given: JwksIssuer, at: string, limits: RequestLimits): () =>
 function discovering (issuer: string, document: string, limits: RequestLimits): () => Promise<JwkSet> {
   let jwksUri: string | undefined
   return async () => {
-    const uri = jwksUri ?? jwksUriOf(await requestJson(limits, document), issuer)
+    const uri = jwksUri ?? jwksUriOf((await requestJson(limits, document)).json, issuer)
     jwksUri = undefined
-    const keys = jwkSet(await requestJson(limits, uri))
+    const keys = jwkSet((await requestJson(limits, uri)).json)
     jwksUri = uri
     return keys
   }

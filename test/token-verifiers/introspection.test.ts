@@ -86,6 +86,9 @@ t.test('an inactive token is refused, and told from a server that could not say'
 
   const say = (body: string) => (response: import('node:http').ServerResponse) => response.writeHead(200).end(body)
   const rows: ReadonlyArray<[string, Parameters<typeof issuer.odd.set>[1], RegExp]> = [
+    ['our request is wrong', response => response.writeHead(400).end('{"error":"invalid_request"}'), /status 400/],
+    ['our request is wrong, says a page', response => response.writeHead(400).end('<html>'), /not JSON/],
+    ['our credentials are wrong', response => response.writeHead(400).end('{"error":"invalid_client","active":true}'), /status 400/],
     ['our credentials are wrong', response => response.writeHead(401).end('{"error":"invalid_client"}'), /status 401/],
     ['we may not ask', response => response.writeHead(403).end('{"active":false}'), /status 403/],
     ['there is no such endpoint', response => response.writeHead(404).end(), /status 404/],
@@ -145,6 +148,14 @@ t.test('refresh tokens and ID tokens are no access tokens, active or not', async
   for (const kind of [{ token_use: 'access_token' }, { typ: 'Bearer' }, { token_type: 'Bearer' }]) {
     t.equal(await outcome(verify, issuer.issueOpaque(active(kind))), 'ada', JSON.stringify(kind))
   }
+})
+
+t.test('a token of a kind that the server does not know is refused: nothing is wrong with the server', async (t) => {
+  const issuer = await issuerFor(t)
+  issuer.odd.set(introspectionPath, response => response.writeHead(400).end('{"error":"unsupported_token_type"}'))
+  t.equal(await outcome(verifierFor(issuer), 'eyJhbGciOiJub25lIn0.e30.'), 'revoked')
+  issuer.odd.set(introspectionPath, response => response.writeHead(200).end('{"error":"unsupported_token_type"}'))
+  t.equal(await outcome(verifierFor(issuer), 'eyJhbGciOiJub25lIn0.e30.'), 'outage', 'only with its status')
 })
 
 t.test('what cannot be a token is refused without asking', async (t) => {

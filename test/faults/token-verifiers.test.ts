@@ -1,0 +1,226 @@
+import Fastify from 'fastify'
+import { createPublicKey, randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+
+import type { Client } from '../../lib/client-authentication.ts'
+import { signingHubLogout } from '../../lib/flows/signinghub.ts'
+import { tenantStatusLogout } from '../../lib/flows/tenant-status.ts'
+import { principalOf } from '../../lib/principal.ts'
+import { TokenRejectedError, type VerifyToken } from '../../lib/token-verifier.ts'
+import { fastJwtVerifier } from '../../lib/token-verifiers/fast-jwt.ts'
+import { introspectionVerifier, type IntrospectionVerifierOptions } from '../../lib/token-verifiers/introspection.ts'
+import { jwksVerifier, type JwksVerifierOptions } from '../../lib/token-verifiers/jwks.ts'
+import { memoryUserStatusStore } from '../../lib/user-status-stores/memory.ts'
+import { clientSecret, discoveryPath, jwksPath, keyClientKey, opaqueResource, signedResource, startOpenidProvider } from '../servers/openid-provider.ts'
+
+const provider = await startOpenidProvider()
+t.teardown(() => provider.remove())
+
+const client: Client = { id: 'api:basic', secret: clientSecret, method: 'basic' }
+
+function byJwks (options: Partial<JwksVerifierOptions> = {}): VerifyToken {
+  return jwksVerifier({ issuers: [{ issuer: provider.issuer, audience: signedResource, algorithms: ['ES256'] }], ...options })
+}
+
+function byIntrospection (options: Partial<IntrospectionVerifierOptions> = {}): VerifyToken {
+  return introspectionVerifier({ endpoint: provider.introspectionEndpoint, client, issuer: provider.issuer, audience: opaqueResource, ...options })
+}
+
+async function byKey (acceptExpiredFor = 0): Promise<VerifyToken> {
+  const jwk = (await provider.keys()).find(key => key.kty === 'EC') ?? {}
+  const key = createPublicKey({ key: jwk, format: 'jwk' })
+  return fastJwtVerifier({ key, algorithms: ['ES256'], issuer: provider.issuer, audience: signedResource, acceptExpiredFor })
+}
+
+/** The subject, the reason of a refusal, or `outage`. */
+async function outcome (verify: VerifyToken, token: string): Promise<unknown> {
+  try {
+    return (await verify(token))['sub']
+  } catch (error) {
+    return error instanceof TokenRejectedError ? error.reason : 'outage'
+  }
+}
+
+t.test("a user's token has a user with each verifier, an application's own token has none", async (t) => {
+  for (const [verify, resource] of [[byJwks(), signedResource], [await byKey(), signedResource], [byIntrospection(), opaqueResource]] as const) {
+    const user = principalOf(await verify(await provider.userToken(resource)))
+    t.match(user, { subject: 'ada', actor: 'ada' })
+    t.ok(Math.abs(Date.now() - Number(user.issuedAt)) < 5000)
+    const claims = await verify(await provider.applicationToken(resource))
+    t.equal(claims['client_id'], 'app')
+    t.equal(principalOf(claims).subject, undefined)
+  }
+})
+
+t.test('each way of client authentication convinces the provider, and wrong credentials are an outage', async (t) => {
+  const token = await provider.userToken(opaqueResource)
+  const clients: readonly Client[] = [
+    client, { id: 'api-post', secret: clientSecret, method: 'post' },
+    { id: 'api-key', privateKey: keyClientKey, method: 'private_key_jwt', algorithm: 'ES256', keyId: 'mine' },
+    { id: 'api-key', privateKey: keyClientKey, method: 'private_key_jwt', algorithm: 'ES256', audience: provider.issuer }
+  ]
+  for (const client of clients) {
+    const verify = byIntrospection({ client })
+    t.equal(await outcome(verify, token), 'ada', client.method)
+    t.equal(await outcome(verify, token), 'ada', `${client.method} again`)
+  }
+  t.equal(await outcome(byIntrospection({ client: { ...client, secret: 'wrong' } }), token), 'outage')
+})
+
+t.test('a revoked token, a stranger\'s and a JWT are refused by introspection', async (t) => {
+  const verify = byIntrospection()
+  const token = await provider.userToken(opaqueResource)
+  t.equal(await outcome(verify, token), 'ada')
+  await provider.revoke(token)
+  t.equal(await outcome(verify, token), 'revoked')
+  t.equal(await outcome(verify, randomBytes(32).toString('base64url')), 'revoked')
+  t.equal(await outcome(verify, await provider.userToken(signedResource)), 'revoked', 'the provider knows no JWTs there')
+})
+
+t.test('keys rotated under load refuse nobody, and cost one request each', async (t) => {
+  const verify = byJwks({ cooldown: 20 })
+  const before = await provider.count(jwksPath)
+  const outcomes: unknown[] = []
+  const rotated = new AbortController()
+  const load = Array.from({ length: 4 }, async () => {
+    while (!rotated.signal.aborted) {
+      const token = await provider.userToken(signedResource)
+      outcomes.push(...await Promise.all([outcome(verify, token), outcome(verify, token), outcome(verify, token)]))
+    }
+  })
+  for (let i = 0; i < 4; i++) {
+    await sleep(120)
+    await provider.rotate()
+  }
+  await sleep(120)
+  rotated.abort()
+  await Promise.all(load)
+  // A token that was signed just before its key was withdrawn may rightly be refused: four callers, four rotations.
+  const others = outcomes.filter(answer => answer !== 'ada')
+  t.ok(outcomes.length > 100, `${outcomes.length} tokens`)
+  t.ok(others.every(answer => answer === 'untrusted') && others.length <= 4 * 4 * 3, `${others.length} signed with a key that was withdrawn meanwhile`)
+  t.equal(await outcome(verify, await provider.userToken(signedResource)), 'ada')
+  const asked = await provider.count(jwksPath) - before
+  t.ok(asked >= 5 && asked <= 5 + 4 * 4, `asked ${asked} times`)
+  t.equal(await provider.count(discoveryPath) > 0, true)
+})
+
+t.test('10,000 tokens of unknown key ids make it ask the provider no more than the cooldown allows', async (t) => {
+  const verify = byJwks()
+  const good = await provider.userToken(signedResource)
+  t.equal(await outcome(verify, good), 'ada')
+  const before = await provider.count(jwksPath)
+  const [, payload, signature] = good.split('.')
+  const answers = await Promise.all(Array.from({ length: 10_000 }, (_, i) => {
+    const header = Buffer.from(JSON.stringify({ alg: 'ES256', kid: `unknown-${i}` })).toString('base64url')
+    return outcome(verify, `${header}.${payload}.${signature}`)
+  }))
+  t.same([...new Set(answers)], ['untrusted'])
+  t.equal(await provider.count(jwksPath) - before, 1)
+  t.equal(await outcome(verify, good), 'ada')
+})
+
+t.test('a provider that is slow is waited for, up to the deadline, by many callers once', async (t) => {
+  const [signed, opaque] = [await provider.userToken(signedResource), await provider.userToken(opaqueResource)]
+  await provider.slow(150)
+  t.same(await Promise.all([byJwks(), byIntrospection()].map((verify, i) => outcome(verify, i === 0 ? signed : opaque))), ['ada', 'ada'])
+  const before = await provider.count('/token/introspection')
+  const verify = byIntrospection()
+  await Promise.all(Array.from({ length: 20 }, () => outcome(verify, opaque)))
+  t.equal(await provider.count('/token/introspection') - before, 1)
+  t.equal(await outcome(byJwks({ deadline: 50 }), signed), 'outage')
+  t.equal(await outcome(byIntrospection({ deadline: 50 }), opaque), 'outage')
+  await provider.slow(0)
+})
+
+t.test('while the provider is frozen, keys at hand serve and everything else is an outage in time', async (t) => {
+  const warm = byJwks({ deadline: 200, cooldown: 10, refreshAfter: 10 })
+  const [cold, introspecting] = [byJwks({ deadline: 200, cooldown: 10 }), byIntrospection({ deadline: 200 })]
+  const [signed, opaque] = [await provider.userToken(signedResource), await provider.userToken(opaqueResource)]
+  t.equal(await outcome(warm, signed), 'ada')
+  const [, payload, signature] = signed.split('.')
+  const unknown = `${Buffer.from('{"alg":"ES256","kid":"unknown"}').toString('base64url')}.${payload}.${signature}`
+  provider.freeze()
+  try {
+    const begun = Date.now()
+    t.same(await Promise.all([outcome(cold, signed), outcome(introspecting, opaque), outcome(warm, unknown)]), ['outage', 'outage', 'outage'])
+    t.ok(Date.now() - begun < 1500, `${Date.now() - begun} ms`)
+    t.match(warm(signed), { sub: 'ada' }, 'at once')
+  } finally {
+    provider.thaw()
+  }
+  await sleep(50)
+  t.same([await outcome(cold, signed), await outcome(introspecting, opaque), await outcome(warm, unknown)], ['ada', 'ada', 'untrusted'])
+})
+
+t.test('a provider that was stopped and comes back with other keys is believed again without a restart', async (t) => {
+  const [warm, cold, introspecting] = [byJwks({ cooldown: 10 }), byJwks({ cooldown: 10 }), byIntrospection()]
+  const [signed, opaque] = [await provider.userToken(signedResource), await provider.userToken(opaqueResource)]
+  t.equal(await outcome(warm, signed), 'ada')
+  await provider.kill()
+  t.same([await outcome(warm, signed), await outcome(cold, signed), await outcome(introspecting, opaque)], ['ada', 'outage', 'outage'])
+  await provider.start()
+  await sleep(20)
+  t.equal(await outcome(cold, signed), 'untrusted', 'its key is gone')
+  const fresh = await provider.userToken(signedResource)
+  t.same([await outcome(warm, fresh), await outcome(cold, fresh), await outcome(warm, signed)], ['ada', 'ada', 'untrusted'])
+  t.equal(await outcome(introspecting, await provider.userToken(opaqueResource)), 'ada')
+})
+
+/** A host with each flow that takes a verifier: what it answers to a token. */
+async function hostWith (verifyToken: VerifyToken) {
+  const app = Fastify()
+  const users = memoryUserStatusStore()
+  users.set({ tenant: 'acme', subject: 'ada' }, 'logged_in')
+  const principal: typeof principalOf = claims => ({ ...principalOf(claims), tenant: 'acme' })
+  await app.register(signingHubLogout, { verifyToken, isActive: () => true, removeDeviceToken: () => 'removed', recordActivity: () => {} })
+  await app.register(tenantStatusLogout, { verifyToken, principal, users, authenticateTenant: () => 'acme' })
+  return {
+    close: () => app.close(),
+    async statusOf (token: string) {
+      const signingHub = await app.inject({ method: 'POST', url: '/v3/logout', headers: { authorization: `Bearer ${token}` } })
+      const tenantStatus = await app.inject({ method: 'GET', url: '/auth/logout', headers: { 'x-tenant-token': 'acme', 'x-token': token } })
+      return { signingHub, tenantStatus, both: [signingHub.statusCode, tenantStatus.statusCode] }
+    }
+  }
+}
+
+t.test('every flow that takes a verifier, with each of the three', async (t) => {
+  const verifiers: ReadonlyArray<[string, string, (grace: number) => VerifyToken | Promise<VerifyToken>]> = [
+    ['fastJwtVerifier', signedResource, byKey],
+    ['jwksVerifier', signedResource, acceptExpiredFor => byJwks({ acceptExpiredFor, cooldown: 10 })],
+    ['introspectionVerifier', opaqueResource, acceptExpiredFor => byIntrospection({ acceptExpiredFor })]
+  ]
+  const brief = new Map([signedResource, opaqueResource].map(resource => [resource, provider.userToken(resource, 'ada', 1)]))
+  await Promise.all(brief.values())
+  await sleep(2000)
+
+  for (const [name, resource, make] of verifiers) {
+    const host = await hostWith(await make(0))
+    const lenient = await hostWith(await make(60_000))
+    t.teardown(() => Promise.all([host.close(), lenient.close()]))
+    const good = await provider.userToken(resource)
+    const expired = String(await brief.get(resource))
+    t.same((await host.statusOf(good)).both, [200, 200], `${name}: a good token`)
+    t.same((await host.statusOf(good)).both, [200, 200], `${name}: the same again`)
+    t.same((await host.statusOf('garbage')).both, [401, 401], `${name}: garbage`)
+    t.same((await host.statusOf(`${good.slice(0, -8)}AAAAAAAA`)).both, [401, 401], `${name}: an altered token`)
+    t.equal((await host.statusOf(await provider.applicationToken(resource))).signingHub.body, '{"Message":"User authentication required"}')
+    t.same((await host.statusOf(expired)).both, [401, 401], `${name}: an expired token`)
+    // What a provider no longer calls active, no option of ours brings back.
+    const forgiven = name === 'introspectionVerifier' ? [401, 401] : [200, 200]
+    t.same((await lenient.statusOf(expired)).both, forgiven, `${name}: an expired token where the host accepts it for a minute`)
+  }
+
+  await provider.kill()
+  for (const [name, verify] of [['jwksVerifier', byJwks()], ['introspectionVerifier', byIntrospection()]] as const) {
+    const host = await hostWith(verify)
+    t.teardown(() => host.close())
+    const { signingHub, tenantStatus } = await host.statusOf(name === 'jwksVerifier' ? String(await brief.get(signedResource)) : 'opaque')
+    t.equal(signingHub.statusCode, 500, `${name}: an outage`)
+    t.same(Object.keys(signingHub.json()), ['Message'], 'in the words of the vendor')
+    t.ok(tenantStatus.statusCode >= 500, `${name}: an outage is ${tenantStatus.statusCode}`)
+    for (const { body } of [signingHub, tenantStatus]) t.notMatch(body, /127\.0\.0\.1|fetch|ECONN|keys of|authorization server/)
+  }
+})
