@@ -98,7 +98,7 @@ t.test('keys rotated under load refuse nobody, and cost one request each', async
   await Promise.all(load)
   // A token that was signed just before its key was withdrawn may rightly be refused: four callers, four rotations.
   const others = outcomes.filter(answer => answer !== 'ada')
-  t.ok(outcomes.length > 100, `${outcomes.length} tokens`)
+  t.ok(outcomes.length > 20, `${outcomes.length} tokens`)
   t.ok(others.every(answer => answer === 'untrusted') && others.length <= 4 * 4 * 3, `${others.length} signed with a key that was withdrawn meanwhile`)
   t.equal(await outcome(verify, await provider.userToken(signedResource)), 'ada')
   const asked = await provider.count(jwksPath) - before
