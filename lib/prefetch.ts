@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 
+const names = ['sec-purpose', 'purpose', 'x-purpose', 'x-moz']
 const ahead = /(^|[\s,])"?(prefetch|preview)\b/i
 
 /**
@@ -8,5 +9,5 @@ const ahead = /(^|[\s,])"?(prefetch|preview)\b/i
  * @see https://fetch.spec.whatwg.org/#sec-purpose-header
  */
 export function isPrefetch (headers: IncomingHttpHeaders): boolean {
-  return ['sec-purpose', 'purpose', 'x-purpose', 'x-moz'].some(name => ahead.test(String(headers[name] ?? '')))
+  return names.some(name => headers[name] !== undefined && ahead.test(String(headers[name])))
 }

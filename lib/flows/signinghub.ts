@@ -178,9 +178,10 @@ function authentication ({ ask, verifyToken, principal, mayActFor, isActive }: S
       throw error
     }
 
-    const { subject, actor = subject, ...rest } = await ask('principal', () => principal(claims))
+    const whose = await ask('principal', () => principal(claims))
+    const { subject, actor = subject } = whose
     if (!subject || !actor) return { refusal: refusals.noUser }
-    const user: SigningHubUser = { ...rest, subject, actor }
+    const user: SigningHubUser = { ...whose, subject, actor }
 
     if (actor !== subject && !await ask('mayActFor', () => mayActFor(user))) return { refusal: refusals.notPrivileged }
     for (const account of actor === subject ? [subject] : [actor, subject]) {
@@ -207,7 +208,7 @@ function logout (settings: Settings) {
 
     if (removeDeviceToken !== undefined && deviceToken.trim() !== '') {
       try {
-        outcome = await ask('removeDeviceToken', () => removeDeviceToken({ ...user, deviceToken }))
+        outcome = await ask('removeDeviceToken', () => removeDeviceToken(Object.assign({}, user, { deviceToken })))
       } catch (error) {
         outcome = 'failed'
         survive(error)
@@ -216,7 +217,8 @@ function logout (settings: Settings) {
       if (outcome === 'not-found' && settings.onUnknownDeviceToken === 'not-found') return refusals.unknownDeviceToken
     }
 
-    const activity = { ...user, at: Date.now(), ip: request.ip, userAgent: request.headers['user-agent'], deviceToken: outcome }
+    // Not `{ ...user, at: ... }`: members that are new behind a spread cost a microsecond each.
+    const activity = Object.assign({}, user, { at: Date.now(), ip: request.ip, userAgent: request.headers['user-agent'], deviceToken: outcome })
     try {
       await ask('recordActivity', () => recordActivity(activity))
     } catch (error) {

@@ -155,9 +155,10 @@ function authentication ({ ask, authenticateTenant, verifyToken, principal, tena
 
 function logout ({ ask, users, isRestricted, beforeLogOut, tell, capability, attempts }: Settings) {
   return async (user: UserKey, request: FastifyRequest, reply: FastifyReply): Promise<TenantError | undefined> => {
-    if (await ask('isRestricted', () => isRestricted({ ...user, capability, request }))) return errors.restricted(capability)
+    const { tenant, subject } = user
+    if (await ask('isRestricted', () => isRestricted({ tenant, subject, capability, request }))) return errors.restricted(capability)
 
-    const event = { ...user, at: Date.now(), requestId: String(request.id) }
+    const event = { tenant, subject, at: Date.now(), requestId: String(request.id) }
     await ask('beforeLogOut', () => beforeLogOut(event, request))
     const before = await logOutUser(users, user, event, attempts, ask)
 

@@ -38,7 +38,7 @@ export function memoryUserStatusStore (options: MemoryUserStatusStoreOptions = {
       throw new Error(`memoryUserStatusStore is full (${maxUsers} users): raise maxUsers, or remove users`)
     }
     writes += 1
-    users.set(key, Object.freeze({ ...after, version: writes }))
+    users.set(key, Object.freeze({ status: after.status, version: writes, loggedOutAt: after.loggedOutAt, lastSeenAt: after.lastSeenAt }))
   }
 
   return {
@@ -85,7 +85,8 @@ function isOurs ({ status }: UserStatus): boolean {
 }
 
 function changed (before: UserStatus | undefined, { status, at }: StatusChange): Omit<UserStatus, 'version'> {
+  const { loggedOutAt, lastSeenAt } = before ?? {}
   return status === 'logged_out'
-    ? { ...before, status, loggedOutAt: Math.max(before?.loggedOutAt ?? at, at) }
-    : { ...before, status, lastSeenAt: Math.max(before?.lastSeenAt ?? at, at) }
+    ? { status, loggedOutAt: Math.max(loggedOutAt ?? at, at), lastSeenAt }
+    : { status, loggedOutAt, lastSeenAt: Math.max(lastSeenAt ?? at, at) }
 }
