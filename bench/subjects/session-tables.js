@@ -17,8 +17,9 @@ const tables = {
       logOut: (digest) => {
         const session = sessions.get(digest)
         if (session === undefined || session.keepUntil <= Date.now()) return undefined
-        if (session.status === 'active') sessions.set(digest, { ...session, status: 'logged_out' })
-        return session
+        const before = { ...session }
+        session.status = 'logged_out'
+        return before
       }
     }
   },

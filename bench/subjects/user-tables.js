@@ -13,13 +13,14 @@ const tables = {
     let writes = 0
     return {
       seed: (tenant, subjects) => {
-        for (const subject of subjects) users.set(`${tenant}:${subject}`, { status: 'logged_in', version: ++writes })
+        for (const subject of subjects) users.set(`${tenant}:${subject}`, { status: 'logged_in', version: ++writes, loggedOutAt: undefined })
       },
       logOut: (tenant, subject, at) => {
         const user = users.get(`${tenant}:${subject}`)
         if (user?.status !== 'logged_in' && user?.status !== 'logged_out') return user?.status
-        users.set(`${tenant}:${subject}`, { ...user, status: 'logged_out', version: ++writes, loggedOutAt: at })
-        return user.status
+        const before = user.status
+        Object.assign(user, { status: 'logged_out', version: ++writes, loggedOutAt: at })
+        return before
       }
     }
   },
