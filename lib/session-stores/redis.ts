@@ -72,7 +72,7 @@ export function redisSessionStore (redis: RedisClient, options: RedisSessionStor
       if (!isSubject(subject)) return []
       const start = after === undefined ? '+' : `(${member(after)}`
       const listed = await list(keys, subject, start, `${limit}`, `${Date.now()}`, isSessionId(except) ? except : '')
-      return Array.isArray(listed) ? listed.map(text => sessionOf(JSON.parse(String(text)), true)) : []
+      return (listed as unknown[]).map(text => sessionOf(JSON.parse(String(text)), true))
     }
   }
 }
@@ -156,7 +156,9 @@ if redis.call('EXISTS', base .. 's:' .. digest, base .. 'i:' .. id) > 0 then
   return redis.call('HGET', base .. 's:' .. digest, 'by') == call and 1 or 0
 end
 if tonumber(instant) <= tonumber(now) then return 1 end
-redis.call('SET', base .. 'g:' .. subject, call, 'NX')
+if redis.call('SET', base .. 'g:' .. subject, call, 'NX') then
+  redis.call('UNLINK', base .. 'l:' .. subject, base .. 'x:' .. subject)
+end
 local generation = redis.call('GET', base .. 'g:' .. subject)
 kept(base .. 'g:' .. subject, instant)
 redis.call('HSET', base .. 's:' .. digest, 'session', session, 'subject', subject, 'member', member,
@@ -181,7 +183,7 @@ local owner, its, member, expires
 if digest then owner, its, member, expires = unpack(redis.call('HMGET', base .. 's:' .. digest, 'subject', 'generation', 'member', 'expires')) end
 local spared = digest and owner == subject and its == current
 local ended = 0
-if count ~= '' then
+if count ~= '' and current then
   ended = redis.call('ZCOUNT', base .. 'x:' .. subject, '(' .. now, '+inf')
   if spared and tonumber(expires) > tonumber(now) then ended = ended - 1 end
 end
@@ -198,16 +200,18 @@ return ended
 const listLua = `
 local base = KEYS[1]
 local subject, start, limit, now, except = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local generation = redis.call('GET', base .. 'g:' .. subject)
 local sessions = {}
-while #sessions < limit do
+while generation and #sessions < limit do
   local members = redis.call('ZREVRANGEBYLEX', base .. 'l:' .. subject, start, '-', 'LIMIT', 0, limit - #sessions)
   if #members == 0 then break end
   for _, member in ipairs(members) do
     local id = string.sub(member, 17)
-    local expires = redis.call('ZSCORE', base .. 'x:' .. subject, member)
-    local digest = redis.call('GET', base .. 'i:' .. id)
-    local session = digest and redis.call('HGET', base .. 's:' .. digest, 'session')
-    if session and id ~= except and expires and tonumber(expires) > now then sessions[#sessions + 1] = session end
+    local digest = id ~= except and redis.call('GET', base .. 'i:' .. id)
+    if digest then
+      local session, its, expires = unpack(redis.call('HMGET', base .. 's:' .. digest, 'session', 'generation', 'expires'))
+      if session and its == generation and tonumber(expires) > now then sessions[#sessions + 1] = session end
+    end
   end
   start = '(' .. members[#members]
 end
