@@ -5,28 +5,31 @@ import * as demoPage from './demo-page/routes.js'
 import * as kratos from './kratos.js'
 import { listen } from './listen.js'
 import * as signingHub from './signinghub.js'
+import { chosenStores, memory } from './stores.js'
 import * as tenantStatus from './tenant-status.js'
 
 /**
  * @param {import('fastify').FastifyServerOptions} [options]
  * @param {string} [publicUrl] where browsers will find the server
+ * @param {import('./stores.js').Stores} [stores]
  */
-export async function build (options, publicUrl = 'http://127.0.0.1:3000') {
+export async function build (options, publicUrl = 'http://127.0.0.1:3000', stores = memory()) {
   const app = Fastify(options)
-  const { sessions, ...kratosTokens } = await kratos.add(app)
+  app.addHook('onClose', async () => { await stores.close?.() })
+  const { sessions, ...kratosTokens } = await kratos.add(app, stores.sessions)
   return {
     app,
     signingHub: await signingHub.add(app),
     kratos: kratosTokens,
     demoPage: await demoPage.add(app, { sessions, publicUrl }),
-    tenantStatus: await tenantStatus.add(app)
+    tenantStatus: await tenantStatus.add(app, stores.users, stores.rateLimit)
   }
 }
 
-/** @param {string} address @param {Awaited<ReturnType<typeof build>>} server */
-export function curls (address, server) {
+/** @param {string} address @param {Awaited<ReturnType<typeof build>>} server @param {string} store */
+export function curls (address, server, store) {
   return [
-    `fastify-logout listens on ${address}. Paste a line into another terminal; its status stands in front of it.`,
+    `fastify-logout listens on ${address}, and keeps sessions and users in ${store}.\nPaste a line into another terminal; its status stands in front of it.`,
     signingHub.curls(address, server.signingHub),
     kratos.curls(address, server.kratos),
     demoPage.curls(address, server.demoPage),
@@ -36,6 +39,12 @@ export function curls (address, server) {
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const publicUrl = `http://${process.env.HOST ?? '127.0.0.1'}:${process.env.PORT ?? 3000}`
-  const server = await build({ logger: { level: 'warn' } }, URL.canParse(publicUrl) ? publicUrl : undefined)
-  await listen(server.app, address => curls(address, server))
+  try {
+    const stores = await chosenStores(process.argv.slice(2))
+    const server = await build({ logger: { level: 'warn' } }, URL.canParse(publicUrl) ? publicUrl : undefined, stores)
+    await listen(server.app, address => curls(address, server, stores.name))
+  } catch (error) {
+    console.error(/** @type {Error} */ (error).message)
+    process.exitCode = 1
+  }
 }

@@ -11,8 +11,9 @@ import { listen } from './listen.js'
 /**
  * @param {import('fastify').FastifyInstance} app
  * @param {import('fastify-logout').UserStatusStore} [users]
+ * @param {import('fastify-logout').TenantRateLimit} [rateLimit]
  */
-export async function add (app, users = memoryUserStatusStore()) {
+export async function add (app, users = memoryUserStatusStore(), rateLimit = {}) {
   const key = randomBytes(32).toString('hex')
   const issuer = 'https://login.example'
   const audience = 'https://api.example'
@@ -21,16 +22,17 @@ export async function add (app, users = memoryUserStatusStore()) {
 
   await app.register(tenantStatusLogout, {
     users,
+    rateLimit,
     verifyToken,
     authenticateTenant: token => token === tenantToken ? 'acme' : undefined
   })
 
   // The host's own routes, with the host's own authentication: their use shows that the user is active.
   await app.register(async (host) => {
-    host.decorateRequest('user', null)
+    host.decorateRequest('claims', null)
     host.addHook('onRequest', async (request, reply) => {
       try {
-        request.setDecorator('user', await verifyToken(String(request.headers['x-token'] ?? '')))
+        request.setDecorator('claims', await verifyToken(String(request.headers['x-token'] ?? '')))
       } catch (error) {
         if (!(error instanceof TokenRejectedError)) throw error
         return reply.code(401).send({ error: 'Who are you?' })
@@ -39,12 +41,12 @@ export async function add (app, users = memoryUserStatusStore()) {
     await host.register(tenantActivity, {
       users,
       user: (request) => {
-        const { sub, tenant, iat } = request.getDecorator('user')
+        const { sub, tenant, iat } = request.getDecorator('claims')
         return { subject: sub, tenant, issuedAt: iat * 1000 }
       }
     })
     host.get('/me', async (request) => {
-      const { sub, tenant } = request.getDecorator('user')
+      const { sub, tenant } = request.getDecorator('claims')
       return { user: sub, status: (await users.get({ tenant, subject: sub }))?.status }
     })
   })

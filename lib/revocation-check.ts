@@ -22,8 +22,8 @@ export function checkWithin (revocations: Pick<RevocationStore, 'check'>, millis
 }
 
 /** Marks credentials as revoked. Rejects, within the deadline and with a status of 503, when the store did not take the marks. */
-export function revokeWithin (revocations: Pick<RevocationStore, 'revoke'>, milliseconds: number): (...marks: readonly Mark[]) => Promise<void> {
-  const ask = askWithin(milliseconds)
+export function revokeWithin (revocations: Pick<RevocationStore, 'revoke'>, milliseconds: number, plugin: string): (...marks: readonly Mark[]) => Promise<void> {
+  const ask = askWithin(milliseconds, plugin)
   return async (...marks) => {
     try {
       await ask('revocations.revoke', () => revocations.revoke(...marks))

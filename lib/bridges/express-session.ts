@@ -45,8 +45,8 @@ export function protectSessionStore<Store extends ExpressSessionStore> (store: S
   const deadline = duration(options.deadline, 5000, plugin, 'deadline')
   const { credential = () => ({}) } = options
   const inner = store as unknown as AnyStore
-  const revoke = revokeWithin(revocations, deadline)
-  const check = checkWithin(revocations, deadline)
+  const revoke = revokeWithin(revocations, deadline, plugin)
+  const check = checkWithin(revocations, deadline, plugin)
   const verdictOn = async (id: string, session: unknown): Promise<Verdict> => {
     try {
       return await check({ ...credential(session as Record<string, unknown>), sessionId: sessionMarkId(id) })

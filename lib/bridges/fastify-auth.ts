@@ -28,7 +28,7 @@ export function notRevoked (options: NotRevokedOptions): (request: FastifyReques
   assertOption(typeof revocations?.check === 'function', plugin, 'revocations', 'is missing: pass a revocation store, redisRevocationStore(redis) for instance')
   assertOption(typeof credential === 'function', plugin, 'credential', 'is missing: pass request => credentialOf(request.user)')
   assertOption(['refuse', 'allow'].includes(whenUnknown), plugin, 'whenUnknown', 'must be "refuse" or "allow"')
-  const check = checkWithin(revocations, duration(options.deadline, 1000, plugin, 'deadline'))
+  const check = checkWithin(revocations, duration(options.deadline, 1000, plugin, 'deadline'), plugin)
 
   return async (request, reply) => {
     const facts = credential(request)

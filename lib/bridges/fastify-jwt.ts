@@ -31,7 +31,7 @@ export function trustedBy (options: TrustedByOptions): (request: FastifyRequest,
   assertOption(typeof revocations?.check === 'function', plugin, 'revocations', 'is missing: pass a revocation store, redisRevocationStore(redis) for instance')
   assertFunctions(options, plugin, ['credential'])
   assertOption(['refuse', 'allow'].includes(whenUnknown), plugin, 'whenUnknown', 'must be "refuse" or "allow"')
-  const check = checkWithin(revocations, duration(options.deadline, 1000, plugin, 'deadline'))
+  const check = checkWithin(revocations, duration(options.deadline, 1000, plugin, 'deadline'), plugin)
 
   return async (request, claims) => {
     try {

@@ -1,0 +1,97 @@
+import { memorySessionStore } from 'fastify-logout/session-stores/memory'
+import { postgresSessionStore } from 'fastify-logout/session-stores/postgres'
+import { redisSessionStore } from 'fastify-logout/session-stores/redis'
+import { sqliteSessionStore } from 'fastify-logout/session-stores/sqlite'
+import { redisRateLimitStore } from 'fastify-logout/rate-limit-stores/redis'
+import { memoryUserStatusStore } from 'fastify-logout/user-status-stores/memory'
+import { postgresUserStatusStore } from 'fastify-logout/user-status-stores/postgres'
+import { redisUserStatusStore } from 'fastify-logout/user-status-stores/redis'
+import { sqliteUserStatusStore } from 'fastify-logout/user-status-stores/sqlite'
+import { createRequire } from 'node:module'
+import { parseArgs } from 'node:util'
+
+/**
+ * @typedef {object} Stores
+ * @property {string} name for the greeting
+ * @property {import('fastify-logout').SessionStore} sessions
+ * @property {import('fastify-logout').UserStatusStore} users
+ * @property {import('fastify-logout').TenantRateLimit} [rateLimit]
+ * @property {() => unknown} [close]
+ */
+
+/** @returns {Stores} */
+export function memory () {
+  return { name: 'memory: a restart forgets every logout', sessions: memorySessionStore(), users: memoryUserStatusStore() }
+}
+
+/** @returns {Promise<Stores>} */
+async function sqlite () {
+  const file = process.env.SQLITE_FILE ?? 'fastify-logout-example.sqlite'
+  const database = openSqlite(file)
+  database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 1000')
+  const sessions = sqliteSessionStore(database)
+  const users = sqliteUserStatusStore(database)
+  await sessions.migrate()
+  await users.migrate()
+  return { name: `SQLite, in ${file}`, sessions, users, close: () => database.close() }
+}
+
+/**
+ * Opens a file with what there is: `node:sqlite` (Node 22.13 or newer), or better-sqlite3.
+ * @param {string} file
+ */
+function openSqlite (file) {
+  const { DatabaseSync } = /** @type {any} */ (process.getBuiltinModule('node:sqlite') ?? {})
+  const Database = DatabaseSync ?? createRequire(import.meta.url)('better-sqlite3')
+  return new Database(file)
+}
+
+/** @returns {Promise<Stores>} */
+async function redis () {
+  const { Redis } = await import('ioredis')
+  const url = process.env.REDIS_URL ?? 'redis://127.0.0.1:6379'
+  const client = new Redis(url, { lazyConnect: true, maxRetriesPerRequest: 1, retryStrategy: attempt => Math.min(attempt * 100, 2000) })
+  let trouble
+  client.on('error', error => { trouble = error }) // Each failed command says so itself.
+  await client.connect().catch(error => { throw trouble ?? error })
+  return {
+    name: 'Redis, by REDIS_URL',
+    sessions: redisSessionStore(client),
+    users: redisUserStatusStore(client),
+    rateLimit: { store: redisRateLimitStore(client) },
+    close: () => client.disconnect()
+  }
+}
+
+/** @returns {Promise<Stores>} */
+async function postgres () {
+  const { default: { Pool } } = await import('pg')
+  const pool = new Pool({ connectionString: process.env.DATABASE_URL ?? 'postgres://postgres@127.0.0.1:5432/postgres' })
+  pool.on('error', () => {}) // A connection that broke while idle: the next query opens another.
+  const sessions = postgresSessionStore(pool)
+  const users = postgresUserStatusStore(pool)
+  await sessions.migrate()
+  await users.migrate()
+  return { name: 'Postgres, by DATABASE_URL', sessions, users, close: () => pool.end() }
+}
+
+const kinds = { memory, sqlite, redis, postgres }
+
+/**
+ * The stores that `--store memory|sqlite|redis|postgres` chooses. Without it: SQLite where there is one, so that a
+ * logout survives a restart, and memory elsewhere.
+ *
+ * @param {string[]} argv
+ * @returns {Promise<Stores>}
+ */
+export async function chosenStores (argv) {
+  const { store } = parseArgs({ args: argv, options: { store: { type: 'string' } } }).values
+  if (store === undefined) return sqlite().catch(memory)
+  if (!(store in kinds)) throw new Error(`--store ${store} is unknown: choose one of ${Object.keys(kinds).join(', ')}`)
+  try {
+    return await kinds[/** @type {keyof typeof kinds} */ (store)]()
+  } catch (error) {
+    const { message, code, cause } = /** @type {any} */ (error)
+    throw new Error(`--store ${store} cannot be opened: ${message || (cause?.message ?? code)}`)
+  }
+}
