@@ -63,6 +63,11 @@ export function sendKratosJson (reply: FastifyReply, body: unknown): FastifyRepl
   return withKratosHeaders(reply.code(200)).header('content-type', 'application/json; charset=utf-8').serializer(verbatim).send(JSON.stringify(body))
 }
 
+/** Answers without a body, and without the media type that the host may have set for one. */
+export function sendKratosEmpty (reply: FastifyReply, status: 204 | 303): FastifyReply {
+  return withKratosHeaders(reply.code(status)).removeHeader('content-type').send()
+}
+
 /** An error handler for routes that always answer with JSON: what is not the caller's fault is logged, and told nobody. */
 export function answerKratosFailure (thrown: FastifyError | null, request: FastifyRequest, reply: FastifyReply): void {
   sendKratosError(request, reply, loggedKratosError(thrown, request))

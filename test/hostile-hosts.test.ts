@@ -3,9 +3,14 @@ import Fastify, { type FastifyInstance, type FastifyServerOptions, type InjectOp
 import { PassThrough } from 'node:stream'
 import t from 'tap'
 import { z, type ZodType } from 'zod'
+import { kratosAdmin } from '../lib/flows/kratos-admin.ts'
+import { kratosBrowserLogout } from '../lib/flows/kratos-browser.ts'
 import { kratosLogout } from '../lib/flows/kratos-native.ts'
+import { kratosSessions } from '../lib/flows/kratos-sessions.ts'
 import { signingHubLogout } from '../lib/flows/signinghub.ts'
 import { tenantStatusLogout } from '../lib/flows/tenant-status.ts'
+import { logoutToken } from '../lib/logout-token.ts'
+import { memorySessionStore } from '../lib/session-stores/memory.ts'
 import { TokenRejectedError } from '../lib/token-verifier.ts'
 import { memoryUserStatusStore } from '../lib/user-status-stores/memory.ts'
 import { wire, type Answer } from './wire.ts'
@@ -22,6 +27,9 @@ const secrets = {
   refusedTenant: 'refused-tenant-5ecret',
   user: 'user-5ecret',
   refusedUser: 'refused-user-5ecret',
+  cookie: 'cookie-5ecret',
+  otherCookie: 'other-cookie-5ecret',
+  thirdCookie: 'third-cookie-5ecret',
   down: 'down-5ecret'
 }
 
@@ -48,6 +56,23 @@ async function registerFlows (app: FastifyInstance): Promise<void> {
     }
   })
   await app.register(tenantStatusLogout, { users, verifyToken, authenticateTenant: token => token === secrets.tenant ? 'acme' : undefined })
+  await registerSessions(app)
+}
+
+const started = Date.now()
+
+async function registerSessions (app: FastifyInstance): Promise<void> {
+  const sessions = memorySessionStore()
+  for (const [index, token] of [secrets.cookie, secrets.otherCookie, secrets.thirdCookie].entries()) {
+    await sessions.create(token, { id: `c${index}`, subject: 'carol', createdAt: started - index, expiresAt: started + 3_600_000, keepUntil: started + 3_600_000 })
+  }
+  const find = async (token: string) => {
+    if (token === secrets.down) throw new Error('the database is down')
+    return sessions.find(token)
+  }
+  await app.register(kratosBrowserLogout, { sessions: { ...sessions, find }, publicUrl: 'https://login.example', defaultReturnUrl: 'https://app.example/' })
+  await app.register(kratosSessions, { sessions: { ...sessions, find }, ids: 'any' })
+  await app.register(kratosAdmin, { sessions, ids: 'any', authorize: ({ headers }) => headers['x-admin'] === 'yes' })
 }
 
 const json = { 'content-type': 'application/json' }
@@ -80,6 +105,39 @@ const requests: readonly InjectOptions[] = [
   { method: 'GET', url: '/auth/logout', headers: { 'x-tenant-token': secrets.refusedTenant } },
   { method: 'GET', url: '/auth/logout', headers: { 'x-tenant-token': secrets.tenant } },
   { method: 'GET', url: '/auth/logout' }
+]
+
+const sessionCookie = { cookie: `ory_kratos_session=${secrets.cookie}` }
+const submission = `/self-service/logout?token=${logoutToken(secrets.cookie)}`
+
+/** What is asked of the routes for sessions, in this order. */
+const sessionRequests: readonly InjectOptions[] = [
+  ...(['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const).map((method): InjectOptions => ({
+    method, url: '/sessions/whoami', headers: { ...sessionCookie, ...(method !== 'GET' && { 'content-type': 'application/json' }) }, ...(method !== 'GET' && { payload: '{"' })
+  })),
+  { method: 'POST', url: '/sessions/whoami', headers: { 'content-type': 'rubbish' }, payload: 'x' },
+  { url: '/sessions/whoami' },
+  { url: '/sessions?page_size=1', headers: sessionCookie },
+  { url: '/sessions?page_size=1&page_size[]=2&page_token=x', headers: sessionCookie },
+  { method: 'DELETE', url: '/sessions/c1', headers: sessionCookie },
+  { method: 'DELETE', url: '/sessions/c1', headers: { ...sessionCookie, 'content-type': 'text/plain' }, payload: 'a body of more than eight bytes' },
+  { method: 'DELETE', url: '/sessions/c0', headers: sessionCookie },
+  { method: 'DELETE', url: '/sessions', headers: { ...sessionCookie, 'content-type': 'application/json' } },
+  { method: 'DELETE', url: '/sessions' },
+  { url: '/admin/identities/carol/sessions', headers: { 'x-admin': 'yes' } },
+  { url: '/admin/identities/carol/sessions' },
+  { method: 'DELETE', url: '/admin/sessions/c2', headers: { 'x-admin': 'yes' } },
+  { method: 'DELETE', url: '/admin/sessions/c9', headers: { 'x-admin': 'yes' } },
+  { url: '/self-service/logout/browser?return_to=/x&return_to[]=y', headers: sessionCookie },
+  { url: '/self-service/logout/browser?return_to=https%3A%2F%2Flogin.example%2Fself-service%2Fx', headers: { ...sessionCookie, 'content-type': 'application/json' } },
+  { url: '/self-service/logout/browser', headers: { cookie: `ory_kratos_session=${secrets.down}` } },
+  { url: '/self-service/logout', headers: sessionCookie },
+  { url: '/self-service/logout?token=x', headers: sessionCookie },
+  { url: submission, headers: { ...sessionCookie, purpose: 'prefetch' } },
+  { url: submission, headers: sessionCookie },
+  { url: submission, headers: { ...sessionCookie, 'content-type': 'application/json' } },
+  { url: `/self-service/logout?token=${logoutToken(secrets.otherCookie)}`, headers: { cookie: `ory_kratos_session=${secrets.otherCookie}` } },
+  { method: 'DELETE', url: '/admin/identities/carol/sessions', headers: { 'x-admin': 'yes' } }
 ]
 
 // Hosts that have their own ways
@@ -156,6 +214,7 @@ const hosts: Readonly<Record<string, Host>> = {
     headers: ['x-powered-by']
   },
   'a preParsing hook that copies the body': { prepare: app => app.addHook('preParsing', async (_request, _reply, payload) => payload.pipe(new PassThrough())) },
+  'a query parser': { server: { routerOptions: { querystringParser: () => ({ token: ['mine'], return_to: {}, page_size: -1 }) } } },
   'hooks that read and decorate': {
     prepare: app => {
       app.decorateRequest(seen, null)
@@ -185,7 +244,7 @@ async function askFlows (host: Host, added?: readonly string[]): Promise<unknown
   const { inject } = wire(app)
   await registerFlows(app)
   const answers = []
-  for (const request of requests) answers.push(lasting(await inject(request), added))
+  for (const request of [...requests, ...sessionRequests]) answers.push(lasting(await inject(request), added))
   await app.close()
   return answers
 }
@@ -193,7 +252,7 @@ async function askFlows (host: Host, added?: readonly string[]): Promise<unknown
 t.test('our answers are the same on every host', async t => {
   for (const [name, host] of Object.entries(hosts)) {
     const [plain, hostile] = [await askFlows({}, host.headers), await askFlows(host, host.headers)]
-    requests.forEach((request, index) => {
+    ;[...requests, ...sessionRequests].forEach((request, index) => {
       t.strictSame(hostile[index], plain[index], `${name}: ${request.method} ${String(request.url)} ${String(request.payload).slice(0, 60)}`)
     })
   }
@@ -305,5 +364,8 @@ t.test('no line of the log holds a token, at the most talkative level', async t 
   for (const request of requests) await inject(request)
   t.ok(lines.filter(line => line.includes('"msg":"incoming request"')).length === requests.length, 'each request is logged')
   t.equal(lines.filter(line => line.includes('logout.outage')).length, 3, 'so is each outage')
-  t.strictSame(lines.filter(line => line.includes('5ecret')), [])
+  for (const request of sessionRequests) await inject(request)
+  await app.inject({ method: 'HEAD', url: submission, headers: sessionCookie })
+  t.equal(lines.filter(line => line.includes('logout.outage')).length, 4)
+  t.strictSame(lines.filter(line => line.includes('5ecret') || line.includes(logoutToken(secrets.cookie))), [])
 })

@@ -4,7 +4,7 @@ import fp from 'fastify-plugin'
 import type { Awaitable } from '../awaitable.ts'
 import { publishRefusals } from '../diagnostics.ts'
 import { isolateFromHost, takeNoBodies, validateNothing } from '../host-isolation.ts'
-import { answerKratosFailure, kratosErrorSchema, sendKratosError, sendKratosJson, withKratosHeaders } from '../kratos-error.ts'
+import { answerKratosFailure, kratosErrorSchema, sendKratosEmpty, sendKratosError, sendKratosJson } from '../kratos-error.ts'
 import { anyId, uuid } from '../kratos-id.ts'
 import { bareIdentity, kratosSession, kratosSessionSchema, type KratosIdentity } from '../kratos-session.ts'
 import type { OnLogout } from '../logout-event.ts'
@@ -105,7 +105,7 @@ async function routes (fastify: FastifyInstance, options: KratosAdminOptions): P
     const before = await ask('sessions.logOutById', () => sessions.logOutById(read))
     if (before === undefined) return sendKratosError(request, reply, errors.notFound)
     if (isLive(before, Date.now())) await tell({ scope: 'session', session: before }, reply)
-    return withKratosHeaders(reply.code(204)).send()
+    return sendKratosEmpty(reply, 204)
   })
 
   fastify.delete<{ Params: { id: string } }>('/admin/identities/:id/sessions', {
@@ -118,7 +118,7 @@ async function routes (fastify: FastifyInstance, options: KratosAdminOptions): P
     const count = await ask('sessions.logOutSubject', () => sessions.logOutSubject({ subject, count: true }))
     if (count === 0) return sendKratosError(request, reply, errors.notFound)
     await tell({ scope: 'all', subject, count }, reply)
-    return withKratosHeaders(reply.code(204)).send()
+    return sendKratosEmpty(reply, 204)
   })
 
   fastify.get<{ Params: { id: string } }>('/admin/identities/:id/sessions', {

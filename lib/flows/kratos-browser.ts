@@ -6,7 +6,7 @@ import { publishRefusals } from '../diagnostics.ts'
 import { isolateFromHost, validateNothing } from '../host-isolation.ts'
 import { wantsJson } from '../json-caller.ts'
 import { kratosCallers, type KratosCaller } from '../kratos-credential.ts'
-import { kratosErrorSchema, loggedKratosError, sendKratosError, sendKratosJson, withKratosHeaders, type KratosError } from '../kratos-error.ts'
+import { kratosErrorSchema, loggedKratosError, sendKratosEmpty, sendKratosError, sendKratosJson, type KratosError } from '../kratos-error.ts'
 import type { OnLogout } from '../logout-event.ts'
 import { logoutTeller, sessionSummary } from '../logout-teller.ts'
 import { isLogoutToken, logoutToken } from '../logout-token.ts'
@@ -139,8 +139,8 @@ async function routes (fastify: FastifyInstance, options: KratosBrowserLogoutOpt
     if (!await logOut(caller, reply)) return refuse(request, reply, errors.noSession)
     settings.clear(reply, caller)
     return wantsJson(request.headers)
-      ? withKratosHeaders(reply.code(204)).send()
-      : withKratosHeaders(reply.code(303)).header('location', target.location).send()
+      ? sendKratosEmpty(reply, 204)
+      : sendKratosEmpty(reply.header('location', target.location), 303)
   })
 
   // HEAD is the host's 404. It has a route so that its line in the log, which has the token, is quiet too.
@@ -228,7 +228,7 @@ function refusing (errorPage: URL | undefined) {
     if (errorPage === undefined || wantsJson(request.headers)) return sendKratosError(request, reply, error)
     const target = new URL(errorPage)
     target.searchParams.set('error', error.id ?? nameOf(error.status))
-    return withKratosHeaders(reply.code(303)).header('location', target.href).send()
+    return sendKratosEmpty(reply.header('location', target.href), 303)
   }
 }
 

@@ -5,7 +5,7 @@ import type { Awaitable } from '../awaitable.ts'
 import { publishRefusals } from '../diagnostics.ts'
 import { isolateFromHost, takeNoBodies, validateNothing } from '../host-isolation.ts'
 import { kratosCallers } from '../kratos-credential.ts'
-import { answerKratosFailure, kratosErrorSchema, sendKratosError, sendKratosJson, withKratosHeaders } from '../kratos-error.ts'
+import { answerKratosFailure, kratosErrorSchema, sendKratosEmpty, sendKratosError, sendKratosJson } from '../kratos-error.ts'
 import { anyId, uuid } from '../kratos-id.ts'
 import { bareIdentity, kratosSession, kratosSessionSchema, type KratosIdentity } from '../kratos-session.ts'
 import type { OnLogout } from '../logout-event.ts'
@@ -156,7 +156,7 @@ async function routes (fastify: FastifyInstance, options: KratosSessionsOptions)
     if (id === caller.session.id) return sendKratosError(request, reply, errors.own)
     const before = await ask('sessions.logOutById', () => sessions.logOutById({ id, subject: caller.session.subject }))
     if (before !== undefined && isLive(before, Date.now())) await tell({ scope: 'session', session: before }, reply)
-    return withKratosHeaders(reply.code(204)).send()
+    return sendKratosEmpty(reply, 204)
   })
 }
 

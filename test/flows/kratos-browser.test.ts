@@ -225,6 +225,8 @@ t.test('who counts as a browser is sent to the error page with the name of the e
     t.strictSame(await submit(people.laptop, { token: 'x' }, headers), to('forbidden'))
     t.strictSame(await submit(people.laptop, { token, return_to: 'https://evil.example/' }, headers), to('self_service_flow_return_to_forbidden'))
   }
+  const named = await serve(t, { sessions, errorUrl: 'https://app.example/error?error=old#there' })
+  t.strictSame(await named.submit(people.laptop, {}, {}), seeOther('https://app.example/error?error=bad_request#there'))
   for (const headers of [asksForJson, { accept: 'application/json, text/plain, */*' }, { 'content-type': 'application/json', accept: 'text/html' }]) {
     t.strictSame(await start(undefined, headers), noSession)
     t.strictSame(await submit(people.laptop, {}, headers), noToken)
@@ -309,6 +311,15 @@ t.test('neither token is in any line of the log, at any level of the host', asyn
     const log = lines.join('')
     for (const secret of [tokenOf(people.laptop), people.laptop.token]) t.notOk(log.includes(secret), level)
     t.equal(log.includes('/self-service/logout/browser'), level === 'trace' || level === 'info', 'the other route is logged as ever')
+  }
+})
+
+t.test('a host that logs nothing, or only what is fatal, is not made to log', async t => {
+  for (const level of ['silent', 'fatal']) {
+    const lines: string[] = []
+    const { submit } = await serve(t, {}, { logger: { level, stream: { write: (line: string) => { lines.push(line) } } } })
+    t.strictSame(await submit(people.laptop, { token: 'x' }), internal)
+    t.strictSame(lines, [])
   }
 })
 

@@ -191,6 +191,17 @@ t.test('logging out one of the others is a 204, and again, and tells onLogout on
   t.notOk(await isLive(people.phone))
 })
 
+t.test('of parallel calls all succeed, and each session ends once', async t => {
+  const { sessions, events, onLogout } = await host()
+  const { ask } = await serve(t, { sessions, onLogout })
+  const ones = await Promise.all(Array.from({ length: 50 }, () => ask('DELETE', `/sessions/${people.tablet.id}`, people.laptop)))
+  for (const answer of ones) t.strictSame(answer, empty())
+  t.equal(events.length, 1)
+  const all = await Promise.all(Array.from({ length: 50 }, () => ask('DELETE', '/sessions', people.laptop)))
+  t.equal(all.reduce((sum, { body }) => sum + JSON.parse(body).count, 0), 1, 'one call ended the phone')
+  t.equal(events.length, 2)
+})
+
 t.test('the id of another user\'s session, of an expired or logged-out one, and of none at all get the same answer', async t => {
   const { sessions, events, onLogout, isLive } = await host()
   const { ask } = await serve(t, { sessions, onLogout })
