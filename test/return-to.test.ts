@@ -48,10 +48,10 @@ t.test('letters beyond ASCII are sent as the URL that a browser would make of th
 })
 
 const hostile = [
-  '//evil.example', '//evil.example/app', '/\\evil.example', '\\\\evil.example', '\\/evil.example', '/\\/evil.example', '///evil.example', '////evil.example',
+  '//evil.example', '//evil.example/app', '/\\evil.example', '\\\\evil.example', '\\/evil.example', '/\\/evil.example', '///evil.example', '///app.example/app', '////evil.example',
   'https:evil.example', 'https:/evil.example', 'https:app.example/app', 'https:/app.example/app', 'https:///app.example/app', 'http:///app',
   'https://app.example@evil.example/app', 'https://app.example:443@evil.example/app', 'https://user@app.example/app', 'https://user:pw@app.example/app', 'https://@app.example/app',
-  'https://app.example\\@evil.example/app', 'https://evil.example\\@app.example/app', 'https://evil.example\\.app.example/app', 'https://app.example/app\\..\\x',
+  'https://app.example\\@evil.example/app', 'https://evil.example\\@app.example/app', 'https://evil.example\\.app.example/app', 'https://app.example/app\\..\\x', 'https://app.example/app\\x', 'https://app.example\\app', '/app\\x',
   'https://app.example%2eevil.example/app', 'https://app%2eexample/app', 'https://app.example%00.evil.example/app', 'https://app.example%23@evil.example/',
   'https://app.example/app\r\nSet-Cookie: a=b', 'https://app.example/app\n', '\thttps://app.example/app', 'https://app.ex\tample/app', 'https://app.example/app\u0000', 'java\nscript:alert(1)',
   ' https://app.example/app', 'https://app.example/app/../admin', 'https://app.example/app/..', 'https://app.example/app/%2e%2e/admin', 'https://app.example/app/.%2E/admin',
@@ -104,7 +104,7 @@ t.test('whatever is asked for, a browser stays within the allow-list', async t =
       if (!ok) return false
     }
     return /^[\u0021-\u007e]+$/.test(judged.location)
-  }), { numRuns: 5000 })
+  }), { numRuns: 3000 })
 })
 
 t.test('whatever lies below an entry is let through', async t => {

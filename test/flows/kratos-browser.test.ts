@@ -67,6 +67,14 @@ for (const prefix of ['', '/auth']) {
   })
 }
 
+t.test('the logout URL is built from the public URL, with or without a slash at its end', async t => {
+  const { sessions } = await host()
+  for (const [given, base] of [['https://login.example', 'https://login.example'], ['https://login.example/', 'https://login.example'], ['HTTPS://Login.Example:443/a/b//', 'https://login.example/a/b']] as const) {
+    const { start } = await serve(t, { sessions, publicUrl: given })
+    t.equal(JSON.parse((await start(people.laptop)).body).logout_url, `${base}/self-service/logout?token=${tokenOf(people.laptop)}`)
+  }
+})
+
 t.test('return_to comes back in the logout URL, and is where the browser goes', async t => {
   const { sessions } = await host()
   const { start, submit, inject } = await serve(t, { sessions })
