@@ -51,9 +51,13 @@ async function redis () {
   const { Redis } = await import('ioredis')
   const url = process.env.REDIS_URL ?? 'redis://127.0.0.1:6379'
   const client = new Redis(url, { lazyConnect: true, maxRetriesPerRequest: 1, retryStrategy: attempt => Math.min(attempt * 100, 2000) })
+  /** @type {unknown} */
   let trouble
   client.on('error', error => { trouble = error }) // Each failed command says so itself.
-  await client.connect().catch(error => { throw trouble ?? error })
+  await client.connect().catch((error) => {
+    client.disconnect()
+    throw trouble ?? error
+  })
   return {
     name: 'Redis, by REDIS_URL',
     sessions: redisSessionStore(client),
