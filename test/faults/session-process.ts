@@ -1,0 +1,52 @@
+import { writeSync } from 'node:fs'
+import { sqliteSessionStore } from '../../lib/session-stores/sqlite.ts'
+import { sqliteLibraries } from '../servers/sqlite-libraries.ts'
+
+/** A process of its own on a SQLite file. It tells on its standard output, line by line, what it is done with. */
+const [library, path = '', role = '', argument = ''] = process.argv.slice(2)
+const database = sqliteLibraries.find(({ name }) => name === library)?.open(path)
+if (database === undefined) throw new Error(`no library ${library}`)
+database.exec('PRAGMA busy_timeout = 20000; PRAGMA synchronous = NORMAL')
+const store = sqliteSessionStore(database)
+const tell = (line: string) => writeSync(1, `${line}\n`)
+const hour = 3_600_000
+
+function create (id: string, subject: string) {
+  const now = Date.now()
+  store.create(`t0ken-5ecret-${id}`, { id, subject, createdAt: now, expiresAt: now + hour, keepUntil: now + hour })
+}
+
+const roles: Record<string, () => void | Promise<void>> = {
+  migrate: () => store.migrate().then(() => { tell('done') }),
+
+  hold () {
+    database.exec('BEGIN IMMEDIATE')
+    tell('holding')
+    setInterval(() => {}, 1000)
+  },
+
+  /** Logs out sessions of its own, one after the other. */
+  logOutEach () {
+    for (let index = 0; ; index++) {
+      create(`session-${index}`, 'anna')
+      if (store.logOut(`t0ken-5ecret-session-${index}`)?.status === 'active') tell(`session-${index}`)
+    }
+  },
+
+  /** Logs out the sessions of all, and tells of those that it saw active. */
+  logOutAll () {
+    for (let index = 0; index < Number(argument); index++) {
+      if (store.logOut(`t0ken-5ecret-shared-${index}`)?.status === 'active') tell(`shared-${index}`)
+    }
+  },
+
+  /** Logs in and logs out everywhere, and tells of each session it has ended. */
+  logInAndOut () {
+    for (let index = 0; index < 25; index++) {
+      create(`${argument}-${index}`, 'berta')
+      tell(`${store.logOutSubject({ subject: 'berta', count: true })}`)
+    }
+  }
+}
+
+await roles[role]?.()
