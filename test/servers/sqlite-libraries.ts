@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module'
 
 import type { SqliteDatabase } from '../../lib/sqlite-database.ts'
+import { missing } from './private-process.ts'
 
 export type OpenSqlite = (path: string) => SqliteDatabase & { close (): void }
 
@@ -11,14 +12,25 @@ const nodeSqlite = process.getBuiltinModule('node:sqlite') as { DatabaseSync: Sq
 
 /** Each library that we take, and how to open a file with it. Nobody waits for a lock unless told so by `PRAGMA busy_timeout`. */
 export const sqliteLibraries: ReadonlyArray<{ readonly name: string, readonly open: OpenSqlite, readonly skip: string | false }> = [
-  library('better-sqlite3', BetterSqlite),
-  library('node:sqlite', nodeSqlite?.DatabaseSync)
+  library('better-sqlite3', BetterSqlite, isBuilt(BetterSqlite) ? false : missing('run npm rebuild better-sqlite3: it is built for another Node')),
+  library('node:sqlite', nodeSqlite?.DatabaseSync, nodeSqlite === undefined && 'needs Node 22.13 or newer')
 ]
 
-function library (name: string, Library: SqliteClass | undefined) {
+/** Its native part is built for one version of Node, and loaded with the first database. */
+function isBuilt (Library: SqliteClass): boolean {
+  try {
+    new Library(':memory:').close()
+    return true
+  } catch (error) {
+    if (error instanceof Error && /NODE_MODULE_VERSION|bindings file/.test(error.message)) return false
+    throw error
+  }
+}
+
+function library (name: string, Library: SqliteClass | undefined, skip: string | false) {
   return {
     name,
-    skip: Library === undefined && 'needs Node 22.13 or newer' as const,
+    skip,
     open (path: string) {
       if (Library === undefined) throw new Error(`${name} is not there`)
       const database = new Library(path)
