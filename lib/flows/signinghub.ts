@@ -7,11 +7,13 @@ import { bearerToken } from '../bearer-token.ts'
 import { publishRefusals } from '../diagnostics.ts'
 import { isolateFromHost, verbatim } from '../host-isolation.ts'
 import { logoutTeller } from '../logout-teller.ts'
+import { credentialOfPrincipal, logoutRevocation, type LogoutRevocation } from '../logout-revocation.ts'
 import { noActivity } from '../no-activity.ts'
 import { operationId, type SecurityRequirement } from '../openapi.ts'
 import { assertFunctions, assertOption, duration } from '../option-check.ts'
 import { askWithin } from '../outage.ts'
 import { principalOf, type Principal, type PrincipalOf } from '../principal.ts'
+import type { CredentialFacts } from '../revocation-store.ts'
 import { TokenRejectedError, type VerifyToken } from '../token-verifier.ts'
 
 // Options
@@ -55,6 +57,8 @@ export interface SigningHubLogoutOptions {
   readonly recordActivity?: ((activity: SigningHubActivity) => Awaitable<unknown>) | undefined
   /** Kills the bearer token. Runs last, and only when everything before it succeeded, so that the client can retry. @default the token stays valid, as it does at the vendor's */
   readonly revoke?: ((user: SigningHubUser, token: string) => Awaitable<unknown>) | undefined
+  /** Kills the token, or everything of the user, by marks. Runs when `revoke` does. @default no marks are made */
+  readonly revocation?: LogoutRevocation | undefined
   /** Told of each logout, after everything else. Awaited; its failure is logged and changes no answer. */
   readonly onLogout?: ((activity: SigningHubActivity, request: FastifyRequest) => Awaitable<unknown>) | undefined
   /** Refuse a logout without a push token with 400. @default false */
@@ -116,7 +120,7 @@ const admission = Symbol('fastify-logout.signinghub.admission')
  * `POST /v3/logout` and `POST /v4/logout` as SigningHub answers them.
  *
  * A 200 says that the push token is gone (or was not this user's), that the logout is recorded, and that the token is
- * revoked, as far as the host asked for each. The bearer token itself stays valid unless `revoke` ends it.
+ * revoked, as far as the host asked for each. The bearer token itself stays valid unless `revoke` or `revocation` ends it.
  *
  * @throws {TypeError} while registering, for an option that is missing or wrong
  */
@@ -161,7 +165,7 @@ async function routes (fastify: FastifyInstance, options: SigningHubLogoutOption
 }
 
 type Settings = ReturnType<typeof checked>
-type Admission = { readonly user: SigningHubUser, readonly token: string }
+type Admission = { readonly user: SigningHubUser, readonly token: string, readonly credential: CredentialFacts }
 type Verdict = Admission | { readonly refusal: Refusal }
 
 /** Whose token is this, and may they come in? The order is the decision table's. */
@@ -189,15 +193,15 @@ function authentication ({ ask, verifyToken, principal, mayActFor, isActive }: S
       if (active === undefined) return { refusal: refusals.noUser }
       if (!active) return { refusal: refusals.disabled }
     }
-    return { user, token }
+    return { user, token, credential: credentialOfPrincipal(claims, token, user) }
   }
 }
 
 /** What can be retried comes first, what kills the token comes last. */
 function logout (settings: Settings) {
-  const { ask, removeDeviceToken, recordActivity, revoke, tell } = settings
+  const { ask, removeDeviceToken, recordActivity, revoke, mark, tell } = settings
 
-  return async ({ user, token }: Admission, request: FastifyRequest<{ Body: LogoutBody }>, reply: FastifyReply): Promise<Refusal | undefined> => {
+  return async ({ user, token, credential }: Admission, request: FastifyRequest<{ Body: LogoutBody }>, reply: FastifyReply): Promise<Refusal | undefined> => {
     const deviceToken = request.body?.device_token ?? ''
     let outcome: SigningHubActivity['deviceToken'] = 'none'
     let failed = false
@@ -227,6 +231,7 @@ function logout (settings: Settings) {
     if (failed) return refusals.internal
 
     await ask('revoke', () => revoke(user, token))
+    await mark(credential)
     await tell(activity, reply)
     return undefined
   }
@@ -274,6 +279,7 @@ function checked (options: SigningHubLogoutOptions) {
     removeDeviceToken: options.removeDeviceToken,
     recordActivity: options.recordActivity ?? (() => {}),
     revoke: options.revoke ?? (() => {}),
+    mark: logoutRevocation(options.revocation, plugin, ask),
     tell: logoutTeller(plugin, ask, options.onLogout, ({ subject, tenant }) => ({ scope: 'user', subject, tenant })),
     requireDeviceToken,
     maxDeviceTokenLength,

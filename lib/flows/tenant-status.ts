@@ -4,6 +4,7 @@ import type { Awaitable } from '../awaitable.ts'
 import { publishRefusals } from '../diagnostics.ts'
 import { isolateFromHost } from '../host-isolation.ts'
 import { logoutTeller } from '../logout-teller.ts'
+import { credentialOfPrincipal, logoutRevocation, type LogoutRevocation } from '../logout-revocation.ts'
 import { noActivity } from '../no-activity.ts'
 import { operationId, type SecurityRequirement } from '../openapi.ts'
 import { assertFunctions, assertOption, duration } from '../option-check.ts'
@@ -12,6 +13,7 @@ import { isPrefetch } from '../prefetch.ts'
 import { principalOf, type PrincipalOf } from '../principal.ts'
 import { sendTenantError, sendTenantSuccess, tenantErrorOfStatus, tenantErrorSchema, tenantSuccessSchema, type TenantError } from '../tenant-envelope.ts'
 import { limitRequests, type TenantRateLimit } from '../tenant-rate-limit.ts'
+import type { CredentialFacts } from '../revocation-store.ts'
 import { TokenRejectedError, type VerifyToken } from '../token-verifier.ts'
 import { logOutUser, type LogoutStore } from '../user-status-logout.ts'
 import type { UserKey } from '../user-status-store.ts'
@@ -40,6 +42,8 @@ export interface TenantStatusLogoutOptions {
   readonly beforeLogOut?: ((user: TenantLogout, request: FastifyRequest) => Awaitable<unknown>) | undefined
   /** Told once of each user who was logged in and is now logged out. Awaited; its failure is logged and changes no answer. */
   readonly onLogout?: ((user: TenantLogout, request: FastifyRequest) => Awaitable<unknown>) | undefined
+  /** Kills the token, or everything of the user in this tenant, by marks: last, and again when the call is repeated. @default no marks are made: the token stays valid */
+  readonly revocation?: LogoutRevocation | undefined
   /** Requests per address. @default 30 an hour */
   readonly rateLimit?: TenantRateLimit | undefined
   /** The name asked of `isRestricted`, and told in the 403. @default 'logout' */
@@ -85,7 +89,7 @@ const routeSchema = (prefix: string, security: readonly SecurityRequirement[] | 
 /**
  * `GET /auth/logout` with a tenant token and a user token: the user becomes `logged_out`.
  *
- * A 200 says that the store holds `logged_out`, or held it already. The token stays valid: use of it after the logout,
+ * A 200 says that the store holds `logged_out`, or held it already. Without `revocation` the token stays valid: its use,
  * seen by `tenantActivity`, logs the user in again. `onLogout` is told on the edge only.
  *
  * @throws {TypeError} while registering, for an option that is missing or wrong
@@ -129,10 +133,11 @@ async function routes (fastify: FastifyInstance, options: TenantStatusLogoutOpti
 }
 
 type Settings = ReturnType<typeof checked>
+type Admission = { readonly user: UserKey, readonly credential: CredentialFacts }
 
 /** Which tenant, which user? The tenant first: it is asked for on every endpoint. */
 function authentication ({ ask, authenticateTenant, verifyToken, principal, tenantHeader, acceptBearerPrefix, refusals }: Settings) {
-  return async (request: FastifyRequest): Promise<UserKey | TenantError> => {
+  return async (request: FastifyRequest): Promise<Admission | TenantError> => {
     const tenantToken = textOf(request.headers[tenantHeader])
     if (tenantToken === '') return errors.missingTenantToken
     if (ambiguous.test(tenantToken)) return refusals.tenant
@@ -149,12 +154,13 @@ function authentication ({ ask, authenticateTenant, verifyToken, principal, tena
 
     const user = await ask('principal', () => principal(claims))
     if (user.tenant !== tenant) return refusals.user
-    return user.subject ? { tenant, subject: user.subject } : errors.unexpectedState
+    if (!user.subject) return errors.unexpectedState
+    return { user: { tenant, subject: user.subject }, credential: credentialOfPrincipal(claims, token, user) }
   }
 }
 
-function logout ({ ask, users, isRestricted, beforeLogOut, tell, capability, attempts }: Settings) {
-  return async (user: UserKey, request: FastifyRequest, reply: FastifyReply): Promise<TenantError | undefined> => {
+function logout ({ ask, users, isRestricted, beforeLogOut, mark, tell, capability, attempts }: Settings) {
+  return async ({ user, credential }: Admission, request: FastifyRequest, reply: FastifyReply): Promise<TenantError | undefined> => {
     const { tenant, subject } = user
     if (await ask('isRestricted', () => isRestricted({ tenant, subject, capability, request }))) return errors.restricted(capability)
 
@@ -162,9 +168,9 @@ function logout ({ ask, users, isRestricted, beforeLogOut, tell, capability, att
     await ask('beforeLogOut', () => beforeLogOut(event, request))
     const before = await logOutUser(users, user, event, attempts, ask)
 
-    if (before?.status === 'logged_out') return undefined
-    if (before?.status !== 'logged_in') return errors.unexpectedState
-    await tell(event, reply)
+    if (before?.status !== 'logged_in' && before?.status !== 'logged_out') return errors.unexpectedState
+    if (before.status === 'logged_in') await tell(event, reply)
+    await mark(credential)
     return undefined
   }
 }
@@ -209,6 +215,7 @@ function checked (options: TenantStatusLogoutOptions) {
     principal: options.principal ?? principalOf,
     isRestricted: options.isRestricted ?? (() => false),
     beforeLogOut: options.beforeLogOut ?? (() => {}),
+    mark: logoutRevocation(options.revocation, plugin, ask),
     tell: logoutTeller(plugin, ask, options.onLogout, ({ subject, tenant }) => ({ scope: 'user', subject, tenant })),
     rateLimit: options.rateLimit ?? {},
     capability,
