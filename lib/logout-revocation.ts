@@ -17,8 +17,8 @@ export interface LogoutRevocation {
   readonly clockTolerance?: number | undefined
 }
 
-/** Marks a credential as the option says; without the option, does nothing. */
-export function logoutRevocation (option: LogoutRevocation | undefined, plugin: string, ask: Ask): (facts: CredentialFacts) => Promise<void> {
+/** Marks a credential as the option says; without the option it does nothing, and asks for nothing. */
+export function logoutRevocation (option: LogoutRevocation | undefined, plugin: string, ask: Ask): (credential: () => CredentialFacts) => Promise<void> {
   if (option === undefined) return async () => {}
   const { store, scope = 'current', clockTolerance = 0 } = option
   assertOption(typeof store?.revoke === 'function', plugin, 'revocation.store', 'is missing: pass a revocation store, redisRevocationStore(redis) for instance')
@@ -26,8 +26,8 @@ export function logoutRevocation (option: LogoutRevocation | undefined, plugin: 
   assertOption(option.lifetime !== undefined, plugin, 'revocation.lifetime', 'is missing: pass the longest lifetime of a token, in milliseconds')
   const lifetime = duration(option.lifetime, 0, plugin, 'revocation.lifetime')
   assertOption(clockTolerance >= 0, plugin, 'revocation.clockTolerance', 'must be a number of milliseconds, 0 or more')
-  return async facts => {
-    await ask('revocations.revoke', () => store.revoke(...logoutMarks(facts, { scope, lifetime, clockTolerance })))
+  return async credential => {
+    await ask('revocations.revoke', () => store.revoke(...logoutMarks(credential(), { scope, lifetime, clockTolerance })))
   }
 }
 

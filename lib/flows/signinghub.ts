@@ -165,7 +165,7 @@ async function routes (fastify: FastifyInstance, options: SigningHubLogoutOption
 }
 
 type Settings = ReturnType<typeof checked>
-type Admission = { readonly user: SigningHubUser, readonly token: string, readonly credential: CredentialFacts }
+type Admission = { readonly user: SigningHubUser, readonly token: string, readonly credential: () => CredentialFacts }
 type Verdict = Admission | { readonly refusal: Refusal }
 
 /** Whose token is this, and may they come in? The order is the decision table's. */
@@ -193,7 +193,7 @@ function authentication ({ ask, verifyToken, principal, mayActFor, isActive }: S
       if (active === undefined) return { refusal: refusals.noUser }
       if (!active) return { refusal: refusals.disabled }
     }
-    return { user, token, credential: credentialOfPrincipal(claims, token, user) }
+    return { user, token, credential: () => credentialOfPrincipal(claims, token, user) }
   }
 }
 

@@ -133,7 +133,7 @@ async function routes (fastify: FastifyInstance, options: TenantStatusLogoutOpti
 }
 
 type Settings = ReturnType<typeof checked>
-type Admission = { readonly user: UserKey, readonly credential: CredentialFacts }
+type Admission = { readonly user: UserKey, readonly credential: () => CredentialFacts }
 
 /** Which tenant, which user? The tenant first: it is asked for on every endpoint. */
 function authentication ({ ask, authenticateTenant, verifyToken, principal, tenantHeader, acceptBearerPrefix, refusals }: Settings) {
@@ -155,7 +155,7 @@ function authentication ({ ask, authenticateTenant, verifyToken, principal, tena
     const user = await ask('principal', () => principal(claims))
     if (user.tenant !== tenant) return refusals.user
     if (!user.subject) return errors.unexpectedState
-    return { user: { tenant, subject: user.subject }, credential: credentialOfPrincipal(claims, token, user) }
+    return { user: { tenant, subject: user.subject }, credential: () => credentialOfPrincipal(claims, token, user) }
   }
 }
 
