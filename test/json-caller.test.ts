@@ -19,6 +19,7 @@ t.test('these Accept headers ask for JSON', async t => {
     'application/json;q=0.8, text/html;q=0.7',
     'application/json;q=1.0,text/html;q=0.999',
     'application/json,',
+    'application/json text/html',
     'application/json;q=0.9;level=1, text/html'
   ]) t.ok(wantsJson({ accept }), accept)
 })
