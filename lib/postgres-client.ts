@@ -2,6 +2,7 @@ import { missingTable } from './sql-table.ts'
 
 /** What is asked of the host's `pg` Pool, or of anything that answers like one. */
 export interface PostgresClient {
+  /** Runs one statement with its values, and resolves its rows. */
   query (text: string, values?: unknown[]): Promise<{ rows: Array<Record<string, unknown>> }>
 }
 

@@ -2,13 +2,17 @@ import { hash } from 'node:crypto'
 
 /** What is asked of a client of ioredis or iovalkey, cluster clients included. */
 export interface IoredisLike {
+  /** Runs a script that the server knows by this digest. */
   evalsha (digest: string, numberOfKeys: number, ...keysAndArguments: string[]): Promise<unknown>
+  /** Runs a script that the server may not know yet. */
   eval (script: string, numberOfKeys: number, ...keysAndArguments: string[]): Promise<unknown>
 }
 
 /** What is asked of a client of node-redis, cluster clients and pools included. */
 export interface NodeRedisLike {
+  /** Runs a script that the server knows by this digest. */
   evalSha (digest: string, options: { keys: string[], arguments: string[] }): Promise<unknown>
+  /** Runs a script that the server may not know yet. */
   eval (script: string, options: { keys: string[], arguments: string[] }): Promise<unknown>
 }
 

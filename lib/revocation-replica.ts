@@ -7,6 +7,7 @@ import { assertFunctions, assertOption, duration } from './option-check.ts'
 import { askWithin } from './outage.ts'
 import type { CredentialFacts, FeedPage, Mark, RevocationFeed, RevocationSource, RevocationStore, Verdict } from './revocation-store.ts'
 
+/** What {@link revocationReplica} follows, and for how long it may answer by itself. `store` and `feed` are required. */
 export interface RevocationReplicaOptions {
   /** The store that is followed: asked when the replica is behind, and told of every mark made here. */
   readonly store: RevocationStore

@@ -3,8 +3,16 @@ import { missingTable } from './sql-table.ts'
 
 /** What is asked of a database of `node:sqlite` (`DatabaseSync`) or better-sqlite3. */
 export interface SqliteDatabase {
-  prepare (sql: string): { all (...values: Array<string | number | null>): unknown[] }
+  /** Compiles a statement, to be run more than once. */
+  prepare (sql: string): SqliteStatement
+  /** Runs statements that answer with nothing. */
   exec (sql: string): unknown
+}
+
+/** A compiled statement of {@link SqliteDatabase}. */
+export interface SqliteStatement {
+  /** Runs it to its end with these values, and answers with every row. */
+  all (...values: Array<string | number | null>): unknown[]
 }
 
 /** Runs a statement to its end, and answers with its rows. */

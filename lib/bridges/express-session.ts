@@ -5,11 +5,15 @@ import { tokenDigest } from '../token-digest.ts'
 
 /** What is asked of a store of express-session: the one of @fastify/session, connect-redis, and any other. */
 export interface ExpressSessionStore {
+  /** Finds a session. It is not asked for one that is revoked. */
   get (sessionId: string, callback: (error: unknown, session?: never) => void): unknown
+  /** Saves a session, also one that was destroyed while its request ran. */
   set (sessionId: string, session: never, callback: (error?: unknown) => void): unknown
+  /** Forgets a session, once its mark is written. */
   destroy (sessionId: string, callback: (error?: unknown) => void): unknown
 }
 
+/** How {@link protectSessionStore} tells what a session is, and how long it has to remember that it was revoked. */
 export interface ProtectSessionStoreOptions {
   /** The longest time a session lives in the store after it was last saved, in milliseconds: the cookie's `maxAge`, or the store's own expiry. @default 86400000, a day, as connect-redis has it */
   readonly lifetime?: number | undefined

@@ -3,6 +3,7 @@ import { assertOption, duration } from '../option-check.ts'
 import { checkWithin, revokedError, unknownError, type WhenUnknown } from '../revocation-check.ts'
 import type { CredentialFacts, RevocationStore } from '../revocation-store.ts'
 
+/** What {@link notRevoked} looks up, and what it does when it cannot. */
 export interface NotRevokedOptions {
   /** Where the marks live: a revocation store, or a replica of one. */
   readonly revocations: Pick<RevocationStore, 'check'>

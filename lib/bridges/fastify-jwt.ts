@@ -6,6 +6,7 @@ import { checkWithin, unknownError, type WhenUnknown } from '../revocation-check
 import type { CredentialFacts, RevocationStore } from '../revocation-store.ts'
 import type { Claims } from '../token-verifier.ts'
 
+/** What {@link trustedBy} looks up, and what it does when it cannot. */
 export interface TrustedByOptions {
   /** Where the marks live: a revocation store, or a replica of one. */
   readonly revocations: Pick<RevocationStore, 'check'>

@@ -4,14 +4,19 @@ import type { CredentialFacts, Mark, RevocationSource, RevocationStore } from '.
 
 /** What is asked of a WebSocket: of `ws`, and so of @fastify/websocket. */
 export interface ClosableSocket {
+  /** Begins the closing handshake. */
   close (code: number, reason: string): void
+  /** Cuts the connection without waiting for the client. */
   terminate (): void
+  /** Tells when the connection is closed, by whomever. */
   once (event: 'close', listener: () => void): unknown
 }
 
 /** What is asked of a stream of server-sent events: a writable, `reply.raw` for instance. */
 export interface EndableStream {
+  /** Ends the stream after what is already written. */
   end (): unknown
+  /** Tells when the stream is closed, by whomever. */
   once (event: 'close', listener: () => void): unknown
 }
 

@@ -2,6 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import { hash } from 'node:crypto'
 import type { CredentialFacts } from '../revocation-store.ts'
 
+/** Where the cookie is, and what its session says of itself. */
 export interface SecureSessionCredentialOptions {
   /** The cookie's name. @default 'session' */
   readonly cookieName?: string | undefined

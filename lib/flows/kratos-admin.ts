@@ -19,6 +19,7 @@ import { isLive, type SessionStore } from '../session-store.ts'
 
 // Options
 
+/** What {@link kratosAdmin} asks of the host. `sessions` and `authorize` are required. */
 export interface KratosAdminOptions {
   /** Where the sessions live. */
   readonly sessions: Pick<SessionStore, 'list' | 'logOutById' | 'logOutSubject'>

@@ -26,6 +26,7 @@ import { isLive, type SessionStore } from '../session-store.ts'
 /** What browsers can be told to wipe. `cookies` wipes those of the whole registrable domain, sibling hosts included. */
 export type SiteData = 'cache' | 'cookies' | 'storage' | 'executionContexts' | 'clientHints' | 'prefetchCache' | 'prerenderCache'
 
+/** What {@link kratosBrowserLogout} asks of the host. `sessions`, `publicUrl` and `defaultReturnUrl` are required. */
 export interface KratosBrowserLogoutOptions {
   /** Where the sessions live. */
   readonly sessions: Pick<SessionStore, 'find' | 'logOut'>

@@ -14,6 +14,7 @@ import { isLive, type SessionStore } from '../session-store.ts'
 
 // Options
 
+/** What {@link kratosLogout} asks of the host. `sessions` is required, and one function of it is enough. */
 export interface KratosLogoutOptions {
   /** Where the sessions live. */
   readonly sessions: Pick<SessionStore, 'logOut'>

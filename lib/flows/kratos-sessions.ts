@@ -21,6 +21,7 @@ import { isLive, type Session, type SessionStore } from '../session-store.ts'
 
 // Options
 
+/** What {@link kratosSessions} asks of the host. `sessions` is required. */
 export interface KratosSessionsOptions {
   /** Where the sessions live. */
   readonly sessions: Pick<SessionStore, 'find' | 'list' | 'logOutById' | 'logOutSubject'>

@@ -42,6 +42,7 @@ export interface SigningHubActivity extends SigningHubUser {
   readonly deviceToken: DeviceTokenOutcome | 'none' | 'failed'
 }
 
+/** What {@link signingHubLogout} asks of the host. `verifyToken` is required; what else a logout has to do is up to the functions that are given. */
 export interface SigningHubLogoutOptions {
   /** Verifies the bearer token. */
   readonly verifyToken: VerifyToken

@@ -27,6 +27,7 @@ export interface TenantLogout extends UserKey {
   readonly requestId: string
 }
 
+/** What {@link tenantStatusLogout} asks of the host. `users`, `authenticateTenant` and `verifyToken` are required. */
 export interface TenantStatusLogoutOptions {
   /** Where the status of users lives. */
   readonly users: LogoutStore

@@ -12,6 +12,7 @@ export interface RevocationRefusal {
   readonly reason: 'revoked' | 'unknown'
 }
 
+/** What {@link revocationGuard} asks of the host. `revocations` and `credential` are required. */
 export interface RevocationGuardOptions {
   /** Where the marks live: a revocation store, or a replica of one. */
   readonly revocations: Pick<RevocationStore, 'check'>

@@ -14,6 +14,7 @@ export interface ActiveUser extends UserKey {
   readonly issuedAt?: number | undefined
 }
 
+/** What {@link tenantActivity} asks of the host. `users` and `user` are required. */
 export interface TenantActivityOptions {
   /** Where the status of users lives. */
   readonly users: Pick<UserStatusStore, 'get' | 'compareAndSet'>

@@ -1,5 +1,6 @@
 import { keyPrefix, redisScripts, type RedisClient } from '../redis-script.ts'
 
+/** Where in Redis {@link redisRateLimitStore} counts. */
 export interface RedisRateLimitStoreOptions {
   /** What the keys begin with. Stores with different prefixes count apart. @default 'rate-limit' */
   readonly prefix?: string | undefined
@@ -11,7 +12,8 @@ export interface RateLimitCount {
   ttl: number
 }
 
-type Tell = (error: Error | null, count?: RateLimitCount) => void
+/** Told the count, or why there is none. */
+export type Tell = (error: Error | null, count?: RateLimitCount) => void
 
 /** What `@fastify/rate-limit` makes of the class: one for a registration, and a child for each route with settings of its own. */
 export interface RedisRateLimitStore {
@@ -19,6 +21,7 @@ export interface RedisRateLimitStore {
   incr (key: string, tell: Tell, timeWindow: number): void
   /** Tells the count without a hit. */
   read (key: string, tell: Tell): void
+  /** A store for a route with a limit of its own, which counts apart. */
   child (route: object): RedisRateLimitStore
 }
 

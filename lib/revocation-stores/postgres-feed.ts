@@ -6,16 +6,21 @@ import { revocationChannel } from './postgres.ts'
 
 /** What is asked of the host's Pool of `pg`. */
 export interface PostgresPool {
+  /** A connection for the feed alone, until it releases it. */
   connect (): Promise<PostgresConnection>
 }
 
 /** A connection out of the pool. */
 export interface PostgresConnection extends PostgresClient {
+  /** Tells of notifications, and of the end of the connection. */
   on (event: 'notification' | 'error', listener: () => void): unknown
+  /** Tells no more. */
   off (event: 'notification' | 'error', listener: () => void): unknown
+  /** Gives the connection back to the pool; `true` closes it. */
   release (destroy: boolean): void
 }
 
+/** Which table {@link postgresRevocationFeed} follows, and in what steps. */
 export interface PostgresRevocationFeedOptions {
   /** The table of the store. @default 'revocations' */
   readonly table?: string | undefined

@@ -4,6 +4,7 @@ import { postgresStatements, underLock, type PostgresClient } from '../postgres-
 import type { CredentialFacts, Mark, RevocationStore, Verdict } from '../revocation-store.ts'
 import { quotedTable } from '../sql-table.ts'
 
+/** Where in the database {@link postgresRevocationStore} keeps its marks. */
 export interface PostgresRevocationStoreOptions {
   /** The table, with its schema in front if need be. @default 'revocations' */
   readonly table?: string | undefined

@@ -6,25 +6,36 @@ import type { FeedPage, Mark, RevocationFeed } from '../revocation-store.ts'
 
 /** What is asked of the host's client, of ioredis, iovalkey or node-redis: another connection like it. */
 export interface RedisDuplicator {
+  /** A new connection with the same settings. The feed closes it. */
   duplicate (): RedisConnection
 }
 
 /** A connection of our own. */
 export type RedisConnection = IoredisConnection | NodeRedisConnection
 
-interface IoredisConnection {
+/** What is asked of a connection of ioredis or iovalkey. */
+export interface IoredisConnection {
+  /** Tells of a connection that is lost. */
   on (event: 'error', listener: () => void): unknown
+  /** Sends one command. */
   call (command: string, ...values: string[]): Promise<unknown>
+  /** Closes at once, and does not connect again. */
   disconnect (): void
 }
 
-interface NodeRedisConnection {
+/** What is asked of a connection of node-redis. */
+export interface NodeRedisConnection {
+  /** Tells of a connection that is lost. */
   on (event: 'error', listener: () => void): unknown
+  /** Connects: a new client has not yet. */
   connect (): Promise<unknown>
+  /** Sends one command. */
   sendCommand (command: string[]): Promise<unknown>
+  /** Closes at once, and does not connect again. */
   destroy (): void
 }
 
+/** Which store {@link redisRevocationFeed} follows, and in what steps. */
 export interface RedisRevocationFeedOptions {
   /** The prefix of the store. @default 'revocations' */
   readonly prefix?: string | undefined

@@ -6,6 +6,7 @@ import { cutoffOfText, revocationKeys } from '../redis-marks.ts'
 import { redisScripts, type RedisClient } from '../redis-script.ts'
 import type { CredentialFacts, Mark, RevocationStore, Verdict } from '../revocation-store.ts'
 
+/** Where in Redis {@link redisRevocationStore} keeps its marks. */
 export interface RedisRevocationStoreOptions {
   /** What the keys begin with. Stores with different prefixes never see each other. @default 'revocations' */
   readonly prefix?: string | undefined

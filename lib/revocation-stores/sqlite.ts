@@ -4,6 +4,7 @@ import type { CredentialFacts, Mark, RevocationStore, Verdict } from '../revocat
 import { quotedTable } from '../sql-table.ts'
 import { migrateSqlite, sqliteStatements, type SqliteDatabase } from '../sqlite-database.ts'
 
+/** Where in the database {@link sqliteRevocationStore} keeps its marks. */
 export interface SqliteRevocationStoreOptions {
   /** The table. @default 'revocations' */
   readonly table?: string | undefined

@@ -3,10 +3,13 @@ import { tokenDigest } from '../token-digest.ts'
 
 /** What is asked of a store that works with express-session or `@fastify/session`. */
 export interface ExpressSessionStore {
+  /** Finds what the host stored; nothing for an unknown session. */
   get (sessionId: string, callback: (error: unknown, stored?: unknown) => void): unknown
+  /** Deletes the session. Its answer is the answer of the logout. */
   destroy (sessionId: string, callback: (error?: unknown) => void): unknown
 }
 
+/** How {@link expressSessionStore} reads what the host keeps in a session. `sessionOf` is required. */
 export interface ExpressSessionStoreOptions {
   /**
    * What the host keeps about the session of a user: `subject` at least. `undefined` is a session of nobody, which

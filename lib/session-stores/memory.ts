@@ -4,6 +4,7 @@ import { sessionOf, sessionRecord, type SessionRecord } from '../session-record.
 import type { Session, SessionPage, SessionStore } from '../session-store.ts'
 import { tokenDigest } from '../token-digest.ts'
 
+/** How much {@link memorySessionStore} may hold. */
 export interface MemorySessionStoreOptions {
   /**
    * At most so many sessions, logged-out ones included until their `keepUntil`. Once they are reached, `create`

@@ -6,6 +6,7 @@ import type { NewSession, Session, SessionPage, SessionStore, SubjectLogout } fr
 import { quotedTable } from '../sql-table.ts'
 import { tokenDigest } from '../token-digest.ts'
 
+/** Where in the database {@link postgresSessionStore} keeps its sessions. */
 export interface PostgresSessionStoreOptions {
   /** The table, with its schema in front if need be: 40 characters at most. A second one, `<table>_subject`, stands beside it. @default 'logout_session' */
   readonly table?: string | undefined

@@ -4,6 +4,7 @@ import { isSessionId, isSubject, sessionOf, sessionRecord } from '../session-rec
 import type { NewSession, Session, SessionPage, SessionStore, SubjectLogout } from '../session-store.ts'
 import { tokenDigest } from '../token-digest.ts'
 
+/** Where in Redis {@link redisSessionStore} keeps its sessions. */
 export interface RedisSessionStoreOptions {
   /** What the keys begin with. Stores with different prefixes never see each other. @default 'logout-session' */
   readonly prefix?: string | undefined

@@ -7,6 +7,7 @@ import { quotedTable } from '../sql-table.ts'
 import { migrateSqlite, sqliteStatements, type SqliteDatabase } from '../sqlite-database.ts'
 import { tokenDigest } from '../token-digest.ts'
 
+/** Where in the database {@link sqliteSessionStore} keeps its sessions. */
 export interface SqliteSessionStoreOptions {
   /** The table. A second one, `<table>_subject`, stands beside it. @default 'logout_session' */
   readonly table?: string | undefined

@@ -9,6 +9,8 @@ import { tokenDigest } from '../token-digest.ts'
 import type { Claims, VerifyToken } from '../token-verifier.ts'
 import { nonEmptyStrings, wholeNumber } from '../verifier-options.ts'
 
+export type { Client, KeyClient, SecretClient } from '../client-authentication.ts'
+
 /**
  * What {@link introspectionVerifier} is made of. Times are milliseconds.
  *

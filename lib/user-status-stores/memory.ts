@@ -1,6 +1,7 @@
 import type { UserRecords } from '../user-records.ts'
 import type { StatusChange, UserKey, UserStatus, UserStatusStore } from '../user-status-store.ts'
 
+/** How much {@link memoryUserStatusStore} may hold. */
 export interface MemoryUserStatusStoreOptions {
   /**
    * The most users it takes in. One more is refused with an error: forgetting somebody instead could let a

@@ -6,6 +6,7 @@ import type { UserRecords } from '../user-records.ts'
 import { userStatusOf } from '../user-status-row.ts'
 import type { StatusChange, UserKey, UserStatus, UserStatusStore } from '../user-status-store.ts'
 
+/** Where in the database {@link postgresUserStatusStore} keeps its records. */
 export interface PostgresUserStatusStoreOptions {
   /** The table, with its schema in front if need be. @default 'user_status' */
   readonly table?: string | undefined

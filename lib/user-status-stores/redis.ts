@@ -3,6 +3,7 @@ import { keyPrefix, redisScripts, type RedisClient } from '../redis-script.ts'
 import type { UserRecords } from '../user-records.ts'
 import type { StatusChange, UserKey, UserStatus, UserStatusStore } from '../user-status-store.ts'
 
+/** Where in Redis {@link redisUserStatusStore} keeps its records. */
 export interface RedisUserStatusStoreOptions {
   /** What the keys begin with. Stores with different prefixes never see each other. @default 'user-status' */
   readonly prefix?: string | undefined
