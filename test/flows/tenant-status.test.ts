@@ -72,6 +72,7 @@ t.test('each refusal, word for word, and nobody is logged out', async t => {
     ['a tenant token of 1 MB', { ...credentials, 'x-tenant-token': 'x'.repeat(1_048_576) }, invalidTenantToken],
     ['a user token that is not ASCII', { ...credentials, 'x-token': 'ädä-token' }, invalidUserToken],
     ['a token without a user', { ...credentials, 'x-token': 'no-user-token' }, unexpected],
+    ['a token without a user, whoever may not log out', { ...credentials, 'x-token': 'no-user-token' }, unexpected, { isRestricted: () => true }],
     ['a principal with an empty subject', credentials, unexpected, { principal: () => ({ tenant: 'acme', subject: '' }) }],
     ['a restricted capability', credentials, restricted(), { isRestricted: () => true }],
     ['a restricted capability, late', credentials, restricted(), { isRestricted: async () => true }],
@@ -435,8 +436,9 @@ t.test('a host of its own mind changes nothing for us, and we nothing for it', a
     app.removeAllContentTypeParsers()
     app.addContentTypeParser('*', (_request, _payload, done) => { done(null, 'parsed by the host') })
     app.setValidatorCompiler(({ schema }) => (schema as { safeParse: () => never }).safeParse)
-    app.setSerializerCompiler(() => () => '"compiled by the host"')
+    app.setSerializerCompiler(({ schema }) => (schema as { encode: { bind: () => () => string } }).encode.bind())
     app.setReplySerializer(() => '"serialized by the host"')
+    app.addHook('onRequest', async (_request, reply) => { reply.serializer(() => '"serialized by a hook"') })
     app.addHook('preSerialization', async (_request, _reply, payload) => ({ wrapped: payload }))
     app.post('/own', async ({ body }) => body)
     app.get('/failing', async () => { throw new Error('own') })

@@ -203,6 +203,19 @@ t.test('activity touches nobody but whom it is of', async t => {
   }
 })
 
+t.test('a request is written down once', async t => {
+  for (const failClosed of [false, true]) {
+    const { users } = tenantHost()
+    let [reads, writes] = [0, 0]
+    const { use } = await serve(t, {
+      failClosed,
+      users: { get: user => { reads++; return users.get(user) }, compareAndSet: (...change) => { writes++; return users.compareAndSet(...change) } }
+    })
+    await use()
+    t.strictSame([reads, writes], [1, 1])
+  }
+})
+
 t.test('a user without a record is created where the host asks for it', async t => {
   for (const [onUnknownUser, expected] of [['create', 'logged_in'], ['ignore', undefined], [undefined, undefined]] as const) {
     const { use, status } = await serve(t, { onUnknownUser })
