@@ -19,6 +19,10 @@ async function host (t: Test, trusted: TrustedByOptions | undefined, auth?: NotR
   const verify = async (request: FastifyRequest) => { await (request as Verify).jwtVerify() }
   const guards = auth === undefined ? verify : app.auth([verify, notRevoked(auth)], { relation })
   app.get('/', { preHandler: guards }, async () => 'in')
+  app.register(async scope => {
+    scope.setErrorHandler((error: Error, _request, reply) => reply.send({ told: error.message }))
+    scope.get('/own-errors', { preHandler: guards }, async () => 'in')
+  })
   await app.ready()
   return app
 }
@@ -27,8 +31,8 @@ function sign (app: FastifyInstance, claims: Record<string, unknown>): string {
   return (app as unknown as { jwt: { sign (claims: unknown): string } }).jwt.sign(claims)
 }
 
-async function ask (app: FastifyInstance, token: string) {
-  return app.inject({ url: '/', headers: { authorization: `Bearer ${token}` } })
+async function ask (app: FastifyInstance, token: string, url = '/') {
+  return app.inject({ url, headers: { authorization: `Bearer ${token}` } })
 }
 
 const failing: Record<string, RevocationStore['check']> = {
@@ -94,6 +98,7 @@ t.test('@fastify/auth: an outage is 503 or passes, never 401', async t => {
     const refused = await ask(app, sign(app, { jti: 'j' }))
     t.equal(refused.statusCode, 503, name)
     t.notMatch(refused.body, 'secret')
+    t.equal((await ask(app, sign(app, { jti: 'j' }), '/own-errors')).statusCode, 503, 'also where the host answers errors itself')
     const lenient = await host(t, undefined, { revocations: { check }, deadline: 20, whenUnknown: 'allow', credential: user })
     t.equal((await ask(lenient, sign(lenient, { jti: 'j' }))).body, 'in', name)
   }

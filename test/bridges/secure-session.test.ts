@@ -74,4 +74,7 @@ t.test('no cookie, or one that is none, is no credential', async t => {
   for (const cookies of [undefined, {}, { session: '' }, { session: 'abc' }, { session: 'abc;ZGVm' }]) {
     t.equal(credential({ cookies } as unknown as FastifyRequest), undefined)
   }
+  const nonce = Buffer.alloc(24, 1).toString('base64')
+  const [plain, signed] = [`abc;${nonce}`, `abc;${nonce}.c2lnbmF0dXJl`].map(session => credential({ cookies: { session } } as unknown as FastifyRequest))
+  t.same(plain, signed, 'a signature behind it makes it no other cookie')
 })
