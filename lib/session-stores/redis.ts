@@ -24,8 +24,8 @@ export interface RedisSessionStore extends SessionStore {
  * Keeps sessions in Redis 7 or Valkey. Every call is one script: one round trip. Each session is gone by itself after its
  * `keepUntil`. All keys of a store share one hash slot, so that it works on a cluster; several stores spread over it.
  *
- * Logouts work in a full Redis too, but for {@link SessionStore.logOutSubject} with `except`. What is evicted is logged
- * out or unknown, never live again; nevertheless `maxmemory-policy` ought to be `noeviction`.
+ * A full Redis refuses logins, and still logs out. What is evicted is logged out or unknown, never live again;
+ * nevertheless `maxmemory-policy` ought to be `noeviction`.
  *
  * A command that a client sends again after a cut connection is recognised, and answered as it was the first time; but
  * for the count of {@link SessionStore.logOutSubject}, which is 0 then.
@@ -106,7 +106,7 @@ local function found (digest)
 end
 `
 
-// A full Redis refuses HSET, but neither HDEL nor ZREM: a session is logged out by what it loses.
+// A full Redis refuses a script whose first write needs room: a logout begins with what a session loses.
 const endedLua = `${foundLua}
 local function ended (digest, call, owner)
   local key = base .. 's:' .. digest
@@ -116,7 +116,7 @@ local function ended (digest, call, owner)
     redis.call('HDEL', key, 'generation')
     redis.call('ZREM', base .. 'l:' .. subject, member)
     redis.call('ZREM', base .. 'x:' .. subject, member)
-    redis.pcall('HSET', key, 'by', call)
+    redis.call('HSET', key, 'by', call)
   elseif redis.call('HGET', key, 'by') == call then
     live = 1
   end
@@ -175,7 +175,6 @@ listed(subject, member, expires, instant)
 return 1
 `
 
-// What a full Redis refuses comes first, so that a refusal has changed nothing.
 const logOutSubjectLua = `${keptLua}
 local subject, except, count, now, generation = unpack(ARGV)
 local current = redis.call('GET', base .. 'g:' .. subject)
@@ -188,9 +187,9 @@ if count ~= '' and current then
   ended = redis.call('ZCOUNT', base .. 'x:' .. subject, '(' .. now, '+inf')
   if spared and tonumber(expires) > tonumber(now) then ended = ended - 1 end
 end
-if spared then redis.call('HSET', base .. 's:' .. digest, 'generation', generation) end
 redis.call('UNLINK', base .. 'g:' .. subject, base .. 'l:' .. subject, base .. 'x:' .. subject)
 if spared then
+  redis.call('HSET', base .. 's:' .. digest, 'generation', generation)
   local instant = redis.call('PEXPIRETIME', base .. 's:' .. digest)
   redis.call('SET', base .. 'g:' .. subject, generation, 'PXAT', instant)
   listed(subject, member, expires, instant)

@@ -38,15 +38,16 @@ t.test('a full store takes new sessions in the place of those it may forget', as
 })
 
 t.test('it forgets a few sessions with each new one, and all that stand in the way of a token', async t => {
-  const soon = Date.now() + 30
-  const store = memorySessionStore({ maxSessions: 40 })
-  for (let index = 0; index < 40; index++) store.create(`${index}`, session({ expiresAt: 0, keepUntil: soon }))
+  const soon = Date.now() + 500
+  const store = memorySessionStore({ maxSessions: 200 })
+  for (let index = 0; index < 200; index++) store.create(`${index}`, session({ expiresAt: 0, keepUntil: soon }))
   t.throws(() => store.create('early', session()), /full/)
-  await sleep(40)
-  t.equal(store.find('39'), undefined)
-  store.create('late', session())
-  store.create('39', session())
-  t.equal((await store.find('39'))?.status, 'active')
+  await sleep(510)
+  t.equal(store.find('100'), undefined)
+  for (const token of ['late', '50', '100', '150']) {
+    store.create(token, session())
+    t.equal((await store.find(token))?.status, 'active')
+  }
 })
 
 t.test('it answers without a promise', async t => {

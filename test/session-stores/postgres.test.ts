@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto'
+import { hash, randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import t from 'tap'
@@ -39,6 +39,14 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
   await t.test('the rules, on several pools at once', async t => {
     const shared = spread((await fresh()).stores)
     for (const rule of sessionStoreRules) await t.resolves(rule.check(() => shared), rule.name)
+  })
+
+  await t.test('the rules, with prepared statements, as pg names them', async t => {
+    const { table } = await fresh()
+    const prepared: PostgresClient = { query: (text, values) => pool.query({ name: hash('sha1', text), text, ...values && { values } }) }
+    const store = postgresSessionStore(prepared, { table })
+    await store.migrate()
+    for (const rule of sessionStoreRules) await t.resolves(rule.check(() => store), rule.name)
   })
 
   await t.test('200 parallel logOut from several pools: one saw the session active', async t => {
