@@ -34,7 +34,7 @@ async function begin (subject, { seconds, warmUp, connections }) {
   for (let spent = 0; spent < warmUp;) {
     const { requestsPerSecond, cpu } = await runRound(one, count, connections)
     spent += cpu * count / 1e6
-    count = Math.ceil(requestsPerSecond * seconds) + connections
+    count = Math.min(Math.ceil(requestsPerSecond * seconds) + connections, server.most)
   }
   return { ...one, perRound: count }
 }
@@ -81,7 +81,6 @@ function summary ({ subject, rounds }, running) {
   const present = metrics.filter(metric => rounds[0]?.[metric] !== undefined)
   return {
     name,
-    rounds,
     ...Object.fromEntries(present.map(metric => [metric, median(rounds.map(round => round[metric]))])),
     ...(base !== undefined && {
       against,

@@ -45,7 +45,7 @@ process.on('message', async ({ id, command, argument }) => {
     process.send({ id, error: error.stack ?? String(error) })
   }
 })
-process.send({ port, status: subject.status ?? 204 })
+process.send({ port, status: subject.status ?? 204, most: subject.most ?? Infinity })
 
 async function listen ({ app, handler }) {
   if (app !== undefined) {
