@@ -19,6 +19,7 @@ export async function measure (subjects, { rounds, seconds, warmUp, connections 
     for (let round = 0; round < rounds; round++) {
       for (const one of round % 2 === 0 ? running : running.toReversed()) one.rounds.push(await runRound(one, one.perRound, connections))
     }
+    for (const one of running) one.more = await one.subject.afterwards?.(one.server)
   } finally {
     await Promise.all(running.map(({ server }) => server.end()))
   }
@@ -75,12 +76,13 @@ async function runRound (one, count, connections) {
 
 const metrics = ['cpu', 'instructions', 'requestsPerSecond', 'p50', 'p99']
 
-function summary ({ subject, rounds }, running) {
+function summary ({ subject, rounds, more }, running) {
   const { name, against } = subject
   const base = running.find(({ subject }) => subject.name === against)
   const present = metrics.filter(metric => rounds[0]?.[metric] !== undefined)
   return {
     name,
+    ...more,
     ...Object.fromEntries(present.map(metric => [metric, median(rounds.map(round => round[metric]))])),
     ...(base !== undefined && {
       against,

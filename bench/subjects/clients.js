@@ -6,13 +6,17 @@ export async function openClient (store) {
 }
 
 const clients = {
-  redis: async ({ url }) => {
+  redis: async ({ url, database = 0 }) => {
     const { Redis } = await import('ioredis')
-    return new Redis(url)
+    return new Redis(url, { db: database })
   },
-  postgres: async ({ url }) => {
+  postgres: async ({ url, database }) => {
     const { default: pg } = await import('pg')
-    return new pg.Pool({ connectionString: url, max: 10 })
+    const pool = new pg.Pool({ connectionString: url, max: 10 })
+    if (database === undefined) return pool
+    await pool.query(`CREATE SCHEMA IF NOT EXISTS bench_${database}`)
+    await pool.end()
+    return new pg.Pool({ connectionString: url, max: 10, options: `-c search_path=bench_${database}` })
   },
   sqlite: async ({ path }) => {
     const { default: Database } = await import('better-sqlite3')

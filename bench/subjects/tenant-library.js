@@ -5,6 +5,7 @@ import { fastJwtVerifier } from '../../dist/token-verifiers/fast-jwt.js'
 import { userStatusStore } from './library-stores.js'
 import { jwt } from './signinghub-host.js'
 import { authenticateTenant, limit, tenantRequest } from './tenant-host.js'
+import { inParallel } from './tokens.js'
 
 export default async function ({ store }) {
   const users = await userStatusStore(store)
@@ -19,9 +20,7 @@ export default async function ({ store }) {
     app,
     status: 200,
     request: tenantRequest,
-    seed: async (from, count) => {
-      for (let index = from; index < from + count; index++) await users.set({ tenant: 'acme', subject: `user-${index}` }, 'logged_in')
-    },
+    seed: (from, count) => inParallel(from, count, index => users.set({ tenant: 'acme', subject: `user-${index}` }, 'logged_in')),
     isOver: async index => (await users.get({ tenant: 'acme', subject: `user-${index}` })).status === 'logged_out'
   }
 }

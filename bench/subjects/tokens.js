@@ -10,3 +10,10 @@ export function sessionAt (index, subject = `user-${index % 1000}`) {
   const now = Date.now()
   return { id: `session-${index}`, subject, createdAt: now, expiresAt: now + 3_600_000, keepUntil: now + 86_400_000 }
 }
+
+/** Calls it for each of these indexes, some at a time. */
+export async function inParallel (from, count, call) {
+  for (let start = from; start < from + count; start += 500) {
+    await Promise.all(Array.from({ length: Math.min(500, from + count - start) }, (_, index) => call(start + index)))
+  }
+}

@@ -1,0 +1,54 @@
+#!/usr/bin/env node
+// What does the library cost over a handler written by hand, and how far is it ahead of what a team would install instead?
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+
+const usage = `npm run bench                          quick, about two minutes
+npm run bench -- --full                every store, a million sessions, a million marks: about an hour
+npm run bench -- --only flows,guard    these suites: flows, guard, growth, weight
+npm run bench -- --out bench           where RESULTS.md, results.json and the curves go (bench/latest)`
+
+const { values } = parseArgs({
+  options: { full: { type: 'boolean', default: false }, only: { type: 'string', default: 'flows,guard,growth,weight' }, out: { type: 'string' }, help: { type: 'boolean', default: false } }
+})
+if (values.help) {
+  console.log(usage)
+  process.exit()
+}
+const here = fileURLToPath(new URL('.', import.meta.url))
+const out = values.out ?? `${here}latest`
+const plan = values.full ? { rounds: 21, seconds: 1, warmUp: 4 } : { rounds: 5, seconds: 0.25, warmUp: 0.7 }
+
+if (!existsSync(`${here}node_modules`)) npm('ci', '--prefix', here)
+npm('run', 'build', '--prefix', fileURLToPath(new URL('..', import.meta.url)))
+
+const { loadCore, pin } = await import('./cores.js')
+const { describeMachine } = await import('./machine.js')
+const { startServers } = await import('./private-servers.js')
+const { charts, report } = await import('./report.js')
+
+pin(process.pid, loadCore)
+const servers = await startServers()
+const results = { machine: describeMachine(servers.versions), plan, full: values.full }
+try {
+  for (const name of values.only.split(',')) {
+    const { [name]: suite } = await import(`./suites/${name}.js`)
+    results[name] = await suite({ servers, plan, full: values.full, log: console.log })
+  }
+} finally {
+  await servers.end()
+}
+
+mkdirSync(out, { recursive: true })
+const remarks = existsSync(`${here}REMARKS.md`) ? `\n${readFileSync(`${here}REMARKS.md`, 'utf8')}` : ''
+writeFileSync(`${out}/RESULTS.md`, report(results) + (values.full ? remarks : ''))
+writeFileSync(`${out}/results.json`, JSON.stringify(results, null, 2) + '\n')
+for (const [name, svg] of Object.entries(charts(results))) writeFileSync(`${out}/${name}`, svg)
+console.log(`\n${out}/RESULTS.md`)
+
+function npm (...command) {
+  const { status } = spawnSync('npm', command, { stdio: ['ignore', 'ignore', 'inherit'], shell: process.platform === 'win32' })
+  if (status !== 0) throw new Error(`npm ${command.join(' ')} failed`)
+}

@@ -1,0 +1,112 @@
+import { chart } from './svg.js'
+
+/** The report as Markdown, from what the suites answered. */
+export function report ({ machine, plan, full, flows, guard, growth, weight }) {
+  return [
+    heading(machine, plan, full),
+    ...flows === undefined ? [] : ['## Flows', methodNote, ...Object.entries(flows).map(flowSection), peerSection(flows)],
+    ...guard === undefined ? [] : [guardSection(guard)],
+    ...growth === undefined ? [] : [growthSection(growth)],
+    ...weight === undefined ? [] : [weightSection(weight)]
+  ].join('\n\n') + '\n'
+}
+
+/** The curves, by file name. */
+export function charts ({ growth }) {
+  if (growth === undefined) return {}
+  return {
+    'growth-sessions.svg': chart({
+      title: 'One logout, by the number of sessions in the store',
+      x: 'sessions in the store',
+      y: 'CPU time per logout, with a thousand = 1',
+      lines: Object.entries(growth.sessions).map(([name, points]) => ({ name, points: points.map(({ sessions, ratios }) => [sessions, ratios.cpu.median]) }))
+    }),
+    'growth-everywhere.svg': chart({
+      title: 'Log out everywhere, by the number of the subject\'s sessions',
+      x: 'sessions of the subject',
+      y: 'milliseconds',
+      lines: Object.entries(growth.everywhere).map(([name, points]) => ({ name, points: points.map(({ sessions, milliseconds }) => [sessions, milliseconds]) }))
+    })
+  }
+}
+
+const methodNote = 'Each ratio is the median over the rounds, with its middle half in brackets. "By hand, again" is a second process of the same handler: what it differs from 1.00 is noise.'
+
+function heading (machine, plan, full) {
+  const facts = [
+    `Node ${machine.node} (V8 ${machine.v8}), ${machine.system}`,
+    `${machine.cpu}, ${machine.cores} cores, ${machine.memory}; load average before the run ${machine.loadBefore}`,
+    machine.pinned ? 'the server alone on one core; the load and the databases on another' : 'nothing pinned to a core: there is only one, or no `taskset`',
+    machine.instructions ? 'instructions counted by `perf stat`, user mode' : 'instructions not counted: `perf stat` cannot count them on this machine',
+    `${plan.rounds} rounds of ${plan.seconds} s for each subject in turns, after ${plan.warmUp} s of its CPU time to warm up, 50 kept-alive connections, logging off`,
+    [...Object.entries(machine.servers), ...Object.entries(machine.packages)].map(([name, version]) => `${name} ${version}`).join(', ')
+  ]
+  return `# What a logout costs\n\nMade by \`npm run bench${full ? ' -- --full' : ''}\`, ${machine.at}. Ratios repeat from machine to machine; the other figures do not.\n\n${facts.map(fact => `- ${fact}`).join('\n')}`
+}
+
+function flowSection ([title, { results }]) {
+  const beside = results.filter(({ against }) => against !== 'fastify-logout')
+  return `### ${title}\n\n${table(['', 'CPU', ...counted(results, ['instructions']), 'req/s', 'p50', 'p99', 'CPU, µs', 'req/s', 'p50, ms', 'p99, ms'],
+    beside.map(result => [result.name, ratio(result, 'cpu'), ...counted(results, [ratio(result, 'instructions')]), ratio(result, 'requestsPerSecond'), ratio(result, 'p50'), ratio(result, 'p99'), ...absolute(result)]))}`
+}
+
+function peerSection (flows) {
+  const rows = Object.values(flows).flatMap(({ kind, results }) => results
+    .filter(({ against }) => against === 'fastify-logout')
+    .map(result => [kind, result.name, `${inverse(result.ratios.requestsPerSecond)}x`, ratio(result, 'cpu'), ...absolute(result)]))
+  return `### Peers\n\nHow many requests the Kratos-style logout answers while the peer answers one, on the same store; and the peer's CPU time by that of the flow.\n\n${
+    table(['store', 'peer', 'fastify-logout is ahead', 'CPU of the peer', 'CPU, µs', 'req/s', 'p50, ms', 'p99, ms'], rows)}`
+}
+
+function guardSection ({ marks, results, sweep }) {
+  const rows = results.map(result => [
+    result.name, result.marks?.toLocaleString('en') ?? '', ratio(result, 'cpu'), ...counted(results, [ratio(result, 'instructions')]),
+    ratio(result, 'requestsPerSecond'), result.bytesPerMark === undefined ? '' : result.bytesPerMark.toFixed(0)
+  ])
+  return `## The guard\n\nA route behind a fast-jwt verifier whose cache knows the token, relative to that alone.\n\n${
+    table(['', 'marks', 'CPU', ...counted(results, ['instructions']), 'req/s', 'bytes per mark'], rows)}\n\nWhile ${marks.toLocaleString('en')} marks ran out within ${sweep.seconds} s, the longest of ${sweep.calls.toLocaleString('en')} calls took ${sweep.milliseconds.toFixed(2)} ms.`
+}
+
+function growthSection ({ sessions, everywhere, connections }) {
+  const bySessions = Object.entries(sessions).flatMap(([kind, points]) => points.map(point => [kind, point.sessions.toLocaleString('en'), ratio(point, 'cpu'), ratio(point, 'p50')]))
+  const byOwn = Object.entries(everywhere).flatMap(([kind, points]) => points.map(point => [kind, point.sessions.toLocaleString('en'), point.milliseconds.toFixed(3), `${point.low.toFixed(3)} to ${point.high.toFixed(3)}`]))
+  const byConnections = connections.flatMap(({ connections, results }) => results.map(result => [connections.toLocaleString('en'), result.name, ratio(result, 'cpu'), ratio(result, 'p99'), ...absolute(result)]))
+  return `## Growth
+
+![CPU time of a logout by the number of sessions](growth-sessions.svg)
+
+${table(['store', 'sessions in the store', 'CPU', 'p50'], bySessions)}
+
+![Log out everywhere by the number of the subject's sessions](growth-everywhere.svg)
+
+${table(['store', 'sessions of the subject', 'ms', 'middle half'], byOwn)}
+
+${table(['connections', '', 'CPU', 'p99', 'CPU, µs', 'req/s', 'p50, ms', 'p99, ms'], byConnections)}`
+}
+
+function weightSection ({ nodeMilliseconds, results }) {
+  return `## Weight\n\nCPU time of the import, less the ${nodeMilliseconds.toFixed(0)} ms of Node's own start; packages and megabytes of a production install.\n\n${
+    table(['', 'import, by Fastify\'s', 'ms', 'packages', 'MB'], results.map(({ name, importRatio, importMilliseconds, packages, megabytes }) => [name, `${importRatio.toFixed(2)}x`, importMilliseconds.toFixed(0), packages, megabytes.toFixed(1)]))}`
+}
+
+function counted (results, cells) {
+  return results.some(({ instructions }) => instructions !== undefined) ? cells : []
+}
+
+function ratio ({ ratios }, metric) {
+  if (ratios === undefined) return '1'
+  const { median, low, high } = ratios[metric] ?? {}
+  return median === undefined ? '' : `**${median.toFixed(2)}** (${low.toFixed(2)} to ${high.toFixed(2)})`
+}
+
+function inverse ({ median }) {
+  return (1 / median).toFixed(1)
+}
+
+function absolute ({ cpu, requestsPerSecond, p50, p99 }) {
+  return [cpu.toFixed(1), Math.round(requestsPerSecond).toLocaleString('en'), p50.toFixed(2), p99.toFixed(2)]
+}
+
+function table (head, rows) {
+  return [head, head.map(() => '---'), ...rows].map(cells => `| ${cells.join(' | ')} |`).join('\n')
+}

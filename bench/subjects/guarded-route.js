@@ -1,0 +1,83 @@
+// A route of the host's behind its authentication (a fast-jwt verifier with its cache), with and without the guard.
+import { createVerifier } from 'fast-jwt'
+import Fastify from 'fastify'
+import { revocationGuard } from '../../dist/guards/revocation.js'
+import { revocationReplica } from '../../dist/revocation-replica.js'
+import { openClient } from './clients.js'
+import { revocationStore } from './library-stores.js'
+import { jwt, userToken } from './signinghub-host.js'
+import { tokenAt } from './tokens.js'
+
+const callers = 500
+const day = 86_400_000
+
+export default async function ({ guard, store, marks }) {
+  const app = Fastify()
+  const verify = createVerifier({ key: jwt.key, algorithms: ['HS256'], allowedIss: jwt.issuer, allowedAud: jwt.audience, cache: true })
+  app.decorateRequest('user', null)
+  app.addHook('onRequest', (request, _reply, done) => {
+    request.user = verify(request.headers.authorization.slice(7))
+    done()
+  })
+  const { revocations, bytesPerMark } = guard === 'none' ? {} : await guarding[guard](store, marks)
+  if (revocations !== undefined) {
+    await app.register(revocationGuard, {
+      revocations,
+      credential: ({ user }) => ({ tokenId: user.jti, subject: user.sub, issuedAt: user.iat * 1000 })
+    })
+  }
+  app.get('/me', (request, reply) => reply.send({ user: request.user.sub }))
+
+  const tokens = Array.from({ length: callers }, (_, index) => userToken(index))
+  return {
+    app,
+    status: 200,
+    request: index => ({ method: 'GET', path: '/me', headers: { authorization: `Bearer ${tokens[index % callers]}` } }),
+    run: () => ({ bytesPerMark })
+  }
+}
+
+const guarding = {
+  memory: async (_store, marks) => {
+    const revocations = await revocationStore({ kind: 'memory' })
+    return { revocations, bytesPerMark: await fill(revocations, marks, 1) }
+  },
+
+  store: async (store, marks) => {
+    const revocations = await revocationStore(store)
+    await fill(revocations, marks, 20)
+    return { revocations }
+  },
+
+  replica: async (store, marks) => {
+    const { [`${store.kind}RevocationFeed`]: feedOf } = await import(`../../dist/revocation-stores/${store.kind}-feed.js`)
+    const source = await revocationStore(store)
+    await fill(source, marks, 20)
+    const before = used()
+    const revocations = revocationReplica({ store: source, feed: feedOf(await openClient(store)) })
+    await revocations.start()
+    while (revocations.staleness() > 1000) await new Promise(resolve => setTimeout(resolve, 100))
+    return { revocations, bytesPerMark: (used() - before) / marks }
+  }
+}
+
+/** Puts marks in. Answers with the bytes that each took. */
+async function fill (revocations, count, parallel) {
+  const until = Date.now() + day
+  const before = used()
+  const batch = 1000
+  for (let from = 0; from < count; from += batch * parallel) {
+    await Promise.all(Array.from({ length: parallel }, (_, lane) => {
+      const start = from + lane * batch
+      const marks = Array.from({ length: Math.max(0, Math.min(batch, count - start)) }, (_, index) => ({ tokenId: `dead ${tokenAt(start + index)}`, until }))
+      return marks.length > 0 && revocations.revoke(...marks)
+    }))
+  }
+  return (used() - before) / count
+}
+
+function used () {
+  globalThis.gc()
+  const { heapUsed, arrayBuffers } = process.memoryUsage()
+  return heapUsed + arrayBuffers
+}

@@ -1,0 +1,61 @@
+import { measure } from '../rounds.js'
+
+const kinds = ['memory', 'sqlite', 'redis', 'postgres']
+
+/**
+ * Each flow beside a handler written by hand, the floor under both, and the peers.
+ * Peers come after the library: their ratios are against its Kratos-style flow on the same store.
+ */
+export async function flows ({ servers, plan, full, log }) {
+  const results = {}
+  for (const kind of kinds) {
+    if (servers.storeAt(kind) === undefined) {
+      log(`no ${kind} here: left out`)
+      continue
+    }
+    for (const group of groups(kind, full)) {
+      log(`${group.title}`)
+      const subjects = group.subjects.map(subject => ({ ...subject, parameters: { store: servers.storeAt(kind) } }))
+      results[group.title] = { kind, results: await measure(subjects, { ...plan, log }) }
+    }
+  }
+  return results
+}
+
+function groups (kind, full) {
+  const flowGroups = [
+    group('Kratos-style logout', kind, [...kind === 'memory' ? [bare] : [], ...beside('kratos', full || kind === 'memory'), ...peers[kind]]),
+    ...kind === 'memory' ? [group('SigningHub-style logout', kind, beside('signinghub', full))] : [],
+    ...kind === 'memory' || full ? [group('Tenant-status-style logout', kind, beside('tenant', full))] : []
+  ]
+  return flowGroups
+}
+
+function group (title, kind, subjects) {
+  return { title: `${title}, ${kind}`, subjects }
+}
+
+const bare = { name: 'bare Fastify', file: 'bare-fastify.js', against: 'by hand' }
+
+function beside (flow, withControl) {
+  return [
+    { name: 'by hand', file: `${flow}-by-hand.js` },
+    ...withControl ? [{ name: 'by hand, again', file: `${flow}-by-hand.js`, against: 'by hand' }] : [],
+    { name: 'fastify-logout', file: `${flow}-library.js`, against: 'by hand' }
+  ]
+}
+
+function peer (name, file) {
+  return { name, file: `peer-${file}.js`, against: 'fastify-logout' }
+}
+
+const cookieSessions = [peer('@fastify/session', 'fastify-session'), peer('express-session', 'express-session')]
+const oidcProvider = peer('oidc-provider', 'oidc-provider')
+const betterAuth = peer('better-auth', 'better-auth')
+
+const peers = {
+  memory: [...cookieSessions, oidcProvider, betterAuth],
+  sqlite: [betterAuth],
+  redis: [...cookieSessions, oidcProvider, betterAuth],
+  postgres: []
+}

@@ -1,0 +1,60 @@
+import { measure } from '../rounds.js'
+import { startSubject } from '../server-process.js'
+import { spread } from '../statistics.js'
+
+const kinds = ['memory', 'sqlite', 'redis', 'postgres']
+
+/** How the cost of a logout depends on how many sessions there are, and how many connections. */
+export async function growth ({ servers, plan, full, log }) {
+  const present = kinds.filter(kind => servers.storeAt(kind) !== undefined)
+  return {
+    sessions: await bySessions(full ? present : ['memory'], { servers, plan, full, log }),
+    everywhere: await byOwnSessions(full ? present : present.slice(0, 3), { servers, full, log }),
+    connections: await byConnections({ servers, plan, log })
+  }
+}
+
+async function bySessions (kinds, { servers, plan, full, log }) {
+  const curves = {}
+  for (const kind of kinds) {
+    const sizes = full ? [1_000, 100_000, 1_000_000] : [1_000, 100_000]
+    log(`a logout with ${sizes.join(', ')} sessions, ${kind}`)
+    const subjects = sizes.map((preload, place) => ({
+      name: `${preload}`,
+      file: 'kratos-library.js',
+      parameters: { store: kind === 'sqlite' ? servers.storeAt(kind) : { ...servers.storeAt(kind), database: place + 1 }, preload },
+      against: `${sizes[0]}`
+    }))
+    curves[kind] = (await measure(subjects, { ...plan, log })).map(({ name, cpu, p50, ratios }) => ({ sessions: Number(name), cpu, p50, ratios }))
+  }
+  return curves
+}
+
+async function byOwnSessions (kinds, { servers, full, log }) {
+  const curves = {}
+  for (const kind of kinds) {
+    const server = await startSubject('everywhere.js', { store: servers.storeAt(kind), prefix: 'everywhere' })
+    await server.ask('run', { count: 10, repeat: 200 })
+    curves[kind] = []
+    for (const count of full ? [10, 1_000, 10_000] : [10, 1_000]) {
+      const { median, low, high } = spread(await server.ask('run', { count, repeat: count > 1000 ? 10 : 30 }))
+      curves[kind].push({ sessions: count, milliseconds: median, low, high })
+    }
+    await server.end()
+    log(`everywhere, ${kind}: ${curves[kind].map(({ sessions, milliseconds }) => `${sessions} sessions ${milliseconds.toFixed(3)} ms`).join(', ')}`)
+  }
+  return curves
+}
+
+async function byConnections ({ servers, plan, log }) {
+  const results = []
+  for (const connections of [50, 1000]) {
+    log(`${connections} connections, memory`)
+    const subjects = [
+      { name: 'by hand', file: 'kratos-by-hand.js' },
+      { name: 'fastify-logout', file: 'kratos-library.js', against: 'by hand' }
+    ].map(subject => ({ ...subject, parameters: { store: servers.storeAt('memory') } }))
+    results.push({ connections, results: await measure(subjects, { ...plan, connections, log }) })
+  }
+  return results
+}

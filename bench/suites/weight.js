@@ -1,0 +1,89 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { canPin, serverCore } from '../cores.js'
+import { median } from '../statistics.js'
+
+const here = fileURLToPath(new URL('..', import.meta.url))
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const dist = new URL('../../dist/', import.meta.url)
+
+/** What it takes to have the logout: CPU time of the import, packages and bytes that npm installs for production. */
+export async function weight ({ full, log }) {
+  const times = full ? 31 : 9
+  const rows = subjects.map(subject => ({ name: subject.name, imports: [], ...installed(subject.packages) }))
+  const empty = []
+  for (let time = 0; time < times; time++) {
+    empty.push(importing([]))
+    for (const [place, subject] of subjects.entries()) rows[place].imports.push(importing(subject.imports))
+  }
+  const start = median(empty)
+  const [fastify] = rows.map(row => median(row.imports) - start)
+  const results = rows.map(({ imports, ...row }) => {
+    const cpu = median(imports) - start
+    return { ...row, importMilliseconds: cpu / 1000, importRatio: cpu / fastify }
+  })
+  for (const { name, importRatio, packages, megabytes } of results) log(`  ${name}: import ${importRatio.toFixed(2)}x of Fastify's, ${packages} packages, ${megabytes.toFixed(1)} MB`)
+  return { nodeMilliseconds: start / 1000, results }
+}
+
+const library = [new URL('flows/kratos-native.js', dist).href, new URL('session-stores/memory.js', dist).href, new URL('token-verifiers/fast-jwt.js', dist).href]
+
+const subjects = [
+  { name: 'Fastify alone', imports: ['fastify'], packages: ['fastify'] },
+  { name: 'Fastify, fast-jwt, TypeBox, a handler by hand', imports: ['fastify', 'fast-jwt', '@sinclair/typebox'], packages: ['fastify', 'fast-jwt', '@sinclair/typebox', '@fastify/rate-limit'] },
+  { name: 'Fastify, fastify-logout: one flow, memory store, fast-jwt', imports: ['fastify', ...library], packages: ['fastify', '.'] },
+  { name: 'Fastify, @fastify/session, connect-redis', imports: ['fastify', '@fastify/cookie', '@fastify/session', 'connect-redis', 'redis'], packages: ['fastify', '@fastify/cookie', '@fastify/session', 'connect-redis', 'redis'] },
+  { name: 'Express, express-session, connect-redis', imports: ['express', 'express-session', 'connect-redis', 'redis'], packages: ['express', 'express-session', 'connect-redis', 'redis'] },
+  { name: 'Fastify, better-auth', imports: ['fastify', 'better-auth', 'better-auth/node'], packages: ['fastify', 'better-auth'] },
+  { name: 'oidc-provider', imports: ['oidc-provider'], packages: ['oidc-provider'] }
+]
+
+/** Microseconds of CPU time of a process that imports these, and does nothing else. */
+function importing (specifiers) {
+  const code = `${specifiers.map(specifier => `await import(${JSON.stringify(specifier)})`).join('\n')}
+    const { user, system } = process.cpuUsage(); process.stdout.write(String(user + system))`
+  const node = [process.execPath, '--input-type=module', '--eval', code]
+  const [command, ...args] = canPin ? ['taskset', '-c', String(serverCore), ...node] : node
+  const { stdout, stderr, status } = spawnSync(command, args, { cwd: here, encoding: 'utf8', env: { ...process.env, NODE_ENV: 'production' } })
+  if (status !== 0) throw new Error(stderr)
+  return Number(stdout)
+}
+
+/** The packages that come with these, dependencies and obligatory peers included, and what they take on the disk: each name once, as npm would install them by themselves. */
+function installed (names) {
+  const found = new Map()
+  for (const name of names) collect(name === '.' ? root : folderOf(name, here), found)
+  const byName = new Map([...found].map(([folder, size]) => [folder.split('node_modules/').at(-1), size]))
+  const bytes = [...byName.values()].reduce((sum, size) => sum + size, 0)
+  return { packages: byName.size, megabytes: bytes / 1e6 }
+}
+
+function collect (folder, found) {
+  if (folder === undefined || found.has(folder)) return
+  const { dependencies = {}, optionalDependencies = {}, peerDependencies = {}, peerDependenciesMeta = {}, files } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
+  found.set(folder, folder === root ? sizeOfOwn(files) : sizeOf(folder))
+  const peers = Object.keys(peerDependencies).filter(name => peerDependenciesMeta[name]?.optional !== true)
+  for (const name of [...Object.keys(dependencies), ...Object.keys(optionalDependencies), ...peers]) collect(folderOf(name, folder), found)
+}
+
+function folderOf (name, from) {
+  for (const folder of createRequire(join(from, 'package.json')).resolve.paths(name) ?? []) {
+    if (existsSync(join(folder, name, 'package.json'))) return join(folder, name)
+  }
+  return undefined
+}
+
+function sizeOfOwn (files) {
+  return [...files, 'package.json', 'README.md', 'LICENSE'].reduce((sum, file) => sum + sizeOf(join(root, file)), 0)
+}
+
+/** Without the packages inside, which count for themselves. */
+function sizeOf (path) {
+  if (!existsSync(path)) return 0
+  const stat = statSync(path)
+  if (!stat.isDirectory()) return stat.size
+  return readdirSync(path).filter(name => name !== 'node_modules').reduce((sum, name) => sum + sizeOf(join(path, name)), 0)
+}
