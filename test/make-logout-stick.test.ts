@@ -10,7 +10,8 @@ import type { RevocationReplica } from '../lib/revocation-replica.ts'
 import { withRedis } from './servers/redis.ts'
 
 const secret = process.env['SECRET'] = 'a secret of 32 characters at least'
-const page = readFileSync(new URL('../docs/make-logout-stick.md', import.meta.url), 'utf8')
+const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
+const [page = ''] = readme.slice(readme.indexOf('## Make logout stick')).split('\n## Write')
 const blocks = [...page.matchAll(/```js\n(.*?)```/gs)].map(([, code = '']) => code)
 const names: Record<string, string> = { revocationGuard: 'guards/revocation', credentialOf: 'logout-marks', logoutMarks: 'logout-marks', revocationReplica: 'revocation-replica' }
 

@@ -2,7 +2,8 @@ import swagger, { type FastifyDynamicSwaggerOptions } from '@fastify/swagger'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import Fastify from 'fastify'
 import t from 'tap'
-import { kratosLogout, signingHubLogout, tenantStatusLogout } from '../lib/index.ts'
+import { kratosAdmin, kratosBrowserLogout, kratosLogout, kratosSessions, signingHubLogout, tenantStatusLogout } from '../lib/index.ts'
+import { memorySessionStore } from '../lib/session-stores/memory.ts'
 
 interface Operation {
   readonly operationId: string
@@ -22,7 +23,11 @@ async function documentOf (openapi: NonNullable<FastifyDynamicSwaggerOptions['op
     await app.register(signingHubLogout, {
       prefix, verifyToken, requireDeviceToken: prefix === '/auth', ...(secured && { security: [{ bearer: [] }] })
     })
-    await app.register(kratosLogout, { prefix, sessions: { logOut: () => undefined } })
+    const sessions = memorySessionStore()
+    await app.register(kratosLogout, { prefix, sessions })
+    await app.register(kratosBrowserLogout, { prefix, sessions, publicUrl: 'http://127.0.0.1', defaultReturnUrl: 'http://127.0.0.1/', ...(secured && { security: [{ bearer: [] }] }) })
+    await app.register(kratosSessions, { prefix, sessions, ...(secured && { security: [{ bearer: [] }] }) })
+    await app.register(kratosAdmin, { prefix, sessions, authorize: () => true, ...(secured && { security: [{ bearer: [] }] }) })
     await app.register(tenantStatusLogout, {
       prefix,
       verifyToken,
@@ -50,7 +55,7 @@ for (const openapi of ['3.0.3', '3.1.0']) {
     const { valid, errors } = await new Validator().validate(document)
     t.ok(valid, JSON.stringify(errors))
 
-    t.equal(operations.length, 8)
+    t.equal(operations.length, 26)
     t.equal(new Set(operations.map(({ operationId }) => operationId)).size, operations.length, 'each operationId is unique')
     for (const { operationId, summary, tags, security, responses } of operations) {
       t.ok(summary && security && tags.length === 1, operationId)

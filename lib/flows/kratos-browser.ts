@@ -11,7 +11,7 @@ import type { OnLogout } from '../logout-event.ts'
 import { logoutTeller, sessionSummary } from '../logout-teller.ts'
 import { isLogoutToken, logoutToken } from '../logout-token.ts'
 import { noActivity } from '../no-activity.ts'
-import { operationId } from '../openapi.ts'
+import { operationId, type SecurityRequirement } from '../openapi.ts'
 import { assertFunctions, assertOption, duration } from '../option-check.ts'
 import { askWithin } from '../outage.ts'
 import { isPrefetch } from '../prefetch.ts'
@@ -46,6 +46,8 @@ export interface KratosBrowserLogoutOptions {
   readonly clearSiteData?: readonly SiteData[] | undefined
   /** Told of each session that was live and is now logged out. */
   readonly onLogout?: OnLogout | undefined
+  /** Security of the routes in the host's OpenAPI document, `[{ sessionCookie: [] }]` for instance. @default none is stated */
+  readonly security?: readonly SecurityRequirement[] | undefined
   /** How long each call to the host's functions may take, in milliseconds. @default 5000 */
   readonly deadline?: number | undefined
 }
@@ -61,7 +63,8 @@ const failures = {
 }
 const returnTo = Type.Optional(Type.String({ description: 'Where the browser goes after the logout' }))
 
-const startSchema = (prefix: string) => ({
+const startSchema = (prefix: string, security: readonly SecurityRequirement[] | undefined) => ({
+  ...(security !== undefined && { security }),
   operationId: operationId('createBrowserLogoutFlow', prefix),
   summary: 'Get the logout URL of a session',
   tags: ['logout'],
@@ -72,7 +75,8 @@ const startSchema = (prefix: string) => ({
   }
 })
 
-const submissionSchema = (prefix: string) => ({
+const submissionSchema = (prefix: string, security: readonly SecurityRequirement[] | undefined) => ({
+  ...(security !== undefined && { security }),
   operationId: operationId('updateLogoutFlow', prefix),
   summary: 'Log out the session of a logout token',
   tags: ['logout'],
@@ -113,7 +117,7 @@ async function routes (fastify: FastifyInstance, options: KratosBrowserLogoutOpt
   fastify.setErrorHandler(settings.answerFailure)
 
   fastify.get('/self-service/logout/browser', {
-    exposeHeadRoute: false, config: noActivity, schema: startSchema(fastify.prefix)
+    exposeHeadRoute: false, config: noActivity, schema: startSchema(fastify.prefix, options.security)
   }, async (request, reply) => {
     const caller = await findCaller(request)
     if (caller === undefined) return refuse(request, reply, errors.noSession)
@@ -125,7 +129,7 @@ async function routes (fastify: FastifyInstance, options: KratosBrowserLogoutOpt
 
   const secretUrl = { config: noActivity, logLevel: levelWithoutRequests(fastify.log) }
   fastify.get('/self-service/logout', {
-    ...secretUrl, exposeHeadRoute: false, schema: submissionSchema(fastify.prefix)
+    ...secretUrl, exposeHeadRoute: false, schema: submissionSchema(fastify.prefix, options.security)
   }, async (request, reply) => {
     const query = queryOf(request)
     const token = query.get('token')

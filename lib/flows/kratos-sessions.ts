@@ -57,7 +57,11 @@ const pageSchema = Type.Object({
 })
 const responses = {
   whoami: { 200: { ...kratosSessionSchema, description: 'The session' }, ...failures },
-  list: { 200: Type.Array(kratosSessionSchema, { description: 'The other live sessions of the user, newest first' }), ...failures },
+  list: {
+    200: Type.Array(kratosSessionSchema, { description: 'The other live sessions of the user, newest first' }),
+    400: { ...kratosErrorSchema, description: 'The page token cannot be read' },
+    ...failures
+  },
   logOutOthers: { 200: Type.Object({ count: Type.Integer() }, { additionalProperties: false, description: 'How many sessions are logged out now and were not before' }), ...failures },
   logOutOne: {
     204: Type.Null({ description: 'The user has no such live session, now or since before' }),
