@@ -62,9 +62,8 @@ t.test('it never gives up on a header, however odd or long', async t => {
     const accept = `text/html;q=${html.toFixed(3)},application/json;q=${json.toFixed(3)}`
     return wantsJson({ accept }) === (Number(json.toFixed(3)) > Number(html.toFixed(3)))
   }))
-  const started = performance.now()
-  wantsJson({ accept: 'a/b,'.repeat(4000) })
-  wantsJson({ accept: ' \t'.repeat(8000) })
-  wantsJson({ accept: `a${' '.repeat(16_000)}` })
-  t.ok(performance.now() - started < 200)
+  // Work that grew with the square of the length would not come to an end here.
+  wantsJson({ accept: 'a/b,'.repeat(400_000) })
+  wantsJson({ accept: ' \t'.repeat(800_000) })
+  wantsJson({ accept: `a${' '.repeat(1_600_000)}` })
 })
