@@ -84,6 +84,8 @@ for (const { name, open, skip } of sqliteLibraries) {
       const store = sqliteSessionStore(database)
       await store.migrate()
       store.create('t0ken-5ecret', session('anna-s'))
+      store.create('gone', session('gone'))
+      store.logOut('gone')
       const ended: string[] = []
       const app = Fastify()
       await app.register(kratosLogout, { sessions: store, onLogout: event => { if ('session' in event && event.session) ended.push(event.session.id) } })
@@ -97,6 +99,7 @@ for (const { name, open, skip } of sqliteLibraries) {
       holder.child.kill('SIGSTOP')
       t.match(await logOut(), { status: 500, body: { error: { code: 500 } } })
       t.equal((await logOut('unknown')).status, 403, 'an unknown token needs no lock')
+      t.equal((await logOut('gone')).status, 204, 'nor does a session that is logged out already')
       t.equal(store.find('t0ken-5ecret')?.status, 'active')
       t.throws(() => store.create('other', session('other')), /locked/)
       t.throws(() => store.logOutSubject({ subject: 'anna' }), /locked/)

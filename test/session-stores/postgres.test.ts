@@ -146,6 +146,12 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     t.equal((await stores[2]?.find('token'))?.status, 'active')
   })
 
+  await t.test('ids are compared by their bytes, whatever the collation of the database', async t => {
+    const { table } = await fresh()
+    const { rows } = await pool.query('SELECT DISTINCT collation_name FROM information_schema.columns WHERE table_name IN ($1, $2) AND column_name IN (\'digest\', \'id\', \'subject\')', [table, `${table}_subject`])
+    t.strictSame(rows, [{ collation_name: 'C' }])
+  })
+
   await t.test('two tables never see each other', async t => {
     const [one, other] = [await fresh(), await fresh()]
     await one.store.create('token', session({ id: 'id' }))
