@@ -70,9 +70,8 @@ function addressOf ({ ip }: { readonly ip?: string | undefined }): string {
 
 function tellLimit (reply: FastifyReply, headers: 'legacy' | 'ietf' | 'both' | 'none', window: number): void {
   const limit = reply.getHeader(limitHeader)
-  if (limit === undefined) return
   const remaining = reply.getHeader(remainingHeader)
-  // Whoever was counted has less left than the limit: this one was let through because the store failed.
+  // Whoever was counted has less left than the limit: others were let through because the store failed.
   const counted = remaining !== limit
   if (counted && (headers === 'ietf' || headers === 'both')) {
     reply.header('ratelimit-policy', `"logout";q=${String(limit)};w=${window}`)
