@@ -3,6 +3,7 @@ import { keyPrefix, redisScripts, type RedisClient } from '../redis-script.ts'
 import { isSessionId, isSubject, sessionOf, sessionRecord } from '../session-record.ts'
 import type { NewSession, Session, SessionPage, SessionStore, SubjectLogout } from '../session-store.ts'
 import { tokenDigest } from '../token-digest.ts'
+import { waitingCalls } from '../waiting-calls.ts'
 
 /** Where in Redis {@link redisSessionStore} keeps its sessions. */
 export interface RedisSessionStoreOptions {
@@ -21,7 +22,8 @@ export interface RedisSessionStore extends SessionStore {
 }
 
 /**
- * Keeps sessions in Redis 7 or Valkey. Every call is one script: one round trip. Each session is gone by itself after its
+ * Keeps sessions in Redis 7 or Valkey. Every call is one script: one round trip, which logouts of the same turn of the
+ * event loop share. Each session is gone by itself after its
  * `keepUntil`. All keys of a store share one hash slot, so that it works on a cluster; several stores spread over it.
  *
  * A full Redis refuses logins, and still logs out. What is evicted is logged out or unknown, never live again;
@@ -41,6 +43,11 @@ export function redisSessionStore (redis: RedisClient, options: RedisSessionStor
     script(createLua), script(findLua), script(logOutLua), script(logOutByIdLua), script(logOutSubjectLua), script(listLua)
   ] as const
 
+  const logOutTogether = waitingCalls(async (calls: ReadonlyArray<readonly [digest: string, call: string]>) => {
+    const answers = await logOut(keys, ...calls.flat())
+    return (answers as unknown[]).map(answer => typeof answer === 'string' ? new Error(answer) : answer)
+  })
+
   return {
     async create (token, session) {
       const record = sessionRecord(token, session)
@@ -54,7 +61,7 @@ export function redisSessionStore (redis: RedisClient, options: RedisSessionStor
     },
 
     async logOut (token) {
-      return sessionOfAnswer(await logOut(keys, tokenDigest(token), randomUUID()))
+      return sessionOfAnswer(await logOutTogether([tokenDigest(token), randomUUID()]))
     },
 
     async logOutById ({ id, subject }) {
@@ -129,8 +136,15 @@ local session, live = found(ARGV[1])
 return session and { session, live }
 `
 
+// Many at once. What fails by itself, answers with the text of its error.
 const logOutLua = `${endedLua}
-return ended(ARGV[1], ARGV[2])
+local answers = {}
+for place = 1, #ARGV, 2 do
+  local done, answer = pcall(ended, ARGV[place], ARGV[place + 1])
+  if not done then answer = type(answer) == 'table' and answer.err or tostring(answer) end
+  answers[#answers + 1] = answer
+end
+return answers
 `
 
 const logOutByIdLua = `${endedLua}
