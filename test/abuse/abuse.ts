@@ -1,0 +1,207 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { Agent, request } from 'node:http'
+import { connect } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+
+// Thirty minutes of ten requests a second, as fast as they go: half of them valid, the others hostile, while the stores
+// fail, freeze and come back. A slow machine ends after a minute with what it got done, and says how much that was.
+// Needs `npm run build`. `ABUSE_REQUESTS=200000 ABUSE_SECONDS=1800` goes on for longer.
+const requests = Number(process.env['ABUSE_REQUESTS'] ?? 18_000)
+const patience = Number(process.env['ABUSE_SECONDS'] ?? 60) * 1000
+const workers = 32
+const megabyte = 1_048_576
+/** What the heap of the server may grow by, all garbage collected: a kilobyte kept for each request would be more. */
+const allowedGrowth = 4 * megabyte
+
+interface Started { readonly address: string, readonly native: string, readonly signingHub: string, readonly demo: string, readonly tenantToken: string, readonly tenantUser: string }
+
+const child = spawn(process.execPath, ['--max-old-space-size=128', '--expose-gc', fileURLToPath(new URL('server-process.js', import.meta.url))], {
+  env: { ...process.env, NODE_OPTIONS: '' }, stdio: ['ignore', 'ignore', 'pipe', 'ipc']
+})
+t.teardown(() => { child.kill('SIGKILL') })
+const errors: Buffer[] = []
+child.stderr?.on('data', chunk => errors.push(chunk))
+const [server] = await once(child, 'message') as [Started]
+const { hostname, port } = new URL(server.address)
+const agent = new Agent({ keepAlive: true, maxSockets: workers })
+t.teardown(() => agent.destroy())
+
+async function heap (): Promise<number> {
+  child.send('heap')
+  const [answer] = await once(child, 'message') as [{ heap: number }]
+  return answer.heap
+}
+
+interface Sent { readonly method: string, readonly path: string, readonly headers?: Record<string, string>, readonly body?: string }
+
+/** An ordinary request; its status. Connections are kept, but for requests that the server does not read to their end. */
+function send (what: Sent, keep = true): Promise<number> {
+  const { method, path, headers = {}, body } = what
+  return new Promise((resolve, reject) => {
+    let answered = 0
+    const sent = request({ hostname, port, agent: keep && agent, method, path, headers: { ...headers, ...(body !== undefined && { 'content-length': String(Buffer.byteLength(body)) }) } }, answer => {
+      answered = answer.statusCode ?? 0
+      answer.resume().on('end', () => resolve(answered)).on('error', () => resolve(answered))
+    })
+    // Who answers before the body is read to its end may close the connection: behind the answer, or before we have seen it.
+    sent.on('error', (error: NodeJS.ErrnoException) => {
+      if (!['ECONNRESET', 'EPIPE'].includes(String(error.code))) reject(error)
+      else if (sent.reusedSocket && answered === 0) resolve(send(what, false))
+      else resolve(answered)
+    })
+    sent.end(body)
+  })
+}
+
+/** Writes pieces to a socket of its own, and reads until it is closed or nothing is left to wait for; the statuses. */
+async function raw (pieces: AsyncIterable<string> | Iterable<string>, until: number): Promise<number[]> {
+  const socket = connect(Number(port), hostname)
+  let text = ''
+  const statuses = () => Array.from(text.matchAll(/^HTTP\/1\.1 (\d{3})/gm), ([, status]) => Number(status))
+  const closed = new Promise<void>(resolve => { socket.on('close', () => resolve()) })
+  socket.on('error', () => {}).setTimeout(10_000, () => socket.destroy())
+  socket.setEncoding('latin1').on('data', (chunk: string) => {
+    text += chunk
+    if (statuses().length >= until) socket.destroy()
+  })
+  for await (const piece of pieces) {
+    if (socket.destroyed) break
+    socket.write(piece, 'latin1')
+  }
+  if (until === 0) socket.destroy()
+  await closed
+  return statuses()
+}
+
+/** Bytes that come slower than anybody has patience for. */
+async function * drip (head: string, drop: string) {
+  yield head
+  for (let i = 0; i < 12; i++) {
+    await sleep(400)
+    yield drop
+  }
+}
+
+const json = { 'content-type': 'application/json' }
+const bearer = { authorization: `Bearer ${server.signingHub}` }
+const tenant = { 'x-tenant-token': server.tenantToken, 'x-token': server.tenantUser }
+const native = (token: string): Sent => ({ method: 'DELETE', path: '/self-service/logout/api', headers: json, body: JSON.stringify({ session_token: token }) })
+const demo = (method: string, path: string): Sent => ({ method, path, headers: { 'x-session-token': server.demo } })
+const head = (line: string, ...lines: string[]) => [`${line} HTTP/1.1`, 'Host: a', ...lines].join('\r\n')
+
+/** What is sent, how often in a hundred, and which statuses it may get; `up` is the one while the stores answer. 0: the connection was closed without an answer. */
+interface Kind { readonly name: string, readonly weight: number, readonly up: readonly number[], readonly trouble?: readonly number[], readonly send: () => Promise<number | number[]> }
+
+const kinds: readonly Kind[] = [
+  { name: 'native logout', weight: 14, up: [204], trouble: [204, 500], send: () => send(native(server.native)) },
+  { name: 'SigningHub logout', weight: 12, up: [200], send: () => send({ method: 'POST', path: '/v3/logout', headers: { ...bearer, ...json }, body: '{"device_token":"ada-phone"}' }) },
+  { name: 'tenant logout', weight: 8, up: [200, 429], trouble: [200, 429, 500], send: () => send({ method: 'GET', path: '/auth/logout', headers: tenant }) },
+  { name: 'whoami', weight: 8, up: [200], trouble: [200, 500], send: () => send(demo('GET', '/sessions/whoami')) },
+  { name: 'logging out the others', weight: 8, up: [200], trouble: [200, 500], send: () => send(demo('DELETE', '/sessions')) },
+  { name: 'an unknown token', weight: 6, up: [403], trouble: [403, 500], send: () => send(native(`unknown-${Math.random()}`)) },
+  { name: 'a forged token', weight: 6, up: [401], send: () => send({ method: 'POST', path: '/v3/logout', headers: { authorization: `Bearer ${server.signingHub.slice(0, -4)}AAAA` } }) },
+  { name: 'no token', weight: 6, up: [401], send: () => send({ method: 'GET', path: '/self-service/logout?token=x', headers: { accept: 'application/json' } }) },
+  { name: 'broken JSON', weight: 8, up: [400], send: () => send({ ...native('x'), body: '{"session_token":' }) },
+  { name: 'a body of 2 MB', weight: 2, up: [413, 0], send: () => send({ method: 'POST', path: '/v3/logout', headers: { ...bearer, ...json }, body: 'x'.repeat(2 * megabyte) }, false) },
+  { name: 'a body of 6 MB', weight: 1, up: [400, 0], send: () => send(native('x'.repeat(6 * megabyte)), false) },
+  { name: 'a header of 64 kB', weight: 2, up: [431, 0], send: () => send({ method: 'GET', path: '/auth/logout', headers: { 'x-token': 'x'.repeat(65_536) } }, false) },
+  { name: 'no HTTP', weight: 4, up: [400], send: () => raw(['\u0016\u0003\u0001\u0000\u00ff nonsense\r\n\r\n'], 1) },
+  { name: 'two lengths', weight: 2, up: [400], send: () => raw([`${head('DELETE /self-service/logout/api', 'Content-Length: 5', 'Transfer-Encoding: chunked')}\r\n\r\n0\r\n\r\n`], 1) },
+  { name: 'aborted within the body', weight: 5, up: [], send: () => raw([`${head('DELETE /self-service/logout/api', 'Content-Type: application/json', 'Content-Length: 500')}\r\n\r\n{"session`], 0) },
+  { name: 'aborted before the answer', weight: 5, up: [], send: () => raw([`${head('GET /sessions/whoami', `X-Session-Token: ${server.demo}`)}\r\n\r\n`], 0) },
+  {
+    name: 'twenty in one write',
+    weight: 2,
+    up: [200],
+    trouble: [200, 500],
+    send: () => raw([`${head('GET /sessions/whoami', `X-Session-Token: ${server.demo}`)}\r\n\r\n`.repeat(20)], 20)
+  },
+  { name: 'a slow head', weight: 0.2, up: [408], send: () => raw(drip('GET /auth/logout HTTP/1.1\r\n', 'X: y\r\n'), 1) },
+  { name: 'a slow body', weight: 0.2, up: [408], send: () => raw(drip(`${head('POST /v3/logout', `Authorization: ${bearer.authorization}`, 'Content-Type: application/json', 'Content-Length: 500')}\r\n\r\n`, '{'), 1) }
+]
+const whole = kinds.reduce((sum, { weight }) => sum + weight, 0)
+
+function pick (): Kind {
+  let at = Math.random() * whole
+  return kinds.find(({ weight }) => (at -= weight) < 0) ?? kinds[0] as Kind
+}
+
+const counts = new Map<string, number>()
+const surprises: string[] = []
+let sent = 0
+/** A request that began or ended while the stores were in trouble may have met it. */
+let troubles = 0
+let troubled = false
+
+async function abuse (kind: Kind): Promise<void> {
+  const before = { troubles, troubled }
+  const answered = [await kind.send()].flat()
+  const calm = !before.troubled && before.troubles === troubles
+  sent += Math.max(1, answered.length)
+  for (const status of answered) {
+    counts.set(`${kind.name}: ${status}`, (counts.get(`${kind.name}: ${status}`) ?? 0) + 1)
+    if (!(calm ? kind.up : kind.trouble ?? kind.up).includes(status)) surprises.push(`${kind.name}: ${status}${calm ? '' : ' in trouble'}`)
+  }
+}
+
+async function load (count: number): Promise<void> {
+  const end = sent + count
+  const deadline = Date.now() + patience
+  await Promise.all(Array.from({ length: workers }, async () => {
+    while (sent < end && Date.now() < deadline) await abuse(pick())
+  }))
+}
+
+/** Up for a while, down for a while, and frozen once or twice: what is asked of a frozen store is never answered. */
+async function breakStores (signal: { readonly stopped: boolean }): Promise<void> {
+  for (let round = 0; !signal.stopped; round++) {
+    await sleep(600)
+    troubled = true
+    troubles += 1
+    child.send(round % 8 === 2 ? 'frozen' : 'down')
+    await sleep(250)
+    child.send('up')
+    await sleep(50)
+    troubled = false
+  }
+}
+
+t.test(`${requests} requests, valid and hostile, while the stores fail and freeze`, { timeout: 600_000 }, async t => {
+  await load(Math.min(2000, requests))
+  const warmUp = sent
+  await sleep(3000)
+  const before = await heap()
+
+  const started = Date.now()
+  const breaking = { stopped: false }
+  const breaker = breakStores(breaking)
+  await load(requests)
+  breaking.stopped = true
+  await breaker
+  const seconds = (Date.now() - started) / 1000
+
+  agent.destroy()
+  await sleep(6000)
+  const after = await heap()
+  t.comment(`${sent} requests, ${sent - warmUp} of them within ${seconds.toFixed(1)} s; the heap went from ${(before / megabyte).toFixed(1)} to ${(after / megabyte).toFixed(1)} MB`)
+  t.comment(Array.from(counts, entry => entry.join(' x ')).sort().join('\n'))
+
+  t.strictSame(Array.from(new Set(surprises)), [], `of ${sent} answers each has a status that is documented`)
+  for (const { name, up } of kinds) t.ok(up.length === 0 || counts.has(`${name}: ${up[0]}`), `${name} was answered`)
+  t.ok((counts.get('native logout: 500') ?? 0) > 0, 'the stores were missed')
+  t.ok(after - before < allowedGrowth, `the heap grew by ${after - before} bytes`)
+  t.equal(child.exitCode ?? child.signalCode, null, 'the server still runs')
+  t.equal(Buffer.concat(errors).toString(), '', 'no warning, no unhandled rejection')
+})
+
+t.test('afterwards the server answers as ever, and closes', async t => {
+  for (const kind of kinds.slice(0, 9)) assert(kind.up.includes([await kind.send()].flat()[0] ?? 0), kind.name)
+  agent.destroy()
+  const exited = once(child, 'exit')
+  child.send('close')
+  t.strictSame(await exited, [0, null])
+})
