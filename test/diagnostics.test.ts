@@ -3,7 +3,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { readFile } from 'node:fs/promises'
 import t, { type Test } from 'tap'
 import type { DiagnosticsMessages } from '../lib/diagnostics.ts'
-import { kratosLogout, revocationGuard, signingHubLogout, tenantActivity, tenantStatusLogout, TokenRejectedError } from '../lib/index.ts'
+import { kratosLogout, kratosSessions, revocationGuard, signingHubLogout, tenantActivity, tenantStatusLogout, TokenRejectedError } from '../lib/index.ts'
 import { memoryRevocationStore } from '../lib/revocation-stores/memory.ts'
 import { memorySessionStore } from '../lib/session-stores/memory.ts'
 import { memoryUserStatusStore } from '../lib/user-status-stores/memory.ts'
@@ -73,6 +73,19 @@ t.test('every logout is published once, on its edge, with the request that cause
     { channel: 'fastify-logout:logout', plugin: 'tenantStatusLogout', scope: 'user', subject: 'ada', tenant: 'acme', requestId: 'req-4', duration: Number }
   ])
   t.equal(messages.length, 3)
+})
+
+t.test('logging out the other sessions is one message, with the session that was kept', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  const sessions = memorySessionStore()
+  const now = Date.now()
+  for (const id of ['kept', 'ended', 'ended too']) await sessions.create(id, { id, subject: 'ada', createdAt: now, expiresAt: now + 60_000, keepUntil: now + 60_000 })
+  await app.register(kratosSessions, { sessions, ids: 'any' })
+  const messages = listen(t)
+  await app.inject({ method: 'DELETE', url: '/sessions', headers: { 'x-session-token': 'kept' } })
+  t.match(messages, [{ channel: 'fastify-logout:logout', plugin: 'kratosSessions', scope: 'others', subject: 'ada', sessionId: 'kept' }])
+  t.equal(messages.length, 1)
 })
 
 t.test('every refusal is published with its status', async t => {

@@ -143,7 +143,7 @@ function entriesOf (reply: unknown): Entry[] {
 }
 
 function field ([, fields]: Entry, name: string): string {
-  return fields[fields.indexOf(name) + 1] ?? ''
+  return String(fields[fields.indexOf(name) + 1])
 }
 
 function isBehind (a: string, b: string): boolean {

@@ -119,6 +119,24 @@ t.test('on a server', t => withPostgres(t, async ({ url }) => {
     feed.close()
   })
 
+  await t.test('news that come before anybody waits for them are no error', async t => {
+    const { table, store } = await fresh()
+    const feed = postgresRevocationFeed({
+      async connect () {
+        const connection = await pool.connect()
+        const query = async (text: string, values: unknown[]) => {
+          const answer = await connection.query(text, values)
+          connection.emit('notification', { processId: 0, channel: 'news' })
+          return answer
+        }
+        return Object.assign(Object.create(connection), { query })
+      }
+    }, { table })
+    t.teardown(() => feed.close())
+    await store.revoke({ tokenId: 'early', until })
+    t.match((await everyMark(feed)), [{ tokenId: 'early' }])
+  })
+
   await t.test('a missing table says what to do', async t => {
     await t.rejects(postgresRevocationStore(pool, { table: 'not_there' }).check({ tokenId: 't' }), { message: 'table not_there is missing: run migrate()' })
     const feed = postgresRevocationFeed(pool, { table: 'not_there' })

@@ -3,7 +3,7 @@ import t from 'tap'
 import { revocationStoreRules } from '../../lib/conformance/revocation-store.ts'
 import type { RedisClient } from '../../lib/redis-script.ts'
 import { revocationReplica } from '../../lib/revocation-replica.ts'
-import type { RevocationFeed, SubjectMark } from '../../lib/revocation-store.ts'
+import type { Mark, RevocationFeed, SubjectMark } from '../../lib/revocation-store.ts'
 import { redisRevocationFeed, type RedisDuplicator } from '../../lib/revocation-stores/redis-feed.ts'
 import { redisRevocationStore } from '../../lib/revocation-stores/redis.ts'
 import { connectRedisClients } from '../servers/redis-clients.ts'
@@ -126,6 +126,20 @@ t.test('on a server', t => withPrivateRedis(t, async ({ url }) => {
     const { position } = await readOn(feed, undefined)
     for (let index = 0; index < 8; index++) await store.revoke({ tokenId: `${index}`, until })
     t.same((await readOn(feed, position)).ids, ['0', '1', '2', '3', '4', '5', '6', '7'])
+  })
+
+  await t.test('more marks than Redis hands out at once are all there at the start', async t => {
+    const prefix = freshPrefix()
+    const numbers = Array.from({ length: 700 }, (_, index) => `${index}`)
+    await redisRevocationStore(ioredis, { prefix }).revoke(
+      ...numbers.map((tokenId): Mark => ({ tokenId, until })),
+      ...numbers.map((subject): Mark => ({ subject, cutoff: 1, until }))
+    )
+    const feed = redisRevocationFeed(ioredis, { prefix, pageSize: 10 })
+    t.teardown(() => feed.close())
+    const { ids } = await readOn(feed, undefined)
+    t.strictSame([...new Set(ids)].sort(), [...numbers, 'other'].sort())
+    t.ok(ids.filter(id => id === 'other').length >= numbers.length)
   })
 }))
 
