@@ -12,9 +12,14 @@ const nodeSqlite = process.getBuiltinModule('node:sqlite') as { DatabaseSync: Sq
 
 /** Each library that we take, and how to open a file with it. Nobody waits for a lock unless told so by `PRAGMA busy_timeout`. */
 export const sqliteLibraries: ReadonlyArray<{ readonly name: string, readonly open: OpenSqlite, readonly skip: string | false }> = [
-  library('better-sqlite3', BetterSqlite, isBuilt(BetterSqlite) ? false : missing('run npm rebuild better-sqlite3: it is built for another Node')),
+  library('better-sqlite3', BetterSqlite, isBuilt(BetterSqlite) ? false : skipped('run npm rebuild better-sqlite3: it is built for another Node')),
   library('node:sqlite', nodeSqlite?.DatabaseSync, nodeSqlite === undefined && 'needs Node 22.13 or newer')
 ]
+
+/** Nobody needs both: where Node has a SQLite of its own, the other one may be missing, in CI too. */
+function skipped (whatToDo: string): string {
+  return nodeSqlite === undefined ? missing(whatToDo) : whatToDo
+}
 
 /** Its native part is built for one version of Node, and loaded with the first database. */
 function isBuilt (Library: SqliteClass): boolean {
