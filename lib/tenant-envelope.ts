@@ -46,7 +46,16 @@ export function sendTenantError (request: FastifyRequest, reply: FastifyReply, e
 }
 
 function meta (request: FastifyRequest): string {
-  return `{"requestId":${JSON.stringify(String(request.id))},"timestamp":"${new Date().toISOString()}"}`
+  return `{"requestId":${JSON.stringify(String(request.id))},"timestamp":"${timestamp()}"}`
+}
+
+let written = { at: NaN, text: '' }
+
+/** Written once for all answers of a millisecond. */
+function timestamp (): string {
+  const at = Date.now()
+  if (written.at !== at) written = { at, text: new Date(at).toISOString() }
+  return written.text
 }
 
 function send (reply: FastifyReply, body: string): FastifyReply {
