@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
 const usage = `npm run bench                          quick, about two minutes
-npm run bench -- --full                every store, a million sessions, a million marks: about an hour
+npm run bench -- --full                every store, a million sessions, a million marks: about half an hour
 npm run bench -- --only flows,guard    these suites: flows, guard, growth, weight
 npm run bench -- --out bench           where RESULTS.md, results.json and the curves go (bench/latest)`
 
@@ -19,7 +19,7 @@ if (values.help) {
 }
 const here = fileURLToPath(new URL('.', import.meta.url))
 const out = values.out ?? `${here}latest`
-const plan = values.full ? { rounds: 21, seconds: 1, warmUp: 4 } : { rounds: 5, seconds: 0.25, warmUp: 0.7 }
+const plan = values.full ? { rounds: 15, seconds: 0.5, warmUp: 3 } : { rounds: 5, seconds: 0.25, warmUp: 0.7 }
 
 if (!existsSync(`${here}node_modules`)) npm('ci', '--prefix', here)
 npm('run', 'build', '--prefix', fileURLToPath(new URL('..', import.meta.url)))
