@@ -247,7 +247,7 @@ function acceptJson (fastify: FastifyInstance): void {
   const parse = fastify.getDefaultJsonParser('error', 'error')
   fastify.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body: string, done) => {
     if (body.trim() === '') done(null, undefined)
-    else parse(request, body, done)
+    else parse(request, body, (error, value) => done(error && Object.assign(error, { code: notJson }), value))
   })
   fastify.addContentTypeParser('*', { parseAs: 'string' }, (_request, body: string, done) => {
     if (body.trim() === '') done(null, undefined)
@@ -325,10 +325,13 @@ function logOutage (request: FastifyRequest, error: unknown): void {
   request.log.error({ err: error, event: 'logout.outage' }, 'a logout could not be completed')
 }
 
+/** Fastify's own code for this differs between its versions. */
+const notJson = 'LOGOUT_NOT_JSON'
+
 /** Everything that is thrown: by the host's functions, by Fastify while it reads the body, by hooks of the host. */
 function answerFailure (error: FastifyError | null, request: FastifyRequest, reply: FastifyReply): void {
   const status = Number(error?.statusCode)
-  if (error?.code === 'FST_ERR_VALIDATION' || (status === 400 && String(error?.code).startsWith('FST_ERR_CTP_'))) {
+  if (error?.code === notJson || error?.code === 'FST_ERR_VALIDATION' || (status === 400 && String(error?.code).startsWith('FST_ERR_CTP_'))) {
     refuse(reply, refusals.invalidBody)
   } else if (status === 401) {
     refuse(reply, refusals.unauthenticated)
