@@ -19,7 +19,7 @@ if (values.help) {
 }
 const here = fileURLToPath(new URL('.', import.meta.url))
 const out = values.out ?? `${here}latest`
-const plan = values.full ? { rounds: 15, seconds: 0.5, warmUp: 3 } : { rounds: 5, seconds: 0.25, warmUp: 0.7 }
+const plan = values.full ? { rounds: 15, seconds: 0.5, warmUp: 3 } : { rounds: 5, seconds: 0.2, warmUp: 1 }
 
 if (!existsSync(`${here}node_modules`)) npm('ci', '--prefix', here)
 npm('run', 'build', '--prefix', fileURLToPath(new URL('..', import.meta.url)))

@@ -23,12 +23,11 @@ export async function flows ({ servers, plan, full, log }) {
 }
 
 function groups (kind, full) {
-  const flowGroups = [
-    group('Kratos-style logout', kind, [...kind === 'memory' ? [bare] : [], ...beside('kratos', full || kind === 'memory'), ...peers[kind]]),
+  return [
+    group('Kratos-style logout', kind, [...kind === 'memory' ? [bare] : [], ...beside('kratos', full || kind === 'memory'), ...full || kind === 'memory' ? peers[kind] : []]),
     ...kind === 'memory' ? [group('SigningHub-style logout', kind, beside('signinghub', full))] : [],
     ...kind === 'memory' || full ? [group('Tenant-status-style logout', kind, beside('tenant', full))] : []
   ]
-  return flowGroups
 }
 
 function group (title, kind, subjects) {

@@ -34,7 +34,7 @@ async function byOwnSessions (kinds, { servers, full, log }) {
   const curves = {}
   for (const kind of kinds) {
     const server = await startSubject('everywhere.js', { store: servers.storeAt(kind), prefix: 'everywhere' })
-    await server.ask('run', { count: 10, repeat: 200 })
+    await server.ask('run', { count: 10, repeat: 50 })
     curves[kind] = []
     for (const count of full ? [10, 1_000, 10_000] : [10, 1_000]) {
       const { median, low, high } = spread(await server.ask('run', { count, repeat: count > 1000 ? 10 : 30 }))
