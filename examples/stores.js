@@ -46,6 +46,15 @@ function openSqlite (file) {
   return new Database(file)
 }
 
+function hasSqlite () {
+  try {
+    openSqlite(':memory:').close()
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** @returns {Promise<Stores>} */
 async function redis () {
   const { Redis } = await import('ioredis')
@@ -90,10 +99,15 @@ const kinds = { memory, sqlite, redis, postgres }
  */
 export async function chosenStores (argv) {
   const { store } = parseArgs({ args: argv, options: { store: { type: 'string' } } }).values
-  if (store === undefined) return sqlite().catch(memory)
-  if (!(store in kinds)) throw new Error(`--store ${store} is unknown: choose one of ${Object.keys(kinds).join(', ')}`)
+  if (store === undefined) return open(hasSqlite() ? 'sqlite' : 'memory')
+  if (!Object.hasOwn(kinds, store)) throw new Error(`--store ${store} is unknown: choose one of ${Object.keys(kinds).join(', ')}`)
+  return open(/** @type {keyof typeof kinds} */ (store))
+}
+
+/** @param {keyof typeof kinds} store */
+async function open (store) {
   try {
-    return await kinds[/** @type {keyof typeof kinds} */ (store)]()
+    return await kinds[store]()
   } catch (error) {
     const { message, code, cause } = /** @type {any} */ (error)
     throw new Error(`--store ${store} cannot be opened: ${message || (cause?.message ?? code)}`)

@@ -2,6 +2,7 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { STATUS_CODES } from 'node:http'
 import { verbatim } from './host-isolation.ts'
+import { Outage } from './outage.ts'
 
 /** One of Kratos' errors: its status, and the members that tell it from others of that status. */
 export interface KratosError {
@@ -70,12 +71,12 @@ export function sendKratosEmpty (reply: FastifyReply, status: 204 | 303): Fastif
 
 /** An error handler for routes that always answer with JSON: what is not the caller's fault is logged, and told nobody. */
 export function answerKratosFailure (thrown: FastifyError | null, request: FastifyRequest, reply: FastifyReply): void {
-  sendKratosError(request, reply, loggedKratosError(thrown, request))
+  sendKratosError(request, reply, loggedKratosError(thrown, request, reply))
 }
 
 /** What to answer when something was thrown, which is logged if it is not the caller's fault. */
-export function loggedKratosError (thrown: FastifyError | null, request: FastifyRequest): KratosError {
-  const error = kratosErrorOf(thrown)
+export function loggedKratosError (thrown: FastifyError | null, request: FastifyRequest, reply: FastifyReply): KratosError {
+  const error = kratosErrorOf(thrown, reply)
   if (error.status === 500) request.log.error({ err: thrown, event: 'logout.outage' }, 'a request to a logout route could not be answered')
   return error
 }
@@ -91,8 +92,8 @@ export function withKratosHeaders (reply: FastifyReply): FastifyReply {
  * What to answer when something was thrown: the status of the host's own hooks and of Fastify while it reads the body
  * is kept where it is the caller's fault; everything else is a 500 without a word about the cause.
  */
-export function kratosErrorOf (thrown: { readonly statusCode?: number | undefined } | null | undefined): KratosError {
-  const status = Number(thrown?.statusCode)
+export function kratosErrorOf (thrown: FastifyError | null, reply: FastifyReply): KratosError {
+  const status = thrown instanceof Outage ? 500 : Number(thrown?.statusCode ?? reply.statusCode)
   return { status: status >= 400 && status < 500 ? status : 500 }
 }
 

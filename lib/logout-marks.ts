@@ -19,13 +19,18 @@ export interface LogoutMarksOptions {
 
 /**
  * The facts of a verified JWT: `jti`, `sid`, `sub`, `tenant` or `tid`, `iat`. A token without a `jti` is known by its
- * digest, if the token is given.
+ * digest, if the token is given: of what is signed, for many a signature has a second spelling that verifies too.
  */
 export function credentialOf (claims: Claims, token?: string): CredentialFacts {
   const { subject, tenant, sessionId, issuedAt } = principalOf(claims)
   const jti = claims['jti']
-  const tokenId = typeof jti === 'string' && jti !== '' ? jti : token === undefined ? undefined : tokenDigest(token)
+  const tokenId = typeof jti === 'string' && jti !== '' ? jti : token === undefined ? undefined : tokenDigest(signedPart(token))
   return { tokenId, sessionId, subject, tenant, issuedAt }
+}
+
+/** The header and the payload of a JWT; any other token as a whole. */
+function signedPart (token: string): string {
+  return /^(eyJ[\w-]+\.[\w-]+)\.[\w-]+=*$/.exec(token)?.[1] ?? token
 }
 
 /**

@@ -72,12 +72,14 @@ t.test('with --store postgres, a logout survives a restart', async (t) => {
 
 t.test('a store that is unknown, or cannot be reached, is one clear line', async (t) => {
   const lines = {
+    constructor: /^--store constructor is unknown: choose one of memory, sqlite, redis, postgres\n$/,
+    sqlite: /^--store sqlite cannot be opened: [^\n]+\n$/,
     nowhere: /^--store nowhere is unknown: choose one of memory, sqlite, redis, postgres\n$/,
     redis: /^--store redis cannot be opened: connect ECONNREFUSED 127\.0\.0\.1:1\n$/,
     postgres: /^--store postgres cannot be opened: connect ECONNREFUSED 127\.0\.0\.1:1\n$/
   }
   for (const [store, line] of Object.entries(lines)) {
-    const env = { ...process.env, PORT: '0', REDIS_URL: 'redis://127.0.0.1:1', DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none' }
+    const env = { ...process.env, PORT: '0', SQLITE_FILE: '/not/there/x.sqlite', REDIS_URL: 'redis://127.0.0.1:1', DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none' }
     const failure = await run(process.execPath, ['examples/server.js', '--store', store], { env })
       .catch((error: unknown) => error as { code: number, stderr: string })
     t.match(failure, { code: 1, stderr: line })

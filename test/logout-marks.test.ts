@@ -53,3 +53,13 @@ t.test('a credential with nothing to mark by, and a wrong duration, are misuse',
   t.throws(() => logoutMarks({ tokenId: 'j' }, { lifetime: 0 }), { name: 'TypeError', message: /"lifetime"/ })
   t.throws(() => logoutMarks({ tokenId: 'j' }, { lifetime: 1, clockTolerance: -1 }), { name: 'TypeError', message: /"clockTolerance"/ })
 })
+
+t.test('a token without a jti is known by what is signed: a second spelling of its signature is the same token', t => {
+  const [signed, signature] = ['eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ', 'c2lnbmF0dXJl']
+  const { tokenId } = credentialOf({ sub: 'ada' }, `${signed}.${signature}`)
+  t.equal(credentialOf({ sub: 'ada' }, `${signed}.${signature.slice(0, -1)}m`).tokenId, tokenId)
+  t.equal(credentialOf({ sub: 'ada' }, `${signed}.${signature}==`).tokenId, tokenId)
+  t.not(credentialOf({ sub: 'ada' }, `${signed}A.${signature}`).tokenId, tokenId)
+  t.not(credentialOf({}, 'opaque.token.one').tokenId, credentialOf({}, 'opaque.token.two').tokenId, 'an opaque token is known as a whole')
+  t.end()
+})

@@ -99,7 +99,8 @@ export function sessionMarkId (sessionId: string): string {
   return tokenDigest(sessionId)
 }
 
-function settling (callback: Callback): [(value: unknown) => void, (error: unknown) => void] {
+/** express-session destroys a session without a callback when its user gave none. */
+function settling (callback: Callback = () => {}): [(value: unknown) => void, (error: unknown) => void] {
   return [value => later(callback, null, value), error => later(callback, error)]
 }
 

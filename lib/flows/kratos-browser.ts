@@ -208,7 +208,7 @@ function checked (options: KratosBrowserLogoutOptions, fastify: FastifyInstance)
     },
     refuse,
     answerFailure: (thrown: FastifyError | null, request: FastifyRequest, reply: FastifyReply) => {
-      refuse(request, reply, loggedKratosError(thrown, request))
+      refuse(request, reply, loggedKratosError(thrown, request, reply))
     }
   }
 }

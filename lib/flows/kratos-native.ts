@@ -96,7 +96,7 @@ async function routes (fastify: FastifyInstance, options: KratosLogoutOptions): 
 
 /** What is wrong with the request before its body is read, in Kratos' order. */
 function unreadable ({ headers }: FastifyRequest): KratosError | undefined {
-  if (headers['transfer-encoding'] === undefined && (headers['content-length'] ?? '0') === '0') return errors.noBody
+  if (headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0) return errors.noBody
   const mediaType = headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase()
   return mediaType === 'application/json' ? undefined : errors.contentType(headers['content-type'])
 }
@@ -138,17 +138,17 @@ const errors = {
 
 /** Everything that is thrown: by the host's functions, by Fastify while it reads the body, by hooks of the host. */
 function answerFailure (thrown: FastifyError & { reason?: string } | null, request: FastifyRequest, reply: FastifyReply): void {
-  sendKratosError(request, reply, errorOf(thrown, request))
+  sendKratosError(request, reply, errorOf(thrown, request, reply))
 }
 
-function errorOf (thrown: FastifyError & { reason?: string } | null, request: FastifyRequest): KratosError {
+function errorOf (thrown: FastifyError & { reason?: string } | null, request: FastifyRequest, reply: FastifyReply): KratosError {
   switch (thrown?.code) {
     case notJson: return errors.notJson(String(thrown.reason))
     case 'FST_ERR_VALIDATION': return errors.notJson('session_token must be a string in a JSON object')
     case 'FST_ERR_CTP_BODY_TOO_LARGE': return errors.notRead('http: request body too large')
     case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH': return errors.notRead('unexpected EOF')
   }
-  const error = kratosErrorOf(thrown)
+  const error = kratosErrorOf(thrown, reply)
   if (error.status === 500) request.log.error({ err: thrown, event: 'logout.outage' }, 'a logout could not be completed')
   return error
 }

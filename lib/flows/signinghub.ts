@@ -11,7 +11,7 @@ import { credentialOfPrincipal, logoutRevocation, type LogoutRevocation } from '
 import { noActivity } from '../no-activity.ts'
 import { operationId, type SecurityRequirement } from '../openapi.ts'
 import { assertFunctions, assertOption, duration } from '../option-check.ts'
-import { askWithin } from '../outage.ts'
+import { askWithin, Outage } from '../outage.ts'
 import { principalOf, type Principal, type PrincipalOf } from '../principal.ts'
 import type { CredentialFacts } from '../revocation-store.ts'
 import { TokenRejectedError, type VerifyToken } from '../token-verifier.ts'
@@ -256,7 +256,7 @@ function acceptJson (fastify: FastifyInstance): void {
 }
 
 function isJson ({ headers }: FastifyRequest): boolean {
-  return /^application\/json *(?:;|$)/i.test(headers['content-type'] ?? '')
+  return /^application\/json[ \t]*(?:;|$)/i.test(headers['content-type'] ?? '')
 }
 
 const plugin = 'signingHubLogout'
@@ -330,7 +330,7 @@ const notJson = 'LOGOUT_NOT_JSON'
 
 /** Everything that is thrown: by the host's functions, by Fastify while it reads the body, by hooks of the host. */
 function answerFailure (error: FastifyError | null, request: FastifyRequest, reply: FastifyReply): void {
-  const status = Number(error?.statusCode)
+  const status = error instanceof Outage ? 500 : Number(error?.statusCode ?? reply.statusCode)
   if (error?.code === notJson || error?.code === 'FST_ERR_VALIDATION' || (status === 400 && String(error?.code).startsWith('FST_ERR_CTP_'))) {
     refuse(reply, refusals.invalidBody)
   } else if (status === 401) {

@@ -197,3 +197,13 @@ t.test('a cookie that outlives the marks, and misuse, are TypeErrors', async t =
   t.throws(() => protectSessionStore(store, {} as RevocationStore), { name: 'TypeError', message: /"revocations"/ })
   t.throws(() => protectSessionStore(store, revocations, { lifetime: NaN }), { name: 'TypeError', message: /"lifetime"/ })
 })
+
+t.test('a session may be destroyed without a callback, as express-session does for a user who gave none', async t => {
+  const store = new MemoryStore()
+  const protectedStore = protectSessionStore(store, memoryRevocationStore()) as unknown as { destroy (id: string): void }
+  store.store.set('id', {})
+  protectedStore.destroy('id')
+  while (store.store.has('id')) await new Promise(resolve => setImmediate(resolve))
+  await new Promise(resolve => setImmediate(resolve))
+  t.notOk(store.store.has('id'))
+})
