@@ -19,7 +19,7 @@ if (values.help) {
 }
 const here = fileURLToPath(new URL('.', import.meta.url))
 const out = values.out ?? `${here}latest`
-const plan = values.full ? { rounds: 15, seconds: 0.5, warmUp: 3 } : { rounds: 5, seconds: 0.2, warmUp: 1 }
+const plan = values.full ? { launches: 2, rounds: 7, seconds: 0.4, warmUp: 2 } : { launches: 1, rounds: 7, seconds: 0.2, warmUp: 1 }
 
 if (!existsSync(`${here}node_modules`)) npm('ci', '--prefix', here)
 npm('run', 'build', '--prefix', fileURLToPath(new URL('..', import.meta.url)))
@@ -29,6 +29,7 @@ const { describeMachine } = await import('./machine.js')
 const { startServers } = await import('./private-servers.js')
 const { charts, report } = await import('./report.js')
 
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1)) // the servers end with us
 pin(process.pid, loadCore)
 const servers = await startServers()
 const results = { machine: describeMachine(servers.versions), plan, full: values.full }

@@ -6,36 +6,47 @@ import { median, quantile, spread } from './statistics.js'
 /**
  * Measures subjects side by side: each in a process of its own, one round after the other in turns, so that what the
  * machine does meanwhile meets all of them alike. Ratios are taken per round, against the subject at `against`.
- * Before that, each is warmed up for this many seconds of its own CPU time, so that its code is compiled.
+ * Before that, each is warmed up for this many seconds of its own CPU time, so that its code is compiled. All of this
+ * as often as there are launches: no two processes of the same code are quite equally fast.
  *
  * @param {{ name: string, file: string, parameters?: object, against?: string }[]} subjects
- * @param {{ rounds: number, seconds: number, warmUp: number, connections?: number, log: (line: string) => void }} plan
+ * @param {{ launches: number, rounds: number, seconds: number, warmUp: number, connections?: number, log: (line: string) => void }} plan
  */
-export async function measure (subjects, { rounds, seconds, warmUp, connections = 50, log }) {
-  const running = []
-  try {
-    for (const subject of subjects) running.push(await begin(subject, { seconds, warmUp, connections }))
-    shareRoundSizes(running)
-    for (let round = 0; round < rounds; round++) {
-      for (const one of round % 2 === 0 ? running : running.toReversed()) one.rounds.push(await runRound(one, one.perRound, connections))
+export async function measure (subjects, { launches, rounds, log, ...plan }) {
+  const measured = subjects.map(subject => ({ subject, rounds: [] }))
+  for (let launch = 0; launch < launches; launch++) {
+    const running = []
+    try {
+      for (const one of measured) running.push(await begin(one.subject, (launch * subjects.length + running.length) * tokensEach, plan))
+      shareRoundSizes(running)
+      for (let round = 0; round < rounds; round++) {
+        for (const one of round % 2 === 0 ? running : running.toReversed()) one.rounds.push(await runRound(one, one.perRound, plan.connections))
+      }
+      for (const one of running) one.more = await one.subject.afterwards?.(one.server)
+    } finally {
+      await Promise.all(running.map(({ server }) => server.end()))
     }
-    for (const one of running) one.more = await one.subject.afterwards?.(one.server)
-  } finally {
-    await Promise.all(running.map(({ server }) => server.end()))
+    for (const [place, one] of running.entries()) {
+      measured[place].rounds.push(...one.rounds)
+      measured[place].more = one.more
+    }
   }
-  const results = running.map(one => summary(one, running))
+  const results = measured.map(one => summary(one, measured))
   for (const result of results) log(`  ${result.name}: ${Math.round(result.requestsPerSecond)} req/s, ${result.cpu.toFixed(1)} µs CPU${result.ratios === undefined ? '' : `, ${result.ratios.cpu.median.toFixed(2)}x CPU`}`)
   return results
 }
 
-async function begin (subject, { seconds, warmUp, connections }) {
+/** How many tokens are set apart for each process. */
+const tokensEach = 10_000_000
+
+async function begin (subject, seeded, { seconds, warmUp, connections }) {
   const server = await startSubject(subject.file, subject.parameters)
-  const one = { subject, server, seeded: 0, rounds: [], perRound: 0 }
+  const one = { subject, server, seeded, rounds: [], perRound: 0 }
   let count = 100
   for (let spent = 0; spent < warmUp;) {
     const { requestsPerSecond, cpu } = await runRound(one, count, connections)
     spent += cpu * count / 1e6
-    count = Math.min(Math.ceil(requestsPerSecond * seconds) + connections, server.most)
+    count = Math.min(Math.ceil(requestsPerSecond * seconds), server.most)
   }
   return { ...one, perRound: count }
 }
@@ -49,7 +60,7 @@ function shareRoundSizes (running) {
   }
 }
 
-async function runRound (one, count, connections) {
+async function runRound (one, count, connections = 50) {
   const { server, subject } = one
   const from = one.seeded
   one.seeded += count

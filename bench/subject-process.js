@@ -10,31 +10,18 @@ const { default: make } = await import(file)
 const subject = await make(JSON.parse(parameters))
 const port = await listen(subject)
 
-let profiler
 const commands = {
+  // No garbage is collected by force in between: V8 then forgets what it compiled, and the round measures that.
   seed: async ({ from, count }) => {
     await subject.seed?.(from, count)
     const requests = Array.from({ length: count }, (_, index) => httpRequest(subject.request(from + index)))
-    globalThis.gc?.()
     return requests
   },
   usage: () => {
     const { user, system } = process.cpuUsage()
     return { microseconds: user + system }
   },
-  memory: () => {
-    globalThis.gc?.()
-    return process.memoryUsage()
-  },
   isOver: async ({ index }) => await subject.isOver?.(index) ?? true,
-  profileStart: async () => {
-    const { Session } = await import('node:inspector/promises')
-    profiler = new Session()
-    profiler.connect()
-    await profiler.post('Profiler.enable')
-    await profiler.post('Profiler.start')
-  },
-  profileStop: async () => (await profiler.post('Profiler.stop')).profile,
   run: async argument => subject.run(argument)
 }
 

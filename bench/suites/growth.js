@@ -25,7 +25,7 @@ async function bySessions (kinds, { servers, plan, full, log }) {
       parameters: { store: kind === 'sqlite' ? servers.storeAt(kind) : { ...servers.storeAt(kind), database: place + 1 }, preload },
       against: `${sizes[0]}`
     }))
-    curves[kind] = (await measure(subjects, { ...plan, log })).map(({ name, cpu, p50, ratios }) => ({ sessions: Number(name), cpu, p50, ratios }))
+    curves[kind] = (await measure(subjects, { ...plan, launches: 1, rounds: plan.launches * plan.rounds, log })).map(({ name, cpu, p50, ratios }) => ({ sessions: Number(name), cpu, p50, ratios }))
   }
   return curves
 }

@@ -16,7 +16,7 @@ export async function guard ({ servers, plan, full, log }) {
   ].filter(Boolean)
 
   log(`the guard, with ${marks} marks`)
-  const results = await measure(subjects, { ...plan, log })
+  const results = await measure(subjects, { ...plan, launches: 1, rounds: plan.launches * plan.rounds, log })
   for (const result of results) {
     const { parameters } = subjects.find(({ name }) => name === result.name)
     result.marks = parameters.marks
