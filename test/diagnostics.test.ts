@@ -141,6 +141,23 @@ t.test('every verdict of a guard is published', async t => {
   ])
 })
 
+t.test('a guard that fails closed publishes one verdict for each request, also when it cannot write', async t => {
+  const users = memoryUserStatusStore()
+  await users.compareAndSet(ada, undefined, { status: 'logged_out', at: 1, requestId: 'logout' })
+  let failing = true
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(tenantActivity, {
+    users: { ...users, compareAndSet: (...change) => { if (failing) throw new Error('down'); return users.compareAndSet(...change) } }, user: () => ada, failClosed: true
+  })
+  app.get('/', () => 'in')
+  const messages = listen(t)
+  t.equal((await app.inject('/')).statusCode, 503)
+  failing = false
+  t.equal((await app.inject('/')).statusCode, 200)
+  t.strictSame(messages.flatMap(message => 'verdict' in message ? [[message.requestId, message.verdict]] : []), [['req-1', 'unknown'], ['req-2', 'live']])
+})
+
 t.test('no message holds a token, nor a text of the host\'s errors', async t => {
   const messages = listen(t)
   for (const app of [await host(t, false), await host(t, true)]) {

@@ -1,5 +1,4 @@
 import type { FastifyRequest } from 'fastify'
-import { bearerToken } from '../bearer-token.ts'
 import { credentialOf } from '../logout-marks.ts'
 import { assertFunctions, assertOption, duration } from '../option-check.ts'
 import { checkWithin, unknownError, type WhenUnknown } from '../revocation-check.ts'
@@ -10,7 +9,10 @@ import type { Claims } from '../token-verifier.ts'
 export interface TrustedByOptions {
   /** Where the marks live: a revocation store, or a replica of one. */
   readonly revocations: Pick<RevocationStore, 'check'>
-  /** The facts of a verified token. @default credentialOf, with the digest of the bearer token for one without a `jti` */
+  /**
+   * The facts of a verified token. Needed for tokens without a `jti` where `jwtVerify` is given an `extractToken` of its own.
+   * @default credentialOf, with the digest of the token for one without a `jti`, wherever @fastify/jwt looks for it: in the header, in the cookie, by the `extractToken` it was registered with
+   */
   readonly credential?: ((claims: Claims, request: FastifyRequest) => CredentialFacts) | undefined
   /** What to do when the store cannot tell: reject with a 503, or trust the token. @default 'refuse' */
   readonly whenUnknown?: WhenUnknown | undefined
@@ -20,7 +22,8 @@ export interface TrustedByOptions {
 
 /**
  * The `trusted` option of @fastify/jwt: `request.jwtVerify()` then rejects a revoked token with the plugin's own 401
- * (`FST_JWT_AUTHORIZATION_TOKEN_UNTRUSTED`), and, when the store fails or is late, with an error of status 503.
+ * (`FST_JWT_AUTHORIZATION_TOKEN_UNTRUSTED`), and, when the store fails or is late, with an error of status 503. So it
+ * does for a token that has no `jti` and cannot be found in the request: nobody can tell whether that one is revoked.
  *
  * Use this or `revocationGuard`, not both: each is one lookup.
  *
@@ -28,20 +31,72 @@ export interface TrustedByOptions {
  */
 export function trustedBy (options: TrustedByOptions): (request: FastifyRequest, claims: Claims) => boolean | Promise<boolean> {
   const plugin = 'trustedBy'
-  const { revocations, credential = (claims, request) => credentialOf(claims, bearerToken(request.headers.authorization)), whenUnknown = 'refuse' } = options
+  const { revocations, credential, whenUnknown = 'refuse' } = options
   assertOption(typeof revocations?.check === 'function', plugin, 'revocations', 'is missing: pass a revocation store, redisRevocationStore(redis) for instance')
   assertFunctions(options, plugin, ['credential'])
   assertOption(['refuse', 'allow'].includes(whenUnknown), plugin, 'whenUnknown', 'must be "refuse" or "allow"')
   const check = checkWithin(revocations, duration(options.deadline, 1000, plugin, 'deadline'), plugin)
+  const readings = credential === undefined ? readingsOf : (claims: Claims, request: FastifyRequest) => [credential(claims, request)]
 
   return async (request, claims) => {
     try {
-      return await check(credential(claims, request)) === 'live'
+      for (const facts of readings(claims, request)) {
+        if (await check(facts) === 'revoked') return false
+      }
+      return true
     } catch (cause) {
       const error = unknownError(cause)
       request.log.error({ err: error, event: 'revocation.outage', whenUnknown }, 'it could not be told whether a credential is revoked')
       if (whenUnknown === 'allow') return true
       throw error
     }
+  }
+}
+
+/** One reading, unless a client sent a second token with the same claims: which of them was verified is not known here. */
+function readingsOf (claims: Claims, request: FastifyRequest): CredentialFacts[] {
+  const facts = credentialOf(claims)
+  if (facts.tokenId !== undefined) return [facts]
+  const tokens = [...tokensIn(request)].filter(token => carries(token, claims))
+  if (tokens.length === 0) throw new Error('there is neither a jti nor the token that was verified: pass trustedBy the option "credential"')
+  return tokens.map(token => credentialOf(claims, token))
+}
+
+interface TokenLookup {
+  readonly cookie?: unknown
+  lookupToken (request: FastifyRequest, options: { readonly onlyCookie: boolean }): unknown
+}
+
+/** Every token that some call of `jwtVerify` could have verified, in whichever namespace. */
+function tokensIn (request: FastifyRequest): Set<string> {
+  const { jwt } = request.server as { jwt?: object }
+  const lookups = [jwt, ...Object.values(jwt ?? {})].filter(isTokenLookup)
+  const found = lookups.flatMap(lookup => waysOf(lookup).map(onlyCookie => lookUp(lookup, request, onlyCookie)))
+  return new Set(found.filter(token => typeof token === 'string'))
+}
+
+function isTokenLookup (value: unknown): value is TokenLookup {
+  return typeof (value as Partial<TokenLookup> | undefined)?.lookupToken === 'function'
+}
+
+function waysOf (jwt: TokenLookup): boolean[] {
+  return 'cookie' in jwt && jwt.cookie === undefined ? [false] : [false, true]
+}
+
+function lookUp (jwt: TokenLookup, request: FastifyRequest, onlyCookie: boolean): unknown {
+  try {
+    return jwt.lookupToken(request, { onlyCookie })
+  } catch {
+    return undefined
+  }
+}
+
+/** Hosts add to claims, and a verifier with a cache gives them back: what the token says must be there, not more. */
+function carries (token: string, claims: Claims): boolean {
+  try {
+    const said: unknown = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString())
+    return Object.entries(Object(said)).every(([name, value]) => typeof value === 'object' || claims[name] === value)
+  } catch {
+    return false
   }
 }

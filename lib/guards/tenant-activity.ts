@@ -76,10 +76,10 @@ async function guard (fastify: FastifyInstance, options: TenantActivityOptions):
         judge('revoked', reply)
         return sendTenantError(request, reply, deniedToken)
       }
-      judge('live', reply)
       const seen: Sighting = { user: { tenant, subject }, record, at: Date.now() }
       request.setDecorator(sighting, seen)
       if (failClosed) await write(seen, request)
+      judge('live', reply)
     } catch (error) {
       judge('unknown', reply)
       request.setDecorator(sighting, unknown)

@@ -1,0 +1,80 @@
+import fastifyAuth from '@fastify/auth'
+import fastifyJwt from '@fastify/jwt'
+import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
+import t, { type Test } from 'tap'
+import { notRevoked, type NotRevokedOptions } from '../../lib/bridges/fastify-auth.ts'
+import { credentialOf } from '../../lib/logout-marks.ts'
+import type { RevocationStore } from '../../lib/revocation-store.ts'
+import { memoryRevocationStore } from '../../lib/revocation-stores/memory.ts'
+
+const lifetime = 600_000
+type Verify = FastifyRequest & { jwtVerify (): Promise<Record<string, unknown>>, user: Record<string, unknown> }
+
+async function host (t: Test, auth: NotRevokedOptions, relation: 'and' | 'or' = 'and'): Promise<FastifyInstance> {
+  const app = fastify()
+  t.teardown(() => app.close())
+  await app.register(fastifyJwt, { secret: 'secret' })
+  await app.register(fastifyAuth)
+  const verify = async (request: FastifyRequest) => { await (request as Verify).jwtVerify() }
+  const preHandler = app.auth([verify, notRevoked(auth)], { relation })
+  app.get('/', { preHandler }, async () => 'in')
+  app.register(async scope => {
+    scope.setErrorHandler((error: Error, _request, reply) => reply.send({ told: error.message }))
+    scope.get('/own-errors', { preHandler }, async () => 'in')
+  })
+  await app.ready()
+  return app
+}
+
+function sign (app: FastifyInstance, claims: Record<string, unknown>): string {
+  return (app as unknown as { jwt: { sign (claims: unknown): string } }).jwt.sign(claims)
+}
+
+async function ask (app: FastifyInstance, token: string, url = '/') {
+  return app.inject({ url, headers: { authorization: `Bearer ${token}` } })
+}
+
+const failing: Record<string, RevocationStore['check']> = {
+  throws () { throw new Error('secret detail') },
+  rejects: async () => { throw new Error('secret detail') },
+  hangs: () => new Promise(() => {})
+}
+const user = (request: FastifyRequest) => credentialOf((request as Verify).user)
+
+t.test('a revoked credential fails, behind the function that verifies it', async t => {
+  const revocations = memoryRevocationStore()
+  const app = await host(t, { revocations, credential: user })
+  const token = sign(app, { jti: 'j' })
+  t.equal((await ask(app, token)).body, 'in')
+  revocations.revoke({ tokenId: 'j', until: Date.now() + lifetime })
+  const refused = await ask(app, token)
+  t.equal(refused.statusCode, 401)
+  t.equal(refused.headers['www-authenticate'], 'Bearer error="invalid_token"')
+  t.equal((await ask(app, 'not.a.token')).statusCode, 401)
+})
+
+t.test('an outage is 503 or passes, never 401', async t => {
+  for (const [name, check] of Object.entries(failing)) {
+    const app = await host(t, { revocations: { check }, deadline: 20, credential: user })
+    const refused = await ask(app, sign(app, { jti: 'j' }))
+    t.equal(refused.statusCode, 503, name)
+    t.notMatch(refused.body, 'secret')
+    t.equal((await ask(app, sign(app, { jti: 'j' }), '/own-errors')).statusCode, 503, 'also where the host answers errors itself')
+    const lenient = await host(t, { revocations: { check }, deadline: 20, whenUnknown: 'allow', credential: user })
+    t.equal((await ask(lenient, sign(lenient, { jti: 'j' }))).body, 'in', name)
+  }
+})
+
+t.test('without a credential it opens nothing', async t => {
+  for (const credential of [() => undefined, () => null]) {
+    const app = await host(t, { revocations: memoryRevocationStore(), credential }, 'or')
+    t.equal((await app.inject('/')).statusCode, 401)
+  }
+})
+
+t.test('misuse is a TypeError that names the option', async t => {
+  const revocations = memoryRevocationStore()
+  for (const [option, change] of Object.entries({ revocations: {}, whenUnknown: 'maybe', credential: 1, deadline: -1 })) {
+    t.throws(() => notRevoked({ revocations, credential: user, [option]: change } as NotRevokedOptions), { name: 'TypeError', message: new RegExp(`"${option}"`) })
+  }
+})
