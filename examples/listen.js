@@ -1,13 +1,59 @@
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+
+/** @typedef {{ host: string, port: number }} Place */
+
 /**
- * Listens on HOST and PORT (127.0.0.1:3000), and closes gracefully on Ctrl-C.
+ * HOST and PORT, or 127.0.0.1:3000.
+ * @returns {Place}
+ */
+function chosenPlace () {
+  return { host: process.env.HOST || '127.0.0.1', port: Number(process.env.PORT || 3000) }
+}
+
+/**
+ * HOST and PORT, or 127.0.0.1:3000. For port 0 it is a port that is free now, for those who have to name their address
+ * before they listen.
+ * @returns {Promise<Place>}
+ */
+export async function knownPlace () {
+  const { host, port } = chosenPlace()
+  if (port !== 0) return { host, port }
+  const probe = createServer().listen({ host, port })
+  try {
+    await once(probe, 'listening')
+    return { host, port: portOf(probe) }
+  } catch {
+    return { host, port } // Listening will say why not.
+  } finally {
+    probe.close()
+  }
+}
+
+/**
+ * What a browser on this machine can open: who listens on every address has none to show.
+ * @param {Place} place
+ */
+export function urlOf ({ host, port }) {
+  const name = ['0.0.0.0', '::'].includes(host) ? 'localhost' : host.includes(':') ? `[${host}]` : host
+  return `http://${name}:${port}`
+}
+
+/** @param {import('node:net').Server} server */
+function portOf (server) {
+  return /** @type {import('node:net').AddressInfo} */ (server.address()).port
+}
+
+/**
+ * Listens, and closes gracefully on Ctrl-C.
  * @param {import('fastify').FastifyInstance} app
  * @param {(address: string) => string} greeting printed once the server listens
+ * @param {Place} [place]
  */
-export async function listen (app, greeting) {
-  const host = process.env.HOST ?? '127.0.0.1'
-  const port = Number(process.env.PORT ?? 3000)
+export async function listen (app, greeting, { host, port } = chosenPlace()) {
   try {
-    console.log(greeting(await app.listen({ host, port })))
+    await app.listen({ host, port })
+    console.log(greeting(urlOf({ host, port: portOf(app.server) })))
   } catch (error) {
     console.error(explain(error, host, port))
     process.exitCode = 1

@@ -33,9 +33,24 @@ export async function build (options) {
     }
   })
 
-  // The host's words for its states stay the host's.
+  // The host's words for its states stay the host's. Those that are no login and no logout are left alone.
+  const statuses = new Map([['online', 'logged_in'], ['offline', 'logged_out']])
   /** @param {import('fastify-logout').UserKey} user */
   const rowOf = ({ tenant, subject }) => userRows.find(row => row.tenant === tenant && String(row.id) === subject)
+  /** @type {import('fastify-logout').UserStatusStore} */
+  const users = {
+    get: (user) => {
+      const row = rowOf(user)
+      return row && { status: statuses.get(row.state) ?? row.state, version: row.revision }
+    },
+    compareAndSet: (user, expected, { status }) => {
+      const row = rowOf(user)
+      if (row === undefined || row.revision !== expected || !statuses.has(row.state)) return false
+      row.state = status === 'logged_in' ? 'online' : 'offline'
+      row.revision += 1
+      return true
+    }
+  }
   await app.register(tenantStatusLogout, {
     authenticateTenant: token => token === 'acme-tenant-token' ? 'acme' : undefined,
     verifyToken: (token) => {
@@ -43,23 +58,9 @@ export async function build (options) {
       if (row === undefined) throw new TokenRejectedError('untrusted')
       return { sub: String(row.id), tenant: row.tenant }
     },
-    users: {
-      get: (user) => {
-        const row = rowOf(user)
-        if (row === undefined) return undefined
-        const status = { online: 'logged_in', offline: 'logged_out' }[row.state] ?? row.state
-        return { status, version: row.revision }
-      },
-      compareAndSet: (user, expected, { status }) => {
-        const row = rowOf(user)
-        if (row === undefined || row.revision !== expected) return false
-        row.state = status === 'logged_in' ? 'online' : 'offline'
-        row.revision += 1
-        return true
-      }
-    }
+    users
   })
-  return { app, sessionRows, userRows }
+  return { app, sessionRows, userRows, users }
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {

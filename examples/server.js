@@ -3,7 +3,8 @@ import Fastify from 'fastify'
 import { pathToFileURL } from 'node:url'
 import * as demoPage from './demo-page/routes.js'
 import * as kratos from './kratos.js'
-import { listen } from './listen.js'
+import { knownPlace, listen, urlOf } from './listen.js'
+import * as openapi from './openapi.js'
 import * as signingHub from './signinghub.js'
 import { chosenStores, memory } from './stores.js'
 import * as tenantStatus from './tenant-status.js'
@@ -12,10 +13,12 @@ import * as tenantStatus from './tenant-status.js'
  * @param {import('fastify').FastifyServerOptions} [options]
  * @param {string} [publicUrl] where browsers will find the server
  * @param {import('./stores.js').Stores} [stores]
+ * @param {string} [openapiVersion]
  */
-export async function build (options, publicUrl = 'http://127.0.0.1:3000', stores = memory()) {
+export async function build (options, publicUrl = 'http://127.0.0.1:3000', stores = memory(), openapiVersion = undefined) {
   const app = Fastify(options)
   app.addHook('onClose', async () => { await stores.close?.() })
+  await openapi.add(app, openapiVersion)
   const { sessions, ...kratosTokens } = await kratos.add(app, stores.sessions)
   return {
     app,
@@ -29,7 +32,7 @@ export async function build (options, publicUrl = 'http://127.0.0.1:3000', store
 /** @param {string} address @param {Awaited<ReturnType<typeof build>>} server @param {string} store */
 export function curls (address, server, store) {
   return [
-    `fastify-logout listens on ${address}, and keeps sessions and users in ${store}.\nPaste a line into another terminal; its status stands in front of it.`,
+    `fastify-logout listens on ${address}, and keeps sessions and users in ${store}.\nEach route is described at ${address}/docs. Paste a line into another terminal; its status stands in front of it.`,
     signingHub.curls(address, server.signingHub),
     kratos.curls(address, server.kratos),
     demoPage.curls(address, server.demoPage),
@@ -38,11 +41,13 @@ export function curls (address, server, store) {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  const publicUrl = `http://${process.env.HOST ?? '127.0.0.1'}:${process.env.PORT ?? 3000}`
   try {
+    const place = await knownPlace()
+    const address = urlOf(place)
+    const publicUrl = process.env.PUBLIC_URL || (URL.canParse(address) ? address : undefined)
     const stores = await chosenStores(process.argv.slice(2))
-    const server = await build({ logger: { level: 'warn' } }, URL.canParse(publicUrl) ? publicUrl : undefined, stores)
-    await listen(server.app, address => curls(address, server, stores.name))
+    const server = await build({ logger: { level: 'warn' } }, publicUrl, stores)
+    await listen(server.app, address => curls(address, server, stores.name), place)
   } catch (error) {
     console.error(/** @type {Error} */ (error).message)
     process.exitCode = 1

@@ -28,7 +28,8 @@ export async function add (app) {
     },
     recordActivity: ({ subject, actor, deviceToken }) => {
       app.log.info({ subject, actor, deviceToken }, 'logged out')
-    }
+    },
+    security: [{ bearer: [] }]
   })
 
   const sign = createSigner({ key, algorithm: 'HS256', iss: issuer, aud: audience, expiresIn: 3_600_000 })

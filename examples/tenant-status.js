@@ -8,6 +8,19 @@ import { randomBytes } from 'node:crypto'
 import { pathToFileURL } from 'node:url'
 import { listen } from './listen.js'
 
+/** @type {import('fastify').FastifySchema & Record<string, unknown>} */
+const meSchema = {
+  operationId: 'me',
+  summary: 'Use the token, which logs the user in again',
+  tags: ['host'],
+  security: [{ userToken: [] }],
+  response: {
+    200: { description: 'Who the user is', type: 'object', required: ['user'], properties: { user: { type: 'string' }, status: { type: 'string' } } },
+    '4xx': { description: 'The token is missing or refused', type: 'object', required: ['error'], properties: { error: { type: 'string' }, message: { type: 'string' } } },
+    '5xx': { description: 'Try again', type: 'object', required: ['error'], properties: { error: { type: 'string' }, message: { type: 'string' } } }
+  }
+}
+
 /**
  * @param {import('fastify').FastifyInstance} app
  * @param {import('fastify-logout').UserStatusStore} [users]
@@ -24,7 +37,8 @@ export async function add (app, users = memoryUserStatusStore(), rateLimit = {})
     users,
     rateLimit,
     verifyToken,
-    authenticateTenant: token => token === tenantToken ? 'acme' : undefined
+    authenticateTenant: token => token === tenantToken ? 'acme' : undefined,
+    security: [{ tenantToken: [], userToken: [] }]
   })
 
   // The host's own routes, with the host's own authentication: their use shows that the user is active.
@@ -45,7 +59,7 @@ export async function add (app, users = memoryUserStatusStore(), rateLimit = {})
         return { subject: sub, tenant, issuedAt: iat * 1000 }
       }
     })
-    host.get('/me', async (request) => {
+    host.get('/me', { schema: meSchema }, async (request) => {
       const { sub, tenant } = request.getDecorator('claims')
       return { user: sub, status: (await users.get({ tenant, subject: sub }))?.status }
     })

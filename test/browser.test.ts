@@ -1,27 +1,16 @@
 import cookie from '@fastify/cookie'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
-import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core'
+import type { BrowserContext, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { build } from '../examples/server.js'
 import { kratosBrowserLogout } from '../lib/flows/kratos-browser.ts'
 import { logoutToken } from '../lib/logout-token.ts'
 import { host, people } from './kratos-host.ts'
+import { launch, noBrowser } from './servers/chromium.ts'
 
 t.setTimeout(180_000)
-
-const executablePath = ['/usr/bin/chromium', '/usr/bin/chromium-browser'].find(path => existsSync(path))
-const missing = 'no browser to test with: apt-get install chromium'
-if (executablePath === undefined && process.env['CI'] !== undefined) t.fail(missing)
-
-async function launch (): Promise<Browser> {
-  return chromium.launch({
-    ...(executablePath !== undefined && { executablePath }),
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
-  })
-}
 
 async function freePort (): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
@@ -78,7 +67,7 @@ async function logoutUrl (page: Page, address: string): Promise<string> {
   return url
 }
 
-t.test('a real browser', { skip: executablePath === undefined && missing }, async t => {
+t.test('a real browser', { skip: noBrowser }, async t => {
   const browser = await launch()
   t.teardown(() => browser.close())
 

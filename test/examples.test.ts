@@ -5,6 +5,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
+import { build } from '../examples/own-user-table.js'
 import { withPostgres } from './servers/postgres.ts'
 import { withRedis } from './servers/redis.ts'
 
@@ -20,7 +21,7 @@ async function start (t: Test, example: string, args: string[] = [], env: Record
   createInterface({ input: child.stdout }).on('line', line => lines.push(line))
   for (let waited = 0; waited < 400 && !lines.some(line => line.includes('curl')); waited++) await sleep(50)
   await sleep(50)
-  return { child, lines, address: /http:\/\/[\d.:]+/.exec(lines.join('\n'))?.[0] ?? '' }
+  return { child, lines, address: /http:\/\/(?:[\d.]+|\[[\d:]+\]|localhost):\d+/.exec(lines.join('\n'))?.[0] ?? '' }
 }
 
 /** The printed lines that a person can paste, with the status that stands in front of each. */
@@ -43,6 +44,61 @@ for (const [example, count] of [['server', 7], ['signinghub', 2], ['kratos', 2],
     t.equal(code, 0)
   })
 }
+
+for (const [env, address] of [
+  [{ PORT: '0' }, /^http:\/\/127\.0\.0\.1:\d{4,5}$/],
+  [{ PORT: '', HOST: '' }, /^http:\/\/127\.0\.0\.1:3000$/],
+  [{ HOST: '0.0.0.0' }, /^http:\/\/localhost:\d{4,5}$/],
+  [{ HOST: '::' }, /^http:\/\/localhost:\d{4,5}$/],
+  [{ HOST: '::1' }, /^http:\/\/\[::1\]:\d{4,5}$/],
+  [{ HOST: 'localhost', PUBLIC_URL: 'https://demo.example' }, /^http:\/\/localhost:\d{4,5}$/]
+] as const) {
+  t.test(`with ${JSON.stringify(env)} a browser finds the logout URL and where it is sent to`, async (t) => {
+    if ('PORT' in env && env.PORT === '' && !await isFree(3000)) return t.plan(0, 'port 3000 is in use')
+    if ('HOST' in env && env.HOST.includes(':') && !await isFree(0, '::1')) return t.plan(0, 'this machine has no IPv6')
+    const server = await start(t, 'server', [], env)
+    t.match(server.address, address)
+    const publicUrl = 'PUBLIC_URL' in env ? env.PUBLIC_URL : server.address
+    const signedIn = await fetch(`${server.address}/demo/sign-in`, {
+      method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"user":"ada","device":"This browser"}'
+    })
+    const headers = { cookie: String(signedIn.headers.get('set-cookie')).split(';', 1)[0] ?? '' }
+    const flow = await (await fetch(`${server.address}/self-service/logout/browser`, { headers })).json() as { logout_url: string }
+    t.ok(flow.logout_url.startsWith(`${publicUrl}/self-service/logout?token=`), flow.logout_url)
+    const left = await fetch(flow.logout_url.replace(publicUrl, server.address), { headers: { ...headers, accept: 'text/html' }, redirect: 'manual' })
+    t.equal(left.status, 303)
+    t.equal(left.headers.get('location'), `${publicUrl}/goodbye`)
+  })
+}
+
+async function isFree (port: number, host = '127.0.0.1'): Promise<boolean> {
+  const probe = createServer().listen(port, host)
+  const free = await once(probe, 'listening').then(() => true, () => false)
+  probe.close()
+  return free
+}
+
+t.test('a user of the host\'s own table who is neither in nor out is left alone, whatever the version says', async (t) => {
+  const { app, userRows: [row], users } = await build()
+  t.teardown(() => app.close())
+  const user = { tenant: 'acme', subject: '7' }
+  const change = { status: 'logged_out', at: 1, requestId: 'r' } as const
+  if (row === undefined) throw new Error('there is a user')
+  for (const state of ['suspended', 'constructor']) {
+    row.state = state
+    t.match(await users.get(user), { status: state, version: 1 })
+    t.equal(await users.compareAndSet(user, 1, change), false)
+    t.match(row, { state, revision: 1 })
+  }
+  for (const state of ['online', 'offline']) {
+    const { revision } = row
+    row.state = state
+    t.equal(await users.compareAndSet(user, revision - 1, change), false)
+    t.equal(await users.compareAndSet(user, revision, change), true)
+    t.match(row, { state: 'offline', revision: revision + 1 })
+  }
+  t.equal(await users.compareAndSet({ tenant: 'acme', subject: '8' }, undefined, change), false, 'and nobody is made up')
+})
 
 /** Logs out, kills the server, starts another one, and logs the same session out again: a store that forgot it answers 403. */
 async function survivesRestart (t: Test, args: string[], env: Record<string, string>): Promise<void> {
@@ -96,6 +152,12 @@ t.test('a port in use is one clear line, not a stack', async (t) => {
     .catch((error: unknown) => error as { code: number, stderr: string, stdout: string })
   t.match(failure, { code: 1, stdout: '' })
   t.equal(failure.stderr, `Port ${port} on 127.0.0.1 is in use: choose another one, PORT=${port + 1} npm start for instance\n`)
+})
+
+t.test('a public URL that is none is one clear line', async (t) => {
+  const failure = await run(process.execPath, ['examples/server.js'], { env: { ...process.env, SQLITE_FILE: ':memory:', PORT: '0', PUBLIC_URL: 'demo.example' } })
+    .catch((error: unknown) => error as { code: number, stderr: string })
+  t.match(failure, { code: 1, stderr: /^[^\n]*publicUrl[^\n]*\n$/ })
 })
 
 t.test('a port that is none is one clear line', async (t) => {

@@ -11,6 +11,31 @@ const people = { ada: 'Ada Lovelace', grace: 'Grace Hopper' }
 const devices = ['This browser', 'Phone', 'Tablet', 'Television']
 const hour = 3_600_000
 
+const failure = { type: 'object', required: ['error', 'message'], properties: { error: { type: 'string' }, message: { type: 'string' } } }
+/** @type {import('fastify').FastifySchema & Record<string, unknown>} */
+const signInSchema = {
+  operationId: 'signIn',
+  summary: 'Sign in on a device, without a password',
+  tags: ['host'],
+  security: [],
+  body: {
+    type: 'object',
+    required: ['user', 'device'],
+    properties: { user: { type: 'string', enum: Object.keys(people) }, device: { type: 'string', enum: devices } }
+  },
+  response: {
+    200: {
+      description: 'The id of the session, and its token unless a cookie has it',
+      type: 'object',
+      required: ['id'],
+      properties: { id: { type: 'string' }, token: { type: 'string' } }
+    },
+    400: { ...failure, description: 'No such user, or no such device' },
+    '4xx': { ...failure, description: 'The request was refused' },
+    '5xx': { ...failure, description: 'Nobody is signed in: try again' }
+  }
+}
+
 const files = /** @type {const} */ ([
   ['/', 'index.html', 'text/html; charset=utf-8'],
   ['/goodbye', 'goodbye.html', 'text/html; charset=utf-8'],
@@ -36,10 +61,12 @@ export async function add (app, { sessions, publicUrl }) {
   const identity = (/** @type {string} */ subject) => ({ id: subject, schema_id: 'default', schema_url: '', traits: { name: people[subject] ?? subject } })
 
   await app.register(kratosBrowserLogout, {
-    sessions, cookie, publicUrl, defaultReturnUrl: `${publicUrl}/goodbye`, allowedReturnUrls: [publicUrl], errorUrl: `${publicUrl}/`
+    sessions, cookie, publicUrl, defaultReturnUrl: `${publicUrl}/goodbye`, allowedReturnUrls: [publicUrl], errorUrl: `${publicUrl}/`, security: [{ sessionToken: [] }, { sessionCookie: [] }]
   })
-  await app.register(kratosSessions, { sessions, cookie, identity, ids: 'any' })
-  await app.register(kratosAdmin, { sessions, identity, ids: 'any', authorize: request => request.headers.authorization === `Bearer ${adminKey}` })
+  await app.register(kratosSessions, { sessions, cookie, identity, ids: 'any', security: [{ sessionToken: [] }, { sessionCookie: [] }] })
+  await app.register(kratosAdmin, {
+    sessions, identity, ids: 'any', authorize: request => request.headers.authorization === `Bearer ${adminKey}`, security: [{ adminKey: [] }]
+  })
 
   /** @param {string} subject @param {string} device */
   const signIn = async (subject, device) => {
@@ -51,10 +78,9 @@ export async function add (app, { sessions, publicUrl }) {
   }
 
   // JSON only: another site cannot send it without asking first, so nobody is signed in behind their back.
-  app.post('/demo/sign-in', async (request, reply) => {
-    const { user, device } = /** @type {Record<string, string>} */ (request.body ?? {})
-    if (!Object.hasOwn(people, String(user)) || !devices.includes(String(device))) return reply.code(400).send({ error: 'Who are you, and on which device?' })
-    const { token, id } = await signIn(String(user), String(device))
+  app.post('/demo/sign-in', { schema: signInSchema }, async (request, reply) => {
+    const { user, device } = /** @type {{ user: string, device: string }} */ (request.body)
+    const { token, id } = await signIn(user, device)
     reply.header('cache-control', 'no-store')
     if (device !== 'This browser') return { id, token }
 
@@ -66,7 +92,7 @@ export async function add (app, { sessions, publicUrl }) {
 
   for (const [url, name, type] of files) {
     const text = await readFile(new URL(name, import.meta.url), 'utf8')
-    app.get(url, async (_request, reply) => reply.headers(headers).type(type).send(text))
+    app.get(url, { schema: /** @type {object} */ ({ hide: true }) }, async (_request, reply) => reply.headers(headers).type(type).send(text))
   }
   return { adminKey, ...await signIn('grace', 'Phone') }
 }
