@@ -1,3 +1,4 @@
+import fastifySession from '@fastify/session'
 import { createSigner } from 'fast-jwt'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { randomUUID } from 'node:crypto'
@@ -6,6 +7,9 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import t, { type Test } from 'tap'
 import { Redis } from 'ioredis'
 import Fastify from 'fastify'
+import { protectSessionStore, type ExpressSessionStore, type ProtectSessionStoreOptions } from '../lib/bridges/express-session.ts'
+import { logoutMarks } from '../lib/logout-marks.ts'
+import { memoryRevocationStore } from '../lib/revocation-stores/memory.ts'
 import type { RevocationReplica } from '../lib/revocation-replica.ts'
 import { withRedis } from './servers/redis.ts'
 
@@ -69,6 +73,22 @@ t.test('the ten lines for @fastify/session: the session is gone, also when a req
   finish()
   t.equal((await slow).body, 'done')
   t.equal((await app.inject({ url: '/', headers })).body, 'nobody')
+})
+
+t.test('the option that makes a session end with everything of its user', async t => {
+  const [, option = ''] = /`credential: (session => \(\{.*?\}\))`/.exec(page) ?? []
+  const { default: credential } = await import(`data:text/javascript,export default ${encodeURIComponent(option)}`) as { default: ProtectSessionStoreOptions['credential'] }
+  const revocations = memoryRevocationStore()
+  const sessions = protectSessionStore(new fastifySession.MemoryStore() as unknown as ExpressSessionStore, revocations, { credential })
+  const loggedInAt = Date.now() - 1000
+  for (const [id, user] of [['phone', 'ann'], ['laptop', 'ann'], ['other', 'bob']] as const) await sessions.set(id, { user, loggedInAt })
+  await sessions.destroy('phone')
+  t.match(await sessions.get('laptop'), { user: 'ann' }, 'one logout is one session')
+  await revocations.revoke(...logoutMarks({ subject: 'ann' }, { scope: 'subject', lifetime: 60_000 }))
+  t.notOk(await sessions.get('laptop'))
+  t.match(await sessions.get('other'), { user: 'bob' })
+  await sessions.set('later', { user: 'ann', loggedInAt: Date.now() + 1 })
+  t.match(await sessions.get('later'), { user: 'ann' }, 'a later login lives')
 })
 
 t.test('the lines for more than one node', t => withRedis(t, async ({ url }) => {

@@ -23,6 +23,13 @@ export interface ProtectSessionStoreOptions {
   readonly deadline?: number | undefined
 }
 
+/** What {@link protectSessionStore} adds to the type of a store: whoever gives no callback gets a promise, as of connect-redis. */
+export interface SessionStoreWithoutCallbacks {
+  get (sessionId: string): Promise<unknown>
+  set (sessionId: string, session: unknown): Promise<unknown>
+  destroy (sessionId: string): Promise<unknown>
+}
+
 type Callback = (error?: unknown, session?: unknown) => void
 type AnyStore = { [Method in 'get' | 'destroy']: (sessionId: string, callback: Callback) => unknown } & {
   set (sessionId: string, session: unknown, callback: Callback): unknown
@@ -35,11 +42,11 @@ const slowestRequest = 3_600_000
  * revoked session again, also when a request that was still running saves it back afterwards.
  *
  * Everything else of the store stays as it is. When the marks cannot be written or read, the callback gets an error of
- * status 503, and the session is neither destroyed nor found.
+ * status 503, and the session is neither destroyed nor found. A callback may be left out: there is a promise then.
  *
  * @throws {TypeError} for an option that is missing or wrong
  */
-export function protectSessionStore<Store extends ExpressSessionStore> (store: Store, revocations: Pick<RevocationStore, 'check' | 'revoke'>, options: ProtectSessionStoreOptions = {}): Store {
+export function protectSessionStore<Store extends ExpressSessionStore> (store: Store, revocations: Pick<RevocationStore, 'check' | 'revoke'>, options: ProtectSessionStoreOptions = {}): Store & SessionStoreWithoutCallbacks {
   const plugin = 'protectSessionStore'
   assertOption(store !== undefined && store !== null, plugin, 'store', 'is missing: pass the session store to protect')
   assertFunctions(store, plugin, ['get', 'set', 'destroy'])
@@ -60,14 +67,14 @@ export function protectSessionStore<Store extends ExpressSessionStore> (store: S
   }
 
   const own: AnyStore = {
-    get (id, callback) {
+    get: (id, callback) => answering(callback, callback => {
       return inner.get(id, (error, session) => {
         if (error || !session) return callback(error, session)
         verdictOn(id, session).then(verdict => verdict === 'live' ? session : null).then(...settling(callback))
       })
-    },
+    }),
 
-    set (id, session, callback) {
+    set: (id, session, callback) => answering(callback, callback => {
       if (maxAgeOf(session) > lifetime) return callback(new TypeError(`${plugin}: option "lifetime" must not be shorter than the cookie's maxAge`))
       return inner.set(id, session, error => {
         if (error) return callback(error)
@@ -77,9 +84,9 @@ export function protectSessionStore<Store extends ExpressSessionStore> (store: S
           () => later(callback)
         )
       })
-    },
+    }),
 
-    destroy (id, callback) {
+    destroy: (id, callback) => answering(callback, callback => {
       const mark = { sessionId: sessionMarkId(id), until: Math.ceil(Date.now() + lifetime + slowestRequest) }
       const markThenDestroy = async () => {
         await revoke(mark)
@@ -88,10 +95,17 @@ export function protectSessionStore<Store extends ExpressSessionStore> (store: S
         })
       }
       markThenDestroy().then(...settling(callback))
-    }
+    })
   }
   // Inheriting keeps what callers of a store of express-session rely on: events, `generate`, `regenerate`.
-  return Object.assign(Object.create(store), own)
+  return Object.assign(Object.create(store), forwarders(store), own)
+}
+
+/** The methods that are the store's own affair run on the store itself: it may keep its state in private fields. */
+function forwarders (store: object): object {
+  const methods = store as Record<string, ((...values: unknown[]) => unknown) | undefined>
+  const names = ['touch', 'all', 'ids', 'length', 'clear'].filter(name => typeof methods[name] === 'function')
+  return Object.fromEntries(names.map(name => [name, (...values: unknown[]) => methods[name]?.(...values)]))
 }
 
 /** The session id in marks: the store's own id opens the session, so it is kept as a digest. */
@@ -99,8 +113,15 @@ export function sessionMarkId (sessionId: string): string {
   return tokenDigest(sessionId)
 }
 
-/** express-session destroys a session without a callback when its user gave none. */
-function settling (callback: Callback = () => {}): [(value: unknown) => void, (error: unknown) => void] {
+/** express-session gives no callback when its user gave none. A promise that nobody asked for must not end the process. */
+function answering (callback: Callback | undefined, work: (callback: Callback) => unknown): unknown {
+  if (callback !== undefined) return work(callback)
+  const answer = new Promise((resolve, reject) => work((error, value) => { error ? reject(error) : resolve(value) }))
+  answer.catch(() => {})
+  return answer
+}
+
+function settling (callback: Callback): [(value: unknown) => void, (error: unknown) => void] {
   return [value => later(callback, null, value), error => later(callback, error)]
 }
 

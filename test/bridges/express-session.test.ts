@@ -15,7 +15,7 @@ import { withRedis } from '../servers/redis.ts'
 const { MemoryStore } = createRequire(import.meta.url)('@fastify/session') as { MemoryStore: new () => ExpressSessionStore & { store: Map<string, unknown> } }
 const expressSession = createRequire(import.meta.url)('express-session') as {
   (options: object): (request: unknown, response: unknown, next: () => void) => void
-  readonly MemoryStore: new () => ExpressSessionStore & { on: unknown }
+  readonly MemoryStore: new () => ExpressSessionStore & { on (event: string, listener: () => void): unknown, emit (event: string): unknown }
 }
 type Session = Record<string, unknown> & { sessionId: string, destroy (): Promise<void> }
 const sessionOf = (request: FastifyRequest) => (request as unknown as { session: Session }).session
@@ -196,6 +196,55 @@ t.test('a cookie that outlives the marks, and misuse, are TypeErrors', async t =
   t.throws(() => protectSessionStore({ ...store, get: 1 } as unknown as ExpressSessionStore, revocations), { name: 'TypeError', message: /"get"/ })
   t.throws(() => protectSessionStore(store, {} as RevocationStore), { name: 'TypeError', message: /"revocations"/ })
   t.throws(() => protectSessionStore(store, revocations, { lifetime: NaN }), { name: 'TypeError', message: /"lifetime"/ })
+})
+
+t.test('a store with private fields serves with all its methods, as itself', async t => {
+  class PrivateStore extends expressSession.MemoryStore {
+    #calls = 0
+    get calls () { return this.#calls }
+    touch (_id: string, _session: unknown, callback: () => void) { this.#calls++; callback() }
+    all (callback: (error: null, all: string) => void) { this.#calls++; callback(null, 'all') }
+    ids (callback: (error: null, ids: string) => void) { this.#calls++; callback(null, 'ids') }
+    length (callback: (error: null, length: string) => void) { this.#calls++; callback(null, 'length') }
+    clear (callback: () => void) { this.#calls++; callback() }
+    override get (id: string, callback: never) { this.#calls++; return super.get(id, callback) }
+    override set (id: string, session: never, callback: never) { this.#calls++; return super.set(id, session, callback) }
+    override destroy (id: string, callback: never) { this.#calls++; return super.destroy(id, callback) }
+  }
+  const inner = new PrivateStore()
+  const store = protectSessionStore(inner, memoryRevocationStore())
+  for (const method of ['all', 'ids', 'length'] as const) t.equal(await new Promise(resolve => store[method]((_error: null, answer: string) => resolve(answer))), method)
+  await new Promise<void>(resolve => store.touch('id', {}, resolve))
+  await new Promise<void>(resolve => store.clear(resolve))
+  t.equal(inner.calls, 5)
+  t.equal(await store.set('id', { user: 'ann', cookie: {} }), undefined)
+  t.match(await store.get('id'), { user: 'ann' })
+  await store.destroy('id')
+  t.equal(await store.get('id'), undefined)
+  t.equal(inner.calls, 9)
+  const heard: string[] = []
+  store.on('connect', () => heard.push('connect'))
+  inner.emit('connect')
+  t.same(heard, ['connect'])
+  t.ok(store instanceof PrivateStore)
+  for (const method of ['touch', 'all', 'ids', 'length', 'clear']) t.notOk(method in protectSessionStore(new MemoryStore(), memoryRevocationStore()), 'what a store has not, it gets not')
+})
+
+t.test('who gives no callback gets a promise, which tells of an outage and ends no process', async t => {
+  const unhandled: unknown[] = []
+  const listener = (error: unknown) => unhandled.push(error)
+  process.on('unhandledRejection', listener)
+  t.teardown(() => process.off('unhandledRejection', listener))
+  const down = () => { throw new Error('secret detail') }
+  const inner = new MemoryStore()
+  inner.store.set('id', {})
+  const store = protectSessionStore(inner, { check: down, revoke: down })
+  store.destroy('id')
+  await t.rejects(store.destroy('id'), { statusCode: 503, message: /at present/ })
+  await t.rejects(store.get('id'), { statusCode: 503, message: /at present/ })
+  t.ok(inner.store.has('id'))
+  await new Promise(resolve => setTimeout(resolve, 5))
+  t.same(unhandled, [])
 })
 
 t.test('a session may be destroyed without a callback, as express-session does for a user who gave none', async t => {

@@ -25,7 +25,9 @@ async function host (t: Test, trusted: TrustedByOptions, { jwt, verify = 'jwtVer
   await app.register(fastifyJwt, { secret: 'secret', ...jwt, trusted: trustedBy(trusted) })
   app.addHook('onRequest', async request => { await (request as Verify)[verify]?.(options) })
   app.get('/', async request => {
-    Object.assign((request as unknown as { user: object }).user, { addedByTheHost: 'in' })
+    const { user } = request as unknown as { user: { roles?: string[], seen?: true } }
+    user.seen = true
+    user.roles?.push('reader')
     return 'in'
   })
   await app.ready()
@@ -133,16 +135,17 @@ t.test('both spellings of one signature are one token', async t => {
   for (const spelling of [token, ...spellings]) t.equal((await ask(app, spelling)).statusCode, 401)
 })
 
-t.test('namespaces, an extractToken of the host\'s, and claims that the host adds to', async t => {
+t.test('namespaces, an extractToken of the host\'s, a header besides a cookie, and claims that the host adds to', async t => {
   const settings: Array<[string, Setting]> = [
     ['authorization', { jwt: { namespace: 'access' }, verify: 'accessJwtVerify' }],
     ['x-token', { jwt: { verify: { extractToken: request => request.headers['x-token'] as string | undefined } } }],
+    ['authorization', { jwt: { cookie: { cookieName: 'token', signed: false } } }],
     ['authorization', { jwt: { verify: { cache: true } } }]
   ]
   for (const [header, setting] of settings) {
     const revocations = memoryRevocationStore()
     const app = await host(t, { revocations }, setting)
-    const token = sign(app, { n: 1 })
+    const token = sign(app, { n: 1, roles: [] })
     const send = () => app.inject({ url: '/', headers: { [header]: header === 'authorization' ? `Bearer ${token}` : token } })
     for (let time = 0; time < 2; time++) t.equal((await send()).body, 'in')
     revocations.revoke(...logoutMarks(credentialOf({}, token), { lifetime }))
