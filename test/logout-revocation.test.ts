@@ -1,7 +1,11 @@
+import fastifyWebsocket from '@fastify/websocket'
 import { createSigner, createVerifier } from 'fast-jwt'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { Readable } from 'node:stream'
 import t, { type Test } from 'tap'
+import { WebSocket } from 'ws'
 import { signingHubLogout } from '../lib/flows/signinghub.ts'
 import { tenantStatusLogout } from '../lib/flows/tenant-status.ts'
 import { revocationGuard } from '../lib/guards/revocation.ts'
@@ -25,6 +29,8 @@ interface Logout { readonly name: string, readonly logOut: (token: string) => Pr
 async function host (t: Test, revocation: LogoutRevocation, guarded: Pick<RevocationStore, 'check'>): Promise<Logout[]> {
   const app = Fastify()
   t.teardown(() => app.close())
+  app.addHttpMethod('PROPFIND')
+  await app.register(fastifyWebsocket)
   const logouts: string[] = []
   const users = memoryUserStatusStore()
   for (const subject of ['ann', 'bob']) await users.set({ tenant: 'acme', subject }, 'logged_in')
@@ -47,20 +53,49 @@ async function host (t: Test, revocation: LogoutRevocation, guarded: Pick<Revoca
     users, verifyToken, revocation, authenticateTenant: () => 'acme', rateLimit: { max: 1000 }, onLogout: ({ subject }) => { logouts.push(subject) }
   })
   for (const [method, url] of routes) app.route({ method, url, handler: async () => 'in' })
-  await app.register(async scope => { scope.get('/', async () => 'in') }, { prefix: '/scope' })
-  await app.ready()
+  app.get('/stream', async () => Readable.from(['i', 'n']))
+  app.get('/events', async (_request, reply) => {
+    reply.hijack()
+    reply.raw.writeHead(200, { 'content-type': 'text/event-stream' })
+    reply.raw.end('data: in\n\n')
+  })
+  app.get('/constrained', { constraints: { version: '1.0.0' } }, async () => 'in')
+  app.get('/socket', { websocket: true }, socket => { socket.send('in') })
+  app.route({ method: 'GET', url: '/both', handler: async () => 'in', wsHandler: socket => { socket.send('in') } })
+  await app.register(async scope => {
+    scope.get('/', async () => 'in')
+    scope.get('/socket', { websocket: true }, socket => { socket.send('in') })
+    await scope.register(async inner => { inner.all('/*', async () => 'in') }, { prefix: '/:id' })
+  }, { prefix: '/scope' })
+  await app.listen({ port: 0, host: '127.0.0.1' })
   return [
     { name: 'SigningHub', app, logouts, logOut: async token => (await app.inject({ method: 'POST', url: '/v3/logout', headers: { authorization: `Bearer ${token}` } })).statusCode },
     { name: 'tenant-status', app, logouts, logOut: async token => (await app.inject({ url: '/auth/logout', headers: { 'x-tenant-token': 'acme', 'x-token': token } })).statusCode }
   ]
 }
 
-const routes = [['GET', '/'], ['POST', '/'], ['PUT', '/things/:id'], ['PATCH', '/things/:id'], ['DELETE', '/things/:id'], ['OPTIONS', '/'], ['GET', '/files/*']] as const
+const routes = [['GET', '/'], ['POST', '/'], ['PUT', '/things/:id'], ['PATCH', '/things/:id'], ['DELETE', '/things/:id'], ['OPTIONS', '/'], ['PROPFIND', '/'], ['GET', '/files/*']] as const
 
+/** How a token is answered on every kind of route: an upgrade that is accepted counts as 200. */
 async function statuses (app: FastifyInstance, token: string): Promise<Set<number>> {
-  const all = [...routes, ['HEAD', '/'], ['GET', '/scope']] as const
-  const answers = await Promise.all(all.map(([method, url]) => app.inject({ method, url: url.replace(':id', '1').replace('*', 'a/b'), headers: { authorization: `Bearer ${token}` } })))
-  return new Set(answers.map(({ statusCode }) => statusCode))
+  const headers = { authorization: `Bearer ${token}` }
+  const others = [['HEAD', '/'], ['GET', '/stream'], ['GET', '/events'], ['GET', '/constrained'], ['GET', '/both'], ['GET', '/scope'], ['HEAD', '/scope'], ['GET', '/scope/'], ['POST', '/scope/1/deep']] as const
+  const answers = await Promise.all([...routes, ...others].map(async ([method, url]) => {
+    const answer = await app.inject({ method: method as 'GET', url: url.replace(':id', '1').replace('*', 'a/b'), headers: url === '/constrained' ? { ...headers, 'accept-version': '1.x' } : headers })
+    return answer.statusCode
+  }))
+  return new Set([...answers, ...await Promise.all(['/socket', '/both', '/scope/socket'].map(path => upgrade(app, path, headers)))])
+}
+
+async function upgrade (app: FastifyInstance, path: string, headers: Record<string, string>): Promise<number> {
+  const socket = new WebSocket(`${app.listeningOrigin.replace('http', 'ws')}${path}`, { headers })
+  try {
+    const [message] = await Promise.race([once(socket, 'message'), once(socket, 'unexpected-response').then(([, response]) => [response.statusCode])])
+    return String(message) === 'in' ? 200 : Number(message)
+  } finally {
+    socket.on('error', () => {})
+    socket.terminate()
+  }
 }
 
 t.test('by default the token that was sent is dead on every kind of route, and its session; others live', async t => {
