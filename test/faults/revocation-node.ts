@@ -1,6 +1,8 @@
-import fastify from 'fastify'
+import fastifyWebsocket from '@fastify/websocket'
+import fastify, { type FastifyRequest } from 'fastify'
 import { Redis } from 'ioredis'
 import pg from 'pg'
+import { liveConnections } from '../../lib/bridges/live-connections.ts'
 import { revocationGuard } from '../../lib/guards/revocation.ts'
 import { revocationReplica } from '../../lib/revocation-replica.ts'
 import { postgresRevocationFeed } from '../../lib/revocation-stores/postgres-feed.ts'
@@ -8,7 +10,7 @@ import { postgresRevocationStore } from '../../lib/revocation-stores/postgres.ts
 import { redisRevocationFeed } from '../../lib/revocation-stores/redis-feed.ts'
 import { redisRevocationStore } from '../../lib/revocation-stores/redis.ts'
 
-// One node of a host: routes behind a guard over a replica. The parent hears the address.
+// One node of a host: routes behind a guard over a replica, and connections that stay open. The parent hears the address.
 const [kind = '', url = ''] = process.argv.slice(2)
 
 function connected () {
@@ -25,13 +27,27 @@ function connected () {
 const revocations = revocationReplica(connected())
 await revocations.start()
 
+const live = liveConnections(revocations)
+const factsOf = ({ headers: { facts } }: FastifyRequest) => typeof facts === 'string' ? JSON.parse(facts) : undefined
+
 const app = fastify()
+await app.register(fastifyWebsocket)
 await app.register(revocationGuard, {
   revocations,
   deadline: 500,
-  credential: ({ headers: { facts } }) => typeof facts === 'string' ? JSON.parse(facts) : undefined
+  credential: factsOf
 })
 app.get('/', async () => 'in')
 app.get('/allow', { config: { revocation: 'allow' } }, async () => 'in')
 app.get('/open', { config: { revocation: false } }, async () => 'in')
+app.get('/events', async (request, reply) => {
+  reply.hijack()
+  reply.raw.writeHead(200, { 'content-type': 'text/event-stream' })
+  live.watchStream(reply.raw, factsOf(request))
+  reply.raw.write('data: open\n\n')
+})
+app.get('/socket', { websocket: true }, (socket, request) => {
+  live.watchSocket(socket, factsOf(request))
+  socket.send('open')
+})
 process.send?.(await app.listen({ port: 0, host: '127.0.0.1' }))

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import t, { type Test } from 'tap'
+import { WebSocket } from 'ws'
 import type { RevocationStore } from '../../lib/revocation-store.ts'
 import { postgresRevocationStore } from '../../lib/revocation-stores/postgres.ts'
 import { redisRevocationStore } from '../../lib/revocation-stores/redis.ts'
@@ -49,18 +50,30 @@ async function twoNodes (t: Test, server: PrivateServer, kind: 'redis' | 'postgr
   t.equal(await second.get('/', { subject: 'ann', issuedAt: 1000 }), 401)
   t.equal(await second.get('/', { subject: 'ann', issuedAt: 2000 }), 200, 'a login after the cutoff')
 
+  const [ended, cut, kept] = await Promise.all(['open', 'open-while-cut', 'kept-open'].map(sessionId => second.open({ sessionId })))
+  t.same([ended, cut, kept], [open, open, open])
+  await store.revoke({ sessionId: 'open', until })
+  await endedWithin(t, ended, 'what was open when the first node logged out')
+  t.same([cut, kept], [open, open], 'the connections of others stay open')
+
   wire.cut()
-  await store.revoke({ tokenId: 'while-cut', until })
+  await store.revoke({ tokenId: 'while-cut', until }, { sessionId: 'open-while-cut', until })
   await store.revoke({ subject: 'ann', cutoff: 500, until })
   await sleep(300)
+  t.same(cut, open, 'the second node has not heard of it')
   wire.heal()
+  await endedWithin(t, cut, 'what was open when the feed was cut')
+  t.same(kept, open)
   await refusedWithin(t, second, { tokenId: 'while-cut' }, 'what was revoked while the feed was cut')
   t.equal(await second.get('/', { subject: 'ann', issuedAt: 1000 }), 401, 'an earlier cutoff that arrives later takes nothing back')
 
   const later = await startNode(t, kind, server.url)
   for (const tokenId of ['before', 'while-up', 'while-cut']) t.equal(await later.get('/', { tokenId }), 401, `a node that started later: ${tokenId}`)
   await later.end()
+  await outages(t, server, store, second)
+}
 
+async function outages (t: Test, server: PrivateServer, store: RevocationStore, second: Node) {
   for (const outage of ['freeze', 'kill'] as const) {
     if (outage === 'freeze') server.freeze()
     else await server.kill()
@@ -93,7 +106,18 @@ async function refusedWithin (t: Test, node: Node, facts: object, what: string) 
   t.ok(Date.now() - started < staleness + 500, `${what}: after ${Date.now() - started} ms`)
 }
 
-interface Node { get (path: string, facts: object): Promise<number>, end (): Promise<void> }
+async function endedWithin (t: Test, connections: Connections | undefined, what: string) {
+  const started = Date.now()
+  await eventually(() => connections?.stream === 'ended' && connections.socket === 3000, what)
+  t.ok(Date.now() - started < staleness + 500, `${what}: after ${Date.now() - started} ms`)
+}
+
+interface Node { get (path: string, facts: object): Promise<number>, open (facts: object): Promise<Connections>, end (): Promise<void> }
+
+/** A stream of events, and a WebSocket: open, or how they came to an end. */
+interface Connections { stream: 'open' | 'ended' | 'broken', socket: 'open' | number }
+
+const open: Connections = { stream: 'open', socket: 'open' }
 
 async function startNode (t: Test, kind: string, url: string): Promise<Node> {
   const child: ChildProcess = fork(fileURLToPath(new URL('revocation-node.ts', import.meta.url)), [kind, url])
@@ -105,11 +129,28 @@ async function startNode (t: Test, kind: string, url: string): Promise<Node> {
       await response.text()
       return response.status
     },
+    open: facts => openConnections(address, { facts: JSON.stringify(facts) }),
     async end () {
       child.kill('SIGKILL')
       await once(child, 'exit')
     }
   }
+}
+
+async function openConnections (address: string, headers: Record<string, string>): Promise<Connections> {
+  const connections = { ...open }
+  const { body } = await fetch(`${address}/events`, { headers })
+  const reader = body?.getReader()
+  await reader?.read()
+  const readOn = async () => {
+    while ((await reader?.read())?.done === false);
+  }
+  readOn().then(() => { connections.stream = 'ended' }, () => { connections.stream = 'broken' })
+
+  const socket = new WebSocket(`${address.replace('http', 'ws')}/socket`, { headers })
+  await once(socket, 'message')
+  socket.on('close', code => { connections.socket = code })
+  return connections
 }
 
 /** A port in front of a server. */
