@@ -1,18 +1,15 @@
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify from 'fastify'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { readFile } from 'node:fs/promises'
 import t, { type Test } from 'tap'
 import type { DiagnosticsMessages } from '../lib/diagnostics.ts'
-import { kratosLogout, kratosSessions, revocationGuard, signingHubLogout, tenantActivity, tenantStatusLogout, TokenRejectedError } from '../lib/index.ts'
-import { memoryRevocationStore } from '../lib/revocation-stores/memory.ts'
+import { kratosSessions, tenantActivity } from '../lib/index.ts'
 import { memorySessionStore } from '../lib/session-stores/memory.ts'
 import { memoryUserStatusStore } from '../lib/user-status-stores/memory.ts'
+import { ada, host, requests, secret } from './diagnostics-host.ts'
 
 const names = ['fastify-logout:logout', 'fastify-logout:refusal', 'fastify-logout:outage', 'fastify-logout:guard'] as const
 type Message = { [N in keyof DiagnosticsMessages]: { channel: N } & DiagnosticsMessages[N] }[keyof DiagnosticsMessages]
-
-const secret = 'a-secret-token'
-const ada = { tenant: 'acme', subject: 'ada' }
 
 /** Everything that is published during a test. */
 function listen (t: Test): Message[] {
@@ -24,43 +21,6 @@ function listen (t: Test): Message[] {
   }
   return messages
 }
-
-async function host (t: Test, failing: boolean): Promise<FastifyInstance> {
-  const app = Fastify({ logger: false })
-  t.teardown(() => app.close())
-  const fail = () => { if (failing) throw new Error(`the database says ${secret}`) }
-  const verifyToken = (token: string) => {
-    if (token !== secret) throw new TokenRejectedError('untrusted')
-    return { sub: 'ada', tenant: 'acme', iat: 1 }
-  }
-  const sessions = memorySessionStore()
-  const now = Date.now()
-  await sessions.create(secret, { id: 's1', subject: 'ada', createdAt: now, expiresAt: now + 60_000, keepUntil: now + 60_000 })
-  const users = memoryUserStatusStore()
-  await users.compareAndSet(ada, undefined, { status: 'logged_in', at: now, requestId: 'sign-in' })
-  const revocations = memoryRevocationStore()
-  await revocations.revoke({ tokenId: 'dead', until: now + 60_000 })
-
-  await app.register(signingHubLogout, { verifyToken, recordActivity: fail })
-  await app.register(kratosLogout, { sessions: { logOut: token => { fail(); return sessions.logOut(token) } } })
-  await app.register(tenantStatusLogout, { users, verifyToken, authenticateTenant: () => 'acme', beforeLogOut: fail })
-  await app.register(async scope => {
-    await scope.register(revocationGuard, {
-      revocations: { check: facts => { fail(); return revocations.check(facts) } },
-      credential: request => ({ tokenId: String(request.headers['token-id']) })
-    })
-    await scope.register(tenantActivity, { users: { ...users, get: user => { fail(); return users.get(user) } }, user: () => ({ ...ada, issuedAt: 0 }), denyLoggedOut: true })
-    scope.get('/guarded', () => 'in')
-  })
-  return app
-}
-
-const requests = {
-  signingHub: { method: 'POST', url: '/v3/logout', headers: { authorization: `Bearer ${secret}` } },
-  kratos: { method: 'DELETE', url: '/self-service/logout/api', payload: { session_token: secret } },
-  tenantStatus: { method: 'GET', url: '/auth/logout', headers: { 'x-tenant-token': secret, 'x-token': secret } },
-  guarded: { method: 'GET', url: '/guarded', headers: { 'token-id': 'live' } }
-} as const
 
 t.test('every logout is published once, on its edge, with the request that caused it', async t => {
   const app = await host(t, false)

@@ -30,7 +30,7 @@ function pasteable ({ lines }: Running) {
     .map(([, status, command]) => ({ status, command: String(command) }))
 }
 
-for (const [example, count] of [['server', 7], ['signinghub', 2], ['kratos', 2], ['tenant-status', 3], ['own-user-table', 2]] as const) {
+for (const [example, count] of [['server', 7], ['signinghub', 2], ['kratos', 2], ['tenant-status', 3], ['own-user-table', 2], ['observability', 5]] as const) {
   t.test(`examples/${example}.js prints curl lines that answer as they say, more than once, and ends on SIGINT`, async (t) => {
     const server = await start(t, example)
     const commands = pasteable(server)
