@@ -5,6 +5,7 @@ import { firstSession, pageStart, sessionColumns, sessionOfRow } from '../sessio
 import type { NewSession, Session, SessionPage, SessionStore, SubjectLogout } from '../session-store.ts'
 import { quotedTable } from '../sql-table.ts'
 import { tokenDigest } from '../token-digest.ts'
+import { waitingCalls } from '../waiting-calls.ts'
 
 /** Where in the database {@link postgresSessionStore} keeps its sessions. */
 export interface PostgresSessionStoreOptions {
@@ -29,8 +30,9 @@ export interface PostgresSessionStore extends SessionStore {
 const batch = 1000
 
 /**
- * Keeps sessions in two tables of PostgreSQL 13 or newer. Every call is one statement, right at the isolation level
- * `READ COMMITTED`, which is PostgreSQL's default. A logout that was answered is as durable as a commit is on that server.
+ * Keeps sessions in two tables of PostgreSQL 13 or newer. Every call is one statement, which logouts
+ * of the same turn of the event loop share, right at the isolation level `READ COMMITTED`, which is PostgreSQL's default.
+ * A logout that was answered is as durable as a commit is on that server.
  *
  * A login that commits while `logOutSubject` waits for it is ended too, but is not in the `count`.
  *
@@ -41,6 +43,16 @@ export function postgresSessionStore (client: PostgresClient, options: PostgresS
   const { table = 'logout_session' } = options
   const run = postgresStatements(client, table, 'postgresSessionStore')
   const sql = statements(namesOf(table, 'postgresSessionStore'))
+
+  const logOutTogether = waitingCalls(async (digests: readonly string[]) => {
+    const rows = await run(sql.logOut, [...new Set(digests)], Date.now())
+    const unseen = new Map(rows.map(row => [row['digest'], sessionOfRow(row)]))
+    return digests.map((digest) => {
+      const session = unseen.get(digest)
+      if (session !== undefined) unseen.set(digest, { ...session, status: 'logged_out' })
+      return session
+    })
+  })
 
   async function deleted (statement: string, sum = 0): Promise<number> {
     const { length } = await run(statement, Date.now(), batch)
@@ -58,7 +70,7 @@ export function postgresSessionStore (client: PostgresClient, options: PostgresS
     },
 
     async logOut (token) {
-      return firstSession(await run(sql.logOut, tokenDigest(token), Date.now()))
+      return logOutTogether(tokenDigest(token))
     },
 
     async logOutById ({ id, subject }) {
@@ -138,14 +150,13 @@ function namesOf (table: string, caller: string): Names {
  * the session as it is behind that lock, not as it was when the statement began. Epochs begin at random: one that was pruned never comes back.
  */
 function statements ({ sessions, subjects }: Names) {
-  const logOut = (key: string, condition = '') => `WITH owner AS MATERIALIZED (
-      SELECT subject, epoch FROM ${subjects} WHERE subject = (SELECT subject FROM ${sessions} WHERE ${key} = $1) FOR SHARE
-    ), before AS MATERIALIZED (
+  // Locks in the order of the clauses, and of the digests: two of these never wait for each other.
+  const logOut = (condition: string) => `WITH before AS MATERIALIZED (
       SELECT kept.digest, kept.logged_out, ${sessionColumns}, NOT kept.logged_out AND kept.epoch = owner.epoch AS active
-      FROM ${sessions} AS kept JOIN owner ON owner.subject = kept.subject
-      WHERE kept.${key} = $1 AND kept.keep_until > $2 ${condition} FOR UPDATE OF kept
+      FROM ${sessions} AS kept JOIN ${subjects} AS owner ON owner.subject = kept.subject
+      WHERE ${condition} AND kept.keep_until > $2 ORDER BY kept.digest FOR SHARE OF owner FOR UPDATE OF kept
     ), written AS (
-      UPDATE ${sessions} AS now SET logged_out = true FROM before WHERE now.digest = before.digest AND NOT before.logged_out
+      UPDATE ${sessions} SET logged_out = true WHERE digest = ANY (ARRAY (SELECT digest FROM before WHERE NOT logged_out))
     )
     SELECT * FROM before`
 
@@ -171,9 +182,9 @@ function statements ({ sessions, subjects }: Names) {
       FROM ${sessions} AS kept JOIN ${subjects} AS owner ON owner.subject = kept.subject
       WHERE kept.digest = $1 AND kept.keep_until > $2`,
 
-    logOut: logOut('digest'),
+    logOut: logOut('kept.digest = ANY ($1)'),
 
-    logOutById: logOut('id', 'AND kept.subject = coalesce($3, kept.subject)'),
+    logOutById: logOut('kept.id = $1 AND kept.subject = coalesce($3, kept.subject)'),
 
     logOutSubject: `${endEpoch} SELECT FROM ended`,
 

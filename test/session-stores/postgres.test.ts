@@ -57,6 +57,45 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     t.equal(before.filter(found => found?.status === 'logged_out').length, 199)
   })
 
+  await t.test('logouts of one turn see each token active once, whoever else is in it', async t => {
+    const { store } = await fresh()
+    await store.create('expired', session({ id: 'expired', subject: 'ben', expiresAt: Date.now() - 1 }))
+    await store.create('gone', session({ id: 'gone' }))
+    await store.logOutSubject({ subject: 'anna' })
+    for (const id of ['first', 'second']) await store.create(id, session({ id }))
+    const tokens = ['second', 'unknown', 'first', 'second', 'gone', 'expired', 'first', 'first']
+    const before = await Promise.all(tokens.map(token => store.logOut(token)))
+    t.strictSame(before.map(found => found && [found.id, found.status]), [
+      ['second', 'active'], undefined, ['first', 'active'], ['second', 'logged_out'], ['gone', 'logged_out'], ['expired', 'active'],
+      ['first', 'logged_out'], ['first', 'logged_out']
+    ])
+    t.strictSame((await Promise.all(tokens.map(token => store.find(token)))).map(found => found?.status), tokens.map(token => token === 'unknown' ? undefined : 'logged_out'))
+  })
+
+  await t.test('nodes that log out the same sessions in other orders never lock each other out', async t => {
+    const { stores, store } = await fresh()
+    const tokens = Array.from({ length: 60 }, (_, i) => `token ${i}`)
+    for (const token of tokens) await store.create(token, session({ id: token, subject: `user ${tokens.indexOf(token) % 7}` }))
+    const orders = [tokens, tokens.toReversed(), tokens.toSorted(), [...tokens.slice(30), ...tokens.slice(0, 30)]]
+    const before = await Promise.all(orders.flatMap((order, i) => order.map(token => stores[i]?.logOut(token))))
+    t.equal(before.filter(found => found?.status === 'active').length, 60)
+  })
+
+  await t.test('a logout that waits for its subject holds no session that another one waits for', async t => {
+    const { table, store } = await fresh()
+    await store.create('token', session())
+    const client = await pool.connect()
+    await client.query('BEGIN')
+    await client.query(`UPDATE ${table}_subject SET epoch = epoch + 1`)
+    const waiting = store.logOut('token')
+    const isWaiting = async () => (await pool.query('SELECT FROM pg_stat_activity WHERE wait_event_type = \'Lock\' AND query LIKE $1', [`%${table}%`])).rowCount === 1
+    for (let attempt = 0; attempt < 200 && !await isWaiting(); attempt++) await sleep(5)
+    await t.resolves(client.query(`SELECT FROM ${table} FOR UPDATE NOWAIT`))
+    await client.query('COMMIT')
+    client.release()
+    t.equal((await waiting)?.status, 'logged_out')
+  })
+
   await t.test('who waits for a logout of the subject sees what it did', async t => {
     const { table, store } = await fresh()
     await store.create('token', session({ id: 'id' }))
@@ -193,7 +232,7 @@ t.test('each verb is one statement, as the server saw it, however many sessions 
   await pool.query('SELECT \'from here\'')
   await store.create('other', session())
   await store.find('token')
-  await store.logOut('token')
+  await Promise.all(['token', 'other', 'unknown', 'token'].map(token => store.logOut(token)))
   await store.logOut('token')
   await store.logOutById({ id: 'id' })
   await store.list({ subject: 'many', limit: 10 })
