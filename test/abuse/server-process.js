@@ -1,42 +1,34 @@
-// The example server with stores that can be told to fail or to hang, for abuse.ts to load. It has no port of its own choice.
+// The example server with its stores on Redis, and a route behind a guard, for abuse.ts to load. It has no port of its own choice.
+import { Redis } from 'ioredis'
+import { revocationGuard } from 'fastify-logout'
+import { redisRevocationStore } from 'fastify-logout/revocation-stores/redis'
 import { build } from '../../examples/server.js'
-import { memory } from '../../examples/stores.js'
+import { chosenStores } from '../../examples/stores.js'
 
-/** @type {'up' | 'down' | 'frozen'} */
-let state = 'up'
-
-/**
- * @template {object} Store
- * @param {Store} store
- * @returns {Store}
- */
-function breakable (store) {
-  return new Proxy(store, {
-    get (target, name) {
-      const method = Reflect.get(target, name)
-      if (typeof method !== 'function') return method
-      return (/** @type {unknown[]} */ ...values) => {
-        if (state === 'down') throw new Error('the password of the store is s3cret')
-        return state === 'frozen' ? new Promise(() => {}) : method.apply(target, values)
-      }
-    }
-  })
-}
-
-const { name, sessions, users } = memory()
+const stores = await chosenStores(['--store', 'redis'])
 const options = { logger: { level: 'fatal' }, requestTimeout: 2000, http: { headersTimeout: 2000, connectionsCheckingInterval: 500 } }
-const server = await build(options, undefined, { name, sessions: breakable(sessions), users: breakable(users) })
+// Enough for the status to change while the limit is not reached yet, and little enough to reach it.
+const server = await build(options, undefined, { ...stores, rateLimit: { ...stores.rateLimit, max: 500 } })
+
+const redis = new Redis(process.env.REDIS_URL ?? '', { maxRetriesPerRequest: 1, retryStrategy: attempt => Math.min(attempt * 100, 2000) })
+redis.on('error', () => {})
+const revocations = redisRevocationStore(redis)
+await revocations.revoke({ tokenId: 'dead', until: Date.now() + 86_400_000 })
+await server.app.register(async (guarded) => {
+  await guarded.register(revocationGuard, { revocations, credential: request => ({ tokenId: String(request.headers['token-id']) }) })
+  guarded.get('/guarded', async () => 'in')
+})
+server.app.addHook('onClose', async () => redis.disconnect())
 const address = await server.app.listen({ port: 0, host: '127.0.0.1' })
 
 function heap () {
   for (let i = 0; i < 3; i++) globalThis.gc?.()
-  const { heapUsed, external } = process.memoryUsage()
-  return heapUsed + external
+  const { heapUsed, external, rss } = process.memoryUsage()
+  return { heap: heapUsed + external, rss }
 }
 
 process.on('message', (/** @type {string} */ question) => {
-  if (question === 'heap') process.send?.({ heap: heap() })
-  else if (question === 'close') server.app.close().then(() => process.disconnect())
-  else state = /** @type {typeof state} */ (question)
+  if (question === 'heap') process.send?.(heap())
+  else server.app.close().then(() => process.disconnect())
 })
 process.send?.({ address, native: server.kratos.token, signingHub: server.signingHub.token, demo: server.demoPage.token, tenantToken: server.tenantStatus.tenantToken, tenantUser: server.tenantStatus.token })
