@@ -1,5 +1,6 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
 import { createServer, type AddressInfo } from 'node:net'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -99,6 +100,29 @@ t.test('a user of the host\'s own table who is neither in nor out is left alone,
   }
   t.equal(await users.compareAndSet({ tenant: 'acme', subject: '8' }, undefined, change), false, 'and nobody is made up')
 })
+
+t.test('the answers that the README prints are those of a server that has just started', async (t) => {
+  const [, printed = ''] = /^```text\n(POST \/v3\/logout .*?)^```$/ms.exec(await readFile('README.md', 'utf8')) ?? []
+  const answers = printed.trimEnd().split('\n\n').map(answer => answer.split('\n').slice(1))
+  const server = await start(t, 'server')
+  const commands = pasteable(server).filter(({ command }) => /\/(v3\/logout|logout\/api|auth\/logout|me) /.test(command))
+  t.equal(answers.length, commands.length)
+  for (const [index, { command }] of commands.entries()) {
+    const { stdout } = await run('sh', ['-c', `${command} --silent --max-time 5`])
+    const [head = '', body = ''] = stdout.split('\r\n\r\n')
+    const headers = head.split('\r\n')
+    const [status, ...shown] = answers[index] ?? []
+    const json = shown.filter(line => line.startsWith('{')).join('')
+    t.equal(headers[0], status, command)
+    t.strictSame(shown.filter(line => !line.startsWith('{') && !headers.includes(line)), [])
+    t.equal(withoutMoment(body), withoutMoment(json), command)
+  }
+})
+
+/** A body without its date and the id of its request. */
+function withoutMoment (body: string): string {
+  return body.replace(/"requestId":"req-\w+","timestamp":"[\d:.TZ-]+"/, '')
+}
 
 /** Logs out, kills the server, starts another one, and logs the same session out again: a store that forgot it answers 403. */
 async function survivesRestart (t: Test, args: string[], env: Record<string, string>): Promise<void> {

@@ -1,0 +1,85 @@
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import t from 'tap'
+
+// The README as somebody follows it who installs the tarball into an empty folder. Needs `npm run build`, and a registry
+// or npm's cache.
+
+const run = promisify(execFile)
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const readme = readFileSync(join(root, 'README.md'), 'utf8')
+const { devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { devDependencies: Record<string, string> }
+const blocks = [...readme.matchAll(/^```(\w+)\n(.*?)^```$/gms)].map(([, language, text = '']) => ({ language, text }))
+
+const folder = realpathSync(mkdtempSync(join(tmpdir(), 'fastify-logout-readme-')))
+t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+const { stdout } = await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], { cwd: root, maxBuffer: 2 ** 26 })
+const [packed] = JSON.parse(stdout) as Array<{ filename: string }>
+const install = /`npm install (fastify-logout .*?)`/.exec(readme)?.[1]?.replace('fastify-logout', `./${packed?.filename}`).split(' ') ?? []
+await run('npm', ['init', '--yes'], { cwd: folder })
+await run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', ...install], { cwd: folder })
+
+const host = blocks.find(({ text }) => text.includes('await app.listen('))?.text ?? ''
+
+t.test('the twenty-line host has twenty lines', async t => {
+  t.equal(host.split('\n').filter(line => line !== '' && !line.startsWith('//')).length, 20)
+})
+
+t.test('the twenty-line host starts by the command that is printed, and answers what is printed', async t => {
+  const port = await freePort()
+  const moved = (text: string) => text.replace(/\b3000\b/g, String(port))
+  const file = /save this as `(.*?)`/.exec(readme)?.[1] ?? ''
+  writeFileSync(join(folder, file), moved(host))
+  const command = blocks.find(({ text, language }) => language === 'sh' && text.includes(file))?.text ?? ''
+  const server = spawn('sh', ['-c', `exec env ${command.trim()}`], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] })
+  t.teardown(() => { server.kill('SIGKILL') })
+  await once(server.stdout, 'data')
+
+  const sessions = (blocks.find(({ text }) => text.startsWith('$ curl'))?.text ?? '').trimEnd().split('\n\n').map(session => session.split('\n'))
+  t.equal(sessions.length, 3)
+  const [logout = []] = sessions
+  for (const [typed = '', status, body = ''] of [...sessions, logout]) {
+    const { stdout } = await run('sh', ['-c', `${moved(typed.slice('$ '.length))} --silent --max-time 5 --retry 5 --retry-connrefused`])
+    const [head = '', received = ''] = stdout.split('\r\n\r\n')
+    t.equal(head.split('\r\n')[0], status, typed)
+    t.equal(received, body, typed)
+  }
+})
+
+t.test('without its secret the host says which option is wrong', async t => {
+  writeFileSync(join(folder, 'no-secret.mjs'), host)
+  const failure = await run(process.execPath, ['no-secret.mjs'], { cwd: folder, env: { ...process.env, JWT_SECRET: '' } }).catch((error: { code: number, stderr: string }) => error)
+  t.match(failure, { code: 1, stderr: /TypeError: fastJwtVerifier: option `?"?'?key/ })
+})
+
+t.test('every other program runs, with what it imports installed', async t => {
+  const programs = blocks.filter(({ language, text }) => language === 'js' && text !== host && !/\((redis|pool)\)/.test(text)).map(({ text }) => text)
+  t.ok(programs.length >= 7)
+  const imported = new Set(programs.flatMap(text => [...text.matchAll(/from '((?:@[^/']+\/)?[^/':]+)/g)].map(([, name = '']) => name)))
+  const packages = [...imported].filter(name => !['fastify-logout', 'fastify', 'node'].includes(name))
+  await run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', ...packages.map(name => name in devDependencies ? `${name}@${devDependencies[name]}` : name)], { cwd: folder })
+  for (const [index, text] of programs.entries()) {
+    writeFileSync(join(folder, `program-${index}.mjs`), text)
+    const env = { ...process.env, SECRET: 'a secret of 32 characters at least', NODE_OPTIONS: '', NODE_TEST_CONTEXT: '', TAP: '' }
+    const ran = await run(process.execPath, [`program-${index}.mjs`], { cwd: folder, env, timeout: 30_000 }).catch((error: { code: number, stderr: string, stdout: string }) => error)
+    t.equal(ran.stderr, '', String(text.split('\n', 1)))
+    t.notOk('code' in ran, ran.stdout.slice(-2000))
+  }
+})
+
+async function freePort (): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1')
+  await once(probe, 'listening')
+  const { port } = probe.address() as AddressInfo
+  probe.close()
+  await once(probe, 'close')
+  await sleep(10)
+  return port
+}
