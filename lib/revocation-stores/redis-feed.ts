@@ -11,9 +11,9 @@ export interface RedisDuplicator {
 }
 
 /** A connection of our own. */
-export type RedisConnection = IoredisConnection | NodeRedisConnection
+export type RedisConnection = IoredisConnection | NodeRedisConnection | NodeRedisClusterConnection
 
-/** What is asked of a connection of ioredis or iovalkey. */
+/** What is asked of a connection of ioredis or iovalkey, also to a cluster. */
 export interface IoredisConnection {
   /** Tells of a connection that is lost. */
   on (event: 'error', listener: () => void): unknown
@@ -35,6 +35,14 @@ export interface NodeRedisConnection {
   destroy (): void
 }
 
+/** What is asked of a connection of node-redis to a cluster. */
+export interface NodeRedisClusterConnection extends Omit<NodeRedisConnection, 'sendCommand'> {
+  /** Sends one command to the server that has this key. */
+  sendCommand (key: string, isReadonly: boolean, command: string[]): Promise<unknown>
+  /** By this it is known. */
+  nodeClient: unknown
+}
+
 /** Which store {@link redisRevocationFeed} follows, and in what steps. */
 export interface RedisRevocationFeedOptions {
   /** The prefix of the store. @default 'revocations' */
@@ -48,7 +56,7 @@ export interface RedisRevocationFeedOptions {
  * stream. Each entry of the stream names the one before it, so a cut, a trimmed stream, a server that lost its data
  * and a failover that lost the last entries all show as a gap; every live mark is loaded again then.
  *
- * @param redis A client of ioredis, iovalkey or node-redis. It is never closed, and no command is sent through it.
+ * @param redis A client of ioredis, iovalkey or node-redis, cluster clients included. It is never closed, and no command is sent through it.
  * @throws {TypeError} when the client has no `duplicate`, or an option is wrong.
  */
 export function redisRevocationFeed (redis: RedisDuplicator, options: RedisRevocationFeedOptions = {}): RevocationFeed {
@@ -61,7 +69,7 @@ export function redisRevocationFeed (redis: RedisDuplicator, options: RedisRevoc
 
   return {
     async next (position, patience) {
-      open ??= connect(redis.duplicate())
+      open ??= connect(redis.duplicate(), keys.feed)
       const send = await open.send
       if (position === undefined) return { marks: [], position: scanning('ZSCAN', '0', await lastEntry(send, keys.feed)), complete: false }
       const [command, cursor, entry] = position.split(' ') as [string, string, string]
@@ -78,17 +86,19 @@ export function redisRevocationFeed (redis: RedisDuplicator, options: RedisRevoc
 
 type Send = (...command: string[]) => Promise<unknown>
 
-function connect (connection: RedisConnection): { send: Promise<Send>, end: () => void } {
+function connect (connection: RedisConnection, key: string): { send: Promise<Send>, end: () => void } {
   // Without a listener, an error of the connection would end the process.
   connection.on('error', () => {})
   if ('sendCommand' in connection && 'destroy' in connection) {
-    const send = connection.connect().then((): Send => (...command) => connection.sendCommand(command))
+    // All keys of a store are on one server of a cluster; its replicas may lag behind it.
+    const ask: Send = 'nodeClient' in connection ? (...command) => connection.sendCommand(key, false, command) : (...command) => connection.sendCommand(command)
+    const send = connection.connect().then(() => ask)
     return { send, end: () => destroy(connection) }
   }
   return { send: Promise.resolve((command, ...values) => connection.call(command, ...values)), end: () => connection.disconnect() }
 }
 
-function destroy (connection: NodeRedisConnection): void {
+function destroy (connection: Pick<NodeRedisConnection, 'destroy'>): void {
   try {
     connection.destroy()
   } catch {

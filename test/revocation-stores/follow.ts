@@ -36,6 +36,7 @@ export async function follows (t: Test, store: RevocationStore, makeFeed: () => 
   await store.revoke(...before)
 
   const replica = revocationReplica({ store: { ...store, check () { throw new Error('the replica answers by itself') } }, feed: makeFeed() })
+  t.teardown(() => replica.close())
   const heard: Mark[] = []
   replica.onRevoked(mark => heard.push(mark))
   await replica.start()

@@ -150,6 +150,15 @@ t.test('a connection that has given up by itself is given up without a word', as
   feed.close()
 })
 
+t.test('on a cluster of node-redis the server that has the keys is asked, and none that may lag behind it', async t => {
+  const sent: unknown[] = []
+  const connection = { on () {}, connect: async () => {}, nodeClient () {}, destroy () {}, sendCommand: async (...values: unknown[]) => { sent.push(values); return [] } }
+  const feed = redisRevocationFeed({ duplicate: () => connection }, { prefix: 'p' })
+  t.match(await feed.next(undefined, 1), { marks: [], complete: false })
+  t.strictSame(sent, [['{p}:feed', false, ['XREVRANGE', '{p}:feed', '+', '-', 'COUNT', '1']]])
+  feed.close()
+})
+
 t.test('misuse is a TypeError that names what is wrong', async t => {
   const client = { evalsha: async () => 1, eval: async () => 1, duplicate () { throw new Error('not now') } }
   t.throws(() => redisRevocationStore({} as RedisClient), { name: 'TypeError', message: /pass a client of ioredis/ })

@@ -49,7 +49,13 @@ function config (directory: string, port: number, options: RedisOptions): string
   const lines = {
     port: String(port), bind: '127.0.0.1', dir: directory, save: '', appendonly: 'no', daemonize: 'no', ...options.config
   }
+  if ('cluster-enabled' in lines) Object.assign(lines, { 'cluster-port': String(busPort(port)) })
   return Object.entries(lines).flatMap(([name, value]) => [`--${name}`, ...(value === '' ? [''] : value.split(' '))])
+}
+
+/** The servers of a cluster talk on a second port. The usual one, 10000 above, is none for the last of the free ports. */
+export function busPort (port: number): number {
+  return port - 10_000
 }
 
 async function ping (port: number): Promise<void> {
