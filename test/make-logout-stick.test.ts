@@ -1,4 +1,4 @@
-import fastifySession from '@fastify/session'
+import fastifySession, { type FastifySessionOptions } from '@fastify/session'
 import { createSigner } from 'fast-jwt'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { randomUUID } from 'node:crypto'
@@ -7,7 +7,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import t, { type Test } from 'tap'
 import { Redis } from 'ioredis'
 import Fastify from 'fastify'
-import { protectSessionStore, type ExpressSessionStore, type ProtectSessionStoreOptions } from '../lib/bridges/express-session.ts'
+import { protectSessionStore, type ProtectSessionStoreOptions } from '../lib/bridges/express-session.ts'
 import { logoutMarks } from '../lib/logout-marks.ts'
 import { memoryRevocationStore } from '../lib/revocation-stores/memory.ts'
 import type { RevocationReplica } from '../lib/revocation-replica.ts'
@@ -79,7 +79,8 @@ t.test('the option that makes a session end with everything of its user', async 
   const [, option = ''] = /`credential: (session => \(\{.*?\}\))`/.exec(page) ?? []
   const { default: credential } = await import(`data:text/javascript,export default ${encodeURIComponent(option)}`) as { default: ProtectSessionStoreOptions['credential'] }
   const revocations = memoryRevocationStore()
-  const sessions = protectSessionStore(new fastifySession.MemoryStore() as unknown as ExpressSessionStore, revocations, { credential })
+  const sessions = protectSessionStore(new fastifySession.MemoryStore(), revocations, { credential })
+  t.ok({ secret, store: sessions } satisfies FastifySessionOptions, 'its types are those that the plugin asks for')
   const loggedInAt = Date.now() - 1000
   for (const [id, user] of [['phone', 'ann'], ['laptop', 'ann'], ['other', 'bob']] as const) await sessions.set(id, { user, loggedInAt })
   await sessions.destroy('phone')

@@ -6,7 +6,7 @@ import { tokenDigest } from '../token-digest.ts'
 /** What is asked of a store of express-session: the one of @fastify/session, connect-redis, and any other. */
 export interface ExpressSessionStore {
   /** Finds a session. It is not asked for one that is revoked. */
-  get (sessionId: string, callback: (error: unknown, session?: never) => void): unknown
+  get (sessionId: string, callback: (error: unknown, session?: unknown) => void): unknown
   /** Saves a session, also one that was destroyed while its request ran. */
   set (sessionId: string, session: never, callback: (error?: unknown) => void): unknown
   /** Forgets a session, once its mark is written. */
