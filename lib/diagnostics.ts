@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { channel, type Channel } from 'node:diagnostics_channel'
 
 /** Which request a message is about. */
@@ -7,7 +7,7 @@ export interface RequestMessage {
   readonly plugin: string
   /** `request.id`, as in the log. */
   readonly requestId: string
-  /** Milliseconds since the request came in. */
+  /** Milliseconds since the plugin got the request; 0 for one that it got before anybody listened. */
   readonly duration: number
 }
 
@@ -65,16 +65,37 @@ export function publish<N extends keyof DiagnosticsMessages> (name: N, message: 
   if (channels[name].hasSubscribers) channels[name].publish(message())
 }
 
-/** What a message says of the request that this reply answers. */
-export function aboutRequest (plugin: string, reply: FastifyReply): RequestMessage {
-  return { plugin, requestId: String(reply.request.id), duration: reply.elapsedTime }
+const arrivals = new WeakMap<FastifyRequest, number>()
+
+/** Remembers when a plugin got this request, if anybody listens: then it answers with `true`. */
+export function noteArrival (request: FastifyRequest): boolean {
+  if (!everyChannel.some(hasSubscribers)) return false
+  if (!arrivals.has(request)) arrivals.set(request, performance.now())
+  return true
 }
 
-/** Publishes every error that the routes of this scope answer with, whoever threw it. */
+const everyChannel = Object.values(channels)
+const hasSubscribers = (one: Channel) => one.hasSubscribers
+
+/** What a message says of the request that this reply answers. */
+export function aboutRequest (plugin: string, { request }: FastifyReply): RequestMessage {
+  const now = performance.now()
+  return { plugin, requestId: String(request.id), duration: now - (arrivals.get(request) ?? now) }
+}
+
+/**
+ * Publishes every error that the routes of this scope answer with, once it is sent. Ahead of the scope's other hooks.
+ *
+ * Not by an `onResponse` hook: for one alone, Fastify does a tenth more work with every request.
+ */
 export function publishRefusals (scope: FastifyInstance, plugin: string): void {
-  scope.addHook('onResponse', (_request, reply, done) => {
-    const { statusCode: status } = reply
-    if (status >= 400) publish('fastify-logout:refusal', () => ({ ...aboutRequest(plugin, reply), status }))
+  scope.addHook('onRequest', (request, reply, done) => {
+    if (noteArrival(request)) reply.raw.once('finish', () => publishRefusal(plugin, reply))
     done()
   })
+}
+
+function publishRefusal (plugin: string, reply: FastifyReply): void {
+  const { statusCode: status } = reply
+  if (status >= 400) publish('fastify-logout:refusal', () => ({ ...aboutRequest(plugin, reply), status }))
 }

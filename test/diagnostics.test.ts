@@ -3,7 +3,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { readFile } from 'node:fs/promises'
 import t, { type Test } from 'tap'
 import type { DiagnosticsMessages } from '../lib/diagnostics.ts'
-import { kratosSessions, tenantActivity } from '../lib/index.ts'
+import { kratosLogout, kratosSessions, tenantActivity } from '../lib/index.ts'
 import { memorySessionStore } from '../lib/session-stores/memory.ts'
 import { memoryUserStatusStore } from '../lib/user-status-stores/memory.ts'
 import { ada, host, requests, secret } from './diagnostics-host.ts'
@@ -99,6 +99,32 @@ t.test('every verdict of a guard is published', async t => {
     { plugin: 'tenantActivity', verdict: 'unknown' },
     { plugin: 'revocationGuard', verdict: 'unknown' }
   ])
+})
+
+t.test('durations are told on hosts without a logger too, and by a plugin that saw the request come in', async t => {
+  const app = await host(t, false)
+  const messages = listen(t)
+  await app.inject(requests.kratos)
+  await app.inject(requests.kratos)
+  await app.inject({ method: 'POST', url: '/v3/logout' })
+  await app.inject(requests.guarded)
+  t.same(messages.map(({ channel }) => channel.slice('fastify-logout:'.length)), ['logout', 'refusal', 'guard', 'guard'])
+  for (const { channel, duration } of messages) t.ok(duration > 0 && duration < 60_000, `${channel}: ${duration} ms`)
+})
+
+t.test('who listens while a request is under way is told of it, without a duration that nobody measured', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  const sessions = memorySessionStore()
+  const token = 'opened before anybody listened'
+  let heard: Message[] = []
+  const now = Date.now()
+  await sessions.create(token, { id: 's1', subject: 'ada', createdAt: now, expiresAt: now + 60_000, keepUntil: now + 60_000 })
+  await app.register(kratosLogout, {
+    sessions: { ...sessions, logOut: (token) => { heard = listen(t); return sessions.logOut(token) } }
+  })
+  await app.inject({ method: 'DELETE', url: '/self-service/logout/api', payload: { session_token: token } })
+  t.match(heard, [{ channel: 'fastify-logout:logout', plugin: 'kratosLogout', duration: 0 }])
 })
 
 t.test('a guard that fails closed publishes one verdict for each request, also when it cannot write', async t => {

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, HookHandlerDoneFunction, RouteOptions } from 'fastify'
 import fp from 'fastify-plugin'
-import { aboutRequest, publish } from '../diagnostics.ts'
+import { aboutRequest, noteArrival, publish } from '../diagnostics.ts'
 import { noActivity } from '../no-activity.ts'
 import { assertFunctions, assertOption, duration } from '../option-check.ts'
 import { checkWithin, revokedError, unknownError, type WhenUnknown } from '../revocation-check.ts'
@@ -72,6 +72,7 @@ function revocationHook (settings: Settings, whenUnknown: WhenUnknown) {
 
   // Answers without a promise where the store does.
   return (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void => {
+    noteArrival(request)
     const decide = (verdict: Verdict) => {
       publish('fastify-logout:guard', () => ({ ...aboutRequest(plugin, reply), verdict }))
       if (verdict === 'live') done()

@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Awaitable } from '../awaitable.ts'
-import { aboutRequest, publish, type GuardMessage } from '../diagnostics.ts'
+import { aboutRequest, noteArrival, publish, type GuardMessage } from '../diagnostics.ts'
 import { isActivity } from '../no-activity.ts'
 import { assertOption, duration } from '../option-check.ts'
 import { askWithin } from '../outage.ts'
@@ -67,6 +67,7 @@ async function guard (fastify: FastifyInstance, options: TenantActivityOptions):
 
   const observe = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> => {
     if (!isActivity(request) || request.getDecorator(sighting) !== null) return
+    noteArrival(request)
     try {
       const active = await ask('user', () => userOf(request))
       if (active === undefined || active === null) return

@@ -220,7 +220,7 @@ t.test('the principal is what the host reads from the claims', async t => {
   const { options, removals } = host()
   const { post } = await serve(t, { ...options, principal: claims => ({ subject: `user:${String(claims['sub'])}` }) })
   t.strictSame(await post({ device_token: 'of-alice' }), done)
-  t.strictSame(removals, [{ subject: 'user:alice', actor: 'user:alice', deviceToken: 'of-alice' }], 'who acts for nobody else is the subject')
+  t.match(removals, [{ subject: 'user:alice', actor: 'user:alice', deviceToken: 'of-alice' }], 'who acts for nobody else is the subject')
 })
 
 t.test('a principal without a subject or an actor is no user', async t => {
