@@ -1,10 +1,11 @@
-// What a good team would write: the wire of Kratos' native logout, the token looked up by its SHA-256 digest.
+// What a good team would write: the wire of Kratos' native logout, the token looked up by its SHA-256 digest in a table
+// of its own, or in the library's store.
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
-import { hash } from 'node:crypto'
 import { kratosRequest, kratosToken } from './kratos-request.js'
+import { sessionStore } from './library-stores.js'
 import { sessionTable } from './session-tables.js'
-import { sessionAt } from './tokens.js'
+import { inParallel, sessionAt } from './tokens.js'
 
 const schema = {
   body: Type.Union([
@@ -14,8 +15,8 @@ const schema = {
   response: { 204: Type.Null() }
 }
 
-export default async function ({ store }) {
-  const sessions = await sessionTable(store)
+export default async function ({ store, table = 'own' }) {
+  const sessions = table === 'own' ? await sessionTable(store) : await sessionStore(store)
   const app = Fastify()
   const onLogout = () => {}
 
@@ -27,7 +28,7 @@ export default async function ({ store }) {
 
   app.delete('/self-service/logout/api', { schema, bodyLimit: 5 * 1024 * 1024 }, async (request, reply) => {
     const token = request.body?.session_token
-    const before = token ? await sessions.logOut(hash('sha256', token, 'base64url')) : undefined
+    const before = token ? await sessions.logOut(token) : undefined
     if (before === undefined) return sendError(reply, 403, 'The provided Ory Session Token could not be found, is invalid, or otherwise malformed.')
 
     if (before.status === 'active' && before.expiresAt > Date.now()) {
@@ -43,10 +44,10 @@ export default async function ({ store }) {
   return {
     app,
     request: kratosRequest,
-    seed: (from, count) => sessions.seed(Array.from({ length: count }, (_, index) => ({
-      digest: hash('sha256', kratosToken(from + index), 'base64url'), session: sessionAt(from + index)
-    }))),
-    isOver: async index => (await sessions.logOut(hash('sha256', kratosToken(index), 'base64url'))).status === 'logged_out'
+    seed: (from, count) => table === 'own'
+      ? sessions.seed(Array.from({ length: count }, (_, index) => ({ token: kratosToken(from + index), session: sessionAt(from + index) })))
+      : inParallel(from, count, index => sessions.create(kratosToken(index), sessionAt(index))),
+    isOver: async index => (await sessions.logOut(kratosToken(index))).status === 'logged_out'
   }
 }
 

@@ -1,10 +1,19 @@
 // The stores of the hand-written handlers: one row for each session by the digest of its token, logged out in one
 // operation, answering what it was before.
+import { hash } from 'node:crypto'
 import { openClient } from './clients.js'
 
 /** Opens the hand-written table of sessions at this kind of store. */
 export async function sessionTable (store) {
-  return tables[store.kind](store.kind === 'memory' ? undefined : await openClient(store))
+  const table = await tables[store.kind](store.kind === 'memory' ? undefined : await openClient(store))
+  return {
+    seed: entries => table.seed(entries.map(({ token, session }) => ({ digest: digestOf(token), session }))),
+    logOut: token => table.logOut(digestOf(token))
+  }
+}
+
+function digestOf (token) {
+  return hash('sha256', token, 'base64url')
 }
 
 const tables = {

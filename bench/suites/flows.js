@@ -15,7 +15,7 @@ export async function flows ({ servers, plan, full, log }) {
     }
     for (const group of groups(kind, full)) {
       log(`${group.title}`)
-      const subjects = group.subjects.map(subject => ({ ...subject, parameters: { store: servers.storeAt(kind) } }))
+      const subjects = group.subjects.map(subject => ({ ...subject, parameters: { ...subject.parameters, store: servers.storeAt(kind) } }))
       results[group.title] = { kind, results: await measure(subjects, { ...plan, log }) }
     }
   }
@@ -24,7 +24,7 @@ export async function flows ({ servers, plan, full, log }) {
 
 function groups (kind, full) {
   return [
-    group('Kratos-style logout', kind, [...kind === 'memory' ? [bare] : [], ...beside('kratos', full || kind === 'memory'), ...full || kind === 'memory' ? peers[kind] : []]),
+    group('Kratos-style logout', kind, [...kind === 'memory' ? [bare] : [], ...beside('kratos', full || kind === 'memory'), ...full && kind !== 'memory' ? [onStore] : [], ...full || kind === 'memory' ? peers[kind] : []]),
     ...kind === 'memory' ? [group('SigningHub-style logout', kind, beside('signinghub', full))] : [],
     ...kind === 'memory' || full ? [group('Tenant-status-style logout', kind, beside('tenant', full))] : []
   ]
@@ -35,6 +35,8 @@ function group (title, kind, subjects) {
 }
 
 const bare = { name: 'bare Fastify', file: 'bare-fastify.js', against: 'by hand' }
+
+const onStore = { name: 'by hand, on the library\'s store', file: 'kratos-by-hand.js', parameters: { table: 'library' }, against: 'by hand' }
 
 function beside (flow, withControl) {
   return [

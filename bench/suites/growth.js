@@ -10,7 +10,7 @@ export async function growth ({ servers, plan, full, log }) {
   return {
     sessions: await bySessions(full ? present : ['memory'], { servers, plan, full, log }),
     everywhere: await byOwnSessions(full ? present : present.slice(0, 3), { servers, full, log }),
-    connections: await byConnections({ servers, plan, log })
+    connections: await byConnections({ servers, plan, full, log })
   }
 }
 
@@ -46,15 +46,16 @@ async function byOwnSessions (kinds, { servers, full, log }) {
   return curves
 }
 
-async function byConnections ({ servers, plan, log }) {
+async function byConnections ({ servers, plan, full, log }) {
   const results = []
-  for (const connections of [50, 1000]) {
-    log(`${connections} connections, memory`)
+  for (const [kind, connections] of [['memory', 1000], ...full ? kinds.map(kind => [kind, 1]) : []]) {
+    if (servers.storeAt(kind) === undefined) continue
+    log(`${connections} connections, ${kind}`)
     const subjects = [
       { name: 'by hand', file: 'kratos-by-hand.js' },
       { name: 'fastify-logout', file: 'kratos-library.js', against: 'by hand' }
-    ].map(subject => ({ ...subject, parameters: { store: servers.storeAt('memory') } }))
-    results.push({ connections, results: await measure(subjects, { ...plan, connections, log }) })
+    ].map(subject => ({ ...subject, parameters: { store: servers.storeAt(kind) } }))
+    results.push({ kind, connections, results: await measure(subjects, { ...plan, connections, log }) })
   }
   return results
 }

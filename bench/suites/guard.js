@@ -10,13 +10,13 @@ export async function guard ({ servers, plan, full, log }) {
     { ...subject('verifying alone, again', { guard: 'none' }), against: 'verifying alone' },
     guarded('guard, memory', { guard: 'memory', marks }),
     of('redis') && guarded('guard, replica of Redis', { guard: 'replica', store: of('redis'), marks }),
-    guarded('guard, SQLite for each request', { guard: 'store', store: of('sqlite'), marks: marks / 10 }),
+    full && guarded('guard, SQLite for each request', { guard: 'store', store: of('sqlite'), marks: marks / 10 }),
     of('redis') && guarded('guard, Redis for each request', { guard: 'store', store: of('redis'), marks: 1000 }),
     full && of('postgres') && guarded('guard, Postgres for each request', { guard: 'store', store: of('postgres'), marks: marks / 10 })
   ].filter(Boolean)
 
   log(`the guard, with ${marks} marks`)
-  const results = await measure(subjects, { ...plan, launches: 1, rounds: plan.launches * plan.rounds, log })
+  const results = await measure(subjects, { ...plan, log })
   for (const result of results) {
     const { parameters } = subjects.find(({ name }) => name === result.name)
     result.marks = parameters.marks
