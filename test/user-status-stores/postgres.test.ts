@@ -49,22 +49,53 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     t.equal(new Set(before.map(record => record?.version)).size, 200, 'each saw what the one before it wrote')
   })
 
-  await t.test('a logOut that waits for a suspension leaves it alone', async t => {
-    const { table, store } = await fresh()
-    await store.set(anna, 'logged_in')
-    const client = await pool.connect()
-    await client.query('BEGIN')
-    await client.query(`UPDATE ${table} SET status = 'suspended', version = gen_random_uuid()`)
-    const { version } = await store.get(anna) ?? {}
-    const waiting = Promise.all([store.logOut(anna, logout), store.compareAndSet(anna, version, login)] as const)
-    await sleep(50)
-    await client.query('COMMIT')
-    client.release()
-    const [before, written] = await waiting
-    t.equal(before?.status, 'suspended')
-    t.equal(written, false)
-    t.equal((await store.get(anna))?.status, 'suspended')
+  await t.test('logouts of one turn are each their own, whoever else is in it', async t => {
+    const { store } = await fresh()
+    const user = (subject: string, tenant = 'acme') => ({ tenant, subject })
+    await store.set(user('anna'), 'logged_in')
+    await store.set(user('anna', 'other'), 'logged_in')
+    await store.set(user('ben'), 'suspended')
+    const before = await Promise.allSettled([
+      store.logOut(user('anna'), { at: 1, requestId: 'a' }), store.logOut(user('nobody'), logout), store.logOut(user('ben'), logout),
+      store.logOut(user('a\0b'), logout), store.logOut(user('\ud800'), logout), store.logOut(user('anna'), { at: 3, requestId: 'r\0' }),
+      store.logOut(user('anna', 'other'), { at: 4, requestId: 'b' }), store.logOut(user('anna'), { at: 2, requestId: 'c' }),
+      store.logOut(user('anna'), { at: 5, requestId: 'd' })
+    ])
+    t.match(before.map(answer => answer.status === 'fulfilled' ? answer.value?.status : 'refused'), [
+      'logged_in', undefined, 'suspended', 'refused', 'refused', 'refused', 'logged_in', 'logged_out', 'logged_out'
+    ])
+    t.match(before.slice(-2), [{ value: { loggedOutAt: 1 } }, { value: { loggedOutAt: 2 } }])
+    t.match([await store.get(user('anna')), await store.get(user('anna', 'other'))], [{ status: 'logged_out', loggedOutAt: 5 }, { status: 'logged_out', loggedOutAt: 4 }])
   })
+
+  await t.test('nodes that log out the same users in other orders never lock each other out', async t => {
+    const { stores, store } = await fresh()
+    const users = Array.from({ length: 60 }, (_, i) => ({ tenant: `tenant ${i % 3}`, subject: `user ${i}` }))
+    for (const user of users) await store.set(user, 'logged_in')
+    const orders = [users, [...users].reverse(), [...users.slice(30), ...users.slice(0, 30)], users]
+    const before = await Promise.all(orders.flatMap((order, i) => order.map(user => stores[i]?.logOut(user, logout))))
+    t.equal(before.filter(record => record?.status === 'logged_in').length, 60)
+  })
+
+  for (const others of [[], ['ben', 'nobody']]) {
+    await t.test(`a logOut that waits for a suspension leaves it alone, with ${others.length} others`, async t => {
+      const { table, store } = await fresh()
+      await store.set(anna, 'logged_in')
+      await store.set({ tenant: 'acme', subject: 'ben' }, 'logged_in')
+      const client = await pool.connect()
+      await client.query('BEGIN')
+      await client.query(`UPDATE ${table} SET status = 'suspended', version = gen_random_uuid() WHERE subject = 'anna'`)
+      const { version } = await store.get(anna) ?? {}
+      const waiting = Promise.all([store.logOut(anna, logout), ...others.map(subject => store.logOut({ tenant: 'acme', subject }, logout))])
+      const writing = store.compareAndSet(anna, version, login)
+      await sleep(50)
+      await client.query('COMMIT')
+      client.release()
+      t.match((await waiting).map(before => before?.status), ['suspended', 'logged_in', undefined].slice(0, 1 + others.length))
+      t.equal(await writing, false)
+      t.equal((await store.get(anna))?.status, 'suspended')
+    })
+  }
 
   await t.test('migrate is safe twice, and from many nodes at once', async t => {
     const table = freshTable()
@@ -127,7 +158,7 @@ t.test('each verb is one statement, as the server saw it', t => withPrivatePostg
   await store.set(anna, 'logged_in')
   await store.get(anna)
   await store.compareAndSet(anna, 'past', login)
-  await store.logOut(anna, logout)
+  await Promise.all(['anna', 'ben', 'nobody'].map(subject => store.logOut({ tenant: 'acme', subject }, logout)))
   await store.remove(anna)
   await store.compareAndSet(anna, undefined, login)
   await pool.query('SELECT \'to here\'')
