@@ -45,7 +45,11 @@ export function postgresSessionStore (client: PostgresClient, options: PostgresS
   const sql = statements(namesOf(table, 'postgresSessionStore'))
 
   const logOutTogether = waitingCalls(async (digests: readonly string[]) => {
-    const rows = await run(sql.logOut, [...new Set(digests)], Date.now())
+    const different = [...new Set(digests)]
+    // As one of many, a lone logout would take longer; a named statement is planned once only for one.
+    const rows = different.length === 1
+      ? await run(sql.logOut, different[0], Date.now())
+      : await run(sql.logOutMany, different, Date.now())
     const unseen = new Map(rows.map(row => [row['digest'], sessionOfRow(row)]))
     return digests.map((digest) => {
       const session = unseen.get(digest)
@@ -182,7 +186,9 @@ function statements ({ sessions, subjects }: Names) {
       FROM ${sessions} AS kept JOIN ${subjects} AS owner ON owner.subject = kept.subject
       WHERE kept.digest = $1 AND kept.keep_until > $2`,
 
-    logOut: logOut('kept.digest = ANY ($1)'),
+    logOut: logOut('kept.digest = $1'),
+
+    logOutMany: logOut('kept.digest = ANY ($1)'),
 
     logOutById: logOut('kept.id = $1 AND kept.subject = coalesce($3, kept.subject)'),
 
