@@ -1,4 +1,5 @@
 // The library's own stores, opened at the same servers as the hand-written tables.
+import { hash } from 'node:crypto'
 import { openClient } from './clients.js'
 
 const many = 100_000_000
@@ -21,7 +22,13 @@ export async function revocationStore (store) {
 async function open (file, name, store, memoryOptions) {
   const { [name]: make } = await import(file)
   if (store.kind === 'memory') return make(memoryOptions)
-  const made = make(await openClient(store))
+  const client = await openClient(store)
+  const made = make(store.named ? naming(client) : client)
   await made.migrate?.()
   return made
+}
+
+/** As the README has it for connections that are the server's own. */
+function naming (pool) {
+  return { query: (text, values) => pool.query({ name: hash('sha1', text), text, ...values && { values } }) }
 }

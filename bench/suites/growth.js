@@ -53,8 +53,9 @@ async function byConnections ({ servers, plan, full, log }) {
     log(`${connections} connections, ${kind}`)
     const subjects = [
       { name: 'by hand', file: 'kratos-by-hand.js' },
-      { name: 'fastify-logout', file: 'kratos-library.js', against: 'by hand' }
-    ].map(subject => ({ ...subject, parameters: { store: servers.storeAt(kind) } }))
+      { name: 'fastify-logout', file: 'kratos-library.js', against: 'by hand' },
+      ...kind === 'postgres' ? [{ name: 'fastify-logout, named statements', file: 'kratos-library.js', named: true, against: 'by hand' }] : []
+    ].map(({ named, ...subject }) => ({ ...subject, parameters: { store: { ...servers.storeAt(kind), named } } }))
     results.push({ kind, connections, results: await measure(subjects, { ...plan, connections, log }) })
   }
   return results
