@@ -36,7 +36,7 @@ export interface RevocationGuardOptions {
  *
  * A route says by `config: { revocation: ... }` what is to happen there while the store cannot tell: `'refuse'` (503
  * with `Retry-After`) or `'allow'`. With `false` the route is not guarded, and nothing is added to it. Logout routes are
- * not guarded unless they say so: a logout with a revoked token is theirs to answer.
+ * not guarded unless they say so: a logout with a revoked token is theirs to answer. A not-found handler is no route.
  *
  * @throws {TypeError} while registering, for an option or a route's `config.revocation` that is missing or wrong
  * @see https://www.rfc-editor.org/rfc/rfc6750#section-3.1 for the challenge of a 401
