@@ -7,11 +7,11 @@ import { parseArgs } from 'node:util'
 
 const usage = `npm run bench                          quick, about two minutes
 npm run bench -- --full                every store, a million sessions, a million marks: about half an hour
-npm run bench -- --only flows,guard    these suites: flows, guard, growth, weight
+npm run bench -- --only flows,guard    these suites: flows, guard, growth, weight; what --out has of the others stays
 npm run bench -- --out bench           where RESULTS.md, results.json and the curves go (bench/latest)`
 
 const { values } = parseArgs({
-  options: { full: { type: 'boolean', default: false }, only: { type: 'string', default: 'flows,guard,growth,weight' }, out: { type: 'string' }, help: { type: 'boolean', default: false } }
+  options: { full: { type: 'boolean', default: false }, only: { type: 'string' }, out: { type: 'string' }, help: { type: 'boolean', default: false } }
 })
 if (values.help) {
   console.log(usage)
@@ -32,11 +32,12 @@ const { charts, report } = await import('./report.js')
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1)) // the servers end with us
 pin(process.pid, loadCore)
 const servers = await startServers()
-const results = { machine: describeMachine(servers.versions), plan, full: values.full }
+const results = { ...kept(), machine: describeMachine(servers.versions), plan, full: values.full }
 try {
-  for (const name of values.only.split(',')) {
+  for (const name of (values.only ?? 'flows,guard,growth,weight').split(',')) {
     const { [name]: suite } = await import(`./suites/${name}.js`)
     results[name] = await suite({ servers, plan, full: values.full, log: console.log })
+    results.measured = { ...results.measured, [name]: new Date().toISOString() }
   }
 } finally {
   await servers.end()
@@ -48,6 +49,14 @@ writeFileSync(`${out}/RESULTS.md`, report(results) + (values.full ? remarks : ''
 writeFileSync(`${out}/results.json`, JSON.stringify(results, null, 2) + '\n')
 for (const [name, svg] of Object.entries(charts(results))) writeFileSync(`${out}/${name}`, svg)
 console.log(`\n${out}/RESULTS.md`)
+
+/** The other suites' results of an earlier run like this one. */
+function kept () {
+  const file = `${out}/results.json`
+  if (values.only === undefined || !existsSync(file)) return {}
+  const earlier = JSON.parse(readFileSync(file, 'utf8'))
+  return earlier.full === values.full ? earlier : {}
+}
 
 function npm (...command) {
   const { status } = spawnSync('npm', command, { stdio: ['ignore', 'ignore', 'inherit'], shell: process.platform === 'win32' })

@@ -1,9 +1,9 @@
 import { chart } from './svg.js'
 
 /** The report as Markdown, from what the suites answered. */
-export function report ({ machine, plan, full, flows, guard, growth, weight }) {
+export function report ({ machine, measured, plan, full, flows, guard, growth, weight }) {
   return [
-    heading(machine, plan, full),
+    heading(machine, measured, plan, full),
     ...flows === undefined ? [] : ['## Flows', methodNote, ...Object.entries(flows).map(flowSection), peerSection(flows)],
     ...guard === undefined ? [] : [guardSection(guard)],
     ...growth === undefined ? [] : [growthSection(growth)],
@@ -32,7 +32,7 @@ export function charts ({ growth }) {
 
 const methodNote = 'Each ratio is the median over the rounds, with its middle half in brackets. "By hand, again" is a second process of the same handler: what it differs from 1.00 is noise. "By hand, on the library\'s store" shows what of the difference is the store\'s.'
 
-function heading (machine, plan, full) {
+function heading (machine, measured, plan, full) {
   const facts = [
     `Node ${machine.node} (V8 ${machine.v8}), ${machine.system}`,
     `${machine.cpu}, ${machine.cores} cores, ${machine.memory}; load average before the run ${machine.loadBefore}`,
@@ -41,7 +41,7 @@ function heading (machine, plan, full) {
     `${plan.launches} times ${plan.rounds} rounds of ${plan.seconds} s for each subject in turns, each time in new processes and after ${plan.warmUp} s of their CPU time to warm up; 50 kept-alive connections, logging off`,
     [...Object.entries(machine.servers), ...Object.entries(machine.packages)].map(([name, version]) => `${name} ${version}`).join(', ')
   ]
-  return `# What a logout costs\n\nMade by \`npm run bench${full ? ' -- --full' : ''}\`, ${machine.at}. Ratios repeat from machine to machine; the other figures do not.\n\n${facts.map(fact => `- ${fact}`).join('\n')}`
+  return `# What a logout costs\n\nMade by \`npm run bench${full ? ' -- --full' : ''}\`: ${Object.entries(measured).map(([suite, at]) => `${suite} ${at}`).join(', ')}. Ratios repeat from machine to machine; the other figures do not.\n\n${facts.map(fact => `- ${fact}`).join('\n')}`
 }
 
 function flowSection ([title, { results }]) {

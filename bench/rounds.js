@@ -17,7 +17,11 @@ export async function measure (subjects, { launches, rounds, log, ...plan }) {
   for (let launch = 0; launch < launches; launch++) {
     const running = []
     try {
-      for (const one of measured) running.push(await begin(one.subject, (launch * subjects.length + running.length) * tokensEach, plan))
+      for (const { subject } of measured) {
+        running.push({ subject, server: await startSubject(subject.file, subject.parameters), seeded: (launch * subjects.length + running.length) * tokensEach, rounds: [], perRound: 0 })
+      }
+      // After the last of them has its marks and sessions: of a process that waits, V8 forgets what it compiled.
+      for (const one of running) await warmUpOne(one, plan)
       shareRoundSizes(running)
       for (let round = 0; round < rounds; round++) {
         for (const one of round % 2 === 0 ? running : running.toReversed()) one.rounds.push(await runRound(one, one.perRound, plan.connections))
@@ -39,16 +43,14 @@ export async function measure (subjects, { launches, rounds, log, ...plan }) {
 /** How many tokens are set apart for each process. */
 const tokensEach = 10_000_000
 
-async function begin (subject, seeded, { seconds, warmUp, connections }) {
-  const server = await startSubject(subject.file, subject.parameters)
-  const one = { subject, server, seeded, rounds: [], perRound: 0 }
+async function warmUpOne (one, { seconds, warmUp, connections }) {
   let count = 100
   for (let spent = 0; spent < warmUp;) {
     const { requestsPerSecond, cpu } = await runRound(one, count, connections)
     spent += cpu * count / 1e6
-    count = Math.min(Math.ceil(requestsPerSecond * seconds), server.most)
+    count = Math.min(Math.ceil(requestsPerSecond * seconds), one.server.most)
   }
-  return { ...one, perRound: count }
+  one.perRound = count
 }
 
 /** Subjects that are about as fast as the one they are compared with send as many requests as it does: what a round costs besides them weighs the same. */
