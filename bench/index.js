@@ -8,10 +8,11 @@ import { parseArgs } from 'node:util'
 const usage = `npm run bench                          quick, about two minutes
 npm run bench -- --full                every store, a million sessions, a million marks: about half an hour
 npm run bench -- --only flows,guard    these suites: flows, guard, growth, weight; what --out has of the others stays
+npm run bench -- --launches 1          other than 3 (1 for a quick run) new processes of each
 npm run bench -- --out bench           where RESULTS.md, results.json and the curves go (bench/latest)`
 
 const { values } = parseArgs({
-  options: { full: { type: 'boolean', default: false }, only: { type: 'string' }, out: { type: 'string' }, help: { type: 'boolean', default: false } }
+  options: { full: { type: 'boolean', default: false }, only: { type: 'string' }, launches: { type: 'string' }, out: { type: 'string' }, help: { type: 'boolean', default: false } }
 })
 if (values.help) {
   console.log(usage)
@@ -19,7 +20,8 @@ if (values.help) {
 }
 const here = fileURLToPath(new URL('.', import.meta.url))
 const out = values.out ?? `${here}latest`
-const plan = values.full ? { launches: 3, rounds: 4, seconds: 0.3, warmUp: 2 } : { launches: 1, rounds: 4, seconds: 0.15, warmUp: 1 }
+const launches = Number(values.launches ?? (values.full ? 3 : 1))
+const plan = values.full ? { launches, rounds: 4, seconds: 0.3, warmUp: 2 } : { launches, rounds: 4, seconds: 0.15, warmUp: 1 }
 
 if (!existsSync(`${here}node_modules`)) npm('ci', '--prefix', here)
 npm('run', 'build', '--prefix', fileURLToPath(new URL('..', import.meta.url)))
@@ -37,18 +39,22 @@ try {
   for (const name of (values.only ?? 'flows,guard,growth,weight').split(',')) {
     const { [name]: suite } = await import(`./suites/${name}.js`)
     results[name] = await suite({ servers, plan, full: values.full, log: console.log })
-    results.measured = { ...results.measured, [name]: new Date().toISOString() }
+    results.measured = { ...results.measured, [name]: { at: new Date().toISOString(), launches } }
+    write()
   }
 } finally {
   await servers.end()
 }
-
-mkdirSync(out, { recursive: true })
-const remarks = existsSync(`${here}REMARKS.md`) ? `\n${readFileSync(`${here}REMARKS.md`, 'utf8')}` : ''
-writeFileSync(`${out}/RESULTS.md`, report(results) + (values.full ? remarks : ''))
-writeFileSync(`${out}/results.json`, JSON.stringify(results, null, 2) + '\n')
-for (const [name, svg] of Object.entries(charts(results))) writeFileSync(`${out}/${name}`, svg)
 console.log(`\n${out}/RESULTS.md`)
+
+/** After each suite: an hour of measuring is not lost to what comes last. */
+function write () {
+  mkdirSync(out, { recursive: true })
+  const remarks = existsSync(`${here}REMARKS.md`) ? `\n${readFileSync(`${here}REMARKS.md`, 'utf8')}` : ''
+  writeFileSync(`${out}/RESULTS.md`, report(results) + (values.full ? remarks : ''))
+  writeFileSync(`${out}/results.json`, JSON.stringify(results, null, 2) + '\n')
+  for (const [name, svg] of Object.entries(charts(results))) writeFileSync(`${out}/${name}`, svg)
+}
 
 /** The other suites' results of an earlier run like this one. */
 function kept () {

@@ -38,10 +38,10 @@ function heading (machine, measured, plan, full) {
     `${machine.cpu}, ${machine.cores} cores, ${machine.memory}; load average before the run ${machine.loadBefore}`,
     machine.pinned ? 'the server alone on one core; the load and the databases on another' : 'nothing pinned to a core: there is only one, or no `taskset`',
     machine.instructions ? 'instructions counted by `perf stat`, user mode' : 'instructions not counted: `perf stat` cannot count them on this machine',
-    `${plan.launches} times ${plan.rounds} rounds of ${plan.seconds} s for each subject in turns, each time in new processes and after ${plan.warmUp} s of their CPU time to warm up; 50 kept-alive connections, logging off`,
+    `for each launch ${plan.rounds} rounds of ${plan.seconds} s for each subject in turns, in new processes and after ${plan.warmUp} s of their CPU time to warm up; 50 kept-alive connections, logging off`,
     [...Object.entries(machine.servers), ...Object.entries(machine.packages)].map(([name, version]) => `${name} ${version}`).join(', ')
   ]
-  return `# What a logout costs\n\nMade by \`npm run bench${full ? ' -- --full' : ''}\`: ${Object.entries(measured).map(([suite, at]) => `${suite} ${at}`).join(', ')}. Ratios repeat from machine to machine; the other figures do not.\n\n${facts.map(fact => `- ${fact}`).join('\n')}`
+  return `# What a logout costs\n\nMade by \`npm run bench${full ? ' -- --full' : ''}\`: ${Object.entries(measured).map(([suite, { at, launches }]) => `${suite} ${at} with ${launches} launches`).join(', ')}. Ratios repeat from machine to machine; the other figures do not.\n\n${facts.map(fact => `- ${fact}`).join('\n')}`
 }
 
 function flowSection ([title, { results }]) {

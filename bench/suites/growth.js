@@ -55,7 +55,7 @@ async function byConnections ({ servers, plan, full, log }) {
       { name: 'by hand', file: 'kratos-by-hand.js' },
       { name: 'fastify-logout', file: 'kratos-library.js', against: 'by hand' },
       ...kind === 'postgres' ? [{ name: 'fastify-logout, named statements', file: 'kratos-library.js', named: true, against: 'by hand' }] : []
-    ].map(({ named, ...subject }) => ({ ...subject, parameters: { store: { ...servers.storeAt(kind), named } } }))
+    ].map(({ named, ...subject }) => ({ ...subject, parameters: { store: { ...servers.storeAt(kind), ...kind === 'redis' || kind === 'postgres' ? { database: named ? 5 : 4 } : {}, named } } }))
     results.push({ kind, connections, results: await measure(subjects, { ...plan, connections, log }) })
   }
   return results

@@ -25,8 +25,11 @@ export interface ProtectSessionStoreOptions {
 
 /** What {@link protectSessionStore} adds to the type of a store: whoever gives no callback gets a promise, as of connect-redis. */
 export interface SessionStoreWithoutCallbacks {
+  /** Resolves the session, or nothing for one that is unknown or revoked. */
   get (sessionId: string): Promise<unknown>
+  /** Resolves once the session is saved. */
   set (sessionId: string, session: unknown): Promise<unknown>
+  /** Resolves once the mark is written and the session is gone. */
   destroy (sessionId: string): Promise<unknown>
 }
 
