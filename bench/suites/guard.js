@@ -21,7 +21,7 @@ export async function guard ({ servers, plan, full, log }) {
     const { parameters } = subjects.find(({ name }) => name === result.name)
     result.marks = parameters.marks
   }
-  return { marks, results, sweep: await sweep(marks, full ? 20 : 5, log) }
+  return { marks, results, sweep: await sweep(marks, full ? 20 : 3, log) }
 }
 
 function subject (name, parameters) {

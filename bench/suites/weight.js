@@ -12,7 +12,7 @@ const dist = new URL('../../dist/', import.meta.url)
 
 /** What it takes to have the logout: CPU time of the import, packages and bytes that npm installs for production. */
 export async function weight ({ full, log }) {
-  const times = full ? 31 : 5
+  const times = full ? 31 : 3
   const rows = subjects.map(subject => ({ name: subject.name, imports: [], ...installed(subject.packages) }))
   const empty = []
   for (let time = 0; time < times; time++) {
