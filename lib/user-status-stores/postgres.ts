@@ -38,7 +38,7 @@ export function postgresUserStatusStore (client: PostgresClient, options: Postgr
   const run = postgresStatements(client, table, 'postgresUserStatusStore')
   const sql = statements(quotedTable(table, 'postgresUserStatusStore'))
 
-  async function logOutAll (logouts: readonly Logout[]): Promise<Array<UserStatus | undefined>> {
+  async function logOutAll (logouts: readonly Logout[]): Promise<Array<UserStatus | Error | undefined>> {
     const first = new Map<string, Logout>()
     for (const logout of logouts) if (!first.has(logout.user)) first.set(logout.user, logout)
     const values = [...first.values()]
@@ -48,9 +48,10 @@ export function postgresUserStatusStore (client: PostgresClient, options: Postgr
       : await run(sql.logOutMany, ...columns.map(column => values.map(logout => logout[column])))
     const before = new Map(rows.map(row => [userOf(String(row['tenant']), String(row['subject'])), userStatusOf(row)]))
 
-    // Who is in it twice is logged out twice, one after the other.
+    // Who is in it twice is logged out twice, one after the other. The first time is committed, whatever becomes of the second.
     const again = logouts.filter(logout => first.get(logout.user) !== logout)
-    const later = again.length === 0 ? [] : await logOutAll(again)
+    const failed = (cause: unknown) => again.map(() => new Error('the statement for users who log out twice at once failed', { cause }))
+    const later = again.length === 0 ? [] : await logOutAll(again).catch(failed)
     return logouts.map(logout => first.get(logout.user) === logout ? before.get(logout.user) : later.shift())
   }
   const logOutTogether = waitingCalls(logOutAll)

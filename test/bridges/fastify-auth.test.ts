@@ -4,8 +4,8 @@ import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
 import { notRevoked, type NotRevokedOptions } from '../../lib/bridges/fastify-auth.ts'
 import { credentialOf } from '../../lib/logout-marks.ts'
-import type { RevocationStore } from '../../lib/revocation-store.ts'
 import { memoryRevocationStore } from '../../lib/revocation-stores/memory.ts'
+import { ask, failing } from './bearer-host.ts'
 
 const lifetime = 600_000
 type Verify = FastifyRequest & { jwtVerify (): Promise<Record<string, unknown>>, user: Record<string, unknown> }
@@ -30,15 +30,6 @@ function sign (app: FastifyInstance, claims: Record<string, unknown>): string {
   return (app as unknown as { jwt: { sign (claims: unknown): string } }).jwt.sign(claims)
 }
 
-async function ask (app: FastifyInstance, token: string, url = '/') {
-  return app.inject({ url, headers: { authorization: `Bearer ${token}` } })
-}
-
-const failing: Record<string, RevocationStore['check']> = {
-  throws () { throw new Error('secret detail') },
-  rejects: async () => { throw new Error('secret detail') },
-  hangs: () => new Promise(() => {})
-}
 const user = (request: FastifyRequest) => credentialOf((request as Verify).user)
 
 t.test('a revoked credential fails, behind the function that verifies it', async t => {

@@ -6,6 +6,7 @@ import { trustedBy, type TrustedByOptions } from '../../lib/bridges/fastify-jwt.
 import { credentialOf, logoutMarks } from '../../lib/logout-marks.ts'
 import type { RevocationStore } from '../../lib/revocation-store.ts'
 import { memoryRevocationStore } from '../../lib/revocation-stores/memory.ts'
+import { ask, failing } from './bearer-host.ts'
 
 const lifetime = 600_000
 type Verify = FastifyRequest & { [verify: string]: (options?: object) => Promise<unknown> }
@@ -39,16 +40,6 @@ type Sign = (claims: unknown) => string
 function sign (app: FastifyInstance, claims: Record<string, unknown>): string {
   const { jwt } = app as unknown as { jwt: { sign?: Sign, access: { sign: Sign } } }
   return (jwt.sign ?? jwt.access.sign)(claims)
-}
-
-async function ask (app: FastifyInstance, token: string, url = '/') {
-  return app.inject({ url, headers: { authorization: `Bearer ${token}` } })
-}
-
-const failing: Record<string, RevocationStore['check']> = {
-  throws () { throw new Error('secret detail') },
-  rejects: async () => { throw new Error('secret detail') },
-  hangs: () => new Promise(() => {})
 }
 
 t.test('a revoked token is untrusted, by its jti, its session, its subject, or its digest', async t => {

@@ -186,3 +186,17 @@ t.test('an error of the client passes as it is, one that is no Error too', async
   await t.rejects(refusing(error).get(anna), error)
   t.equal(await refusing('gone').get(anna).catch(reason => reason), 'gone')
 })
+
+t.test('when a user logs out twice at once and the second statement fails, the first logout is answered all the same', async t => {
+  let statements = 0
+  const store = postgresUserStatusStore({
+    query: async () => {
+      if (++statements > 1) throw new Error('cut')
+      return { rows: [{ tenant: 'acme', subject: 'anna', status: 'logged_in', version: 'v', logged_out_at: null, last_seen_at: null }] }
+    }
+  })
+  const [first, second] = await Promise.allSettled([store.logOut(anna, { at: 1, requestId: 'a' }), store.logOut(anna, { at: 2, requestId: 'b' })])
+  t.match(first, { status: 'fulfilled', value: { status: 'logged_in' } })
+  t.match(second, { status: 'rejected', reason: { cause: { message: 'cut' } } })
+  t.equal(statements, 2)
+})
