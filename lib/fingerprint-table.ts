@@ -1,4 +1,5 @@
 import { keyedHash, type KeyedHash } from './keyed-hash.ts'
+import { isShort, markId } from './mark-id.ts'
 
 const shardCount = 256
 const slotWords = 4
@@ -7,16 +8,17 @@ const fullest = 0.75
 const latestSecond = 0xffff_ffff
 
 /**
- * A set of texts, each until an instant, for millions of them: 21 to 32 bytes for each, out of the garbage collector's
+ * A set of ids, each until an instant, for millions of them: 21 to 32 bytes for each, out of the garbage collector's
  * sight, and no step that takes longer than rebuilding one of its 256 shards.
  *
- * It keeps keyed 96-bit fingerprints instead of the texts. With a million of them, a text that was never added is taken
- * for one with odds of 1 in 10^22. Instants are kept in seconds, rounded up.
+ * It keeps keyed 96-bit fingerprints instead of the ids. With a million of them, an id that was never added is taken
+ * for one with odds of 1 in 10^22. An id and its {@link markId} are the same. Instants are kept in
+ * seconds, rounded up.
  */
 export interface FingerprintTable {
-  /** Adds a text, or makes it stay longer. Answers whether that changed anything. */
-  add (kind: number, text: string, until: number, now: number): boolean
-  has (kind: number, text: string, now: number): boolean
+  /** Adds an id, or makes it stay longer. Answers whether that changed anything. */
+  add (kind: number, id: string, until: number, now: number): boolean
+  has (kind: number, id: string, now: number): boolean
   /** Gives back the memory of what ran out in one of the shards; the next call takes the next one. */
   sweep (now: number): void
   /** Bytes in use. */
@@ -32,6 +34,11 @@ export function fingerprintTable (hash: KeyedHash = keyedHash()): FingerprintTab
 
   const shardOf = (index: number) => shards[index] as Uint32Array<ArrayBuffer>
 
+  // Whether an id needs another form is seen while it is hashed: hardly one does.
+  const fingerprint = (kind: number, id: string) => {
+    if (!isShort(id) || !hash(kind, id, print)) hash(kind, markId(id), print)
+  }
+
   const rebuild = (index: number, now: number) => {
     const rebuilt = compact(shardOf(index), now / 1000)
     shards[index] = rebuilt.shard
@@ -39,10 +46,10 @@ export function fingerprintTable (hash: KeyedHash = keyedHash()): FingerprintTab
   }
 
   return {
-    add (kind, text, until, now) {
+    add (kind, id, until, now) {
       const expiry = Math.min(Math.ceil(until / 1000), latestSecond)
       if (expiry <= now / 1000) return false
-      hash(kind, text, print)
+      fingerprint(kind, id)
       const index = word(print, 1) % shardCount
       if (word(used, index) >= fullest * shardOf(index).length / slotWords) rebuild(index, now)
       const shard = shardOf(index)
@@ -54,8 +61,8 @@ export function fingerprintTable (hash: KeyedHash = keyedHash()): FingerprintTab
       shard.set(print, slot)
       return known <= now / 1000 || known < expiry
     },
-    has (kind, text, now) {
-      hash(kind, text, print)
+    has (kind, id, now) {
+      fingerprint(kind, id)
       const shard = shardOf(word(print, 1) % shardCount)
       return shard.length > 0 && word(shard, slotOf(shard, print) + 3) > now / 1000
     },

@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto'
 
-/** Writes the 96-bit fingerprint of a text into `out`. The same text has another fingerprint for each `kind`. */
-export type KeyedHash = (kind: number, text: string, out: Uint32Array) => void
+/**
+ * Writes the 96-bit fingerprint of a text into `out`. The same text has another fingerprint for each `kind`. Answers
+ * `false`, and what is in `out` is of no use, for a text that is not of printable ASCII alone.
+ */
+export type KeyedHash = (kind: number, text: string, out: Uint32Array) => boolean
 
 /**
  * A hash for tables in memory, in the manner of HalfSipHash-1-3: without the key of 16 bytes, which is random and never
@@ -18,10 +21,22 @@ export function keyedHash (key: Buffer = randomBytes(16)): KeyedHash {
     state.c = c
     state.d = d
     const { length } = text
-    for (let index = 0; index < length; index += 2) {
-      const next = index + 1 < length ? text.charCodeAt(index + 1) : 0
-      absorb(state, text.charCodeAt(index) | next << 16)
+    // Below zero once a character is out of the range.
+    let range = 0
+    let index = 0
+    for (; index + 3 < length; index += 4) {
+      const [p, q, r, s] = [text.charCodeAt(index), text.charCodeAt(index + 1), text.charCodeAt(index + 2), text.charCodeAt(index + 3)] as const
+      range |= rangeOf(p) | rangeOf(q) | rangeOf(r) | rangeOf(s)
+      absorb(state, p | q << 8 | r << 16 | s << 24)
     }
+    let rest = 0
+    for (; index < length; index++) {
+      const code = text.charCodeAt(index)
+      range |= rangeOf(code)
+      rest = rest << 8 | code
+    }
+    if (range < 0) return false
+    absorb(state, rest)
     absorb(state, length << 8 | kind)
     for (let word = 0; word < 3; word++) {
       state.c ^= 0xff - word * 0x11
@@ -30,7 +45,13 @@ export function keyedHash (key: Buffer = randomBytes(16)): KeyedHash {
       mix(state)
       out[word] = state.b ^ state.d
     }
+    return true
   }
+}
+
+/** Less than zero for a character that is not of printable ASCII. */
+function rangeOf (code: number): number {
+  return code - 0x20 | 0x7e - code
 }
 
 interface State { a: number, b: number, c: number, d: number }

@@ -1,14 +1,20 @@
 import type { Mark } from './revocation-store.ts'
 import { tokenDigest } from './token-digest.ts'
 
-const plain = /^(?:[\x20-\x22\x24-\x7e][\x20-\x7e]{0,127}|#[\w-]{43})$/
+const printable = /^[\x20-\x7e]+$/
+const digestForm = /^#[\w-]{43}$/
 
 /**
  * The form in which an id is stored and compared: itself if it is short and of printable ASCII, otherwise `#` and its
  * digest. Its own form is left as it is, so a mark may be read from one store and joined to another.
  */
 export function markId (id: string): string {
-  return plain.test(id) ? id : `#${tokenDigest(id)}`
+  return (isShort(id) ? printable : digestForm).test(id) ? id : `#${tokenDigest(id)}`
+}
+
+/** Whether an id has the form in which it is stored, if only it is of printable ASCII. */
+export function isShort (id: string): boolean {
+  return id.length <= 128 && !id.startsWith('#')
 }
 
 /** One text for a subject, with or without a tenant. */

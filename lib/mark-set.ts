@@ -1,6 +1,6 @@
 import { cutoffOf, isCutOff, joinCutoffs, type Cutoff } from './cutoff.ts'
 import { fingerprintTable } from './fingerprint-table.ts'
-import { markId, subjectKey } from './mark-id.ts'
+import { subjectKey } from './mark-id.ts'
 import type { CredentialFacts, Mark, SubjectMark, Verdict } from './revocation-store.ts'
 
 /** The live marks in this process's memory: 21 to 32 bytes for each token or session. */
@@ -53,14 +53,14 @@ export function markSet (): MarkSet {
     join (mark, now) {
       if (mark.until <= now) return false
       sweep(now)
-      if ('tokenId' in mark) return table.add(token, markId(mark.tokenId), mark.until, now)
-      if ('sessionId' in mark) return table.add(session, markId(mark.sessionId), mark.until, now)
+      if ('tokenId' in mark) return table.add(token, mark.tokenId, mark.until, now)
+      if ('sessionId' in mark) return table.add(session, mark.sessionId, mark.until, now)
       return joinSubject(mark, now)
     },
     check (facts, now) {
       const { tokenId, sessionId, subject, tenant } = facts
-      const dead = (tokenId !== undefined && table.has(token, markId(tokenId), now)) ||
-        (sessionId !== undefined && table.has(session, markId(sessionId), now)) ||
+      const dead = (tokenId !== undefined && table.has(token, tokenId, now)) ||
+        (sessionId !== undefined && table.has(session, sessionId, now)) ||
         (subject !== undefined && cutoffs.size > 0 && (
           isCut(subjectKey(subject, undefined), facts, now) ||
           (tenants && tenant !== undefined && isCut(subjectKey(subject, tenant), facts, now))))

@@ -8,6 +8,7 @@ export async function guard ({ servers, plan, full, log }) {
   const subjects = [
     subject('verifying alone', { guard: 'none' }),
     { ...subject('verifying alone, again', { guard: 'none' }), against: 'verifying alone' },
+    guarded('by hand, a Map', { guard: 'map', marks }),
     guarded('guard, memory', { guard: 'memory', marks }),
     of('redis') && guarded('guard, replica of Redis', { guard: 'replica', store: of('redis'), marks }),
     full && guarded('guard, SQLite for each request', { guard: 'store', store: of('sqlite'), marks: marks / 10 }),

@@ -116,7 +116,7 @@ t.test('a hundred thousand marks take at most 40 bytes each, are all found, and 
 })
 
 t.test('the table agrees with a Map, also when every fingerprint begins alike', async () => {
-  const poor: ReturnType<typeof keyedHash> = (kind, text, out) => { out.set([0xffff_ffff, 0, kind * 1000 + Number(text)]) }
+  const poor: ReturnType<typeof keyedHash> = (kind, text, out) => { out.set([0xffff_ffff, 0, kind * 1000 + Number(text)]); return true }
   const steps = fc.array(fc.record({ text: fc.nat({ max: 30 }).map(String), life: fc.integer({ min: 0, max: 5 }), pause: fc.integer({ min: 0, max: 2 }) }), { maxLength: 100 })
   fc.assert(fc.property(steps, steps => {
     const table = fingerprintTable(poor)
@@ -138,12 +138,33 @@ t.test('a fingerprint depends on the key, on the kind, and on every character', 
   const one = keyedHash(Buffer.alloc(16, 7))
   const print = (kind: number, text: string, hash = one) => {
     const out = new Uint32Array(3)
-    hash(kind, text, out)
+    t.ok(hash(kind, text, out))
     return out.join()
   }
-  const prints = ['', 'a', 'a\0', 'ab', 'ba', 'abc', 'abd', 'Abc', 'abcd', '\u0161bc'].flatMap(text => [print(0, text), print(1, text), print(0, text, keyedHash())])
+  const prints = ['', ' ', 'a', 'a ', 'ab', 'ba', 'abc', 'abd', 'Abc', 'abc ', 'abcd', 'abdc', 'dcba', 'abcda', 'abcdabcd', 'abcdabce', '~~~~~'].flatMap(text => [print(0, text), print(1, text), print(0, text, keyedHash())])
   t.equal(new Set(prints).size, prints.length)
   t.equal(print(0, 'abc'), print(0, 'abc'))
+})
+
+t.test('a character that is not of printable ASCII is seen wherever it stands', async t => {
+  const hash = keyedHash()
+  for (const character of ['\0', '\n', '\x1f', '\x7f', '\u0080', '\u00e4', '\u0161', '\u4e00', '\ud83d', '\uffff']) {
+    for (let place = 0; place < 9; place++) t.notOk(hash(0, 'a'.repeat(place) + character + 'b'.repeat(8 - place), new Uint32Array(3)))
+  }
+  for (const character of [' ', '#', '~', 'a']) t.ok(hash(0, character.repeat(9), new Uint32Array(3)))
+})
+
+t.test('an id is found by its stored form, and only by that of its own', async () => {
+  const ids = fc.oneof(fc.string({ minLength: 1, maxLength: 200 }), fc.string({ unit: 'grapheme', minLength: 1, maxLength: 200 }), fc.constantFrom('#', '#a', `#${'a'.repeat(43)}`, 'a'.repeat(128), 'a'.repeat(129), `${'a'.repeat(127)}\n`))
+  fc.assert(fc.property(ids, ids, (id, other) => {
+    for (const form of [id, markId(id)]) {
+      const table = fingerprintTable()
+      table.add(0, form, now + hour, now)
+      if (!table.has(0, id, now) || !table.has(0, markId(id), now) || table.has(1, id, now)) return false
+      if (table.has(0, other, now) !== (markId(other) === markId(id))) return false
+    }
+    return true
+  }))
 })
 
 t.test('an id has one stored form, which is its own stored form', async () => {
