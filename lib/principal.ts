@@ -51,11 +51,10 @@ function actorOf (act: unknown): { readonly name: string | undefined, readonly i
  */
 function isOfApplication (claims: Claims): boolean {
   const { sub, gty, idtyp, oid, scp, cid, appid, azp, client_id: client, clientId, preferred_username: name, username } = claims
-  const applications = [client, clientId, azp, cid, appid].map(text).filter(id => id !== undefined)
   return gty === 'client-credentials' || idtyp === 'app' ||
     (typeof sub === 'string' && sub.endsWith('@clients')) ||
     (typeof oid === 'string' && oid === sub && scp === undefined) ||
-    applications.some(id => id === sub || isServiceAccount(name, id) || isServiceAccount(username, id))
+    [client, clientId, azp, cid, appid].some(id => isText(id) && (id === sub || isServiceAccount(name, id) || isServiceAccount(username, id)))
 }
 
 /** Keycloak gives a client a user of its own, in lower case. */
@@ -64,5 +63,9 @@ function isServiceAccount (user: unknown, application: string): boolean {
 }
 
 function text (value: unknown): string | undefined {
-  return typeof value === 'string' && value !== '' ? value : undefined
+  return isText(value) ? value : undefined
+}
+
+function isText (value: unknown): value is string {
+  return typeof value === 'string' && value !== ''
 }
