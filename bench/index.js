@@ -21,7 +21,7 @@ if (values.help) {
 const here = fileURLToPath(new URL('.', import.meta.url))
 const out = values.out ?? `${here}latest`
 const launches = Number(values.launches ?? (values.full ? 3 : 1))
-const plan = values.full ? { launches, rounds: 4, seconds: 0.3, warmUp: 2 } : { launches, rounds: 4, seconds: 0.15, warmUp: 1 }
+const plan = values.full ? { launches, rounds: 4, seconds: 0.3, warmUp: 2 } : { launches, rounds: 4, seconds: 0.15, warmUp: 0.8 }
 
 if (!existsSync(`${here}node_modules`)) npm('ci', '--prefix', here)
 npm('run', 'build', '--prefix', fileURLToPath(new URL('..', import.meta.url)))
