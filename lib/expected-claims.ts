@@ -68,15 +68,12 @@ function claimNames (names: unknown, verifier: string): readonly string[] {
   return names.length === 0 ? [] : nonEmptyStrings(names, verifier, 'requiredClaims')
 }
 
-const stringClaims = ['iss', 'sub', 'jti', 'sid', 'client_id', 'azp']
+const stringClaims = ['iss', 'sub', 'jti', 'sid', 'client_id', 'azp'] as const
 
-function checkStrings (claims: Claims): void {
-  for (const name of stringClaims) {
-    const value = claims[name]
-    if (value !== undefined && value !== null && typeof value !== 'string') {
-      throw rejected('malformed', `the ${name} claim is not a string`)
-    }
-  }
+// V8 is several times as fast at members that are named in the code as at those that a loop asks for.
+function checkStrings ({ iss, sub, jti, sid, client_id: client, azp }: Claims): void {
+  const wrong = [iss, sub, jti, sid, client, azp].findIndex(value => value !== undefined && value !== null && typeof value !== 'string')
+  if (wrong >= 0) throw rejected('malformed', `the ${stringClaims[wrong]} claim is not a string`)
 }
 
 function checkIssuer (issuer: unknown, issuers: readonly string[] | undefined): void {

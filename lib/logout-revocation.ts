@@ -17,9 +17,9 @@ export interface LogoutRevocation {
   readonly clockTolerance?: number | undefined
 }
 
-/** Marks a credential as the option says; without the option it does nothing, and asks for nothing. */
-export function logoutRevocation (option: LogoutRevocation | undefined, plugin: string, ask: Ask): (credential: () => CredentialFacts) => Promise<void> {
-  if (option === undefined) return async () => {}
+/** Marks a credential as the option says; `undefined` without the option. */
+export function logoutRevocation (option: LogoutRevocation | undefined, plugin: string, ask: Ask): ((credential: () => CredentialFacts) => Promise<void>) | undefined {
+  if (option === undefined) return undefined
   const { store, scope = 'current', clockTolerance = 0 } = option
   assertOption(typeof store?.revoke === 'function', plugin, 'revocation.store', 'is missing: pass a revocation store, redisRevocationStore(redis) for instance')
   assertOption(['current', 'subject'].includes(scope), plugin, 'revocation.scope', 'must be "current" or "subject"')

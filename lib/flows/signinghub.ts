@@ -233,8 +233,8 @@ function logout (settings: Settings) {
     }
     if (failed) return refusals.internal
 
-    await ask('revoke', () => revoke(user, token))
-    await mark(credential)
+    if (revoke !== undefined) await ask('revoke', () => revoke(user, token))
+    if (mark !== undefined) await mark(credential)
     await tell(activity, reply)
     return undefined
   }
@@ -281,7 +281,7 @@ function checked (options: SigningHubLogoutOptions) {
     mayActFor: options.mayActFor ?? (() => false),
     removeDeviceToken: options.removeDeviceToken,
     recordActivity: options.recordActivity ?? (() => {}),
-    revoke: options.revoke ?? (() => {}),
+    revoke: options.revoke,
     mark: logoutRevocation(options.revocation, plugin, ask),
     tell: logoutTeller(plugin, ask, options.onLogout, ({ subject, tenant }) => ({ scope: 'user', subject, tenant })),
     requireDeviceToken,

@@ -171,7 +171,7 @@ function logout ({ ask, users, isRestricted, beforeLogOut, mark, tell, capabilit
 
     if (before?.status !== 'logged_in' && before?.status !== 'logged_out') return errors.unexpectedState
     if (before.status === 'logged_in') await tell(event, reply)
-    await mark(credential)
+    if (mark !== undefined) await mark(credential)
     return undefined
   }
 }
