@@ -1,32 +1,36 @@
 import { chart } from './svg.js'
 
 /** The report as Markdown, from what the suites answered. */
-export function report ({ machine, measured, plan, full, flows, guard, growth, weight }) {
+export function report ({ machine, measured, plan, full, flows, guard, growth, everywhere, weight }) {
   return [
     heading(machine, measured, plan, full),
     ...flows === undefined ? [] : ['## Flows', methodNote, ...Object.entries(flows).map(flowSection), peerSection(flows)],
     ...guard === undefined ? [] : [guardSection(guard)],
     ...growth === undefined ? [] : [growthSection(growth)],
+    ...everywhere === undefined ? [] : [everywhereSection(everywhere)],
     ...weight === undefined ? [] : [weightSection(weight)]
   ].join('\n\n') + '\n'
 }
 
 /** The curves, by file name. */
-export function charts ({ growth }) {
-  if (growth === undefined) return {}
+export function charts ({ growth, everywhere }) {
   return {
-    'growth-sessions.svg': chart({
-      title: 'One logout, by the number of sessions in the store',
-      x: 'sessions in the store',
-      y: 'CPU time per logout, with a thousand = 1',
-      lines: Object.entries(growth.sessions).map(([name, points]) => ({ name, points: points.map(({ sessions, ratios }) => [sessions, ratios.cpu.median]) }))
-    }),
-    'growth-everywhere.svg': chart({
-      title: 'Log out everywhere, by the number of the subject\'s sessions',
-      x: 'sessions of the subject',
-      y: 'milliseconds',
-      lines: Object.entries(growth.everywhere).map(([name, points]) => ({ name, points: points.map(({ sessions, milliseconds }) => [sessions, milliseconds]) }))
-    })
+    ...growth !== undefined && {
+      'growth-sessions.svg': chart({
+        title: 'One logout, by the number of sessions in the store',
+        x: 'sessions in the store',
+        y: 'CPU time per logout, with a thousand = 1',
+        lines: Object.entries(growth.sessions).map(([name, points]) => ({ name, points: points.map(({ sessions, ratios }) => [sessions, ratios.cpu.median]) }))
+      })
+    },
+    ...everywhere !== undefined && {
+      'growth-everywhere.svg': chart({
+        title: 'Log out everywhere, by the number of the subject\'s sessions',
+        x: 'sessions of the subject',
+        y: 'milliseconds',
+        lines: Object.entries(everywhere).map(([name, points]) => ({ name, points: points.map(({ sessions, milliseconds }) => [sessions, milliseconds]) }))
+      })
+    }
   }
 }
 
@@ -67,9 +71,8 @@ function guardSection ({ marks, results, sweep }) {
     table(['', 'marks', 'CPU', ...counted(results, ['instructions']), 'req/s', 'bytes per mark'], rows)}\n\nWhile ${marks.toLocaleString('en')} marks ran out within ${sweep.seconds} s, the longest of ${sweep.calls.toLocaleString('en')} calls took ${sweep.milliseconds.toFixed(2)} ms.`
 }
 
-function growthSection ({ sessions, everywhere, connections }) {
+function growthSection ({ sessions, connections }) {
   const bySessions = Object.entries(sessions).flatMap(([kind, points]) => points.map(point => [kind, point.sessions.toLocaleString('en'), ratio(point, 'cpu'), ratio(point, 'p50')]))
-  const byOwn = Object.entries(everywhere).flatMap(([kind, points]) => points.map(point => [kind, point.sessions.toLocaleString('en'), point.milliseconds.toFixed(3), `${point.low.toFixed(3)} to ${point.high.toFixed(3)}`]))
   const byConnections = connections.flatMap(({ kind, connections, results }) => results.map(result => [kind, connections.toLocaleString('en'), result.name, ratio(result, 'cpu'), ratio(result, 'p50'), ratio(result, 'p99'), ...absolute(result)]))
   return `## Growth
 
@@ -77,11 +80,16 @@ function growthSection ({ sessions, everywhere, connections }) {
 
 ${table(['store', 'sessions in the store', 'CPU', 'p50'], bySessions)}
 
+${table(['store', 'connections', '', 'CPU', 'p50', 'p99', 'CPU, µs', 'req/s', 'p50, ms', 'p99, ms'], byConnections)}`
+}
+
+function everywhereSection (everywhere) {
+  const rows = Object.entries(everywhere).flatMap(([kind, points]) => points.map(point => [kind, point.sessions.toLocaleString('en'), point.milliseconds.toFixed(3), `${point.low.toFixed(3)} to ${point.high.toFixed(3)}`]))
+  return `## Logging out everywhere
+
 ![Log out everywhere by the number of the subject's sessions](growth-everywhere.svg)
 
-${table(['store', 'sessions of the subject', 'ms', 'middle half'], byOwn)}
-
-${table(['store', 'connections', '', 'CPU', 'p50', 'p99', 'CPU, µs', 'req/s', 'p50, ms', 'p99, ms'], byConnections)}`
+${table(['store', 'sessions of the subject', 'ms', 'middle half'], rows)}`
 }
 
 function weightSection ({ nodeMilliseconds, results }) {

@@ -1,6 +1,4 @@
 import { measure } from '../rounds.js'
-import { startSubject } from '../server-process.js'
-import { spread } from '../statistics.js'
 
 const kinds = ['memory', 'sqlite', 'redis', 'postgres']
 
@@ -9,7 +7,6 @@ export async function growth ({ servers, plan, full, log }) {
   const present = kinds.filter(kind => servers.storeAt(kind) !== undefined)
   return {
     sessions: await bySessions(full ? present : ['memory'], { servers, plan, full, log }),
-    everywhere: await byOwnSessions(full ? present : present.slice(0, 3), { servers, full, log }),
     connections: await byConnections({ servers, plan, full, log })
   }
 }
@@ -28,22 +25,6 @@ async function bySessions (kinds, { servers, plan, full, log }) {
     // To fill a database takes minutes, and one process of three is not as fast as the next: only memory is filled anew.
     const turns = kind === 'memory' ? plan : { ...plan, launches: 1, rounds: plan.launches * plan.rounds }
     curves[kind] = (await measure(subjects, { ...turns, log })).map(({ name, cpu, p50, ratios }) => ({ sessions: Number(name), cpu, p50, ratios }))
-  }
-  return curves
-}
-
-async function byOwnSessions (kinds, { servers, full, log }) {
-  const curves = {}
-  for (const kind of kinds) {
-    const server = await startSubject('everywhere.js', { store: servers.storeAt(kind), prefix: 'everywhere' })
-    await server.ask('run', { count: 10, repeat: 50 })
-    curves[kind] = []
-    for (const count of full ? [10, 1_000, 10_000] : [10, 1_000]) {
-      const { median, low, high } = spread(await server.ask('run', { count, repeat: count > 1000 ? 10 : 30 }))
-      curves[kind].push({ sessions: count, milliseconds: median, low, high })
-    }
-    await server.end()
-    log(`everywhere, ${kind}: ${curves[kind].map(({ sessions, milliseconds }) => `${sessions} sessions ${milliseconds.toFixed(3)} ms`).join(', ')}`)
   }
   return curves
 }
