@@ -1,15 +1,15 @@
 import type { Mark } from './revocation-store.ts'
 import { tokenDigest } from './token-digest.ts'
 
-const printable = /^[\x20-\x7e]+$/
-const digestForm = /^#[\w-]{43}$/
+const plain = /^(?:[\x20-\x22\x24-\x7e][\x20-\x7e]{0,127}|#[\w-]{43})$/
 
 /**
  * The form in which an id is stored and compared: itself if it is short and of printable ASCII, otherwise `#` and its
- * digest. Its own form is left as it is, so a mark may be read from one store and joined to another.
+ * digest. Its own form is left as it is, so a mark may be read from one store and joined to another. The number that a
+ * host in JavaScript has for an id is its text.
  */
 export function markId (id: string): string {
-  return (isShort(id) ? printable : digestForm).test(id) ? id : `#${tokenDigest(id)}`
+  return plain.test(id) ? `${id}` : `#${tokenDigest(id)}`
 }
 
 /** Whether an id has the form in which it is stored, if only it is of printable ASCII. */

@@ -167,6 +167,17 @@ t.test('an id is found by its stored form, and only by that of its own', async (
   }))
 })
 
+t.test('a number that a host gives for an id is its text', async t => {
+  const store = memoryRevocationStore()
+  const number = (id: number) => id as unknown as string
+  store.revoke({ tokenId: '7', until: now + hour }, { sessionId: '8', until: now + hour }, { subject: '9', cutoff: now, until: now + hour })
+  t.equal(store.check({ tokenId: number(7) }), 'revoked')
+  t.equal(store.check({ tokenId: number(8) }), 'live')
+  t.equal(store.check({ sessionId: number(8) }), 'revoked')
+  t.equal(store.check({ subject: number(9), issuedAt: now - 1 }), 'revoked')
+  t.equal(store.check({ subject: number(7), issuedAt: now - 1 }), 'live')
+})
+
 t.test('an id has one stored form, which is its own stored form', async () => {
   fc.assert(fc.property(fc.string({ unit: 'grapheme', minLength: 1, maxLength: 200 }), fc.option(fc.string({ minLength: 1 }), { nil: undefined }), (subject, tenant) => {
     const found = subjectOfKey(subjectKey(subject, tenant))
