@@ -24,3 +24,8 @@ export class TokenRejectedError extends Error {
     this.reason = reason
   }
 }
+
+/** A refusal with the reason for the caller and one sentence for the log, which never quotes the token. */
+export function rejected (reason: TokenRejectionReason, sentence: string): TokenRejectedError {
+  return new TokenRejectedError(reason, { cause: new Error(sentence) })
+}

@@ -6,7 +6,7 @@ import type { BrowserContext, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { build } from '../examples/server.js'
 import { kratosBrowserLogout } from '../lib/flows/kratos-browser.ts'
-import { logoutToken } from '../lib/logout-token.ts'
+import { logoutToken } from '../lib/internal/kratos/logout-token.ts'
 import { host, people } from './kratos-host.ts'
 import { launch, noBrowser } from './servers/chromium.ts'
 

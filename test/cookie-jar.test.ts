@@ -3,8 +3,8 @@ import Fastify from 'fastify'
 import t from 'tap'
 import { Cookie, CookieJar, PrefixSecurityEnum } from 'tough-cookie'
 import { kratosBrowserLogout } from '../lib/flows/kratos-browser.ts'
-import { logoutToken } from '../lib/logout-token.ts'
-import type { SessionCookie } from '../lib/session-cookie.ts'
+import { logoutToken } from '../lib/internal/kratos/logout-token.ts'
+import type { SessionCookie } from '../lib/internal/kratos/session-cookie.ts'
 import { host, people } from './kratos-host.ts'
 
 const { token } = people.laptop

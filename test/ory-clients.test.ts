@@ -8,7 +8,7 @@ import { kratosAdmin } from '../lib/flows/kratos-admin.ts'
 import { kratosBrowserLogout } from '../lib/flows/kratos-browser.ts'
 import { kratosLogout } from '../lib/flows/kratos-native.ts'
 import { kratosSessions } from '../lib/flows/kratos-sessions.ts'
-import { logoutToken } from '../lib/logout-token.ts'
+import { logoutToken } from '../lib/internal/kratos/logout-token.ts'
 import { ada, host, id, people } from './kratos-host.ts'
 
 /** Where browsers end up after a logout, and when something is wrong. */

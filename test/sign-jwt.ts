@@ -1,6 +1,6 @@
 import { constants, createHmac, sign, type KeyObject } from 'node:crypto'
 
-import type { SignatureAlgorithm } from '../lib/signature-algorithm.ts'
+import type { SignatureAlgorithm } from '../lib/internal/jose/signature-algorithm.ts'
 
 /** Signs whatever it is given, also what no honest issuer would sign: claims as they are, or the text of a payload. */
 export function signJwt (key: KeyObject | Buffer, algorithm: SignatureAlgorithm, claims: object | string, header: object = {}): string {

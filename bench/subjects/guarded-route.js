@@ -1,8 +1,7 @@
 // A route of the host's behind its authentication (a fast-jwt verifier with its cache), with and without the guard.
 import { createVerifier } from 'fast-jwt'
 import Fastify from 'fastify'
-import { revocationGuard } from '../../dist/guards/revocation.js'
-import { revocationReplica } from '../../dist/revocation-replica.js'
+import { revocationGuard, revocationReplica } from '../../dist/index.js'
 import { openClient } from './clients.js'
 import { revocationStore } from './library-stores.js'
 import { jwt, userToken } from './signinghub-host.js'

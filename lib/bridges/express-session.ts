@@ -1,5 +1,5 @@
-import { assertFunctions, assertOption, duration } from '../option-check.ts'
-import { checkWithin, revokeWithin, unknownError } from '../revocation-check.ts'
+import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
+import { checkWithin, revokeWithin, unknownError } from '../internal/revocation/check.ts'
 import type { CredentialFacts, RevocationStore, Verdict } from '../revocation-store.ts'
 import { tokenDigest } from '../token-digest.ts'
 

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { assertOption, duration } from '../option-check.ts'
-import { checkWithin, revokedError, unknownError, type WhenUnknown } from '../revocation-check.ts'
+import { assertOption, duration } from '../internal/plugin/options.ts'
+import { checkWithin, revokedError, unknownError, type WhenUnknown } from '../internal/revocation/check.ts'
 import type { CredentialFacts, RevocationStore } from '../revocation-store.ts'
 
 /** What {@link notRevoked} looks up, and what it does when it cannot. */

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
-import { credentialOf } from '../logout-marks.ts'
-import { assertFunctions, assertOption, duration } from '../option-check.ts'
-import { checkWithin, unknownError, type WhenUnknown } from '../revocation-check.ts'
+import { credentialOf } from '../internal/revocation/logout-marks.ts'
+import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
+import { checkWithin, unknownError, type WhenUnknown } from '../internal/revocation/check.ts'
 import type { CredentialFacts, RevocationStore } from '../revocation-store.ts'
 import type { Claims } from '../token-verifier.ts'
 

@@ -1,5 +1,5 @@
-import { cutoffOf, isCutOff } from '../cutoff.ts'
-import { markId } from '../mark-id.ts'
+import { cutoffOf, isCutOff } from '../internal/marks/cutoff.ts'
+import { markId } from '../internal/marks/id.ts'
 import type { CredentialFacts, Mark, RevocationSource, RevocationStore } from '../revocation-store.ts'
 
 /** What is asked of a WebSocket: of `ws`, and so of @fastify/websocket. */

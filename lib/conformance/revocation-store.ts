@@ -2,7 +2,9 @@ import { deepEqual, equal, rejects } from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import type { Awaitable } from '../awaitable.ts'
 import type { CredentialFacts, Mark, RevocationStore, SubjectMark } from '../revocation-store.ts'
-import type { Rule } from './rule.ts'
+import type { Rule } from '../internal/conformance/rule.ts'
+
+export type { Rule } from '../internal/conformance/rule.ts'
 
 /** Gives the store to be checked. It may hold other marks and be the same each time: the rules use ids of their own. */
 export type MakeRevocationStore = () => Awaitable<RevocationStore>

@@ -2,8 +2,10 @@ import { deepEqual, equal, ok, rejects } from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import type { Awaitable } from '../awaitable.ts'
 import { isLive, type NewSession, type Session, type SessionStore } from '../session-store.ts'
-import { hostileIds } from './hostile-ids.ts'
-import type { Rule } from './rule.ts'
+import { hostileIds } from '../internal/conformance/hostile-ids.ts'
+import type { Rule } from '../internal/conformance/rule.ts'
+
+export type { Rule } from '../internal/conformance/rule.ts'
 
 /** Gives the store to be checked. It may hold other sessions and be the same each time: the rules use ids of their own. */
 export type MakeSessionStore = () => Awaitable<SessionStore>

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import type { Awaitable } from '../awaitable.ts'
 import { TokenRejectedError, type Claims, type VerifyToken } from '../token-verifier.ts'
-import { confuseKey, forge, headerOf, isJwt, reassemble, withAlteredEnd, withAlteredMiddle, type Header } from './forged-token.ts'
-import type { Rule } from './rule.ts'
+import { confuseKey, forge, headerOf, isJwt, reassemble, withAlteredEnd, withAlteredMiddle, type Header } from '../internal/conformance/forged-token.ts'
+import type { Rule } from '../internal/conformance/rule.ts'
+
+export type { Rule } from '../internal/conformance/rule.ts'
 
 /** A verifier under test, and the issuer whose tokens it accepts. */
 export interface TokenVerifierHarness {

@@ -1,9 +1,9 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, HookHandlerDoneFunction, RouteOptions } from 'fastify'
 import fp from 'fastify-plugin'
-import { aboutRequest, noteArrival, publish } from '../diagnostics.ts'
-import { noActivity } from '../no-activity.ts'
-import { assertFunctions, assertOption, duration } from '../option-check.ts'
-import { checkWithin, revokedError, unknownError, type WhenUnknown } from '../revocation-check.ts'
+import { aboutRequest, noteArrival, publish } from '../internal/plugin/diagnostics.ts'
+import { noActivity } from '../internal/plugin/no-activity.ts'
+import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
+import { checkWithin, revokedError, unknownError, type WhenUnknown } from '../internal/revocation/check.ts'
 import type { CredentialFacts, RevocationStore, Verdict } from '../revocation-store.ts'
 
 /** Why a request is refused: its credential is revoked, or nobody can tell. */

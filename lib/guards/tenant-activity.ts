@@ -1,11 +1,11 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Awaitable } from '../awaitable.ts'
-import { aboutRequest, noteArrival, publish, type GuardMessage } from '../diagnostics.ts'
-import { isActivity } from '../no-activity.ts'
-import { assertOption, duration } from '../option-check.ts'
-import { askWithin } from '../outage.ts'
-import { sendTenantError, tenantErrorOfStatus } from '../tenant-envelope.ts'
+import { aboutRequest, noteArrival, publish, type GuardMessage } from '../internal/plugin/diagnostics.ts'
+import { isActivity } from '../internal/plugin/no-activity.ts'
+import { assertOption, duration } from '../internal/plugin/options.ts'
+import { askWithin } from '../internal/plugin/ask.ts'
+import { sendTenantError, tenantErrorOfStatus } from '../internal/tenant-status/envelope.ts'
 import type { UserKey, UserStatus, UserStatusStore } from '../user-status-store.ts'
 
 /** The user whom the host authenticated. */

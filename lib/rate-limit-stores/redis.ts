@@ -1,4 +1,4 @@
-import { keyPrefix, redisScripts, type RedisClient } from '../redis-script.ts'
+import { keyPrefix, redisScripts, type RedisClient } from '../internal/databases/redis.ts'
 
 /** Where in Redis {@link redisRateLimitStore} counts. */
 export interface RedisRateLimitStoreOptions {

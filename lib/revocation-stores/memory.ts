@@ -1,6 +1,6 @@
-import { assertMarks } from '../mark-id.ts'
-import { markListeners } from '../mark-listeners.ts'
-import { markSet } from '../mark-set.ts'
+import { assertMarks } from '../internal/marks/id.ts'
+import { markListeners } from '../internal/marks/listeners.ts'
+import { markSet } from '../internal/marks/set.ts'
 import type { RevocationSource, RevocationStore } from '../revocation-store.ts'
 
 /**

@@ -1,7 +1,7 @@
-import { markOfRow } from '../mark-row.ts'
-import { postgresStatements, type PostgresClient, type RunStatement } from '../postgres-client.ts'
+import { markOfRow } from '../internal/marks/row.ts'
+import { postgresStatements, type PostgresClient, type RunStatement } from '../internal/databases/postgres.ts'
 import type { FeedPage, RevocationFeed } from '../revocation-store.ts'
-import { quotedTable } from '../sql-table.ts'
+import { quotedTable } from '../internal/databases/sql-table.ts'
 import { revocationChannel } from './postgres.ts'
 
 /** What is asked of the host's Pool of `pg`. */

@@ -1,8 +1,8 @@
-import { assertMarks, markId } from '../mark-id.ts'
-import { questionOf, rowsOfMarks } from '../mark-row.ts'
-import { postgresStatements, underLock, type PostgresClient } from '../postgres-client.ts'
+import { assertMarks, markId } from '../internal/marks/id.ts'
+import { questionOf, rowsOfMarks } from '../internal/marks/row.ts'
+import { postgresStatements, underLock, type PostgresClient } from '../internal/databases/postgres.ts'
 import type { CredentialFacts, Mark, RevocationStore, Verdict } from '../revocation-store.ts'
-import { quotedTable } from '../sql-table.ts'
+import { quotedTable } from '../internal/databases/sql-table.ts'
 
 /** Where in the database {@link postgresRevocationStore} keeps its marks. */
 export interface PostgresRevocationStoreOptions {

@@ -1,7 +1,7 @@
-import { marksOfCutoff } from '../cutoff.ts'
-import { subjectOfKey } from '../mark-id.ts'
-import { markOfRow, type MarkRow } from '../mark-row.ts'
-import { cutoffOfText, revocationKeys } from '../redis-marks.ts'
+import { marksOfCutoff } from '../internal/marks/cutoff.ts'
+import { subjectOfKey } from '../internal/marks/id.ts'
+import { markOfRow, type MarkRow } from '../internal/marks/row.ts'
+import { cutoffOfText, revocationKeys } from '../internal/marks/redis.ts'
 import type { FeedPage, Mark, RevocationFeed } from '../revocation-store.ts'
 
 /** What is asked of the host's client, of ioredis, iovalkey or node-redis: another connection like it. */

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { isCutOff } from '../cutoff.ts'
-import { assertMarks, markId } from '../mark-id.ts'
-import { questionOf, rowsOfMarks } from '../mark-row.ts'
-import { cutoffOfText, revocationKeys } from '../redis-marks.ts'
-import { redisScripts, type RedisClient } from '../redis-script.ts'
+import { isCutOff } from '../internal/marks/cutoff.ts'
+import { assertMarks, markId } from '../internal/marks/id.ts'
+import { questionOf, rowsOfMarks } from '../internal/marks/row.ts'
+import { cutoffOfText, revocationKeys } from '../internal/marks/redis.ts'
+import { redisScripts, type RedisClient } from '../internal/databases/redis.ts'
 import type { CredentialFacts, Mark, RevocationStore, Verdict } from '../revocation-store.ts'
 
 /** Where in Redis {@link redisRevocationStore} keeps its marks. */

@@ -1,8 +1,8 @@
-import { assertMarks, markId } from '../mark-id.ts'
-import { questionOf, rowsOfMarks } from '../mark-row.ts'
+import { assertMarks, markId } from '../internal/marks/id.ts'
+import { questionOf, rowsOfMarks } from '../internal/marks/row.ts'
 import type { CredentialFacts, Mark, RevocationStore, Verdict } from '../revocation-store.ts'
-import { quotedTable } from '../sql-table.ts'
-import { migrateSqlite, sqliteStatements, type SqliteDatabase } from '../sqlite-database.ts'
+import { quotedTable } from '../internal/databases/sql-table.ts'
+import { migrateSqlite, sqliteStatements, type SqliteDatabase } from '../internal/databases/sqlite.ts'
 
 /** Where in the database {@link sqliteRevocationStore} keeps its marks. */
 export interface SqliteRevocationStoreOptions {

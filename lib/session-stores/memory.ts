@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer'
-import { deadlineQueue } from '../deadline-queue.ts'
-import { sessionOf, sessionRecord, type SessionRecord } from '../session-record.ts'
+import { deadlineQueue } from '../internal/collections/deadline-queue.ts'
+import { sessionOf, sessionRecord, type SessionRecord } from '../internal/records/session.ts'
 import type { Session, SessionPage, SessionStore } from '../session-store.ts'
 import { tokenDigest } from '../token-digest.ts'
 

@@ -1,11 +1,11 @@
 import { randomInt } from 'node:crypto'
-import { postgresStatements, underLock, type PostgresClient } from '../postgres-client.ts'
-import { isSessionId, isSubject, sessionRecord } from '../session-record.ts'
-import { firstSession, pageStart, sessionColumns, sessionOfRow } from '../session-row.ts'
+import { postgresStatements, underLock, type PostgresClient } from '../internal/databases/postgres.ts'
+import { isSessionId, isSubject, sessionRecord } from '../internal/records/session.ts'
+import { firstSession, pageStart, sessionColumns, sessionOfRow } from '../internal/records/session-row.ts'
 import type { NewSession, Session, SessionPage, SessionStore, SubjectLogout } from '../session-store.ts'
-import { quotedTable } from '../sql-table.ts'
+import { quotedTable } from '../internal/databases/sql-table.ts'
 import { tokenDigest } from '../token-digest.ts'
-import { waitingCalls } from '../waiting-calls.ts'
+import { waitingCalls } from '../internal/databases/call-batch.ts'
 
 /** Where in the database {@link postgresSessionStore} keeps its sessions. */
 export interface PostgresSessionStoreOptions {

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { keyPrefix, redisScripts, type RedisClient } from '../redis-script.ts'
-import { isSessionId, isSubject, sessionOf, sessionRecord } from '../session-record.ts'
+import { keyPrefix, redisScripts, type RedisClient } from '../internal/databases/redis.ts'
+import { isSessionId, isSubject, sessionOf, sessionRecord } from '../internal/records/session.ts'
 import type { NewSession, Session, SessionPage, SessionStore, SubjectLogout } from '../session-store.ts'
 import { tokenDigest } from '../token-digest.ts'
-import { waitingCalls } from '../waiting-calls.ts'
+import { waitingCalls } from '../internal/databases/call-batch.ts'
 
 /** Where in Redis {@link redisSessionStore} keeps its sessions. */
 export interface RedisSessionStoreOptions {

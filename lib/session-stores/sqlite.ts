@@ -1,10 +1,10 @@
 import { randomInt } from 'node:crypto'
 import { setImmediate as otherWork } from 'node:timers/promises'
-import { isSessionId, isSubject, sessionRecord } from '../session-record.ts'
-import { firstSession, pageStart, sessionColumns, sessionOfRow } from '../session-row.ts'
+import { isSessionId, isSubject, sessionRecord } from '../internal/records/session.ts'
+import { firstSession, pageStart, sessionColumns, sessionOfRow } from '../internal/records/session-row.ts'
 import type { NewSession, Session, SessionPage, SessionStore, SubjectLogout } from '../session-store.ts'
-import { quotedTable } from '../sql-table.ts'
-import { migrateSqlite, sqliteStatements, type SqliteDatabase } from '../sqlite-database.ts'
+import { quotedTable } from '../internal/databases/sql-table.ts'
+import { migrateSqlite, sqliteStatements, type SqliteDatabase } from '../internal/databases/sqlite.ts'
 import { tokenDigest } from '../token-digest.ts'
 
 /** Where in the database {@link sqliteSessionStore} keeps its sessions. */

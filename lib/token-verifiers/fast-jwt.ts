@@ -1,10 +1,9 @@
 import { createPublicKey, KeyObject } from 'node:crypto'
-import { expectedClaims, type ClaimTimes } from '../expected-claims.ts'
-import { defaultMaxTokenLength, refuseUnfit, signatureCheck } from '../jwt.ts'
-import { assertOption } from '../option-check.ts'
-import { fewestSecretBytes, isKeyFor, isSignatureAlgorithm, type SignatureAlgorithm } from '../signature-algorithm.ts'
+import { expectedClaims, type ClaimTimes } from '../internal/jose/expected-claims.ts'
+import { defaultMaxTokenLength, refuseUnfit, signatureCheck } from '../internal/jose/jwt.ts'
+import { assertOption, nonEmptyStrings, wholeNumber } from '../internal/plugin/options.ts'
+import { fewestSecretBytes, isKeyFor, isSignatureAlgorithm, type SignatureAlgorithm } from '../internal/jose/signature-algorithm.ts'
 import type { Claims } from '../token-verifier.ts'
-import { nonEmptyStrings, wholeNumber } from '../verifier-options.ts'
 
 /** What {@link fastJwtVerifier} is made of. */
 export interface FastJwtVerifierOptions extends ClaimTimes {

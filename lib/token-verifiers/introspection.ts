@@ -1,15 +1,14 @@
-import { clientAuthentication, type Client, type Credentials } from '../client-authentication.ts'
-import { expectedClaims, rejected, type CheckClaims, type ClaimTimes } from '../expected-claims.ts'
-import { expiringCache } from '../expiring-cache.ts'
-import { requestJson, type RequestLimits } from '../json-request.ts'
-import { defaultMaxTokenLength, refuseUnfit } from '../jwt.ts'
-import { assertFunctions, assertOption, duration } from '../option-check.ts'
-import { isSecureUrl } from '../secure-url.ts'
+import { clientAuthentication, type Client, type Credentials } from '../internal/oauth/client-authentication.ts'
+import { expectedClaims, type CheckClaims, type ClaimTimes } from '../internal/jose/expected-claims.ts'
+import { expiringCache } from '../internal/collections/expiring-cache.ts'
+import { requestJson, type RequestLimits } from '../internal/http/json-request.ts'
+import { defaultMaxTokenLength, refuseUnfit } from '../internal/jose/jwt.ts'
+import { assertFunctions, assertOption, duration, nonEmptyStrings, wholeNumber } from '../internal/plugin/options.ts'
+import { isSecureUrl } from '../internal/http/secure-url.ts'
 import { tokenDigest } from '../token-digest.ts'
-import type { Claims, VerifyToken } from '../token-verifier.ts'
-import { nonEmptyStrings, wholeNumber } from '../verifier-options.ts'
+import { rejected, type Claims, type VerifyToken } from '../token-verifier.ts'
 
-export type { Client, KeyClient, SecretClient } from '../client-authentication.ts'
+export type { Client, KeyClient, SecretClient } from '../internal/oauth/client-authentication.ts'
 
 /**
  * What {@link introspectionVerifier} is made of. Times are milliseconds.

@@ -1,14 +1,13 @@
 import type { Awaitable } from '../awaitable.ts'
-import { expectedClaims, rejected, type CheckClaims, type ClaimTimes } from '../expected-claims.ts'
-import { jwkSet, type JwkSet } from '../jwk-set.ts'
-import { requestJson, type RequestLimits } from '../json-request.ts'
-import { defaultMaxTokenLength, readUnchecked, refuseUnfit, type CheckSignature } from '../jwt.ts'
-import { assertFunctions, assertOption, duration } from '../option-check.ts'
-import { remoteJwkSet, type RemoteJwkSet, type RemoteJwkSetTimes } from '../remote-jwk-set.ts'
-import { isSecureUrl } from '../secure-url.ts'
-import { fewestSecretBytes, isSignatureAlgorithm, type SignatureAlgorithm } from '../signature-algorithm.ts'
-import type { Claims, VerifyToken } from '../token-verifier.ts'
-import { nonEmptyStrings, wholeNumber } from '../verifier-options.ts'
+import { expectedClaims, type CheckClaims, type ClaimTimes } from '../internal/jose/expected-claims.ts'
+import { jwkSet, type JwkSet } from '../internal/jose/jwk-set.ts'
+import { requestJson, type RequestLimits } from '../internal/http/json-request.ts'
+import { defaultMaxTokenLength, readUnchecked, refuseUnfit, type CheckSignature } from '../internal/jose/jwt.ts'
+import { assertFunctions, assertOption, duration, nonEmptyStrings, wholeNumber } from '../internal/plugin/options.ts'
+import { remoteJwkSet, type RemoteJwkSet, type RemoteJwkSetTimes } from '../internal/jose/remote-jwk-set.ts'
+import { isSecureUrl } from '../internal/http/secure-url.ts'
+import { fewestSecretBytes, isSignatureAlgorithm, type SignatureAlgorithm } from '../internal/jose/signature-algorithm.ts'
+import { rejected, type Claims, type VerifyToken } from '../token-verifier.ts'
 
 /** An issuer whose tokens are accepted, and where its keys are. */
 export interface JwksIssuer {

@@ -1,5 +1,4 @@
-import type { UserRecords } from '../user-records.ts'
-import type { StatusChange, UserKey, UserStatus, UserStatusStore } from '../user-status-store.ts'
+import type { StatusChange, UserKey, UserRecords, UserStatus, UserStatusStore } from '../user-status-store.ts'
 
 /** How much {@link memoryUserStatusStore} may hold. */
 export interface MemoryUserStatusStoreOptions {

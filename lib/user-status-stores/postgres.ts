@@ -1,11 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import { postgresStatements, underLock, type PostgresClient } from '../postgres-client.ts'
-import { quotedTable } from '../sql-table.ts'
-import { idsOf } from '../user-key.ts'
-import type { UserRecords } from '../user-records.ts'
-import { userStatusOf } from '../user-status-row.ts'
-import type { StatusChange, UserKey, UserStatus, UserStatusStore } from '../user-status-store.ts'
-import { waitingCalls } from '../waiting-calls.ts'
+import { postgresStatements, underLock, type PostgresClient } from '../internal/databases/postgres.ts'
+import { quotedTable } from '../internal/databases/sql-table.ts'
+import { idsOf } from '../internal/records/user-key.ts'
+import type { StatusChange, UserKey, UserRecords, UserStatus, UserStatusStore } from '../user-status-store.ts'
+import { userStatusOf } from '../internal/records/user-status-row.ts'
+import { waitingCalls } from '../internal/databases/call-batch.ts'
 
 /** Where in the database {@link postgresUserStatusStore} keeps its records. */
 export interface PostgresUserStatusStoreOptions {

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { keyPrefix, redisScripts, type RedisClient } from '../redis-script.ts'
-import type { UserRecords } from '../user-records.ts'
-import type { StatusChange, UserKey, UserStatus, UserStatusStore } from '../user-status-store.ts'
+import { keyPrefix, redisScripts, type RedisClient } from '../internal/databases/redis.ts'
+import type { StatusChange, UserKey, UserRecords, UserStatus, UserStatusStore } from '../user-status-store.ts'
 
 /** Where in Redis {@link redisUserStatusStore} keeps its records. */
 export interface RedisUserStatusStoreOptions {

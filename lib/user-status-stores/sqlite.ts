@@ -1,10 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { quotedTable } from '../sql-table.ts'
-import { migrateSqlite, sqliteStatements, type SqliteDatabase } from '../sqlite-database.ts'
-import { idsOf } from '../user-key.ts'
-import type { UserRecords } from '../user-records.ts'
-import { userStatusOf } from '../user-status-row.ts'
-import type { StatusChange, UserKey, UserStatus, UserStatusStore } from '../user-status-store.ts'
+import { quotedTable } from '../internal/databases/sql-table.ts'
+import { migrateSqlite, sqliteStatements, type SqliteDatabase } from '../internal/databases/sqlite.ts'
+import { idsOf } from '../internal/records/user-key.ts'
+import type { StatusChange, UserKey, UserRecords, UserStatus, UserStatusStore } from '../user-status-store.ts'
+import { userStatusOf } from '../internal/records/user-status-row.ts'
 
 /** Where in the database {@link sqliteUserStatusStore} keeps its records. */
 export interface SqliteUserStatusStoreOptions {

@@ -3,7 +3,7 @@ import fastifyJwt from '@fastify/jwt'
 import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
 import { notRevoked, type NotRevokedOptions } from '../../lib/bridges/fastify-auth.ts'
-import { credentialOf } from '../../lib/logout-marks.ts'
+import { credentialOf } from '../../lib/internal/revocation/logout-marks.ts'
 import { memoryRevocationStore } from '../../lib/revocation-stores/memory.ts'
 import { ask, failing } from './bearer-host.ts'
 

@@ -3,7 +3,7 @@ import fastify, { type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
 import { secureSessionCredential, type SecureSessionCredentialOptions } from '../../lib/bridges/secure-session.ts'
 import { revocationGuard } from '../../lib/guards/revocation.ts'
-import { logoutMarks } from '../../lib/logout-marks.ts'
+import { logoutMarks } from '../../lib/internal/revocation/logout-marks.ts'
 import { memoryRevocationStore } from '../../lib/revocation-stores/memory.ts'
 
 type Session = { get (key: string): string | undefined, set (key: string, value: unknown): void, delete (): void }

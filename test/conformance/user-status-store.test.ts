@@ -1,8 +1,7 @@
 import { AssertionError } from 'node:assert'
 import t from 'tap'
 
-import { userStatusStoreRules } from '../../lib/conformance/user-status-store.ts'
-import type { UserStatusFixture } from '../../lib/conformance/user-status-store.ts'
+import { userStatusStoreRules, type UserStatusFixture } from '../../lib/conformance/user-status-store.ts'
 import type { StatusChange, UserKey, UserStatus, UserStatusStore, Version } from '../../lib/user-status-store.ts'
 
 interface Ways {

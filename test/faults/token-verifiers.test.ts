@@ -3,7 +3,7 @@ import { createPublicKey, randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 
-import type { Client } from '../../lib/client-authentication.ts'
+import type { Client } from '../../lib/internal/oauth/client-authentication.ts'
 import { signingHubLogout } from '../../lib/flows/signinghub.ts'
 import { tenantStatusLogout } from '../../lib/flows/tenant-status.ts'
 import { principalOf } from '../../lib/principal.ts'

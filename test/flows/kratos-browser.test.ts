@@ -2,7 +2,7 @@ import cookie from '@fastify/cookie'
 import Fastify, { type FastifyServerOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import { kratosBrowserLogout, type KratosBrowserLogoutOptions } from '../../lib/flows/kratos-browser.ts'
-import { logoutToken } from '../../lib/logout-token.ts'
+import { logoutToken } from '../../lib/internal/kratos/logout-token.ts'
 import { empty, failing, failure, host, json, people, seeOther } from '../kratos-host.ts'
 import { wire } from '../wire.ts'
 

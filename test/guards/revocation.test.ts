@@ -1,7 +1,7 @@
 import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
 import { revocationGuard, type RevocationGuardOptions } from '../../lib/guards/revocation.ts'
-import { noActivity } from '../../lib/no-activity.ts'
+import { noActivity } from '../../lib/internal/plugin/no-activity.ts'
 import type { CredentialFacts, RevocationStore } from '../../lib/revocation-store.ts'
 import { memoryRevocationStore } from '../../lib/revocation-stores/memory.ts'
 

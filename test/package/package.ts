@@ -51,20 +51,19 @@ t.test('source maps lead to sources that are packed', async t => {
   }
 })
 
-/** Every name that can be imported: the index, and each file of a folder that the exports map opens. */
-const names = ['fastify-logout', ...files.flatMap(path => {
-  const [, name] = /^dist\/(.+\/.+)\.js$/.exec(path) ?? []
-  return name === undefined ? [] : [`fastify-logout/${name}`]
-})]
+const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { exports: Record<string, string> }
+const modules = Object.keys(exports).filter(name => name !== './package.json')
+/** Every name that can be imported. */
+const names = modules.map(name => `fastify-logout${name.slice(1)}`)
 
-t.test('each folder of lib is opened by the exports map', async t => {
-  const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
-  const folders = readdirSync(join(root, 'lib'), { withFileTypes: true }).filter(entry => entry.isDirectory()).map(({ name }) => `./${name}/*`)
-  t.strictSame(Object.keys(exports).sort(), ['.', './package.json', ...folders].sort())
+t.test('package.json exports the index and every file in the public folders of lib, and nothing else', async t => {
+  const paths = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' }).filter(name => /^(?!internal\/).+\/.+\.ts$/.test(name))
+  const expected = paths.map(path => path.replace(/\.ts$/, '')).map(name => [`./${name}`, `./dist/${name}.js`])
+  t.strictSame(exports, Object.fromEntries([['.', './dist/index.js'], ...expected, ['./package.json', './package.json']]))
 })
 
 t.test('the declarations that can be imported name no type of the schema library', async t => {
-  for (const path of files.filter(path => path === 'dist/index.d.ts' || /^dist\/.+\/.+\.d\.ts$/.test(path))) {
+  for (const path of files.filter(path => path === 'dist/index.d.ts' || /^dist\/(?!internal\/).+\/.+\.d\.ts$/.test(path))) {
     t.notMatch(readFileSync(join(root, path), 'utf8'), /typebox|TSchema|TObject/, path)
   }
 })

@@ -3,9 +3,8 @@ import Fastify from 'fastify'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 
-import { redisRateLimitStore } from '../../lib/rate-limit-stores/redis.ts'
-import type { RateLimitCount } from '../../lib/rate-limit-stores/redis.ts'
-import type { RedisClient } from '../../lib/redis-script.ts'
+import { redisRateLimitStore, type RateLimitCount } from '../../lib/rate-limit-stores/redis.ts'
+import type { RedisClient } from '../../lib/internal/databases/redis.ts'
 import { connectRedisClients } from '../servers/redis-clients.ts'
 import { withPrivateRedis, withRedis } from '../servers/redis.ts'
 

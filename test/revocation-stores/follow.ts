@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
-import { revocationReplica } from '../../lib/revocation-replica.ts'
+import { revocationReplica } from '../../lib/internal/revocation/replica.ts'
 import type { CredentialFacts, Mark, RevocationFeed, RevocationStore } from '../../lib/revocation-store.ts'
 
 const until = Date.now() + 3_600_000

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { revocationStoreRules } from '../../lib/conformance/revocation-store.ts'
 import { sqliteRevocationStore, sqliteRevocationTable } from '../../lib/revocation-stores/sqlite.ts'
-import type { SqliteDatabase } from '../../lib/sqlite-database.ts'
+import type { SqliteDatabase } from '../../lib/internal/databases/sqlite.ts'
 import { sqliteLibraries } from '../servers/sqlite-libraries.ts'
 
 const hour = 3_600_000

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 
-import type { SignatureAlgorithm } from '../../lib/signature-algorithm.ts'
+import type { SignatureAlgorithm } from '../../lib/internal/jose/signature-algorithm.ts'
 import type { Claims } from '../../lib/token-verifier.ts'
 import { signJwt } from '../sign-jwt.ts'
 

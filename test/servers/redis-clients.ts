@@ -3,7 +3,7 @@ import { Redis } from 'ioredis'
 import { Redis as Valkey } from 'iovalkey'
 import { createClient } from 'redis'
 
-import type { RedisClient } from '../../lib/redis-script.ts'
+import type { RedisClient } from '../../lib/internal/databases/redis.ts'
 
 /** A client of each library that we take, connected. End them when the test ends. */
 export async function connectRedisClients (url: string) {

@@ -1,8 +1,7 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import type { Test } from 'tap'
-import { findProgram, missing, startPrivateServer } from './private-process.ts'
-import type { PrivateServer } from './private-process.ts'
+import { findProgram, missing, startPrivateServer, type PrivateServer } from './private-process.ts'
 
 const install = 'install redis-server or valkey-server, or set REDIS_URL'
 const installOwn = 'install redis-server or valkey-server: this test kills or counts, so it needs a server of its own'

@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module'
 
-import type { SqliteDatabase } from '../../lib/sqlite-database.ts'
+import type { SqliteDatabase } from '../../lib/internal/databases/sqlite.ts'
 import { missing } from './private-process.ts'
 
 export type OpenSqlite = (path: string) => SqliteDatabase & { close (): void }

@@ -4,7 +4,7 @@ import t from 'tap'
 import { sessionStoreRules } from '../../lib/conformance/session-store.ts'
 import type { NewSession } from '../../lib/session-store.ts'
 import { sqliteSessionStore, sqliteSessionTables } from '../../lib/session-stores/sqlite.ts'
-import type { SqliteDatabase } from '../../lib/sqlite-database.ts'
+import type { SqliteDatabase } from '../../lib/internal/databases/sqlite.ts'
 import { sqliteLibraries } from '../servers/sqlite-libraries.ts'
 
 const hour = 3_600_000

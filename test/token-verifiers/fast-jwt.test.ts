@@ -2,7 +2,7 @@ import { createSecretKey, generateKeyPairSync, randomBytes, type KeyObject } fro
 import t from 'tap'
 
 import { tokenVerifierRules, type TokenVerifierHarness } from '../../lib/conformance/token-verifier.ts'
-import type { SignatureAlgorithm } from '../../lib/signature-algorithm.ts'
+import type { SignatureAlgorithm } from '../../lib/internal/jose/signature-algorithm.ts'
 import { TokenRejectedError, type Claims, type TokenRejectionReason } from '../../lib/token-verifier.ts'
 import { fastJwtVerifier, type FastJwtVerifierOptions } from '../../lib/token-verifiers/fast-jwt.ts'
 import { signJwt } from '../sign-jwt.ts'

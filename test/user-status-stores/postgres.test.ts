@@ -3,7 +3,7 @@ import pg from 'pg'
 import t from 'tap'
 
 import { userStatusStoreRules } from '../../lib/conformance/user-status-store.ts'
-import type { PostgresClient } from '../../lib/postgres-client.ts'
+import type { PostgresClient } from '../../lib/internal/databases/postgres.ts'
 import { postgresUserStatusStore, postgresUserStatusTable } from '../../lib/user-status-stores/postgres.ts'
 import { withPostgres, withPrivatePostgres } from '../servers/postgres.ts'
 

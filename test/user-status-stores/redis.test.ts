@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 
 import { userStatusStoreRules } from '../../lib/conformance/user-status-store.ts'
-import type { IoredisLike, RedisClient } from '../../lib/redis-script.ts'
+import type { IoredisLike, RedisClient } from '../../lib/internal/databases/redis.ts'
 import { redisUserStatusStore } from '../../lib/user-status-stores/redis.ts'
 import type { UserStatusStore } from '../../lib/user-status-store.ts'
 import { connectRedisClients } from '../servers/redis-clients.ts'

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import t from 'tap'
 
 import { userStatusStoreRules } from '../../lib/conformance/user-status-store.ts'
-import type { SqliteDatabase } from '../../lib/sqlite-database.ts'
+import type { SqliteDatabase } from '../../lib/internal/databases/sqlite.ts'
 import { sqliteUserStatusStore, sqliteUserStatusTable } from '../../lib/user-status-stores/sqlite.ts'
 import { sqliteLibraries } from '../servers/sqlite-libraries.ts'
 

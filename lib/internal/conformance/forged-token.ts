@@ -1,0 +1,88 @@
+import { createHmac, createPublicKey, generateKeyPairSync, randomBytes, sign, type KeyObject } from 'node:crypto'
+import type { Claims } from '../../token-verifier.ts'
+
+/** A JOSE header. */
+export type Header = Readonly<Record<string, unknown>>
+
+/** Whether the token has the three parts of a signed JWT, not of an opaque one. */
+export function isJwt (token: string): boolean {
+  return token.startsWith('ey') && token.split('.').length === 3
+}
+
+/** The header of a token; for an opaque one, that of a likely JWT. */
+export function headerOf (token: string): Header {
+  if (!isJwt(token)) return { alg: 'RS256', typ: 'JWT', kid: 'opaque' }
+  return JSON.parse(Buffer.from(token.slice(0, token.indexOf('.')), 'base64url').toString())
+}
+
+/** A JWT that a stranger signed with a key of his own, of the kind that the header names; with no known algorithm it is not signed. */
+export function forge (header: Header, claims: Claims, { embedKey = false } = {}): string {
+  const pair = strangersPairs()[String(header['alg']).slice(0, 2)]
+  const jwk = embedKey && pair !== undefined ? { jwk: pair.publicKey.export({ format: 'jwk' }) } : {}
+  const input = `${encoded({ ...header, ...jwk })}.${encoded(claims)}`
+  return `${input}.${signature(String(header['alg']), input, pair?.privateKey)}`
+}
+
+/** Tokens with HMACs under each spelling of a public key that a careless verifier may take for a secret. */
+export function confuseKey (header: Header, claims: Claims, publicKey: string | undefined): string[] {
+  if (publicKey === undefined) return [forge({ ...header, alg: 'HS256' }, claims)]
+  const key = createPublicKey(publicKey)
+  const spellings = [
+    publicKey, publicKey.trim(), `${publicKey.trim()}\n`, JSON.stringify(key.export({ format: 'jwk' })),
+    key.export({ format: 'pem', type: 'spki' }), key.export({ format: 'der', type: 'spki' })
+  ]
+  return ['HS256', 'HS384', 'HS512'].flatMap(alg => spellings.map((secret) => {
+    const input = `${encoded({ ...header, alg })}.${encoded(claims)}`
+    return `${input}.${hmac(alg, input, secret)}`
+  }))
+}
+
+/** The token with another header or other claims, and its signature as it was; an opaque one is altered instead. */
+export function reassemble (token: string, parts: { readonly header?: Header, readonly claims?: Claims }): string {
+  if (!isJwt(token)) return withAlteredMiddle(token)
+  const [header, claims, signed] = token.split('.')
+  return [parts.header ? encoded(parts.header) : header, parts.claims ? encoded(parts.claims) : claims, signed].join('.')
+}
+
+/** The token with one letter in its middle changed. */
+export function withAlteredMiddle (token: string): string {
+  return withAltered(token, Math.floor(token.length / 2))
+}
+
+/** The token with one letter near its end changed, where no letter is without meaning. */
+export function withAlteredEnd (token: string): string {
+  return withAltered(token, Math.max(token.length - 4, 0))
+}
+
+function withAltered (token: string, index: number): string {
+  const other = 'AB'.charAt(Number(token[index] === 'A'))
+  return `${token.slice(0, index)}${other}${token.slice(index + 1)}`
+}
+
+function encoded (part: unknown): string {
+  return Buffer.from(JSON.stringify(part)).toString('base64url')
+}
+
+function signature (alg: string, input: string, key: KeyObject | undefined): string {
+  if (alg.startsWith('HS')) return hmac(alg, input, randomBytes(64))
+  if (key === undefined) return ''
+  const digest = alg.startsWith('Ed') ? null : `sha${alg.slice(2)}`
+  return sign(digest, Buffer.from(input), { key, dsaEncoding: 'ieee-p1363' }).toString('base64url')
+}
+
+function hmac (alg: string, input: string, secret: string | Buffer): string {
+  return createHmac(`sha${alg.slice(2)}`, secret).update(input).digest('base64url')
+}
+
+type Pairs = Readonly<Partial<Record<string, { readonly publicKey: KeyObject, readonly privateKey: KeyObject }>>>
+
+let pairs: Pairs | undefined
+
+/** Made on first use, because an RSA pair takes a while. */
+function strangersPairs (): Pairs {
+  if (pairs === undefined) {
+    const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 })
+    pairs = { RS: rsa, PS: rsa, ES: generateKeyPairSync('ec', { namedCurve: 'P-256' }), Ed: generateKeyPairSync('ed25519') }
+  }
+  return pairs
+}

@@ -1,0 +1,44 @@
+import type { FastifyRequest } from 'fastify'
+import type { IncomingHttpHeaders } from 'node:http'
+import { bearerToken } from '../http/bearer-token.ts'
+import type { Ask } from '../plugin/ask.ts'
+import type { ReadSessionCookie } from './session-cookie.ts'
+import { isLive, type Session, type SessionStore } from '../../session-store.ts'
+
+/** The session token of a request. */
+export interface KratosCredential {
+  readonly token: string
+  /** Whether the session cookie carries this very token: when its session ends, the cookie has to go. */
+  readonly inCookie: boolean
+}
+
+/**
+ * Finds the session token where Ory Kratos looks for it: in `X-Session-Token`, then in the session cookie, then in
+ * `Authorization: Bearer`. The first one counts, even if its session is gone.
+ */
+export function kratosCredential (headers: IncomingHttpHeaders, readCookie: ReadSessionCookie): KratosCredential | undefined {
+  const cookie = readCookie(headers.cookie)
+  const header = String(headers['x-session-token'] ?? '')
+  const token = header !== '' ? header : cookie ?? bearerToken(headers.authorization)
+  return token === undefined ? undefined : { token, inCookie: token === cookie }
+}
+
+/** The session of a request, if it is live, and the credential that opened it. */
+export interface KratosCaller extends KratosCredential {
+  readonly session: Session
+}
+
+/** Finds the live session of a request. */
+export type FindKratosCaller = (request: FastifyRequest) => Promise<KratosCaller | undefined>
+
+/** Finds live sessions by the credentials of requests. */
+export function kratosCallers (
+  { ask, sessions, readCookie }: { readonly ask: Ask, readonly sessions: Pick<SessionStore, 'find'>, readonly readCookie: ReadSessionCookie }
+): FindKratosCaller {
+  return async ({ headers }) => {
+    const credential = kratosCredential(headers, readCookie)
+    if (credential === undefined) return undefined
+    const session = await ask('sessions.find', () => sessions.find(credential.token))
+    return session !== undefined && isLive(session, Date.now()) ? { ...credential, session } : undefined
+  }
+}

@@ -1,0 +1,86 @@
+import { assertOption } from '../plugin/options.ts'
+
+/** Where to send a browser after its logout: the target, or why it is refused. */
+export type ReturnTo = { readonly location: string } | { readonly forbidden: string } | { readonly malformed: string }
+
+/** Judges the `return_to` of a request. */
+export type JudgeReturnTo = (given: string | null | undefined) => ReturnTo
+
+interface AllowedUrl {
+  readonly scheme: string
+  readonly port: string
+  readonly hostMatches: (hostname: string) => boolean
+  readonly pathMatches: (pathname: string) => boolean
+}
+
+/**
+ * Sends browsers only where the host allows it: to a URL with the scheme, host, port and path of an entry. A path
+ * stands for itself and what is below it; `*.` in front of a host stands for every subdomain, and not for the host.
+ *
+ * A URL without scheme or host is completed by the default. What is judged is what a browser makes of the text, dot
+ * segments and all; what browsers and others may read differently (backslashes, userinfo, control characters,
+ * `https:path`) is refused. The default itself is not judged.
+ *
+ * @throws {TypeError} for a default that is no absolute URL, and for an entry that can never match
+ */
+export function returnToWithin (
+  { standard, allowed, plugin, option }: { readonly standard: URL, readonly allowed: readonly string[], readonly plugin: string, readonly option: string }
+): JudgeReturnTo {
+  const entries = allowed.map(entry => allowedUrl(entry, problem => assertOption(false, plugin, option, `has the entry ${JSON.stringify(entry)}, which ${problem}`)))
+
+  return (given) => {
+    if (given === undefined || given === null || given === '') return { location: standard.href }
+    if (controls.test(given)) return { malformed: 'net/url: invalid control character in URL' }
+
+    const completed = complete(given, standard)
+    if (completed === 'refused') return { forbidden: given }
+    if (completed === undefined) return { malformed: 'invalid URL' }
+    const location = absolute.test(given) && printable.test(given) ? given : completed.href
+    return entries.some(entry => matches(entry, completed)) ? { location } : { forbidden: location }
+  }
+}
+
+// eslint-disable-next-line no-control-regex
+const controls = /[\u0000-\u001f\u007f]/
+const printable = /^[\u0021-\u007e]+$/
+const scheme = /^[a-z][a-z\d+.-]*:/i
+const absolute = /^https?:\/\/[^/?#]/i
+const authority = /^(?:https?:)?\/\/([^/?#]*)/i
+const labels = /^[^.]+(\.[^.]+)*$/
+const encodedDotSegment = /(^|\/|\\|%2f|%5c)(\.|%2e){1,2}($|\/|\\|%2f|%5c)/i
+
+/** The URL that a browser would go to; `undefined` when it is none. */
+function complete (given: string, standard: URL): URL | 'refused' | undefined {
+  if (given.includes('\\') || given.startsWith('///')) return 'refused'
+  if (scheme.test(given) ? !absolute.test(given) : !/^[/?#]/.test(given)) return 'refused'
+  if (/[@%]/.test(authority.exec(given)?.[1] ?? '')) return 'refused'
+  const reference = /^[?#]/.test(given) ? `/${given}` : given
+  return URL.canParse(reference, standard.origin) ? new URL(reference, standard.origin) : undefined
+}
+
+function matches (entry: AllowedUrl, url: URL): boolean {
+  return entry.scheme === url.protocol && entry.port === url.port && entry.hostMatches(url.hostname) && entry.pathMatches(url.pathname)
+}
+
+function allowedUrl (entry: string, refuse: (problem: string) => void): AllowedUrl {
+  if (!absolute.test(entry) || !URL.canParse(entry)) refuse('can never match: an entry is an absolute http or https URL')
+  if (/[\\\s]/.test(entry)) refuse('can never match: it has a backslash or white space')
+  const { protocol, port, hostname, pathname, search, hash, username, password } = new URL(entry)
+  if (username !== '' || password !== '') refuse('can never match: leave the user name and password out')
+  if (search !== '' || hash !== '' || /[?#]$/.test(entry)) refuse('has a query or a fragment, which is not compared: leave it out')
+  if (pathname.includes('*')) refuse('has a star in its path, which means nothing: a path stands for everything below it')
+  if (encodedDotSegment.test(pathname)) refuse('can never match: its path has encoded dot segments')
+
+  const wildcard = hostname.startsWith('*.')
+  const fixed = wildcard ? hostname.slice(1) : hostname
+  if (fixed.includes('*')) refuse('has a star that is not the whole first label of its host: write "*." in front of the domain')
+  if (wildcard && !/^(\.[^.]+){2,}$/.test(fixed)) refuse('has a wildcard for a whole top-level domain: name two labels after the star')
+
+  const below = pathname.endsWith('/') ? pathname : `${pathname}/`
+  return {
+    scheme: protocol,
+    port,
+    hostMatches: wildcard ? name => name.endsWith(fixed) && labels.test(name) : name => name === fixed,
+    pathMatches: path => (path === pathname || path.startsWith(below)) && (below === '/' || !encodedDotSegment.test(path))
+  }
+}

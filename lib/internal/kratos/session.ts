@@ -1,0 +1,48 @@
+import { Type } from '@sinclair/typebox'
+import type { Awaitable } from '../../awaitable.ts'
+import { isLive, type Session } from '../../session-store.ts'
+
+/** What Ory's clients are shown as the identity of a subject. */
+export type KratosIdentity = (subject: string) => Awaitable<Readonly<Record<string, unknown>> | null>
+
+/** The least identity that the types of Ory's clients allow. */
+export const bareIdentity: KratosIdentity = subject => ({ id: subject, schema_id: 'default', schema_url: '', traits: {} })
+
+const timestampSchema = Type.String({ pattern: '^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{3}Z$', description: 'RFC 3339, in UTC' })
+
+/** A session of Ory, for route schemas. */
+export const kratosSessionSchema = Type.Object({
+  id: Type.String({ description: 'Public id: opens nothing' }),
+  active: Type.Boolean(),
+  expires_at: timestampSchema,
+  authenticated_at: timestampSchema,
+  issued_at: timestampSchema,
+  identity: Type.Union([Type.Object({}), Type.Null()]),
+  devices: Type.Array(Type.Object({
+    id: Type.String(),
+    ip_address: Type.Optional(Type.String()),
+    user_agent: Type.Optional(Type.String()),
+    location: Type.Optional(Type.String())
+  }, { additionalProperties: false }))
+}, { additionalProperties: false })
+
+/** The session as Ory's clients read it, its members in Ory's order. Neither its token nor what the host keeps with it is among them. */
+export function kratosSession (session: Session, identity: Readonly<Record<string, unknown>> | null) {
+  const { id, device } = session
+  return {
+    id,
+    active: isLive(session, Date.now()),
+    expires_at: timestamp(session.expiresAt),
+    authenticated_at: timestamp(session.createdAt),
+    issued_at: timestamp(session.createdAt),
+    identity,
+    devices: device === undefined ? [] : [{ id, ip_address: device.ipAddress, user_agent: device.userAgent, location: device.location }]
+  }
+}
+
+/** The last instant whose year has four digits: later ones, "never" for instance, are no RFC 3339. */
+const latest = Date.UTC(9999, 11, 31, 23, 59, 59, 999)
+
+function timestamp (milliseconds: number): string {
+  return new Date(Math.min(milliseconds, latest)).toISOString()
+}

@@ -1,0 +1,114 @@
+import { constants, createPrivateKey, createPublicKey, KeyObject, randomUUID, sign } from 'node:crypto'
+import { assertOption, nonEmptyStrings } from '../plugin/options.ts'
+import { isKeyFor, isSignatureAlgorithm, type SignatureAlgorithm } from '../jose/signature-algorithm.ts'
+
+/** A client with a secret. */
+export interface SecretClient {
+  readonly id: string
+  readonly secret: string
+  /** In the `Authorization` header, or in the form. */
+  readonly method: 'basic' | 'post'
+}
+
+/** A client with a key of its own. */
+export interface KeyClient {
+  readonly id: string
+  /** In PEM (PKCS#8, PKCS#1 or SEC 1), unencrypted, or as a key object. */
+  readonly privateKey: string | Buffer | KeyObject
+  readonly method: 'private_key_jwt'
+  readonly algorithm: SignatureAlgorithm
+  /** Under which key id the server knows the public key. */
+  readonly keyId?: string | undefined
+  /**
+   * Whom the assertion is for: some servers want their issuer or token endpoint here.
+   * @default the endpoint that is called
+   */
+  readonly audience?: string | undefined
+}
+
+/** How we identify ourselves to an authorization server. */
+export type Client = SecretClient | KeyClient
+
+/** What one request carries to prove who asks. */
+export interface Credentials {
+  readonly headers: Readonly<Record<string, string>>
+  readonly form: Readonly<Record<string, string>>
+}
+
+const assertionLifetime = 60
+
+/**
+ * Makes the credentials of a client, anew for each request.
+ *
+ * @throws TypeError when a secret is unset or a key is not for its algorithm.
+ * @see https://www.rfc-editor.org/rfc/rfc6749#section-2.3.1 for `basic` and `post`
+ * @see https://www.rfc-editor.org/rfc/rfc7523#section-2.2 for `private_key_jwt`
+ */
+export function clientAuthentication (client: Client, endpoint: string, owner: string): () => Credentials {
+  assertOption(typeof client === 'object' && client !== null, owner, 'client', "is missing: say who asks, { id, secret, method: 'basic' } for instance")
+  const { id, method } = client
+  assertOption(method === 'basic' || method === 'post' || method === 'private_key_jwt', owner, 'client.method', "must be 'basic', 'post' or 'private_key_jwt'")
+  assertText(id, owner, 'client.id')
+  if (method === 'private_key_jwt') return byAssertion(client, endpoint, owner)
+
+  const { secret } = client
+  assertText(secret, owner, 'client.secret')
+  const credentials: Credentials = method === 'post'
+    ? { headers: {}, form: { client_id: id, client_secret: secret } }
+    : { headers: { authorization: `Basic ${Buffer.from(`${formEncoded(id)}:${formEncoded(secret)}`).toString('base64')}` }, form: {} }
+  return () => credentials
+}
+
+function assertText (value: unknown, owner: string, option: string): void {
+  assertOption(typeof value === 'string', owner, option, 'must be a non-empty string (is its environment variable set?)')
+  nonEmptyStrings(value, owner, option)
+}
+
+function formEncoded (text: string): string {
+  return new URLSearchParams({ '': text }).toString().slice(1)
+}
+
+function byAssertion (client: KeyClient, endpoint: string, owner: string): () => Credentials {
+  const { id, algorithm, keyId, audience = endpoint } = client
+  const key = privateKeyOf(client.privateKey)
+  assertOption(key !== undefined, owner, 'client.privateKey', 'must be an unencrypted private key in PEM, whole and with its line breaks (is its environment variable set?)')
+  assertOption(isSignatureAlgorithm(algorithm) && isKeyFor(algorithm, createPublicKey(key)), owner, 'client.algorithm',
+    'must be one for a key of this kind, curve and size')
+  if (keyId !== undefined) assertText(keyId, owner, 'client.keyId')
+  assertText(audience, owner, 'client.audience')
+  const header = { alg: algorithm, typ: 'JWT', ...(keyId !== undefined && { kid: keyId }) }
+
+  return () => {
+    const now = Math.floor(Date.now() / 1000)
+    const claims = { iss: id, sub: id, aud: audience, jti: randomUUID(), iat: now, exp: now + assertionLifetime }
+    return {
+      headers: {},
+      form: {
+        client_id: id,
+        client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
+        client_assertion: signed(header, claims, key, algorithm)
+      }
+    }
+  }
+}
+
+function privateKeyOf (given: unknown): KeyObject | undefined {
+  if (given instanceof KeyObject) return given.type === 'private' ? given : undefined
+  if (typeof given !== 'string' && !Buffer.isBuffer(given)) return undefined
+  try {
+    return createPrivateKey(given)
+  } catch {
+    return undefined
+  }
+}
+
+function signed (header: object, claims: object, key: KeyObject, algorithm: SignatureAlgorithm): string {
+  const input = `${encoded(header)}.${encoded(claims)}`
+  const padding = algorithm.startsWith('PS') ? { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST } : {}
+  const hash = algorithm === 'EdDSA' ? null : `sha${algorithm.slice(2)}`
+  return `${input}.${sign(hash, Buffer.from(input), { key, dsaEncoding: 'ieee-p1363', ...padding }).toString('base64url')}`
+}
+
+function encoded (part: object): string {
+  return Buffer.from(JSON.stringify(part)).toString('base64url')
+}

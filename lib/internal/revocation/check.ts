@@ -1,0 +1,44 @@
+import type { Awaitable } from '../../awaitable.ts'
+import { askWithin } from '../plugin/ask.ts'
+import type { CredentialFacts, Mark, RevocationStore, Verdict } from '../../revocation-store.ts'
+import { TokenRejectedError } from '../../token-verifier.ts'
+
+/** What to do while nobody can tell whether a credential is revoked. */
+export type WhenUnknown = 'refuse' | 'allow'
+
+/** An error that Fastify, and most error handlers of hosts, answer with its `statusCode`. */
+export type HttpError = Error & { readonly statusCode: number }
+
+/** Asks the store about one credential. Rejects, within the deadline, when it could not tell. */
+export function checkWithin (revocations: Pick<RevocationStore, 'check'>, milliseconds: number, plugin: string): (facts: CredentialFacts) => Awaitable<Verdict> {
+  const ask = askWithin(milliseconds, plugin)
+  return facts => ask('revocations.check', () => {
+    const { tokenId, sessionId, subject } = facts
+    if (tokenId === undefined && sessionId === undefined && subject === undefined) {
+      throw new Error('the credential has neither a token id nor a session id nor a subject to be checked by')
+    }
+    return revocations.check(facts)
+  })
+}
+
+/** Marks credentials as revoked. Rejects, within the deadline and with a status of 503, when the store did not take the marks. */
+export function revokeWithin (revocations: Pick<RevocationStore, 'revoke'>, milliseconds: number, plugin: string): (...marks: readonly Mark[]) => Promise<void> {
+  const ask = askWithin(milliseconds, plugin)
+  return async (...marks) => {
+    try {
+      await ask('revocations.revoke', () => revocations.revoke(...marks))
+    } catch (cause) {
+      throw Object.assign(new Error('the credential cannot be revoked at present', { cause }), { statusCode: 503 })
+    }
+  }
+}
+
+/** 401: the credential is revoked. */
+export function revokedError (): HttpError {
+  return Object.assign(new TokenRejectedError('revoked'), { statusCode: 401 })
+}
+
+/** 503: whether it is revoked could not be told. The cause is for the log. */
+export function unknownError (cause: unknown): HttpError {
+  return Object.assign(new Error('it cannot be told at present whether the credential is revoked', { cause }), { statusCode: 503 })
+}

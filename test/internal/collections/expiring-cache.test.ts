@@ -1,0 +1,22 @@
+import t from 'tap'
+
+import { expiringCache } from '../../../lib/internal/collections/expiring-cache.ts'
+
+t.test('what is put in is there until its instant', async (t) => {
+  const cache = expiringCache<string>(10)
+  cache.set('future', 'a', Date.now() + 60_000)
+  cache.set('past', 'b', Date.now() - 1)
+  t.equal(cache.get('future'), 'a')
+  t.equal(cache.get('past'), undefined)
+  t.equal(cache.get('never'), undefined)
+})
+
+t.test('the oldest goes when there are too many, and putting in again makes young', async (t) => {
+  const cache = expiringCache<number>(2)
+  const later = Date.now() + 60_000
+  cache.set('a', 1, later)
+  cache.set('b', 2, later)
+  cache.set('a', 3, later)
+  cache.set('c', 4, later)
+  t.same(['a', 'b', 'c'].map(key => cache.get(key)), [3, undefined, 4])
+})

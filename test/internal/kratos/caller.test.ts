@@ -1,0 +1,18 @@
+import t from 'tap'
+import { kratosCredential } from '../../../lib/internal/kratos/caller.ts'
+
+const find = (headers: Record<string, string>) => kratosCredential(headers, header => header)
+
+t.test('the session token is looked for in X-Session-Token, in the cookie, in Authorization', async t => {
+  const all = { 'x-session-token': 'header', cookie: 'cookie', authorization: 'Bearer bearer' }
+  t.strictSame(find(all), { token: 'header', inCookie: false })
+  t.strictSame(find({ ...all, 'x-session-token': '' }), { token: 'cookie', inCookie: true })
+  t.strictSame(find({ authorization: 'bEARER bearer' }), { token: 'bearer', inCookie: false })
+  t.equal(find({}), undefined)
+  t.equal(find({ authorization: 'Basic YTpi' }), undefined)
+  t.equal(find({ authorization: 'Bearer a b' }), undefined)
+})
+
+t.test('a cookie with the token that the header carried has to go with its session', async t => {
+  t.strictSame(find({ 'x-session-token': 'same', cookie: 'same' }), { token: 'same', inCookie: true })
+})

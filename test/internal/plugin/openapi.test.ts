@@ -1,0 +1,148 @@
+import swagger, { type FastifyDynamicSwaggerOptions } from '@fastify/swagger'
+import { Validator } from '@seriousme/openapi-schema-validator'
+import Fastify from 'fastify'
+import t from 'tap'
+import { build } from '../../../examples/server.js'
+import { kratosAdmin, kratosBrowserLogout, kratosLogout, kratosSessions, signingHubLogout, tenantStatusLogout } from '../../../lib/index.ts'
+import { memorySessionStore } from '../../../lib/session-stores/memory.ts'
+import { launch, noBrowser } from '../../servers/chromium.ts'
+
+interface Operation {
+  readonly operationId: string
+  readonly summary: string
+  readonly tags: string[]
+  readonly security?: object[]
+  readonly responses: Record<string, { description: string, content?: object }>
+}
+
+/** The document of a host with every flow, at the root and under a prefix. */
+async function documentOf (openapi: NonNullable<FastifyDynamicSwaggerOptions['openapi']>, secured: boolean) {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(swagger, { openapi })
+  const verifyToken = () => ({})
+  for (const prefix of ['', '/auth']) {
+    await app.register(signingHubLogout, {
+      prefix, verifyToken, requireDeviceToken: prefix === '/auth', ...(secured && { security: [{ bearer: [] }] })
+    })
+    const sessions = memorySessionStore()
+    await app.register(kratosLogout, { prefix, sessions })
+    await app.register(kratosBrowserLogout, { prefix, sessions, publicUrl: 'http://127.0.0.1', defaultReturnUrl: 'http://127.0.0.1/', ...(secured && { security: [{ bearer: [] }] }) })
+    await app.register(kratosSessions, { prefix, sessions, ...(secured && { security: [{ bearer: [] }] }) })
+    await app.register(kratosAdmin, { prefix, sessions, authorize: () => true, ...(secured && { security: [{ bearer: [] }] }) })
+    await app.register(tenantStatusLogout, {
+      prefix,
+      verifyToken,
+      authenticateTenant: () => 'acme',
+      users: { get: () => undefined, compareAndSet: () => true },
+      ...(secured && { security: [{ tenantToken: [], userToken: [] }] })
+    })
+  }
+  await app.ready()
+  const document = JSON.parse(JSON.stringify(app.swagger()))
+  const operations: Operation[] = Object.values<Record<string, Operation>>(document.paths).flatMap(path => Object.values(path))
+  return { document, operations }
+}
+
+const info = { title: 'a host', version: '1.0.0' }
+const securitySchemes = {
+  bearer: { type: 'http', scheme: 'bearer' },
+  tenantToken: { type: 'apiKey', in: 'header', name: 'x-tenant-token' },
+  userToken: { type: 'apiKey', in: 'header', name: 'x-token' }
+} as const
+
+for (const openapi of ['3.0.3', '3.1.0']) {
+  t.test(`the OpenAPI ${openapi} document of a host that declares security schemes is valid, and says everything of each route`, async (t) => {
+    const { document, operations } = await documentOf({ openapi, info, components: { securitySchemes } }, true)
+    const { valid, errors } = await new Validator().validate(document)
+    t.ok(valid, JSON.stringify(errors))
+
+    t.equal(operations.length, 26)
+    t.equal(new Set(operations.map(({ operationId }) => operationId)).size, operations.length, 'each operationId is unique')
+    for (const { operationId, summary, tags, security, responses } of operations) {
+      t.ok(summary && security && tags.length === 1, operationId)
+      t.ok(responses['4XX'] && responses['5XX'] && (responses['200'] ?? responses['204']), `${operationId} declares success and every failure`)
+      t.ok(Object.values(responses).every(({ description }) => description !== 'Default Response'), `${operationId} describes each response`)
+    }
+  })
+
+  t.test(`the OpenAPI ${openapi} document of a host that declares no security schemes is valid`, async (t) => {
+    const { document } = await documentOf({ openapi, info }, false)
+    const { valid, errors } = await new Validator().validate(document)
+    t.ok(valid, JSON.stringify(errors))
+  })
+}
+
+const session = ['sessionToken', 'sessionCookie']
+/** Each route of the example server, and the credentials that it takes: any of them. */
+const credentials: Record<string, string[]> = {
+  'POST /v3/logout': ['bearer'],
+  'POST /v4/logout': ['bearer'],
+  'DELETE /self-service/logout/api': [],
+  'GET /self-service/logout/browser': session,
+  'GET /self-service/logout': session,
+  'GET /sessions/whoami': session,
+  'GET /sessions': session,
+  'DELETE /sessions': session,
+  'DELETE /sessions/{id}': session,
+  'DELETE /admin/sessions/{id}': ['adminKey'],
+  'DELETE /admin/identities/{id}/sessions': ['adminKey'],
+  'GET /admin/identities/{id}/sessions': ['adminKey'],
+  'GET /auth/logout': ['tenantToken and userToken'],
+  'GET /me': ['userToken'],
+  'POST /demo/sign-in': []
+}
+
+for (const version of [undefined, '3.0.3']) {
+  t.test(`the example server answers with its document, ${version ?? 'the default version'}: valid, and with everything of each route that it has`, async (t) => {
+    const { app } = await build({}, undefined, undefined, version)
+    t.teardown(() => app.close())
+    const { statusCode, headers, json } = await app.inject({ url: '/docs/json' })
+    t.equal(statusCode, 200)
+    t.match(headers['content-type'], /^application\/json/)
+    const document = json()
+    t.equal(document.openapi, version ?? '3.1.0')
+    const { valid, errors } = await new Validator().validate(document)
+    t.ok(valid, JSON.stringify(errors))
+
+    const described = Object.entries<Record<string, Operation>>(document.paths).flatMap(([path, operations]) => Object.entries(operations).map(([method, operation]) => ({ name: `${method.toUpperCase()} ${path}`, ...operation })))
+    t.strictSame(described.map(({ name }) => name).sort(), [...Object.keys(credentials)].sort())
+    t.equal(new Set(described.map(({ operationId }) => operationId)).size, described.length)
+    for (const { name, operationId, summary, tags, security, responses } of described) {
+      t.ok(operationId && summary && tags.length === 1, name)
+      t.strictSame(security?.map(requirement => Object.keys(requirement).join(' and ')), credentials[name], name)
+      t.ok(responses['4XX'] && responses['5XX'] && (responses['200'] ?? responses['204']), `${name} declares success and every failure`)
+      t.ok(Object.values(responses).every(({ description }) => description && description !== 'Default Response'), `${name} describes each response`)
+    }
+  })
+}
+
+t.test('a browser sees each operation of the example server at /docs, and can try it', { skip: noBrowser }, async t => {
+  const { app, demoPage } = await build({})
+  t.teardown(() => app.close())
+  const address = await app.listen({ port: 0, host: '127.0.0.1' })
+  const browser = await launch()
+  t.teardown(() => browser.close())
+  const page = await browser.newPage()
+  const complaints: string[] = []
+  page.on('pageerror', error => complaints.push(error.message))
+  page.on('console', message => { if (['error', 'warning'].includes(message.type())) complaints.push(message.text()) })
+  page.on('request', request => { if (!request.url().startsWith(address) && !request.url().startsWith('data:')) complaints.push(`asked for ${request.url()}`) })
+
+  t.equal((await page.goto(`${address}/docs`))?.status(), 200)
+  await page.locator('.opblock').first().waitFor()
+  const shown = await page.locator('.opblock-summary').evaluateAll(rows => rows.map(row => ['-method', '-path'].map(part => row.querySelector(`.opblock-summary${part}`)?.textContent?.replaceAll('\u200b', '')).join(' ')))
+  t.strictSame(shown.sort(), [...Object.keys(credentials)].sort())
+
+  await page.getByRole('button', { name: 'Authorize' }).first().click()
+  const scheme = page.locator('.auth-container', { hasText: 'x-session-token' })
+  await scheme.locator('input').fill(demoPage.token)
+  await scheme.getByRole('button', { name: 'Apply credentials' }).click()
+  await page.getByRole('button', { name: 'Close' }).first().click()
+  const whoami = page.locator('.opblock', { hasText: '/sessions/whoami' }).first()
+  await whoami.locator('.opblock-summary-control').click()
+  await whoami.getByRole('button', { name: 'Try it out' }).click()
+  await whoami.getByRole('button', { name: 'Execute' }).click()
+  await whoami.locator('.live-responses-table').getByText('Grace Hopper').waitFor()
+  t.strictSame(complaints, [])
+})

@@ -1,0 +1,37 @@
+import t from 'tap'
+import { isSessionId, isSubject, sessionOf, sessionRecord } from '../../../lib/internal/records/session.ts'
+
+const session = { id: 'id', subject: 'anna', createdAt: 1, expiresAt: 2, keepUntil: 3 }
+
+t.test('a session comes back from its record as it was', t => {
+  const whole = { ...session, device: { ipAddress: '192.0.2.1' }, data: { role: 'reader' } }
+  t.strictSame(sessionOf(sessionRecord('token', whole), true), { ...whole, status: 'active' })
+  t.strictSame(sessionOf(sessionRecord('token', session), false), { ...session, status: 'logged_out' })
+  t.end()
+})
+
+t.test('what not every backend can keep is refused, and the token is in no message', t => {
+  const refused = (given: object, message: RegExp, token = 'secret') => {
+    t.throws(() => sessionRecord(token, { ...session, ...given }), { name: 'TypeError', message })
+  }
+  refused({}, /token of a session must be a string that is not empty/, '')
+  for (const text of ['', 'a\0', '\ud800', 'a'.repeat(513), 7, undefined]) {
+    refused({ id: text }, /id of a session must be a string of 1 to 255 characters/)
+    refused({ subject: text }, /subject of a session must be a string of 1 to 512 characters/)
+  }
+  refused({ id: 'a'.repeat(256) }, /id of a session/)
+  for (const time of [NaN, Infinity, -1, 1.5, '1', undefined]) {
+    refused({ createdAt: time }, /createdAt of a session must be whole epoch milliseconds/)
+    refused({ expiresAt: time }, /expiresAt of a session/)
+    refused({ keepUntil: time }, /keepUntil of a session/)
+  }
+  refused({ keepUntil: 1 }, /keepUntil of a session must not be before its expiresAt/)
+  t.ok(sessionRecord('token', { ...session, id: '€'.repeat(255), subject: '😀'.repeat(256), keepUntil: 2 }))
+  t.end()
+})
+
+t.test('an id or a subject that no session can have is told without asking a backend', t => {
+  t.same(['id', '😀', 'a'.repeat(255), 'a'.repeat(256), '', '\0', '\udc00'].map(isSessionId), [true, true, true, false, false, false, false])
+  t.same(['anna', 'a'.repeat(512), 'a'.repeat(513), ''].map(isSubject), [true, true, false, false])
+  t.end()
+})

@@ -1,0 +1,254 @@
+import rateLimit, { type FastifyRateLimitOptions, type FastifyRateLimitStore } from '@fastify/rate-limit'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { once } from 'node:events'
+import { request } from 'node:http'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { tenantStatusLogout } from '../../../lib/flows/tenant-status.ts'
+import type { TenantRateLimit } from '../../../lib/internal/tenant-status/rate-limit.ts'
+import { ada, answered, credentials, failure, internal, limited, path, serve, success, tenantHost, tooMany } from '../../tenant-host.ts'
+import { wire } from '../../wire.ts'
+
+const { options } = tenantHost()
+const failureOf = (remaining: number) => failure(401, 'MISSING_TENANT_TOKEN', 'Missing tenant token', limited(remaining))
+
+/** A store of the host that counts in a map, and the keys it was asked for. */
+function countingStore () {
+  const counts = new Map<string, number>()
+  const settings: FastifyRateLimitOptions[] = []
+  class Store implements FastifyRateLimitStore {
+    constructor (options: FastifyRateLimitOptions) { settings.push(options) }
+
+    incr (key: string, callback: Parameters<FastifyRateLimitStore['incr']>[1], timeWindow: number) {
+      const current = (counts.get(key) ?? 0) + 1
+      counts.set(key, current)
+      callback(undefined as never, { current, ttl: timeWindow })
+    }
+
+    child (): never { throw new Error('not asked for') }
+  }
+  return { counts, settings, Store }
+}
+
+/** A store whose count is not to be had. */
+function failingStore (failing: (callback: Parameters<FastifyRateLimitStore['incr']>[1]) => void) {
+  return class implements FastifyRateLimitStore {
+    incr (_key: string, callback: Parameters<FastifyRateLimitStore['incr']>[1]) { failing(callback) }
+    child () { return this }
+  }
+}
+
+t.test('30 requests an hour and address, the 31st is the 429, whoever sent them', async t => {
+  const { options, asked, statusOf } = tenantHost()
+  const { logOut } = await serve(t, options)
+  for (let remaining = 29; remaining >= 0; remaining--) {
+    t.strictSame(await logOut({}), failureOf(remaining), 'counted before authentication')
+  }
+  t.strictSame(await logOut(), tooMany())
+  t.strictSame(await logOut({}), tooMany(), 'and again')
+  t.strictSame(asked, [])
+  t.equal(statusOf('ada'), 'logged_in')
+  t.strictSame(await logOut(credentials, '127.0.0.2'), success(), 'another address is not concerned')
+})
+
+t.test('the window is fixed from the first request on, and begins anew', async t => {
+  const { now } = Date
+  t.teardown(() => { Date.now = now })
+  const wait = (milliseconds: number) => { const stopped = Date.now() + milliseconds; Date.now = () => stopped }
+  wait(0)
+  const { logOut } = await serve(t, { ...options, rateLimit: { max: 2, window: 8000 } })
+  t.strictSame(await logOut(), success(limited(1, 2, 8)))
+  wait(3500)
+  t.strictSame(await logOut(), success(limited(0, 2, 5)), 'whole seconds, rounded up')
+  wait(4000)
+  t.strictSame(await logOut(), tooMany(1, 2))
+  wait(500)
+  t.strictSame(await logOut(), success(limited(1, 2, 8)), 'neither a counted nor a refused request lengthens it')
+})
+
+t.test('addresses', async t => {
+  t.test('an IPv6 address counts by its /64, a mapped IPv4 address as what it is', async t => {
+    const { logOut } = await serve(t, options)
+    t.strictSame(await logOut(credentials, '2001:db8:1:2::1'), success())
+    t.strictSame(await logOut(credentials, '2001:db8:1:2:ffff::2'), success(limited(28)))
+    t.strictSame(await logOut(credentials, '2001:db8:1:3::1'), success())
+    t.strictSame(await logOut(credentials, '10.0.0.1'), success())
+    t.strictSame(await logOut(credentials, '::ffff:10.0.0.1'), success(limited(28)))
+  })
+
+  t.test('a proxy that the host trusts tells the address', async t => {
+    const { logOut } = await serve(t, options, { server: { trustProxy: '127.0.0.1' } })
+    t.strictSame(await logOut({ ...credentials, 'x-forwarded-for': '10.0.0.1' }), success())
+    t.strictSame(await logOut({ ...credentials, 'x-forwarded-for': '10.0.0.2' }), success())
+    t.strictSame(await logOut({ ...credentials, 'x-forwarded-for': '10.0.0.3, 10.0.0.2' }), success(limited(28)), 'a client cannot choose its own')
+    const { logOut: straight } = await serve(t, options)
+    t.strictSame(await straight({ ...credentials, 'x-forwarded-for': '10.0.0.1' }), success())
+    t.strictSame(await straight({ ...credentials, 'x-forwarded-for': '10.0.0.2' }), success(limited(28)), 'where none is trusted nobody is believed')
+  })
+
+  t.test('a Unix socket has none', async t => {
+    const { app } = await serve(t, options)
+    const socketPath = join(t.testdir(), 'socket')
+    await app.listen({ path: socketPath })
+    for (const remaining of ['29', '28']) {
+      const [response] = await once(request({ socketPath, path, headers: credentials }).end(), 'response')
+      response.resume()
+      t.equal(response.statusCode, 200)
+      t.equal(response.headers['x-ratelimit-remaining'], remaining)
+    }
+  })
+
+  t.test('or something else, as the host likes', async t => {
+    const { logOut } = await serve(t, { ...options, rateLimit: { keyGenerator: async ({ headers }) => String(headers['x-device-id']) } })
+    t.strictSame(await logOut({ ...credentials, 'x-device-id': 'a' }), success())
+    t.strictSame(await logOut({ ...credentials, 'x-device-id': 'b' }), success())
+    t.strictSame(await logOut({ ...credentials, 'x-device-id': 'a' }, '127.0.0.9'), success(limited(28)))
+  })
+})
+
+t.test('headers', async t => {
+  const ietf = (remaining: number, limit: number) => ({ ratelimit: `"logout";r=${remaining};t=3600`, 'ratelimit-policy': `"logout";q=${limit};w=3600` })
+  for (const [headers, of] of [
+    ['legacy', limited], ['ietf', ietf], ['none', () => ({})], ['both', (remaining: number, limit: number) => ({ ...limited(remaining, limit), ...ietf(remaining, limit) })]
+  ] as const) {
+    const { logOut } = await serve(t, { ...options, rateLimit: { max: 2, headers } })
+    t.strictSame(await logOut(), success(of(1, 2)), headers)
+    t.strictSame(await logOut({}), { ...failureOf(0), headers: failure(401, '', '', of(0, 2)).headers }, headers)
+    t.strictSame(await logOut(), { ...tooMany(), headers: failure(429, '', '', { ...of(0, 2), 'retry-after': '3600' }).headers }, headers)
+  }
+  const { logOut } = await serve(t, { ...options, rateLimit: { headers: 'ietf', window: 1500 } })
+  t.match((await logOut()).headers, { ratelimit: '"logout";r=29;t=2', 'ratelimit-policy': '"logout";q=30;w=2' }, 'whole seconds, rounded up')
+})
+
+t.test('two registrations under different prefixes count apart', async t => {
+  for (const store of [undefined, countingStore().Store]) {
+    const app = Fastify({ genReqId: () => 'req-7' })
+    t.teardown(() => app.close())
+    const { inject } = wire(app)
+    for (const prefix of ['/a', '/b']) await app.register(tenantStatusLogout, { ...options, prefix, rateLimit: { max: 2, store } })
+    const logOut = async (prefix: string) => answered(await inject({ method: 'GET', url: prefix + path, headers: credentials }))
+    t.strictSame(await logOut('/a'), success(limited(1, 2)))
+    t.strictSame(await logOut('/a'), success(limited(0, 2)))
+    t.strictSame(await logOut('/a'), tooMany(3600, 2))
+    t.strictSame(await logOut('/b'), success(limited(1, 2)))
+  }
+})
+
+t.test('a host with a limiter of its own', async t => {
+  const hosts = { global: false, max: 3, keyGenerator: () => 'everybody', errorResponseBuilder: () => ({ statusCode: 429, hosts: 'too many' }), ban: 0 }
+  const own = (app: FastifyInstance) => app.get('/own', { config: { rateLimit: { max: 1 } } }, async () => 'own')
+  const ways: Readonly<Record<string, { before?: (app: FastifyInstance) => unknown, after?: (app: FastifyInstance) => unknown }>> = {
+    'registered without being global': { before: async app => { await app.register(rateLimit, hosts); own(app) } },
+    'registered globally': { before: async app => { await app.register(rateLimit, { ...hosts, global: true, max: 100 }); own(app) } },
+    'registered globally, without a key of its own': { before: async app => { await app.register(rateLimit, { max: 100 }); own(app) } },
+    'registered behind the flow': { after: async app => { await app.register(rateLimit, { ...hosts, global: true }); own(app) } },
+    'and none': {}
+  }
+  for (const [name, { before, after }] of Object.entries(ways)) {
+    for (const rateLimit of [{ max: 2 }, { max: 2, store: countingStore().Store, headers: 'both' }] as const) {
+      const { app, logOut } = await serve(t, { ...options, rateLimit }, { ...(before !== undefined && { before }) })
+      await after?.(app)
+      const headersOf = (remaining: number) => 'headers' in rateLimit
+        ? { ...limited(remaining, 2), ratelimit: `"logout";r=${remaining};t=3600`, 'ratelimit-policy': '"logout";q=2;w=3600' }
+        : limited(remaining, 2)
+      t.strictSame(await logOut(credentials, '10.0.0.1'), success(headersOf(1)), name)
+      t.strictSame(await logOut(credentials, '10.0.0.2'), success(headersOf(1)), `${name}: our key`)
+      t.strictSame(await logOut(credentials, '10.0.0.1'), success(headersOf(0)), name)
+      t.strictSame(await logOut(credentials, '10.0.0.1'), { ...tooMany(), headers: failure(429, '', '', { ...headersOf(0), 'retry-after': '3600' }).headers }, `${name}: our limit and our words`)
+      if (name === 'and none') continue
+
+      const theirs = [await app.inject('/own'), await app.inject({ url: '/own', remoteAddress: '10.0.0.1' })]
+      const perAddress = name.endsWith('its own')
+      t.strictSame(theirs.map(({ statusCode }) => statusCode), [200, perAddress ? 200 : 429], name)
+      t.equal(theirs[1]?.body, perAddress ? 'own' : '{"statusCode":429,"hosts":"too many"}', `${name}: the host's route keeps its limit, its key and its words`)
+      t.equal(theirs[0]?.headers['x-ratelimit-limit'], '1')
+      t.equal(theirs[0]?.headers['ratelimit-policy'], undefined)
+    }
+  }
+
+  t.test('keeps its limit on our route too, in our words', async t => {
+    const { logOut } = await serve(t, options, { before: app => app.register(rateLimit, { ...hosts, global: true, ban: -1, max: 1, errorResponseBuilder: () => Object.assign(new Error('secret'), { statusCode: 429 }) }) })
+    t.strictSame(await logOut(credentials, '10.0.0.1'), success())
+    t.equal((await logOut(credentials, '10.0.0.2')).body, tooMany().body)
+  })
+
+  t.test('or puts one on every route by a hook', async t => {
+    const { counts, Store } = countingStore()
+    const { logOut } = await serve(t, { ...options, rateLimit: { store: Store } }, {
+      before: app => app.addHook('onRoute', route => { route.config = { ...route.config, rateLimit: { max: 1 } } })
+    })
+    t.strictSame(await logOut(), success(limited(0, 1)))
+    t.strictSame(await logOut(), tooMany(3600, 1))
+    t.strictSame([...counts], [[`${path}-127.0.0.1`, 2]], 'our store counts')
+  })
+})
+
+t.test('a store of the host', async t => {
+  t.test('counts this route alone, by address', async t => {
+    const { counts, settings, Store } = countingStore()
+    const { logOut } = await serve(t, { ...options, rateLimit: { store: Store } }, { prefix: '/api' })
+    t.strictSame(await logOut(), success())
+    t.strictSame(await logOut(), success(limited(28)))
+    t.strictSame([...counts], [['/api/auth/logout-127.0.0.1', 2]])
+    t.match(settings, [{ max: 30, timeWindow: 3_600_000 }])
+  })
+
+  const secret = new Error('secret: redis://user:password@host')
+  const failing: Readonly<Record<string, Parameters<typeof failingStore>[0]>> = {
+    fails: callback => callback(secret),
+    'fails with a status': callback => callback(Object.assign(new Error('secret'), { statusCode: 404 })),
+    throws: () => { throw secret },
+    'answers nothing': callback => callback(null),
+    'never answers': () => {}
+  }
+  for (const [name, answer] of Object.entries(failing)) {
+    t.test(`that ${name}`, async t => {
+      const lines: string[] = []
+      const server = { logger: { level: 'error', stream: { write: (line: string) => { lines.push(line) } } } }
+      for (const headers of ['legacy', 'ietf', 'both', 'none'] as const) {
+        const { options, users } = tenantHost()
+        const { logOut } = await serve(t, { ...options, deadline: 20, rateLimit: { store: failingStore(answer), headers } }, { server })
+        t.strictSame(await logOut(), success({}), 'lets through, without headers')
+        t.equal(users.get(ada)?.status, 'logged_out')
+        t.equal(lines.length, 1)
+        t.match(lines.pop(), 'logout.rate-limit-outage')
+      }
+
+      const { options, users } = tenantHost()
+      const { logOut } = await serve(t, { ...options, deadline: 20, rateLimit: { store: failingStore(answer), failClosed: true } }, { server })
+      t.strictSame(await logOut(), internal({}), 'or, where the host asks for it, refuses')
+      t.equal(users.get(ada)?.status, 'logged_in')
+    })
+  }
+
+  t.test('that fails beside a limiter of the host', async t => {
+    const { logOut } = await serve(t, { ...options, rateLimit: { store: failingStore(callback => callback(secret)) } }, { before: app => app.register(rateLimit, { max: 100 }) })
+    t.strictSame(await logOut(), success({}), 'the limit of the host is not taken for ours')
+  })
+
+  t.test('that answers too late changes nothing', async t => {
+    let late = () => {}
+    const { logOut } = await serve(t, { ...options, deadline: 20, rateLimit: { store: failingStore(callback => { late = () => callback(null, { current: 99, ttl: 1 }) }) } })
+    t.strictSame(await logOut(), success({}))
+    late()
+    await sleep(1)
+  })
+})
+
+t.test('misuse is a TypeError while registering, which names the option', async t => {
+  const wrong: Readonly<Record<keyof Omit<TenantRateLimit, 'failClosed'>, readonly unknown[]>> = {
+    max: [0, -1, 1.5, '30', NaN, null],
+    window: [0, '1 hour', Infinity],
+    headers: ['IETF', true, ''],
+    keyGenerator: ['ip'],
+    store: [{ incr () {} }]
+  }
+  for (const [option, values] of Object.entries(wrong)) {
+    for (const value of values) {
+      await t.rejects(Promise.resolve(Fastify().register(tenantStatusLogout, { ...options, rateLimit: { [option]: value } } as never)), {
+        name: 'TypeError', message: new RegExp(`^tenantStatusLogout: option "rateLimit\\.${option}" must be`)
+      }, `${option}: ${JSON.stringify(value)}`)
+    }
+  }
+})
