@@ -18,7 +18,7 @@ export async function add (app, sessions = memorySessionStore()) {
 
   const now = Date.now()
   const token = `ory_st_${randomBytes(24).toString('base64url')}`
-  await sessions.create(token, { id: randomUUID(), subject: 'ada', createdAt: now, expiresAt: now + 3_600_000, keepUntil: now + 86_400_000 })
+  await sessions.create(token, { id: randomUUID(), subject: 'alice', createdAt: now, expiresAt: now + 3_600_000, keepUntil: now + 86_400_000 })
   return { sessions, token }
 }
 

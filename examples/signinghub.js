@@ -14,11 +14,11 @@ export async function add (app) {
   const audience = 'https://api.example'
 
   /** Which phone belongs to whom: a table of the host's. */
-  const devices = new Map([['ada-phone', 'ada'], ['grace-phone', 'grace']])
+  const devices = new Map([['alice-phone', 'alice'], ['bob-phone', 'bob']])
 
   await app.register(signingHubLogout, {
     verifyToken: fastJwtVerifier({ key, algorithms: ['HS256'], issuer, audience }),
-    isActive: user => user === 'ada' || user === 'grace' ? true : undefined,
+    isActive: user => user === 'alice' || user === 'bob' ? true : undefined,
     removeDeviceToken: ({ deviceToken, subject }) => {
       const owner = devices.get(deviceToken)
       if (owner === undefined) return 'not-found'
@@ -33,7 +33,7 @@ export async function add (app) {
   })
 
   const sign = createSigner({ key, algorithm: 'HS256', iss: issuer, aud: audience, expiresIn: 3_600_000 })
-  return { devices, token: sign({ sub: 'ada' }), applicationToken: sign({ client_id: 'an-application' }) }
+  return { devices, token: sign({ sub: 'alice' }), applicationToken: sign({ client_id: 'an-application' }) }
 }
 
 /** @param {import('fastify').FastifyServerOptions} [options] */
@@ -45,7 +45,7 @@ export async function build (options) {
 /** @param {string} address @param {{ token: string, applicationToken: string }} tokens */
 export function curls (address, { token, applicationToken }) {
   return `SigningHub-style: the push token is forgotten, and the logout recorded
-  200  curl -i -X POST ${address}/v3/logout -H 'Authorization: Bearer ${token}' -H 'Content-Type: application/json' -d '{"device_token":"ada-phone"}'
+  200  curl -i -X POST ${address}/v3/logout -H 'Authorization: Bearer ${token}' -H 'Content-Type: application/json' -d '{"device_token":"alice-phone"}'
   401  curl -i -X POST ${address}/v3/logout -H 'Authorization: Bearer ${applicationToken}'`
 }
 

@@ -65,9 +65,9 @@ export async function add (app, users = memoryUserStatusStore(), rateLimit = {})
     })
   })
 
-  await users.compareAndSet({ tenant: 'acme', subject: 'ada' }, undefined, { status: 'logged_in', at: Date.now(), requestId: 'sign-in' })
+  await users.compareAndSet({ tenant: 'acme', subject: 'alice' }, undefined, { status: 'logged_in', at: Date.now(), requestId: 'sign-in' })
   const sign = createSigner({ key, algorithm: 'HS256', iss: issuer, aud: audience, expiresIn: 3_600_000 })
-  return { users, tenantToken, token: sign({ sub: 'ada', tenant: 'acme' }) }
+  return { users, tenantToken, token: sign({ sub: 'alice', tenant: 'acme' }) }
 }
 
 /** @param {import('fastify').FastifyServerOptions} [options] */

@@ -5,7 +5,7 @@ import type { Session } from './session-store.ts'
 /** What was logged out: one session, every other session of a subject, or all of them. */
 export type LogoutEvent =
   | { readonly scope: 'session', readonly session: Session }
-  | { readonly scope: 'others' | 'all', readonly subject: string, readonly keptSessionId?: string | undefined, readonly count?: number | undefined }
+  | { readonly scope: 'others' | 'all', readonly subject: string, readonly except?: string | undefined, readonly count?: number | undefined }
 
 /**
  * Told of a logout after the store said yes, once, on the edge from active to logged out. Awaited; its failure is logged

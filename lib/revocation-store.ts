@@ -35,7 +35,7 @@ export interface SubjectMark {
 }
 
 /** What a verified credential says of itself. The more of it is there, the more marks can reach it. */
-export interface CredentialFacts {
+export interface Credential {
   readonly tokenId?: string | undefined
   readonly sessionId?: string | undefined
   readonly subject?: string | undefined
@@ -56,7 +56,7 @@ export interface RevocationStore {
   revoke (...marks: readonly Mark[]): Awaitable<void>
 
   /** Judges one credential, in one round trip. */
-  check (facts: CredentialFacts): Awaitable<Verdict>
+  check (facts: Credential): Awaitable<Verdict>
 
   /** `true` for the first who claims this key, `false` for everybody else until the claim ends: one use of a `jti`. */
   claimOnce (key: string, until: number): Awaitable<boolean>
@@ -73,10 +73,10 @@ export interface RevocationFeed {
   /**
    * The marks that were joined behind this position. Without a position, or with one that the feed can no longer connect
    * to, it begins anew: every live mark follows, and `complete` is false until the last of them was handed out.
-   * When there is nothing new, it waits for news for at most `patience` milliseconds. Rejects when the store cannot be
+   * When there is nothing new, it waits for news for at most `timeout` milliseconds. Rejects when the store cannot be
    * reached; who asks then closes the feed and asks again.
    */
-  next (position: string | undefined, patience: number): Promise<FeedPage>
+  next (position: string | undefined, timeout: number): Promise<FeedPage>
 
   /** Gives up the connection of its own that the feed opened, whatever its state. The next question opens another. */
   close (): void

@@ -11,12 +11,19 @@ export type Claims = Readonly<Record<string, unknown>>
  */
 export type VerifyToken = (token: string) => Awaitable<Claims>
 
+const tokenRejected = 'LOGOUT_TOKEN_REJECTED'
+
 /** Why a token was refused: it is no token at all, nobody we trust signed it for us, it ran out, or it was revoked. */
 export type TokenRejectionReason = 'malformed' | 'untrusted' | 'expired' | 'revoked'
 
-/** A verifier refused the token. Its message and cause are for the log; they never reach the wire. */
+/**
+ * A verifier refused the token. The message and the cause are for the log and never reach the wire.
+ *
+ * Recognise it by its `code`: with two copies of this package in one process, `instanceof` fails.
+ */
 export class TokenRejectedError extends Error {
   override readonly name = 'TokenRejectedError'
+  readonly code = tokenRejected
   readonly reason: TokenRejectionReason
 
   constructor (reason: TokenRejectionReason, options?: ErrorOptions) {
@@ -25,7 +32,12 @@ export class TokenRejectedError extends Error {
   }
 }
 
-/** A refusal with the reason for the caller and one sentence for the log, which never quotes the token. */
+/** Whether a verifier refused the token, whichever copy of this package made the error. */
+export function isTokenRejected (error: unknown): error is TokenRejectedError {
+  return typeof error === 'object' && error !== null && 'code' in error && error.code === tokenRejected
+}
+
+/** A rejection with the reason for the caller and one sentence for the log. The sentence must not quote the token. */
 export function rejected (reason: TokenRejectionReason, sentence: string): TokenRejectedError {
   return new TokenRejectedError(reason, { cause: new Error(sentence) })
 }

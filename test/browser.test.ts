@@ -6,7 +6,7 @@ import type { BrowserContext, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { build } from '../examples/server.js'
 import { kratosBrowserLogout } from '../lib/flows/kratos-browser.ts'
-import { logoutToken } from '../lib/internal/kratos/logout-token.ts'
+import { logoutUrlToken } from '../lib/internal/kratos/logout-url-token.ts'
 import { host, people } from './kratos-host.ts'
 import { launch, noBrowser } from './servers/chromium.ts'
 
@@ -52,7 +52,7 @@ async function signIn (page: Page, ...devices: string[]) {
   for (const device of devices) {
     await page.getByLabel('Device', { exact: true }).selectOption(device)
     await page.getByRole('button', { name: 'Sign in', exact: true }).click()
-    await says(page, `${device} is signed in as Ada Lovelace.`)
+    await says(page, `${device} is signed in as Alice Adams.`)
   }
 }
 
@@ -93,7 +93,7 @@ t.test('a real browser', { skip: noBrowser }, async t => {
     t.match(await context.cookies(), [{ httpOnly: true, sameSite: 'Lax' }])
     const otherTab = await context.newPage()
     await otherTab.goto(address)
-    await says(otherTab, 'This browser is signed in as Ada Lovelace.')
+    await says(otherTab, 'This browser is signed in as Alice Adams.')
 
     await page.getByLabel('Return to').fill('/goodbye?from=logout')
     await page.getByRole('button', { name: 'Log out and go' }).click()
@@ -140,7 +140,7 @@ t.test('a real browser', { skip: noBrowser }, async t => {
     await page.getByRole('status').getByText(/\d other devices are logged out\./).waitFor()
     t.strictSame([await stateOf(page, 'This browser'), await stateOf(page, 'Tablet'), await stateOf(page, 'Television')], ['Signed in', 'Logged out', 'Logged out'])
     await page.getByRole('button', { name: 'Log out everywhere' }).click()
-    await says(page, 'Ada Lovelace is logged out everywhere.')
+    await says(page, 'Alice Adams is logged out everywhere.')
     t.strictSame(await cookies(context), [])
     t.match(seen.findLast(({ url }) => url.startsWith('/self-service/logout?')), { status: 204 })
 
@@ -159,7 +159,7 @@ t.test('a real browser', { skip: noBrowser }, async t => {
     const { page } = await open(t, address)
     await signIn(page, 'This browser')
     const logout = `${address}/self-service/logout`
-    const guess = logoutToken('guess')
+    const guess = logoutUrlToken('guess')
     for (const html of [
       `<img src="${logout}"><img src="${logout}?token=${guess}"><img src="${logout}/browser">`,
       `<iframe src="${logout}?token=${guess}"></iframe><script src="${logout}/browser"></script><link rel="stylesheet" href="${logout}?token=">`,
@@ -234,7 +234,7 @@ t.test('a real browser', { skip: noBrowser }, async t => {
       const page = await context.newPage()
       await page.goto(publicUrl)
       t.strictSame((await cookies(context)).sort(), [name, 'other'].sort(), 'it was taken')
-      await page.goto(`${publicUrl}/self-service/logout?token=${logoutToken(people.laptop.token)}`)
+      await page.goto(`${publicUrl}/self-service/logout?token=${logoutUrlToken(people.laptop.token)}`)
       t.equal(page.url(), `${publicUrl}/bye`)
       t.strictSame(await cookies(context), ['other'], JSON.stringify(kind))
       await context.close()
@@ -254,24 +254,24 @@ t.test('a real browser', { skip: noBrowser }, async t => {
     await page.getByLabel('Device', { exact: true }).focus()
     await page.keyboard.press('Tab')
     await page.keyboard.press('Enter')
-    await says(page, 'This browser is signed in as Ada Lovelace.')
+    await says(page, 'This browser is signed in as Alice Adams.')
     await page.getByLabel('Device', { exact: true }).focus()
     await page.keyboard.type('Ph')
     await page.keyboard.press('Tab')
     await page.keyboard.press('Enter')
-    await says(page, 'Phone is signed in as Ada Lovelace.')
+    await says(page, 'Phone is signed in as Alice Adams.')
 
     await page.getByRole('button', { name: 'Log out: Phone' }).focus()
     await page.keyboard.press('Enter')
     await says(page, 'Phone is logged out.')
-    t.equal(await focus(), 'BUTTON Use it: Phone, Ada Lovelace', 'the focus is where the button was')
+    t.equal(await focus(), 'BUTTON Use it: Phone, Alice Adams', 'the focus is where the button was')
     await page.keyboard.press('Tab')
     await page.keyboard.press('Enter')
     await says(page, 'Phone is removed from this page.')
     t.equal(await focus(), 'H2 devices-heading')
     await page.getByRole('button', { name: 'Log out everywhere' }).focus()
     await page.keyboard.press('Space')
-    await says(page, 'Ada Lovelace is logged out everywhere.')
+    await says(page, 'Alice Adams is logged out everywhere.')
     t.equal(await focus(), 'H2 devices-heading')
   })
 

@@ -3,7 +3,7 @@ import Fastify from 'fastify'
 import t from 'tap'
 import { Cookie, CookieJar, PrefixSecurityEnum } from 'tough-cookie'
 import { kratosBrowserLogout } from '../lib/flows/kratos-browser.ts'
-import { logoutToken } from '../lib/internal/kratos/logout-token.ts'
+import { logoutUrlToken } from '../lib/internal/kratos/logout-url-token.ts'
 import type { SessionCookie } from '../lib/internal/kratos/session-cookie.ts'
 import { host, people } from './kratos-host.ts'
 
@@ -35,7 +35,7 @@ async function signInAndOut (description: SessionCookie & { readonly name: strin
   }
   const set = String((await visit('/auth/sign-in')).headers['set-cookie'])
   const taken = await held(jar, site) !== before
-  const { statusCode, headers } = await visit(`/auth/self-service/logout?token=${logoutToken(token)}`)
+  const { statusCode, headers } = await visit(`/auth/self-service/logout?token=${logoutUrlToken(token)}`)
   await app.close()
   return { taken, statusCode, live: await isLive(people.laptop), set, removed: String(headers['set-cookie']), before, after: await held(jar, site) }
 }

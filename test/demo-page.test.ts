@@ -25,25 +25,25 @@ t.test('the page and its files are served from here alone, under a policy that a
 
 t.test('a browser gets a cookie, and every other device a token', async t => {
   const { signIn, whoami } = await demo()
-  const browser = await signIn({ user: 'ada', device: 'This browser' })
+  const browser = await signIn({ user: 'alice', device: 'This browser' })
   t.match(browser.headers['set-cookie'], /^demo_session=ory_st_[\w-]{32}; Path=\/; HttpOnly; SameSite=Lax$/)
   t.strictSame(Object.keys(browser.json()), ['id'])
   const cookie = String(browser.headers['set-cookie']).split(';', 1)[0] ?? ''
-  const phone = await signIn({ user: 'ada', device: 'Phone' }, { cookie })
+  const phone = await signIn({ user: 'alice', device: 'Phone' }, { cookie })
   t.equal(phone.headers['set-cookie'], undefined)
   t.strictSame([await whoami({ cookie }), await whoami({ 'x-session-token': phone.json().token })], [200, 200])
 
-  await signIn({ user: 'grace', device: 'This browser' }, { cookie: `other=1; ${cookie}` })
+  await signIn({ user: 'bob', device: 'This browser' }, { cookie: `other=1; ${cookie}` })
   t.equal(await whoami({ cookie }), 401, 'the session before is over')
   t.equal(await whoami({ 'x-session-token': phone.json().token }), 200)
 })
 
 t.test('nobody else, and no other device, is let in', async t => {
   const { signIn, app } = await demo()
-  for (const payload of [{}, { user: 'ada' }, { user: 'eve', device: 'Phone' }, { user: 'ada', device: 'Toaster' }, { user: 'toString', device: 'Phone' }, { user: ['ada'], device: {} }]) {
+  for (const payload of [{}, { user: 'alice' }, { user: 'mallory', device: 'Phone' }, { user: 'alice', device: 'Toaster' }, { user: 'toString', device: 'Phone' }, { user: ['alice'], device: {} }]) {
     t.equal((await signIn(payload)).statusCode, 400, JSON.stringify(payload))
   }
-  t.equal((await app.inject({ method: 'POST', url: '/demo/sign-in', headers: { 'content-type': 'text/plain' }, payload: '{"user":"ada","device":"Phone"}' })).statusCode, 400, 'nor a form of another site')
+  t.equal((await app.inject({ method: 'POST', url: '/demo/sign-in', headers: { 'content-type': 'text/plain' }, payload: '{"user":"alice","device":"Phone"}' })).statusCode, 400, 'nor a form of another site')
   t.equal((await app.inject({ method: 'POST', url: '/demo/sign-in' })).statusCode, 400)
 })
 

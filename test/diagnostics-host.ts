@@ -8,7 +8,7 @@ import { memoryUserStatusStore } from '../lib/user-status-stores/memory.ts'
 /** Every token that the requests carry, and a word in the errors of the failing host. */
 export const secret = 'a-secret-token'
 /** Whose tokens they are. */
-export const ada = { tenant: 'acme', subject: 'ada' }
+export const alice = { tenant: 'acme', subject: 'alice' }
 
 /** A host with flows and guards whose functions all answer, or all fail. */
 export async function host (t: Test, failing: boolean, options: FastifyServerOptions = { logger: false }): Promise<FastifyInstance> {
@@ -17,13 +17,13 @@ export async function host (t: Test, failing: boolean, options: FastifyServerOpt
   const fail = () => { if (failing) throw new Error(`the database says ${secret}`) }
   const verifyToken = (token: string) => {
     if (token !== secret) throw new TokenRejectedError('untrusted')
-    return { sub: 'ada', tenant: 'acme', iat: 1 }
+    return { sub: 'alice', tenant: 'acme', iat: 1 }
   }
   const sessions = memorySessionStore()
   const now = Date.now()
-  await sessions.create(secret, { id: 's1', subject: 'ada', createdAt: now, expiresAt: now + 60_000, keepUntil: now + 60_000 })
+  await sessions.create(secret, { id: 's1', subject: 'alice', createdAt: now, expiresAt: now + 60_000, keepUntil: now + 60_000 })
   const users = memoryUserStatusStore()
-  await users.compareAndSet(ada, undefined, { status: 'logged_in', at: now, requestId: 'sign-in' })
+  await users.compareAndSet(alice, undefined, { status: 'logged_in', at: now, requestId: 'sign-in' })
   const revocations = memoryRevocationStore()
   await revocations.revoke({ tokenId: 'dead', until: now + 60_000 })
 
@@ -35,7 +35,7 @@ export async function host (t: Test, failing: boolean, options: FastifyServerOpt
       revocations: { check: facts => { fail(); return revocations.check(facts) } },
       credential: request => ({ tokenId: String(request.headers['token-id']) })
     })
-    await scope.register(tenantActivity, { users: { ...users, get: user => { fail(); return users.get(user) } }, user: () => ({ ...ada, issuedAt: 0 }), denyLoggedOut: true })
+    await scope.register(tenantActivity, { users: { ...users, get: user => { fail(); return users.get(user) } }, user: () => ({ ...alice, issuedAt: 0 }), denyLoggedOut: true })
     scope.get('/guarded', () => 'in')
   })
   return app

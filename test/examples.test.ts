@@ -61,7 +61,7 @@ for (const [env, address] of [
     t.match(server.address, address)
     const publicUrl = 'PUBLIC_URL' in env ? env.PUBLIC_URL : server.address
     const signedIn = await fetch(`${server.address}/demo/sign-in`, {
-      method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"user":"ada","device":"This browser"}'
+      method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"user":"alice","device":"This browser"}'
     })
     const headers = { cookie: String(signedIn.headers.get('set-cookie')).split(';', 1)[0] ?? '' }
     const flow = await (await fetch(`${server.address}/self-service/logout/browser`, { headers })).json() as { logout_url: string }

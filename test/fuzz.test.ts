@@ -9,7 +9,7 @@ import { kratosLogout } from '../lib/flows/kratos-native.ts'
 import { kratosSessions } from '../lib/flows/kratos-sessions.ts'
 import { signingHubLogout } from '../lib/flows/signinghub.ts'
 import { tenantStatusLogout } from '../lib/flows/tenant-status.ts'
-import { logoutToken } from '../lib/internal/kratos/logout-token.ts'
+import { logoutUrlToken } from '../lib/internal/kratos/logout-url-token.ts'
 import type { Session, SessionStore } from '../lib/session-store.ts'
 import { TokenRejectedError } from '../lib/token-verifier.ts'
 import { assertDeclared } from './wire.ts'
@@ -54,7 +54,7 @@ const sessions: Omit<SessionStore, 'create'> = {
 }
 
 function verifyToken (token: string) {
-  const known = { [live]: { sub: 'ada', tenant: live }, [tokens.loggedOut]: { sub: 'ada', tenant: 'another' } }
+  const known = { [live]: { sub: 'alice', tenant: live }, [tokens.loggedOut]: { sub: 'alice', tenant: 'another' } }
   const claims = trouble(token) ?? known[token]
   if (claims === undefined) throw new TokenRejectedError('untrusted')
   return claims
@@ -93,32 +93,32 @@ async function host () {
 }
 
 async function registerFlows (app: FastifyInstance) {
-  const deadline = 5
-  const browser = { sessions, deadline, publicUrl: 'https://login.example', defaultReturnUrl: 'https://app.example/', allowedReturnUrls: ['https://app.example/'] }
+  const timeout = 5
+  const browser = { sessions, timeout, publicUrl: 'https://login.example', defaultReturnUrl: 'https://app.example/', allowedReturnUrls: ['https://app.example/'] }
   await app.register(signingHubLogout, {
     verifyToken,
     removeDeviceToken: ({ deviceToken }) => trouble(deviceToken) ?? (deviceToken === live ? 'removed' : 'not-found'),
     onUnknownDeviceToken: 'not-found',
-    deadline
+    timeout
   })
-  await app.register(kratosLogout, { sessions, deadline })
+  await app.register(kratosLogout, { sessions, timeout })
   await app.register(kratosBrowserLogout, browser)
   await app.register(kratosBrowserLogout, { ...browser, prefix: '/pages', errorUrl: 'https://app.example/error' })
-  await app.register(kratosSessions, { sessions, deadline })
-  await app.register(kratosAdmin, { sessions, deadline, authorize: ({ headers }) => trouble(String(headers['x-admin'])) ?? headers['x-admin'] === live })
+  await app.register(kratosSessions, { sessions, timeout })
+  await app.register(kratosAdmin, { sessions, timeout, authorize: ({ headers }) => trouble(String(headers['x-admin'])) ?? headers['x-admin'] === live })
   await app.register(tenantStatusLogout, {
     authenticateTenant: token => trouble(token) ?? (token === live ? live : undefined),
     verifyToken,
     users: { get: () => ({ status: 'logged_in', version: 1 }), compareAndSet: () => true },
     rateLimit: { max: 1_000_000 },
-    deadline
+    timeout
   })
 }
 
 // What is sent: near to what is right, and sometimes far from it.
 
 const words: Readonly<Record<string, readonly string[]>> = {
-  token: [logoutToken(live), logoutToken(tokens.unknown)],
+  token: [logoutUrlToken(live), logoutUrlToken(tokens.unknown)],
   return_to: ['https://app.example/there', 'https://elsewhere.example/', '//elsewhere.example', 'https://app.example\\@elsewhere.example'],
   page_size: ['1', '0', '1001', '-1', '1e3', 'ten'],
   page_token: ['eyJpZCI6MX0', Buffer.from('{"id":"a","createdAt":1}').toString('base64url')],

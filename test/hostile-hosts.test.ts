@@ -9,7 +9,7 @@ import { kratosLogout } from '../lib/flows/kratos-native.ts'
 import { kratosSessions } from '../lib/flows/kratos-sessions.ts'
 import { signingHubLogout } from '../lib/flows/signinghub.ts'
 import { tenantStatusLogout } from '../lib/flows/tenant-status.ts'
-import { logoutToken } from '../lib/internal/kratos/logout-token.ts'
+import { logoutUrlToken } from '../lib/internal/kratos/logout-url-token.ts'
 import { memorySessionStore } from '../lib/session-stores/memory.ts'
 import { TokenRejectedError } from '../lib/token-verifier.ts'
 import { memoryUserStatusStore } from '../lib/user-status-stores/memory.ts'
@@ -108,7 +108,7 @@ const requests: readonly InjectOptions[] = [
 ]
 
 const sessionCookie = { cookie: `ory_kratos_session=${secrets.cookie}` }
-const submission = `/self-service/logout?token=${logoutToken(secrets.cookie)}`
+const submission = `/self-service/logout?token=${logoutUrlToken(secrets.cookie)}`
 
 /** What is asked of the routes for sessions, in this order. */
 const sessionRequests: readonly InjectOptions[] = [
@@ -136,7 +136,7 @@ const sessionRequests: readonly InjectOptions[] = [
   { url: submission, headers: { ...sessionCookie, purpose: 'prefetch' } },
   { url: submission, headers: sessionCookie },
   { url: submission, headers: { ...sessionCookie, 'content-type': 'application/json' } },
-  { url: `/self-service/logout?token=${logoutToken(secrets.otherCookie)}`, headers: { cookie: `ory_kratos_session=${secrets.otherCookie}` } },
+  { url: `/self-service/logout?token=${logoutUrlToken(secrets.otherCookie)}`, headers: { cookie: `ory_kratos_session=${secrets.otherCookie}` } },
   { method: 'DELETE', url: '/admin/identities/carol/sessions', headers: { 'x-admin': 'yes' } }
 ]
 
@@ -367,5 +367,5 @@ t.test('no line of the log holds a token, at the most talkative level', async t 
   for (const request of sessionRequests) await inject(request)
   await app.inject({ method: 'HEAD', url: submission, headers: sessionCookie })
   t.equal(lines.filter(line => line.includes('logout.outage')).length, 4)
-  t.strictSame(lines.filter(line => line.includes('5ecret') || line.includes(logoutToken(secrets.cookie))), [])
+  t.strictSame(lines.filter(line => line.includes('5ecret') || line.includes(logoutUrlToken(secrets.cookie))), [])
 })

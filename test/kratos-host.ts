@@ -12,7 +12,7 @@ export function id (ending: string): string {
   return `00000000-0000-4000-8000-${ending.padStart(12, '0')}`
 }
 
-export const ada = id('ada')
+export const alice = id('a11ce')
 export const bob = id('b0b')
 
 /** Tokens and the public ids of their sessions, the newest first. */
@@ -25,12 +25,12 @@ export const people = {
   bobs: { token: 'ory_st_bobs', id: id('b1') }
 } as const
 
-/** A store with Ada's three devices, an expired and a logged-out session of hers, and Bob; and who was told of what. */
+/** A store with Alice's three devices, an expired and a logged-out session of hers, and Bob; and who was told of what. */
 export async function host () {
   const sessions = memorySessionStore()
   const events: LogoutEvent[] = []
   const session = (person: { readonly id: string }, age: number, rest: Partial<NewSession> = {}): NewSession => ({
-    id: person.id, subject: ada, createdAt: now - age, expiresAt: now + hour, keepUntil: now + 2 * hour, ...rest
+    id: person.id, subject: alice, createdAt: now - age, expiresAt: now + hour, keepUntil: now + 2 * hour, ...rest
   })
   await sessions.create(people.laptop.token, session(people.laptop, 1000, { device: { ipAddress: '192.0.2.1', userAgent: 'laptop', location: 'London' }, data: { provider: 'secret' } }))
   await sessions.create(people.phone.token, session(people.phone, 2000))

@@ -17,12 +17,11 @@ const secret = process.env['SECRET'] = 'a secret of 32 characters at least'
 const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
 const [page = ''] = readme.slice(readme.indexOf('## Make logout stick')).split('\n## Write')
 const blocks = [...page.matchAll(/```js\n(.*?)```/gs)].map(([, code = '']) => code)
-const names: Record<string, string> = { revocationGuard: 'guards/revocation', credentialOf: 'logout-marks', logoutMarks: 'logout-marks', revocationReplica: 'revocation-replica' }
 
 /** Runs one block of the page, with the package's names led to its sources, and gives what it made. */
 async function run<Made> (t: Test, block: number, exported: string, given: Record<string, unknown> = {}): Promise<Made> {
   const code = (blocks[block] ?? '')
-    .replace(/^import \{ (.*) \} from 'fastify-logout'$/m, (_, list: string) => list.split(', ').map(name => `import { ${name} } from '../lib/${names[name]}.ts'`).join('\n'))
+    .replace("'fastify-logout'", "'../lib/index.ts'")
     .replace(/'fastify-logout\/(.*)'/g, '\'../lib/$1.ts\'')
   const file = fileURLToPath(new URL(`block-${block}-${process.pid}.mjs`, import.meta.url))
   t.teardown(() => rmSync(file))
@@ -38,7 +37,7 @@ t.test('the ten lines for @fastify/jwt and for plain fast-jwt: the token is dead
     t.teardown(() => app.close())
     app.get('/', async () => 'in')
     const ask = async (method: 'GET' | 'POST', url: string, token: string) => (await app.inject({ method, url, headers: { authorization: `Bearer ${token}` } })).statusCode
-    for (const claims of [{ sub: 'ann', jti: randomUUID() }, { sub: 'ann', nonce: randomUUID() }]) {
+    for (const claims of [{ sub: 'alice', jti: randomUUID() }, { sub: 'alice', nonce: randomUUID() }]) {
       const [token, other] = [sign(claims), sign({ ...claims, jti: randomUUID() })]
       t.equal(await ask('GET', '/', token), 200)
       t.equal(await ask('POST', '/logout', token), 200)
@@ -55,7 +54,7 @@ t.test('the ten lines for @fastify/session: the session is gone, also when a req
   const sessionOf = (request: FastifyRequest) => (request as unknown as { session: Record<string, unknown> }).session
   let finish = () => {}
   let begun = () => {}
-  app.post('/login', async request => { sessionOf(request)['user'] = 'ann'; return 'in' })
+  app.post('/login', async request => { sessionOf(request)['user'] = 'alice'; return 'in' })
   app.get('/', async request => sessionOf(request)['user'] ?? 'nobody')
   app.get('/slow', async () => {
     begun()
@@ -65,7 +64,7 @@ t.test('the ten lines for @fastify/session: the session is gone, also when a req
   const https = { 'x-forwarded-proto': 'https' }
   const { cookies: [cookie] } = await app.inject({ method: 'POST', url: '/login', headers: https })
   const headers = { ...https, cookie: `${cookie?.name}=${cookie?.value}` }
-  t.equal((await app.inject({ url: '/', headers })).body, 'ann')
+  t.equal((await app.inject({ url: '/', headers })).body, 'alice')
   const started = new Promise<void>(resolve => { begun = resolve })
   const slow = app.inject({ url: '/slow', headers })
   await started
@@ -82,14 +81,14 @@ t.test('the option that makes a session end with everything of its user', async 
   const sessions = protectSessionStore(new fastifySession.MemoryStore(), revocations, { credential })
   t.ok({ secret, store: sessions } satisfies FastifySessionOptions, 'its types are those that the plugin asks for')
   const loggedInAt = Date.now() - 1000
-  for (const [id, user] of [['phone', 'ann'], ['laptop', 'ann'], ['other', 'bob']] as const) await sessions.set(id, { user, loggedInAt })
+  for (const [id, user] of [['phone', 'alice'], ['laptop', 'alice'], ['other', 'bob']] as const) await sessions.set(id, { user, loggedInAt })
   await sessions.destroy('phone')
-  t.match(await sessions.get('laptop'), { user: 'ann' }, 'one logout is one session')
-  await revocations.revoke(...logoutMarks({ subject: 'ann' }, { scope: 'subject', lifetime: 60_000 }))
+  t.match(await sessions.get('laptop'), { user: 'alice' }, 'one logout is one session')
+  await revocations.revoke(...logoutMarks({ subject: 'alice' }, { scope: 'all', lifetime: 60_000 }))
   t.notOk(await sessions.get('laptop'))
   t.match(await sessions.get('other'), { user: 'bob' })
-  await sessions.set('later', { user: 'ann', loggedInAt: Date.now() + 1 })
-  t.match(await sessions.get('later'), { user: 'ann' }, 'a later login lives')
+  await sessions.set('later', { user: 'alice', loggedInAt: Date.now() + 1 })
+  t.match(await sessions.get('later'), { user: 'alice' }, 'a later login lives')
 })
 
 t.test('the lines for more than one node', t => withRedis(t, async ({ url }) => {

@@ -41,7 +41,7 @@ t.test('the example counts every logout, refusal, outage and verdict, and how lo
   await ask(t, true)
   const elapsed = (performance.now() - started) / 1000
   const all = await measured()
-  t.strictSame(counted(all['fastify_logout.logouts']), ['plugin=kratosLogout scope=session: 1', 'plugin=signingHubLogout scope=user: 1', 'plugin=tenantStatusLogout scope=user: 1'])
+  t.strictSame(counted(all['fastify_logout.logouts']), ['plugin=kratosLogout scope=session: 1', 'plugin=signingHubLogout scope=all: 1', 'plugin=tenantStatusLogout scope=all: 1'])
   t.strictSame(counted(all['fastify_logout.refusals']), [
     'plugin=kratosLogout http.response.status_code=403: 1',
     'plugin=kratosLogout http.response.status_code=500: 3',
@@ -118,9 +118,9 @@ t.test('the example writes an audit line for each logout, refusal, outage and us
   })
   const [info, warn, error] = [{ level: 30, log: 'audit' }, { level: 40, log: 'audit' }, { level: 50, log: 'audit' }]
   t.strictSame(written.slice(0, 7), [
-    { ...info, event: 'audit.logout', plugin: 'signingHubLogout', requestId: 'req-2', scope: 'user', subject: 'ada', tenant: 'acme' },
-    { ...info, event: 'audit.logout', plugin: 'kratosLogout', requestId: 'req-3', scope: 'session', subject: 'ada', sessionId: 's1' },
-    { ...info, event: 'audit.logout', plugin: 'tenantStatusLogout', requestId: 'req-5', scope: 'user', tenant: 'acme', subject: 'ada' },
+    { ...info, event: 'audit.logout', plugin: 'signingHubLogout', requestId: 'req-2', scope: 'all', subject: 'alice', tenant: 'acme' },
+    { ...info, event: 'audit.logout', plugin: 'kratosLogout', requestId: 'req-3', scope: 'session', subject: 'alice', sessionId: 's1' },
+    { ...info, event: 'audit.logout', plugin: 'tenantStatusLogout', requestId: 'req-5', scope: 'all', tenant: 'acme', subject: 'alice' },
     { ...warn, event: 'audit.revoked', plugin: 'tenantActivity', requestId: 'req-6' },
     { ...warn, event: 'audit.revoked', plugin: 'tenantActivity', requestId: 'req-7' },
     { ...warn, event: 'audit.refusal', plugin: 'kratosLogout', requestId: 'req-8', status: 403 },
@@ -161,10 +161,10 @@ t.test('the lines of the README count logouts and outages, and write an audit li
   await ask(t, false)
   await ask(t, true)
   const all = await measured()
-  t.strictSame(counted(all['fastify_logout.logouts']), ['plugin=kratosLogout scope=session: 1', 'plugin=signingHubLogout scope=user: 1', 'plugin=tenantStatusLogout scope=user: 1'])
+  t.strictSame(counted(all['fastify_logout.logouts']), ['plugin=kratosLogout scope=session: 1', 'plugin=signingHubLogout scope=all: 1', 'plugin=tenantStatusLogout scope=all: 1'])
   t.equal(counted(all['fastify_logout.outages'])?.length, 5)
   const lines = printed().map(({ args: [line] }) => String(line))
-  t.match(JSON.parse(lines[1] ?? ''), { event: 'audit.logout', subject: 'ada', sessionId: 's1', requestId: 'req-3' })
+  t.match(JSON.parse(lines[1] ?? ''), { event: 'audit.logout', subject: 'alice', sessionId: 's1', requestId: 'req-3' })
   t.equal(lines.length, 3)
   t.notMatch(lines.join(''), secret)
 })

@@ -8,8 +8,8 @@ import { kratosAdmin } from '../lib/flows/kratos-admin.ts'
 import { kratosBrowserLogout } from '../lib/flows/kratos-browser.ts'
 import { kratosLogout } from '../lib/flows/kratos-native.ts'
 import { kratosSessions } from '../lib/flows/kratos-sessions.ts'
-import { logoutToken } from '../lib/internal/kratos/logout-token.ts'
-import { ada, host, id, people } from './kratos-host.ts'
+import { logoutUrlToken } from '../lib/internal/kratos/logout-url-token.ts'
+import { alice, host, id, people } from './kratos-host.ts'
 
 /** Where browsers end up after a logout, and when something is wrong. */
 async function pages (t: Test) {
@@ -146,7 +146,7 @@ for (const prefix of ['', '/auth']) {
         const { basePath, isLive, visits } = await serve(t, prefix)
         const client = make(basePath)
         const cookie = cookieOf(people.laptop)
-        t.match(valueOf(await client.whoami({ cookie })), { id: people.laptop.id, active: true, identity: { id: ada }, devices: [{ user_agent: 'laptop' }] })
+        t.match(valueOf(await client.whoami({ cookie })), { id: people.laptop.id, active: true, identity: { id: alice }, devices: [{ user_agent: 'laptop' }] })
         const { logout_url: url, logout_token: token } = valueOf<{ logout_url: string, logout_token: string }>(await client.start(cookie))
         t.equal(url, `http://login.example/self-service/logout?token=${token}`)
         t.ok(nothing(await client.update({ token, cookie })))
@@ -171,11 +171,11 @@ for (const prefix of ['', '/auth']) {
         const { basePath, isLive, visits } = await serve(t, prefix)
         const client = make(basePath)
         const cookie = cookieOf(people.laptop)
-        const token = logoutToken(people.laptop.token)
+        const token = logoutUrlToken(people.laptop.token)
         const refused: ReadonlyArray<readonly [outcome: Outcome, status: number, error: object, name: string]> = [
           [await client.start(undefined), 401, { id: 'session_inactive' }, 'session_inactive'],
           [await client.start(cookie, 'https://evil.example/'), 400, { id: 'self_service_flow_return_to_forbidden' }, 'self_service_flow_return_to_forbidden'],
-          [await client.update({ token: logoutToken(people.phone.token), cookie }), 403, { reason: /does not match/ }, 'forbidden'],
+          [await client.update({ token: logoutUrlToken(people.phone.token), cookie }), 403, { reason: /does not match/ }, 'forbidden'],
           [await client.update({ cookie }), 400, { reason: /include a token/ }, 'bad_request'],
           [await client.update({ token }), 401, { id: 'session_inactive' }, 'session_inactive'],
           [await client.update({ token, cookie, returnTo: 'https://evil.example/' }), 400, { id: 'self_service_flow_return_to_forbidden' }, 'self_service_flow_return_to_forbidden']
@@ -210,11 +210,11 @@ for (const prefix of ['', '/auth']) {
       await t.test('lists and ends anybody\'s sessions as an administrator', async t => {
         const { basePath, isLive, events } = await serve(t, prefix)
         const client = make(basePath)
-        t.strictSame(idsOf(await client.adminList(ada)), [people.laptop.id, people.phone.id, people.tablet.id])
+        t.strictSame(idsOf(await client.adminList(alice)), [people.laptop.id, people.phone.id, people.tablet.id])
         for (let time = 0; time < 2; time++) t.ok(nothing(await client.adminOne(people.laptop.id)))
         t.match(await client.adminOne(id('0')), { status: 404, error: { message: 'Unable to locate the resource' } })
-        t.ok(nothing(await client.adminAll(ada)))
-        t.match(await client.adminAll(ada), { status: 404 })
+        t.ok(nothing(await client.adminAll(alice)))
+        t.match(await client.adminAll(alice), { status: 404 })
         t.strictSame([await isLive(people.phone), await isLive(people.bobs)], [false, true])
         t.strictSame(events.map(event => event.scope), ['session', 'all'])
       })

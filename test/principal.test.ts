@@ -3,32 +3,32 @@ import t from 'tap'
 import { principalOf, type Principal } from '../lib/principal.ts'
 import type { Claims } from '../lib/token-verifier.ts'
 
-const ada: Principal = { subject: 'ada', actor: 'ada', tenant: undefined, sessionId: undefined, issuedAt: undefined }
-const nobody: Principal = { ...ada, subject: undefined, actor: undefined }
+const alice: Principal = { subject: 'alice', actor: 'alice', tenant: undefined, sessionId: undefined, issuedAt: undefined }
+const nobody: Principal = { ...alice, subject: undefined, actor: undefined }
 
 /** Access tokens as the vendors document them, shortened to what could matter. */
 const users: ReadonlyArray<[string, Claims, Principal]> = [
-  ['a bare token', { sub: 'ada' }, ada],
-  ['RFC 9068', { iss: 'https://as.example/', sub: 'ada', client_id: 's6BhdRkqt3', iat: 1618354090, jti: 'x', scope: 'openid' }, { ...ada, issuedAt: 1618354090_000 }],
+  ['a bare token', { sub: 'alice' }, alice],
+  ['RFC 9068', { iss: 'https://as.example/', sub: 'alice', client_id: 's6BhdRkqt3', iat: 1618354090, jti: 'x', scope: 'openid' }, { ...alice, issuedAt: 1618354090_000 }],
   ['Keycloak', {
-    sub: 'ada',
+    sub: 'alice',
     typ: 'Bearer',
     azp: 'web',
     sid: 's-1',
     iat: 1,
-    preferred_username: 'ada@example.com',
+    preferred_username: 'alice@example.com',
     realm_access: { roles: [] }
-  }, { ...ada, sessionId: 's-1', issuedAt: 1000 }],
-  ['Keycloak before 24', { sub: 'ada', azp: 'web', session_state: 's-1' }, { ...ada, sessionId: 's-1' }],
-  ['Auth0', { sub: 'auth0|ada', azp: 'app', gty: 'password', scope: 'openid', permissions: [] }, { ...ada, subject: 'auth0|ada', actor: 'auth0|ada' }],
-  ['Auth0 with an organization', { sub: 'ada', azp: 'app', org_id: 'org_1' }, { ...ada, tenant: 'org_1' }],
-  ['Entra v2', { sub: 'ada', oid: 'object', tid: 'tenant', azp: 'app', scp: 'read', sid: 's-1', ver: '2.0' }, { ...ada, tenant: 'tenant', sessionId: 's-1' }],
-  ['Entra v1', { sub: 'ada', oid: 'object', tid: 'tenant', appid: 'app', idtyp: 'user', ver: '1.0' }, { ...ada, tenant: 'tenant' }],
-  ['Azure AD B2C, where sub is the oid', { sub: 'ada', oid: 'ada', azp: 'app', scp: 'read' }, ada],
-  ['Okta', { sub: 'ada', uid: '00u1', cid: '0oa1', scp: ['openid'] }, ada],
-  ['Ory Hydra', { sub: 'ada', client_id: 'app', scp: ['openid'], ext: {} }, ada],
-  ['a user whose name begins like that of a service account', { sub: 'ada', azp: 'web', preferred_username: 'service-account-ada' }, ada],
-  ['an own tenant claim before all others', { sub: 'ada', tenant: 'own', tid: 'tid', org_id: 'org' }, { ...ada, tenant: 'own' }]
+  }, { ...alice, sessionId: 's-1', issuedAt: 1000 }],
+  ['Keycloak before 24', { sub: 'alice', azp: 'web', session_state: 's-1' }, { ...alice, sessionId: 's-1' }],
+  ['Auth0', { sub: 'auth0|alice', azp: 'app', gty: 'password', scope: 'openid', permissions: [] }, { ...alice, subject: 'auth0|alice', actor: 'auth0|alice' }],
+  ['Auth0 with an organization', { sub: 'alice', azp: 'app', org_id: 'org_1' }, { ...alice, tenant: 'org_1' }],
+  ['Entra v2', { sub: 'alice', oid: 'object', tid: 'tenant', azp: 'app', scp: 'read', sid: 's-1', ver: '2.0' }, { ...alice, tenant: 'tenant', sessionId: 's-1' }],
+  ['Entra v1', { sub: 'alice', oid: 'object', tid: 'tenant', appid: 'app', idtyp: 'user', ver: '1.0' }, { ...alice, tenant: 'tenant' }],
+  ['Azure AD B2C, where sub is the oid', { sub: 'alice', oid: 'alice', azp: 'app', scp: 'read' }, alice],
+  ['Okta', { sub: 'alice', uid: '00u1', cid: '0oa1', scp: ['openid'] }, alice],
+  ['Ory Hydra', { sub: 'alice', client_id: 'app', scp: ['openid'], ext: {} }, alice],
+  ['a user whose name begins like that of a service account', { sub: 'alice', azp: 'web', preferred_username: 'service-account-alice' }, alice],
+  ['an own tenant claim before all others', { sub: 'alice', tenant: 'own', tid: 'tid', org_id: 'org' }, { ...alice, tenant: 'own' }]
 ]
 
 for (const [what, claims, principal] of users) {
@@ -57,17 +57,17 @@ for (const [what, claims] of applications) {
 }
 
 t.test('somebody who acts for the user is the actor', async (t) => {
-  t.strictSame(principalOf({ sub: 'ada', act: { sub: 'grace', act: { sub: 'before' } } }), { ...ada, actor: 'grace' })
-  t.strictSame(principalOf({ sub: 'ada', act: { client_id: 'app' } }), { ...ada, actor: 'app' })
-  t.strictSame(principalOf({ sub: 'ada', act: null }), ada)
+  t.strictSame(principalOf({ sub: 'alice', act: { sub: 'bob', act: { sub: 'before' } } }), { ...alice, actor: 'bob' })
+  t.strictSame(principalOf({ sub: 'alice', act: { client_id: 'app' } }), { ...alice, actor: 'app' })
+  t.strictSame(principalOf({ sub: 'alice', act: null }), alice)
 })
 
 t.test('an actor that cannot be read is not taken for the user: the token speaks for nobody', async (t) => {
-  for (const act of [{}, 'grace', [], { sub: ['grace'] }, { sub: '' }, 7, true]) {
-    t.strictSame(principalOf({ sub: 'ada', act }), nobody, JSON.stringify(act))
+  for (const act of [{}, 'bob', [], { sub: ['bob'] }, { sub: '' }, 7, true]) {
+    t.strictSame(principalOf({ sub: 'alice', act }), nobody, JSON.stringify(act))
   }
 })
 
 t.test('claims of odd types are passed over', async (t) => {
-  t.strictSame(principalOf({ sub: 'ada', tenant: ['a'], tid: 7, org_id: null, sid: {}, session_state: '', iat: '1', azp: ['ada'], oid: 7 }), ada)
+  t.strictSame(principalOf({ sub: 'alice', tenant: ['a'], tid: 7, org_id: null, sid: {}, session_state: '', iat: '1', azp: ['alice'], oid: 7 }), alice)
 })

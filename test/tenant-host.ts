@@ -8,14 +8,14 @@ import { memoryUserStatusStore } from '../lib/user-status-stores/memory.ts'
 import { wire, type Answer } from './wire.ts'
 
 export const path = '/auth/logout'
-export const ada = { tenant: 'acme', subject: 'ada' }
-export const credentials = { 'x-tenant-token': 'acme-token', 'x-token': 'ada-token' }
+export const alice = { tenant: 'acme', subject: 'alice' }
+export const credentials = { 'x-tenant-token': 'acme-token', 'x-token': 'alice-token' }
 
-const subjects = ['ada', 'suspended', 'terminated', 'blocked', 'pending', 'stranger']
+const subjects = ['alice', 'suspended', 'terminated', 'blocked', 'pending', 'stranger']
 const claims: Readonly<Record<string, Claims>> = {
   ...Object.fromEntries(subjects.map(sub => [`${sub}-token`, { sub, tenant: 'acme' }])),
-  'globex-ada-token': { sub: 'ada', tenant: 'globex' },
-  'no-tenant-token': { sub: 'ada' },
+  'globex-alice-token': { sub: 'alice', tenant: 'globex' },
+  'no-tenant-token': { sub: 'alice' },
   'no-user-token': { tenant: 'acme' }
 }
 const reasons: readonly TokenRejectionReason[] = ['malformed', 'untrusted', 'expired', 'revoked']
@@ -23,8 +23,8 @@ const reasons: readonly TokenRejectionReason[] = ['malformed', 'untrusted', 'exp
 /** A host with two tenants, a user in each state, and what its functions were told. */
 export function tenantHost () {
   const users = memoryUserStatusStore()
-  users.set(ada, 'logged_in')
-  users.set({ tenant: 'globex', subject: 'ada' }, 'logged_in')
+  users.set(alice, 'logged_in')
+  users.set({ tenant: 'globex', subject: 'alice' }, 'logged_in')
   for (const subject of ['suspended', 'terminated', 'blocked', 'pending']) users.set({ tenant: 'acme', subject }, subject)
 
   const logouts: TenantLogout[] = []

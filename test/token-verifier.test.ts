@@ -1,6 +1,6 @@
 import t from 'tap'
 
-import { TokenRejectedError, type TokenRejectionReason } from '../lib/token-verifier.ts'
+import { isTokenRejected, TokenRejectedError, type TokenRejectionReason } from '../lib/token-verifier.ts'
 
 t.test('a refusal says why, and keeps what caused it for the log', async (t) => {
   const reasons: readonly TokenRejectionReason[] = ['malformed', 'untrusted', 'expired', 'revoked']
@@ -9,4 +9,13 @@ t.test('a refusal says why, and keeps what caused it for the log', async (t) => 
     t.match(new TokenRejectedError(reason, { cause }), { name: 'TokenRejectedError', reason, message: `the token was rejected: ${reason}`, cause })
   }
   t.ok(new TokenRejectedError('expired') instanceof Error)
+})
+
+t.test('a rejection is recognised by its code, also when another copy of the package made it', async t => {
+  const copy = await t.mockImport<typeof import('../lib/token-verifier.ts')>('../lib/token-verifier.ts')
+  const foreign = new copy.TokenRejectedError('revoked')
+  t.notOk(foreign instanceof TokenRejectedError)
+  t.equal(foreign.code, 'LOGOUT_TOKEN_REJECTED')
+  t.ok(isTokenRejected(foreign))
+  for (const other of [undefined, null, 'LOGOUT_TOKEN_REJECTED', new Error('no code'), { code: 'FAST_JWT_EXPIRED' }]) t.notOk(isTokenRejected(other))
 })

@@ -51,7 +51,7 @@ export async function slices () {
   await app.register(kratosLogout, { sessions: { logOut: async () => session } })
   await app.register(tenantStatusLogout, { users: { get: () => undefined, compareAndSet: async () => true }, verifyToken, authenticateTenant: async () => null })
   // @ts-expect-error a session tells when it expires
-  await app.register(kratosLogout, { sessions: { logOut: () => ({ id: 'a', subject: 'ada', status: 'active' }) } })
+  await app.register(kratosLogout, { sessions: { logOut: () => ({ id: 'a', subject: 'alice', status: 'active' }) } })
   // @ts-expect-error a store of booleans does not say what the session was
   await app.register(kratosLogout, { sessions: { logOut: () => true } })
   // @ts-expect-error kratosSessions needs more than one function
@@ -59,9 +59,9 @@ export async function slices () {
 }
 
 /** Under `exactOptionalPropertyTypes` a host can pass on what it may not have. */
-export function absentOptions (prefix: string | undefined, deadline: number | undefined) {
-  const native: KratosLogoutOptions = { sessions, deadline, onLogout: undefined }
-  const signingHub: SigningHubLogoutOptions = { verifyToken, deadline, isActive: undefined, paths: undefined, security: undefined, onForeignDeviceToken: undefined }
+export function absentOptions (prefix: string | undefined, timeout: number | undefined) {
+  const native: KratosLogoutOptions = { sessions, timeout, onLogout: undefined }
+  const signingHub: SigningHubLogoutOptions = { verifyToken, timeout, isActive: undefined, paths: undefined, security: undefined, onForeignDeviceToken: undefined }
   const tenant: TenantStatusLogoutOptions = { users, verifyToken, authenticateTenant: () => undefined, rateLimit: { max: undefined }, errorCodes: { user: undefined } }
   const browser: KratosBrowserLogoutOptions = { sessions, publicUrl: '', defaultReturnUrl: '', cookie: { name: undefined, domain: undefined }, errorUrl: undefined }
   const app = Fastify()
@@ -72,7 +72,7 @@ export function absentOptions (prefix: string | undefined, deadline: number | un
 
 export function wrongTypes () {
   // @ts-expect-error milliseconds are a number
-  const deadline: KratosLogoutOptions = { sessions, deadline: '5s' }
+  const timeout: KratosLogoutOptions = { sessions, timeout: '5s' }
   // @ts-expect-error one of two words
   const word: SigningHubLogoutOptions = { verifyToken, onForeignDeviceToken: 'refuse' }
   // @ts-expect-error a list
@@ -91,7 +91,7 @@ export function wrongTypes () {
   jwksVerifier({ issuers: [{ issuer: 'https://i.example', audience: 'a', algorithms: ['none'] }] })
   // @ts-expect-error no such reason
   const reason: TokenRejectionReason = 'unlucky'
-  return [deadline, word, paths, outcome, unknown, directive, sameSite, reason, new TokenRejectedError('expired').reason satisfies TokenRejectionReason]
+  return [timeout, word, paths, outcome, unknown, directive, sameSite, reason, new TokenRejectedError('expired').reason satisfies TokenRejectionReason]
 }
 
 /** What the host's functions are told. */

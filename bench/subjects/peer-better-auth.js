@@ -21,7 +21,7 @@ export default async function ({ store }) {
   if (store.kind === 'sqlite') await (await getMigrations(options)).runMigrations()
   const auth = betterAuth(options)
   const { internalAdapter } = await auth.$context
-  const user = await internalAdapter.createUser({ email: `ada-${process.pid}@example.com`, name: 'Ada', emailVerified: true })
+  const user = await internalAdapter.createUser({ email: `alice-${process.pid}@example.com`, name: 'Alice', emailVerified: true })
   const tokens = []
   return {
     handler: toNodeHandler(auth),

@@ -7,7 +7,7 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 
 /** @type {Record<string, string>} */
-const people = { ada: 'Ada Lovelace', grace: 'Grace Hopper' }
+const people = { alice: 'Alice Adams', bob: 'Bob Brown' }
 const devices = ['This browser', 'Phone', 'Tablet', 'Television']
 const hour = 3_600_000
 
@@ -94,7 +94,7 @@ export async function add (app, { sessions, publicUrl }) {
     const text = await readFile(new URL(name, import.meta.url), 'utf8')
     app.get(url, { schema: /** @type {object} */ ({ hide: true }) }, async (_request, reply) => reply.headers(headers).type(type).send(text))
   }
-  return { adminKey, ...await signIn('grace', 'Phone') }
+  return { adminKey, ...await signIn('bob', 'Phone') }
 }
 
 /** @param {string} address @param {{ token: string, id: string, adminKey: string }} demo */
@@ -104,5 +104,5 @@ export function curls (address, { token, adminKey }) {
   200  curl -i ${address}/sessions/whoami ${session}
   200  curl -i -X DELETE ${address}/sessions ${session}
   401  curl -i ${address}/self-service/logout/browser -H 'Accept: application/json'
-  200  curl -i ${address}/admin/identities/grace/sessions -H 'Authorization: Bearer ${adminKey}'`
+  200  curl -i ${address}/admin/identities/bob/sessions -H 'Authorization: Bearer ${adminKey}'`
 }

@@ -1,10 +1,10 @@
 import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
 import { checkWithin, revokeWithin, unknownError } from '../internal/revocation/check.ts'
-import type { CredentialFacts, RevocationStore, Verdict } from '../revocation-store.ts'
+import type { Credential, RevocationStore, Verdict } from '../revocation-store.ts'
 import { tokenDigest } from '../token-digest.ts'
 
 /** What is asked of a store of express-session: the one of @fastify/session, connect-redis, and any other. */
-export interface ExpressSessionStore {
+export interface ProtectableSessionStore {
   /** Finds a session. It is not asked for one that is revoked. */
   get (sessionId: string, callback: (error: unknown, session?: unknown) => void): unknown
   /** Saves a session, also one that was destroyed while its request ran. */
@@ -18,9 +18,9 @@ export interface ProtectSessionStoreOptions {
   /** The longest time a session lives in the store after it was last saved, in milliseconds: the cookie's `maxAge`, or the store's own expiry. @default 86400000, a day, as connect-redis has it */
   readonly lifetime?: number | undefined
   /** What else is known of a session, so that it can be logged out with all of its subject: its `subject`, `tenant`, and when it was `issuedAt`. */
-  readonly credential?: ((session: Record<string, unknown>) => Omit<CredentialFacts, 'tokenId' | 'sessionId'>) | undefined
+  readonly credential?: ((session: Record<string, unknown>) => Omit<Credential, 'tokenId' | 'sessionId'>) | undefined
   /** How long the revocation store may take, in milliseconds. @default 5000 */
-  readonly deadline?: number | undefined
+  readonly timeout?: number | undefined
 }
 
 /** What {@link protectSessionStore} adds to the type of a store: whoever gives no callback gets a promise, as of connect-redis. */
@@ -49,18 +49,18 @@ const slowestRequest = 3_600_000
  *
  * @throws {TypeError} for an option that is missing or wrong
  */
-export function protectSessionStore<Store extends ExpressSessionStore> (store: Store, revocations: Pick<RevocationStore, 'check' | 'revoke'>, options: ProtectSessionStoreOptions = {}): Store & SessionStoreWithoutCallbacks {
+export function protectSessionStore<Store extends ProtectableSessionStore> (store: Store, revocations: Pick<RevocationStore, 'check' | 'revoke'>, options: ProtectSessionStoreOptions = {}): Store & SessionStoreWithoutCallbacks {
   const plugin = 'protectSessionStore'
   assertOption(store !== undefined && store !== null, plugin, 'store', 'is missing: pass the session store to protect')
   assertFunctions(store, plugin, ['get', 'set', 'destroy'])
   assertOption(typeof revocations?.check === 'function' && typeof revocations.revoke === 'function', plugin, 'revocations', 'is missing: pass a revocation store, redisRevocationStore(redis) for instance')
   assertFunctions(options, plugin, ['credential'])
   const lifetime = duration(options.lifetime, 86_400_000, plugin, 'lifetime')
-  const deadline = duration(options.deadline, 5000, plugin, 'deadline')
+  const timeout = duration(options.timeout, 5000, plugin, 'timeout')
   const { credential = () => ({}) } = options
   const inner = store as unknown as AnyStore
-  const revoke = revokeWithin(revocations, deadline, plugin)
-  const check = checkWithin(revocations, deadline, plugin)
+  const revoke = revokeWithin(revocations, timeout, plugin)
+  const check = checkWithin(revocations, timeout, plugin)
   const verdictOn = async (id: string, session: unknown): Promise<Verdict> => {
     try {
       return await check({ ...credential(session as Record<string, unknown>), sessionId: sessionMarkId(id) })

@@ -1,8 +1,8 @@
 import type { FastifyRequest } from 'fastify'
 import { credentialOf } from '../internal/revocation/logout-marks.ts'
 import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
-import { checkWithin, unknownError, type WhenUnknown } from '../internal/revocation/check.ts'
-import type { CredentialFacts, RevocationStore } from '../revocation-store.ts'
+import { checkWithin, unknownError, type WhenUnavailable } from '../internal/revocation/check.ts'
+import type { Credential, RevocationStore } from '../revocation-store.ts'
 import type { Claims } from '../token-verifier.ts'
 
 /** What {@link trustedBy} looks up, and what it does when it cannot. */
@@ -13,11 +13,11 @@ export interface TrustedByOptions {
    * The facts of a verified token. Needed for tokens without a `jti` where `jwtVerify` is given an `extractToken` of its own.
    * @default credentialOf, with the digest of the token for one without a `jti`, wherever @fastify/jwt looks for it: in the header, in the cookie, by the `extractToken` it was registered with
    */
-  readonly credential?: ((claims: Claims, request: FastifyRequest) => CredentialFacts) | undefined
-  /** What to do when the store cannot tell: reject with a 503, or trust the token. @default 'refuse' */
-  readonly whenUnknown?: WhenUnknown | undefined
+  readonly credential?: ((claims: Claims, request: FastifyRequest) => Credential) | undefined
+  /** What to do when the store cannot answer: reject with a 503, or trust the token. @default 'refuse' */
+  readonly whenUnavailable?: WhenUnavailable | undefined
   /** How long the store may take, in milliseconds. @default 1000 */
-  readonly deadline?: number | undefined
+  readonly timeout?: number | undefined
 }
 
 /**
@@ -31,11 +31,11 @@ export interface TrustedByOptions {
  */
 export function trustedBy (options: TrustedByOptions): (request: FastifyRequest, claims: Claims) => boolean | Promise<boolean> {
   const plugin = 'trustedBy'
-  const { revocations, credential, whenUnknown = 'refuse' } = options
+  const { revocations, credential, whenUnavailable = 'refuse' } = options
   assertOption(typeof revocations?.check === 'function', plugin, 'revocations', 'is missing: pass a revocation store, redisRevocationStore(redis) for instance')
   assertFunctions(options, plugin, ['credential'])
-  assertOption(['refuse', 'allow'].includes(whenUnknown), plugin, 'whenUnknown', 'must be "refuse" or "allow"')
-  const check = checkWithin(revocations, duration(options.deadline, 1000, plugin, 'deadline'), plugin)
+  assertOption(['refuse', 'allow'].includes(whenUnavailable), plugin, 'whenUnavailable', 'must be "refuse" or "allow"')
+  const check = checkWithin(revocations, duration(options.timeout, 1000, plugin, 'timeout'), plugin)
   const readings = credential === undefined ? readingsOf : (claims: Claims, request: FastifyRequest) => [credential(claims, request)]
 
   return async (request, claims) => {
@@ -46,15 +46,15 @@ export function trustedBy (options: TrustedByOptions): (request: FastifyRequest,
       return true
     } catch (cause) {
       const error = unknownError(cause)
-      request.log.error({ err: error, event: 'revocation.outage', whenUnknown }, 'it could not be told whether a credential is revoked')
-      if (whenUnknown === 'allow') return true
+      request.log.error({ err: error, event: 'revocation.outage', whenUnavailable }, 'it could not be told whether a credential is revoked')
+      if (whenUnavailable === 'allow') return true
       throw error
     }
   }
 }
 
 /** One reading, unless a client sent a second token with the same claims: which of them was verified is not known here. */
-function readingsOf (claims: Claims, request: FastifyRequest): CredentialFacts[] {
+function readingsOf (claims: Claims, request: FastifyRequest): Credential[] {
   const facts = credentialOf(claims)
   if (facts.tokenId !== undefined) return [facts]
   const tokens = [...tokensIn(request)].filter(token => carries(token, claims))

@@ -1,6 +1,6 @@
 import { cutoffOf, isCutOff } from '../internal/marks/cutoff.ts'
 import { markId } from '../internal/marks/id.ts'
-import type { CredentialFacts, Mark, RevocationSource, RevocationStore } from '../revocation-store.ts'
+import type { Credential, Mark, RevocationSource, RevocationStore } from '../revocation-store.ts'
 
 /** What is asked of a WebSocket: of `ws`, and so of @fastify/websocket. */
 export interface ClosableSocket {
@@ -23,18 +23,18 @@ export interface EndableStream {
 /** Connections that stay open longer than a request, and the credentials that opened them. */
 export interface LiveConnections {
   /** Closes this WebSocket with 3000 (Unauthorized) when its credential is revoked, and cuts it a second later if the client does not follow. */
-  watchSocket (socket: ClosableSocket, facts: CredentialFacts): void
+  watchSocket (socket: ClosableSocket, facts: Credential): void
   /** Ends this stream when its credential is revoked. */
-  watchStream (stream: EndableStream, facts: CredentialFacts): void
+  watchStream (stream: EndableStream, facts: Credential): void
   /** Calls `end` once when the credential is revoked. Answers with the way to forget it. */
-  watch (facts: CredentialFacts, end: () => void): () => void
+  watch (facts: Credential, end: () => void): () => void
   /** How many are watched. */
   count (): number
   /** Watches no more. Nothing is closed by it. */
   close (): void
 }
 
-interface Watched { readonly facts: CredentialFacts, readonly end: () => void }
+interface Watched { readonly facts: Credential, readonly end: () => void }
 
 /**
  * Ends open connections when what opened them is revoked, on whichever node that happens.
@@ -58,7 +58,7 @@ export function liveConnections (revocations: RevocationSource & Pick<Revocation
     for (const one of [...watched.get(keyOfMark(mark)) ?? []].filter(({ facts }) => covers(mark, facts))) end(one)
   })
 
-  const watch = (facts: CredentialFacts, endIt: () => void) => {
+  const watch = (facts: Credential, endIt: () => void) => {
     const one: Watched = { facts, end: endIt }
     const keys = keysOf(facts)
     if (keys.length === 0) throw new TypeError('liveConnections: the facts need a token id, a session id or a subject')
@@ -91,7 +91,7 @@ export function liveConnections (revocations: RevocationSource & Pick<Revocation
   }
 }
 
-function keysOf ({ tokenId, sessionId, subject }: CredentialFacts): string[] {
+function keysOf ({ tokenId, sessionId, subject }: Credential): string[] {
   return [tokenId === undefined ? '' : `t${markId(tokenId)}`, sessionId === undefined ? '' : `s${markId(sessionId)}`, subject === undefined ? '' : `u${markId(subject)}`].filter(key => key !== '')
 }
 
@@ -100,7 +100,7 @@ function keyOfMark (mark: Mark): string {
   return 'sessionId' in mark ? `s${markId(mark.sessionId)}` : `u${markId(mark.subject)}`
 }
 
-function covers (mark: Mark, facts: CredentialFacts): boolean {
+function covers (mark: Mark, facts: Credential): boolean {
   if (!('subject' in mark)) return true
   const sameTenant = mark.tenant === undefined || (facts.tenant !== undefined && markId(mark.tenant) === markId(facts.tenant))
   return sameTenant && isCutOff(cutoffOf(mark), facts, Date.now())

@@ -1,7 +1,7 @@
 import { deepEqual, equal, rejects } from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import type { Awaitable } from '../awaitable.ts'
-import type { CredentialFacts, Mark, RevocationStore, SubjectMark } from '../revocation-store.ts'
+import type { Credential, Mark, RevocationStore, SubjectMark } from '../revocation-store.ts'
 import type { Rule } from '../internal/conformance/rule.ts'
 
 export type { Rule } from '../internal/conformance/rule.ts'
@@ -187,7 +187,7 @@ function rule (name: string, check: (bench: Bench) => Promise<void>): Rule<MakeR
   }
 }
 
-async function judge (store: RevocationStore, facts: CredentialFacts, expected: string): Promise<void> {
+async function judge (store: RevocationStore, facts: Credential, expected: string): Promise<void> {
   const { tokenId, sessionId, subject, ...rest } = facts
   equal(await store.check(facts), expected, `${expected} was expected of ${JSON.stringify({ tokenId, sessionId, subject, ...rest })}`)
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import type { Awaitable } from '../awaitable.ts'
-import { TokenRejectedError, type Claims, type VerifyToken } from '../token-verifier.ts'
+import { isTokenRejected, type Claims, type VerifyToken } from '../token-verifier.ts'
 import { confuseKey, forge, headerOf, isJwt, reassemble, withAlteredEnd, withAlteredMiddle, type Header } from '../internal/conformance/forged-token.ts'
 import type { Rule } from '../internal/conformance/rule.ts'
 
@@ -46,7 +46,7 @@ export const tokenVerifierRules: ReadonlyArray<Rule<MakeTokenVerifier>> = [
 
   rule('accepts a token for several audiences when ours is among them', async (harness) => {
     const token = await harness.mint(goodClaims(harness, { aud: ['https://elsewhere.example', harness.audience] }))
-    assert.equal((await accepts(harness, token))['sub'], 'ada')
+    assert.equal((await accepts(harness, token))['sub'], 'alice')
   }),
 
   rule('lets nobody who alters an answer alter the next one', async (harness) => {
@@ -55,7 +55,7 @@ export const tokenVerifierRules: ReadonlyArray<Rule<MakeTokenVerifier>> = [
     attempt(() => Object.assign(answer, { sub: 'mallory' }))
     attempt(() => (answer['roles'] as string[]).push('admin'))
     const next = await accepts(harness, token)
-    assert.equal(next['sub'], 'ada')
+    assert.equal(next['sub'], 'alice')
     assert.deepEqual(next['roles'], ['reader'])
   }),
 
@@ -90,8 +90,8 @@ export const tokenVerifierRules: ReadonlyArray<Rule<MakeTokenVerifier>> = [
   refusesClaims('a token whose issuer is empty', () => ({ iss: '' })),
   refusesClaims('a token without an issuer', () => ({ iss: undefined })),
   refusesClaims('an array where the issuer belongs', ({ issuer }) => ({ iss: [issuer] })),
-  refusesClaims('an array where the subject belongs', () => ({ sub: ['ada'] })),
-  refusesClaims('an object where the subject belongs', () => ({ sub: { id: 'ada' } })),
+  refusesClaims('an array where the subject belongs', () => ({ sub: ['alice'] })),
+  refusesClaims('an object where the subject belongs', () => ({ sub: { id: 'alice' } })),
   refusesClaims('a token for another audience', () => ({ aud: 'https://mallory.example' })),
   refusesClaims('a token for an audience that is the beginning of ours', ({ audience }) => ({ aud: audience.slice(0, -1) })),
   refusesClaims('a token for other audiences', () => ({ aud: ['https://mallory.example', 'https://elsewhere.example'] })),
@@ -131,7 +131,7 @@ export const tokenVerifierRules: ReadonlyArray<Rule<MakeTokenVerifier>> = [
     const token = await harness.mint(goodClaims(harness))
     await refuses(harness, 'garbage')
     await refuses(harness, withAlteredEnd(token))
-    assert.equal((await accepts(harness, token))['sub'], 'ada')
+    assert.equal((await accepts(harness, token))['sub'], 'alice')
   }),
 
   rule('refuses nobody because its source is down: that is an outage', async (harness) => {
@@ -140,7 +140,7 @@ export const tokenVerifierRules: ReadonlyArray<Rule<MakeTokenVerifier>> = [
     await harness.breakSource()
     for (let time = 0; time < 2; time++) {
       await assert.rejects(async () => await harness.verifyToken(token), (error) => {
-        assert.ok(!(error instanceof TokenRejectedError), 'an outage was passed off as a refusal')
+        assert.ok(!isTokenRejected(error), 'an outage was passed off as a refusal')
         return true
       })
     }
@@ -148,7 +148,7 @@ export const tokenVerifierRules: ReadonlyArray<Rule<MakeTokenVerifier>> = [
 ]
 
 function goodClaims (harness: TokenVerifierHarness, others: Claims = {}): Claims {
-  const claims = { iss: harness.issuer, aud: harness.audience, sub: 'ada', iat: now(), exp: now() + hour, ...others }
+  const claims = { iss: harness.issuer, aud: harness.audience, sub: 'alice', iat: now(), exp: now() + hour, ...others }
   return Object.fromEntries(Object.entries(claims).filter(([, value]) => value !== undefined))
 }
 
@@ -200,7 +200,7 @@ async function refuses ({ verifyToken }: TokenVerifierHarness, token: string): P
   try {
     answer = await verifyToken(token)
   } catch (error) {
-    assert.ok(error instanceof TokenRejectedError, `${shown} was answered with an outage instead of a refusal: ${String(error)}`)
+    assert.ok(isTokenRejected(error), `${shown} was answered with an outage instead of a refusal: ${String(error)}`)
     return
   }
   assert.fail(`${shown} was accepted as ${JSON.stringify(answer).slice(0, 200)}`)

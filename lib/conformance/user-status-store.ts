@@ -4,7 +4,7 @@ import type { Awaitable } from '../awaitable.ts'
 import type { UserKey, UserStatus, UserStatusStore, Version } from '../user-status-store.ts'
 import { hostileIds, lookAlikes } from '../internal/conformance/hostile-ids.ts'
 import type { Rule } from '../internal/conformance/rule.ts'
-import { anna, berta, facts, hostStates, login, logout, parallel, present, rule, withoutVersion, write, type MakeUserStatusStore, type UserStatusFixture } from '../internal/conformance/user-status-probe.ts'
+import { alice, bob, facts, hostStates, login, logout, parallel, present, rule, withoutVersion, write, type MakeUserStatusStore, type UserStatusFixture } from '../internal/conformance/user-status-probe.ts'
 
 export type { Rule } from '../internal/conformance/rule.ts'
 export type { MakeUserStatusStore, UserStatusFixture } from '../internal/conformance/user-status-probe.ts'
@@ -17,101 +17,101 @@ export type { MakeUserStatusStore, UserStatusFixture } from '../internal/conform
  */
 export const userStatusStoreRules: ReadonlyArray<Rule<MakeUserStatusStore>> = [
   rule('a user who was never put in is undefined', async ({ store }) => {
-    assert.equal(await store.get(anna), undefined)
+    assert.equal(await store.get(alice), undefined)
   }),
 
   rule('compareAndSet without a version creates a record, once', async ({ store }) => {
-    assert.equal(await store.compareAndSet(anna, undefined, login(1000)), true)
-    const created = await present(store, anna)
+    assert.equal(await store.compareAndSet(alice, undefined, login(1000)), true)
+    const created = await present(store, alice)
     assert.equal(created.status, 'logged_in')
     assert.equal(created.lastSeenAt, 1000)
-    assert.equal(await store.compareAndSet(anna, undefined, logout(2000)), false)
-    assert.deepEqual(await present(store, anna), created)
+    assert.equal(await store.compareAndSet(alice, undefined, logout(2000)), false)
+    assert.deepEqual(await present(store, alice), created)
   }),
 
   rule('of 50 parallel creations exactly one succeeds', async ({ store }) => {
-    const answers = await parallel(50, i => store.compareAndSet(anna, undefined, login(1000 + i)))
+    const answers = await parallel(50, i => store.compareAndSet(alice, undefined, login(1000 + i)))
     assert.equal(answers.filter(Boolean).length, 1)
-    assert.equal((await present(store, anna)).lastSeenAt, 1000 + answers.indexOf(true))
+    assert.equal((await present(store, alice)).lastSeenAt, 1000 + answers.indexOf(true))
   }),
 
   rule('compareAndSet with a version creates nobody', async ({ store, set }) => {
-    await set(berta, 'logged_in')
-    const { version } = await present(store, berta)
-    assert.equal(await store.compareAndSet(anna, version, login(1000)), false)
-    assert.equal(await store.get(anna), undefined)
+    await set(bob, 'logged_in')
+    const { version } = await present(store, bob)
+    assert.equal(await store.compareAndSet(alice, version, login(1000)), false)
+    assert.equal(await store.get(alice), undefined)
   }),
 
   rule('compareAndSet with a version that is past changes nothing', async ({ store, set }) => {
-    await set(anna, 'logged_in')
-    const { version } = await present(store, anna)
-    assert.equal(await store.compareAndSet(anna, version, logout(1000)), true)
-    const after = await present(store, anna)
-    assert.equal(await store.compareAndSet(anna, version, login(2000)), false)
-    assert.deepEqual(await present(store, anna), after)
+    await set(alice, 'logged_in')
+    const { version } = await present(store, alice)
+    assert.equal(await store.compareAndSet(alice, version, logout(1000)), true)
+    const after = await present(store, alice)
+    assert.equal(await store.compareAndSet(alice, version, login(2000)), false)
+    assert.deepEqual(await present(store, alice), after)
   }),
 
   rule('of 50 parallel compareAndSet of one version exactly one succeeds', async ({ store, set }) => {
-    await set(anna, 'logged_in')
-    const { version } = await present(store, anna)
-    const answers = await parallel(50, i => store.compareAndSet(anna, version, i % 2 ? login(1000 + i) : logout(1000 + i)))
+    await set(alice, 'logged_in')
+    const { version } = await present(store, alice)
+    const answers = await parallel(50, i => store.compareAndSet(alice, version, i % 2 ? login(1000 + i) : logout(1000 + i)))
     assert.equal(answers.filter(Boolean).length, 1)
-    const { lastSeenAt, loggedOutAt } = await present(store, anna)
+    const { lastSeenAt, loggedOutAt } = await present(store, alice)
     assert.equal(lastSeenAt ?? loggedOutAt, 1000 + answers.indexOf(true))
   }),
 
   rule('no version ever comes back', async ({ store, set }) => {
-    await set(anna, 'logged_in')
+    await set(alice, 'logged_in')
     const seen = new Set<Version>()
     for (let turn = 0; turn < 6; turn++) {
-      const { version } = await present(store, anna)
+      const { version } = await present(store, alice)
       assert.ok(!seen.has(version), 'a version came back')
       seen.add(version)
-      assert.equal(await store.compareAndSet(anna, version, turn % 3 ? logout(1000) : login(1000)), true)
+      assert.equal(await store.compareAndSet(alice, version, turn % 3 ? logout(1000) : login(1000)), true)
     }
   }),
 
   rule('a login keeps the time of the last logout, a logout the time of the last activity', async ({ store, set }) => {
-    await set(anna, 'logged_in')
-    await write(store, anna, login(1000))
-    await write(store, anna, logout(2000))
-    assert.deepEqual(withoutVersion(await present(store, anna)), { status: 'logged_out', loggedOutAt: 2000, lastSeenAt: 1000 })
-    await write(store, anna, login(3000))
-    assert.deepEqual(withoutVersion(await present(store, anna)), { status: 'logged_in', loggedOutAt: 2000, lastSeenAt: 3000 })
+    await set(alice, 'logged_in')
+    await write(store, alice, login(1000))
+    await write(store, alice, logout(2000))
+    assert.deepEqual(withoutVersion(await present(store, alice)), { status: 'logged_out', loggedOutAt: 2000, lastSeenAt: 1000 })
+    await write(store, alice, login(3000))
+    assert.deepEqual(withoutVersion(await present(store, alice)), { status: 'logged_in', loggedOutAt: 2000, lastSeenAt: 3000 })
   }),
 
   rule('a node with a slow clock moves neither time back', async ({ store, set }) => {
-    await set(anna, 'logged_in')
-    for (const change of [login(1000), logout(1000), login(900), logout(900)]) await write(store, anna, change)
-    assert.deepEqual(withoutVersion(await present(store, anna)), { status: 'logged_out', loggedOutAt: 1000, lastSeenAt: 1000 })
+    await set(alice, 'logged_in')
+    for (const change of [login(1000), logout(1000), login(900), logout(900)]) await write(store, alice, change)
+    assert.deepEqual(withoutVersion(await present(store, alice)), { status: 'logged_out', loggedOutAt: 1000, lastSeenAt: 1000 })
   }),
 
   rule('compareAndSet never overwrites a state of the host\'s own', async ({ store, set }) => {
     for (const status of hostStates) {
-      await set(anna, status)
-      const before = await present(store, anna)
+      await set(alice, status)
+      const before = await present(store, alice)
       assert.equal(before.status, status)
-      assert.equal(await store.compareAndSet(anna, before.version, login(1000)), false, status)
-      assert.equal(await store.compareAndSet(anna, before.version, logout(1000)), false, status)
-      assert.deepEqual(await present(store, anna), before)
+      assert.equal(await store.compareAndSet(alice, before.version, login(1000)), false, status)
+      assert.equal(await store.compareAndSet(alice, before.version, logout(1000)), false, status)
+      assert.deepEqual(await present(store, alice), before)
     }
   }),
 
   rule('a write that began before the host changed the state is refused', async ({ store, set }) => {
-    await set(anna, 'logged_in')
-    const { version } = await present(store, anna)
-    await set(anna, 'suspended')
-    await set(anna, 'logged_out')
-    assert.equal(await store.compareAndSet(anna, version, login(1000)), false)
-    assert.equal((await present(store, anna)).status, 'logged_out')
+    await set(alice, 'logged_in')
+    const { version } = await present(store, alice)
+    await set(alice, 'suspended')
+    await set(alice, 'logged_out')
+    assert.equal(await store.compareAndSet(alice, version, login(1000)), false)
+    assert.equal((await present(store, alice)).status, 'logged_out')
   }),
 
   rule('what get gave stays as it was', async ({ store, set }) => {
-    await set(anna, 'logged_in')
-    const given = await store.get(anna)
+    await set(alice, 'logged_in')
+    const given = await store.get(alice)
     const copy = facts(given)
-    await write(store, anna, logout(1000))
-    assert.equal((await present(store, anna)).status, 'logged_out')
+    await write(store, alice, logout(1000))
+    assert.equal((await present(store, alice)).status, 'logged_out')
     assert.deepEqual(facts(given), copy)
   }),
 
@@ -120,9 +120,9 @@ export const userStatusStoreRules: ReadonlyArray<Rule<MakeUserStatusStore>> = [
       assert.equal(await store.get(user), undefined, JSON.stringify(user))
       await set(user, 'logged_in')
     }
-    await write(store, anna, logout(1000))
-    const out = (store.logOut === undefined) ? [anna] : [anna, berta]
-    await store.logOut?.(berta, { at: 1000, requestId: 'r' })
+    await write(store, alice, logout(1000))
+    const out = (store.logOut === undefined) ? [alice] : [alice, bob]
+    await store.logOut?.(bob, { at: 1000, requestId: 'r' })
     for (const user of lookAlikes) {
       const expected = out.some(({ tenant, subject }) => user.tenant === tenant && user.subject === subject)
       assert.equal((await present(store, user)).status, expected ? 'logged_out' : 'logged_in', JSON.stringify(user))
@@ -130,38 +130,38 @@ export const userStatusStoreRules: ReadonlyArray<Rule<MakeUserStatusStore>> = [
   }),
 
   rule('an id is refused or stored, never interpreted', async ({ store, set }) => {
-    await set(anna, 'logged_in')
+    await set(alice, 'logged_in')
     await set({ tenant: '*', subject: '%' }, 'logged_in')
-    const before = await present(store, anna)
+    const before = await present(store, alice)
     for (const id of hostileIds) {
-      await refusedOrStored(store, { tenant: id, subject: anna.subject })
-      await refusedOrStored(store, { tenant: anna.tenant, subject: id })
+      await refusedOrStored(store, { tenant: id, subject: alice.subject })
+      await refusedOrStored(store, { tenant: alice.tenant, subject: id })
     }
-    assert.deepEqual(await present(store, anna), before)
+    assert.deepEqual(await present(store, alice), before)
     assert.equal((await present(store, { tenant: '*', subject: '%' })).status, 'logged_in')
   }),
 
   logOutRule('logOut of an unknown user is undefined and creates nobody', async ({ logOut, store }) => {
-    assert.equal(await logOut(anna, 1000), undefined)
-    assert.equal(await store.get(anna), undefined)
+    assert.equal(await logOut(alice, 1000), undefined)
+    assert.equal(await store.get(alice), undefined)
   }),
 
   logOutRule('logOut resolves the record as it was before', async ({ logOut, store, set }) => {
-    await set(anna, 'logged_in')
-    await write(store, anna, login(500))
-    const before = await present(store, anna)
-    assert.deepEqual(facts(await logOut(anna, 1000)), before)
-    const after = await present(store, anna)
+    await set(alice, 'logged_in')
+    await write(store, alice, login(500))
+    const before = await present(store, alice)
+    assert.deepEqual(facts(await logOut(alice, 1000)), before)
+    const after = await present(store, alice)
     assert.deepEqual(withoutVersion(after), { status: 'logged_out', loggedOutAt: 1000, lastSeenAt: 500 })
-    assert.deepEqual(facts(await logOut(anna, 2000)), after)
+    assert.deepEqual(facts(await logOut(alice, 2000)), after)
   }),
 
   logOutRule('every logOut changes the version and moves the time of the last logout on', async ({ logOut, store, set }) => {
-    await set(anna, 'logged_in')
-    const versions = [(await present(store, anna)).version]
+    await set(alice, 'logged_in')
+    const versions = [(await present(store, alice)).version]
     for (const [at, expected] of [[1000, 1000], [3000, 3000], [2000, 3000]] as const) {
-      await logOut(anna, at)
-      const { version, loggedOutAt } = await present(store, anna)
+      await logOut(alice, at)
+      const { version, loggedOutAt } = await present(store, alice)
       versions.push(version)
       assert.equal(loggedOutAt, expected)
     }
@@ -169,46 +169,46 @@ export const userStatusStoreRules: ReadonlyArray<Rule<MakeUserStatusStore>> = [
   }),
 
   logOutRule('an activity that began before logOut is refused', async ({ logOut, store, set }) => {
-    await set(anna, 'logged_in')
+    await set(alice, 'logged_in')
     for (let turn = 0; turn < 2; turn++) {
-      const { version } = await present(store, anna)
-      await logOut(anna, 1000)
-      assert.equal(await store.compareAndSet(anna, version, login(2000)), false)
-      assert.equal((await present(store, anna)).status, 'logged_out')
+      const { version } = await present(store, alice)
+      await logOut(alice, 1000)
+      assert.equal(await store.compareAndSet(alice, version, login(2000)), false)
+      assert.equal((await present(store, alice)).status, 'logged_out')
     }
   }),
 
   logOutRule('logOut leaves a state of the host\'s own alone', async ({ logOut, store, set }) => {
     for (const status of hostStates) {
-      await set(anna, status)
-      const before = await present(store, anna)
-      assert.deepEqual(facts(await logOut(anna, 1000)), before)
-      assert.deepEqual(await present(store, anna), before)
+      await set(alice, status)
+      const before = await present(store, alice)
+      assert.deepEqual(facts(await logOut(alice, 1000)), before)
+      assert.deepEqual(await present(store, alice), before)
     }
   }),
 
   logOutRule('of 50 parallel logOut exactly one sees the user logged in', async ({ logOut, set }) => {
-    await set(anna, 'logged_in')
-    const before = await parallel(50, i => logOut(anna, 1000 + i))
+    await set(alice, 'logged_in')
+    const before = await parallel(50, i => logOut(alice, 1000 + i))
     assert.equal(before.filter(record => record?.status === 'logged_in').length, 1)
     assert.equal(before.filter(record => record?.status === 'logged_out').length, 49)
   }),
 
   logOutRule('logOut against logins loses no update', async ({ logOut, store, set }) => {
-    await set(anna, 'logged_in')
+    await set(alice, 'logged_in')
     let logins = 1
     let logouts = 0
     await parallel(20, async worker => {
       for (let turn = 0; turn < 5; turn++) {
         if (worker % 2) {
-          if ((await logOut(anna, 1000))?.status === 'logged_in') logouts += 1
+          if ((await logOut(alice, 1000))?.status === 'logged_in') logouts += 1
           continue
         }
-        const { status, version } = await present(store, anna)
-        if (status === 'logged_out' && await store.compareAndSet(anna, version, login(1000))) logins += 1
+        const { status, version } = await present(store, alice)
+        if (status === 'logged_out' && await store.compareAndSet(alice, version, login(1000))) logins += 1
       }
     })
-    const { status } = await present(store, anna)
+    const { status } = await present(store, alice)
     assert.equal(logins - logouts, status === 'logged_in' ? 1 : 0)
   })
 ]

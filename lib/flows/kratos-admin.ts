@@ -8,7 +8,7 @@ import { answerKratosFailure, kratosErrorSchema, sendKratosEmpty, sendKratosErro
 import { anyId, uuid } from '../internal/kratos/id.ts'
 import { bareIdentity, kratosSession, kratosSessionSchema, type KratosIdentity } from '../internal/kratos/session.ts'
 import type { OnLogout } from '../logout-event.ts'
-import { logoutTeller, sessionSummary } from '../internal/plugin/logout-notice.ts'
+import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
 import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
@@ -34,7 +34,7 @@ export interface KratosAdminOptions {
   /** Security of the routes in the host's OpenAPI document. @default none is stated */
   readonly security?: readonly SecurityRequirement[] | undefined
   /** How long each call to the host's functions may take, in milliseconds. @default 5000 */
-  readonly deadline?: number | undefined
+  readonly timeout?: number | undefined
 }
 
 // Schema
@@ -85,7 +85,7 @@ export const kratosAdmin: FastifyPluginAsync<KratosAdminOptions> = fp(routes, {
 })
 
 async function routes (fastify: FastifyInstance, options: KratosAdminOptions): Promise<void> {
-  const { ask, sessions, authorize, identity, readId, tell, security } = checked(options)
+  const { ask, sessions, authorize, identity, readId, notify, security } = resolveOptions(options)
   const { prefix } = fastify
 
   isolateFromHost(fastify)
@@ -105,7 +105,7 @@ async function routes (fastify: FastifyInstance, options: KratosAdminOptions): P
     if ('problem' in read) return sendKratosError(request, reply, errors.notAnId(read.problem))
     const before = await ask('sessions.logOutById', () => sessions.logOutById(read))
     if (before === undefined) return sendKratosError(request, reply, errors.notFound)
-    if (isLive(before, Date.now())) await tell({ scope: 'session', session: before }, reply)
+    if (isLive(before, Date.now())) await notify({ scope: 'session', session: before }, reply)
     return sendKratosEmpty(reply, 204)
   })
 
@@ -118,7 +118,7 @@ async function routes (fastify: FastifyInstance, options: KratosAdminOptions): P
     const { id: subject } = read
     const count = await ask('sessions.logOutSubject', () => sessions.logOutSubject({ subject, count: true }))
     if (count === 0) return sendKratosError(request, reply, errors.notFound)
-    await tell({ scope: 'all', subject, count }, reply)
+    await notify({ scope: 'all', subject, count }, reply)
     return sendKratosEmpty(reply, 204)
   })
 
@@ -147,21 +147,21 @@ async function routes (fastify: FastifyInstance, options: KratosAdminOptions): P
 
 const plugin = 'kratosAdmin'
 
-function checked (options: KratosAdminOptions) {
+function resolveOptions (options: KratosAdminOptions) {
   const { sessions, authorize, ids = 'uuid' } = options
   const verbs = ['list', 'logOutById', 'logOutSubject'] as const
   assertOption(verbs.every(verb => typeof sessions?.[verb] === 'function'), plugin, 'sessions', `is missing: pass a session store, memorySessionStore() for instance, or { ${verbs.join(', ')} }`)
   assertOption(typeof authorize === 'function', plugin, 'authorize', 'is missing: pass request => true for those who may end anybody\'s sessions')
   assertFunctions(options, plugin, ['identity', 'onLogout'])
   assertOption(['uuid', 'any'].includes(ids), plugin, 'ids', 'must be "uuid" or "any"')
-  const ask = askWithin(duration(options.deadline, 5000, plugin, 'deadline'), plugin)
+  const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin)
   return {
     ask,
     sessions,
     authorize,
     identity: options.identity ?? bareIdentity,
     readId: ids === 'uuid' ? uuid : anyId,
-    tell: logoutTeller(plugin, ask, options.onLogout, sessionSummary),
+    notify: logoutNotice(plugin, ask, options.onLogout, sessionSummary),
     security: options.security
   }
 }

@@ -8,8 +8,8 @@ import { wantsJson } from '../internal/kratos/accepts-json.ts'
 import { kratosCallers, type KratosCaller } from '../internal/kratos/caller.ts'
 import { kratosErrorSchema, loggedKratosError, sendKratosEmpty, sendKratosError, sendKratosJson, type KratosError } from '../internal/kratos/error.ts'
 import type { OnLogout } from '../logout-event.ts'
-import { logoutTeller, sessionSummary } from '../internal/plugin/logout-notice.ts'
-import { isLogoutToken, logoutToken } from '../internal/kratos/logout-token.ts'
+import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
+import { isLogoutUrlToken, logoutUrlToken } from '../internal/kratos/logout-url-token.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
 import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
@@ -49,7 +49,7 @@ export interface KratosBrowserLogoutOptions {
   /** Security of the routes in the host's OpenAPI document, `[{ sessionCookie: [] }]` for instance. @default none is stated */
   readonly security?: readonly SecurityRequirement[] | undefined
   /** How long each call to the host's functions may take, in milliseconds. @default 5000 */
-  readonly deadline?: number | undefined
+  readonly timeout?: number | undefined
 }
 
 // Schema
@@ -107,7 +107,7 @@ export const kratosBrowserLogout: FastifyPluginAsync<KratosBrowserLogoutOptions>
 })
 
 async function routes (fastify: FastifyInstance, options: KratosBrowserLogoutOptions): Promise<void> {
-  const settings = checked(options, fastify)
+  const settings = resolveOptions(options, fastify)
   const { findCaller, judgeReturnTo, refuse } = settings
   const logOut = logout(settings)
 
@@ -137,7 +137,7 @@ async function routes (fastify: FastifyInstance, options: KratosBrowserLogoutOpt
     if (!token) return refuse(request, reply, errors.noToken)
     const caller = await findCaller(request)
     if (caller === undefined) return refuse(request, reply, errors.noSession)
-    if (!isLogoutToken(token, caller.token)) return refuse(request, reply, errors.mismatch)
+    if (!isLogoutUrlToken(token, caller.token)) return refuse(request, reply, errors.mismatch)
     const target = judgeReturnTo(query.get('return_to'))
     if (!('location' in target)) return refuse(request, reply, errors.returnTo(target))
 
@@ -152,13 +152,13 @@ async function routes (fastify: FastifyInstance, options: KratosBrowserLogoutOpt
   fastify.head('/self-service/logout', { ...secretUrl, schema: undocumented }, (_request, reply) => { reply.callNotFound() })
 }
 
-type Settings = ReturnType<typeof checked>
+type Settings = ReturnType<typeof resolveOptions>
 
 /** Whether the session is logged out; `false` if it has been forgotten meanwhile. */
-function logout ({ ask, sessions, tell }: Settings) {
+function logout ({ ask, sessions, notify }: Settings) {
   return async ({ token }: KratosCaller, reply: FastifyReply): Promise<boolean> => {
     const before = await ask('sessions.logOut', () => sessions.logOut(token))
-    if (before !== undefined && isLive(before, Date.now())) await tell({ scope: 'session', session: before }, reply)
+    if (before !== undefined && isLive(before, Date.now())) await notify({ scope: 'session', session: before }, reply)
     return before !== undefined
   }
 }
@@ -172,7 +172,7 @@ function levelWithoutRequests ({ level }: FastifyBaseLogger): 'fatal' | 'error' 
 const plugin = 'kratosBrowserLogout'
 const siteData: readonly string[] = ['cache', 'cookies', 'storage', 'executionContexts', 'clientHints', 'prefetchCache', 'prerenderCache'] satisfies readonly SiteData[]
 
-function checked (options: KratosBrowserLogoutOptions, fastify: FastifyInstance) {
+function resolveOptions (options: KratosBrowserLogoutOptions, fastify: FastifyInstance) {
   const { sessions, allowedReturnUrls = [], errorUrl, cookie = {}, clearCookies = [], clearSiteData = [] } = options
   assertOption(typeof sessions?.find === 'function' && typeof sessions.logOut === 'function', plugin, 'sessions', 'is missing: pass a session store, memorySessionStore() for instance, or { find, logOut }')
   assertFunctions(options, plugin, ['onLogout'])
@@ -185,7 +185,7 @@ function checked (options: KratosBrowserLogoutOptions, fastify: FastifyInstance)
   assertOption(Array.isArray(clearSiteData) && clearSiteData.every(directive => siteData.includes(directive)), plugin, 'clearSiteData', `must be a list of ${siteData.join(', ')}`)
 
   const publicUrl = base.href.replace(/\/+$/, '')
-  const ask = askWithin(duration(options.deadline, 5000, plugin, 'deadline'), plugin)
+  const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin)
   const readCookie = sessionCookieReader(fastify, cookie, plugin)
   const removals = [removedCookie(cookie, plugin, 'cookie'), ...clearCookies.map(companion => removedCookie(companion, plugin, 'clearCookies'))]
   const wiped = base.protocol === 'https:' ? clearSiteData.map(directive => `"${directive}"`).join(', ') : ''
@@ -194,11 +194,11 @@ function checked (options: KratosBrowserLogoutOptions, fastify: FastifyInstance)
   return {
     ask,
     sessions,
-    tell: logoutTeller(plugin, ask, options.onLogout, sessionSummary),
+    notify: logoutNotice(plugin, ask, options.onLogout, sessionSummary),
     findCaller: kratosCallers({ ask, sessions, readCookie }),
-    judgeReturnTo: returnToWithin({ standard, allowed: [...allowedReturnUrls, `${publicUrl}/self-service`], plugin, option: 'allowedReturnUrls' }),
+    judgeReturnTo: returnToWithin({ standard, allowed: [...allowedReturnUrls, `${publicUrl}/self-service`], caller: plugin, option: 'allowedReturnUrls' }),
     logoutUrl: (sessionToken: string, target: string | undefined) => {
-      const token = logoutToken(sessionToken)
+      const token = logoutUrlToken(sessionToken)
       const query = new URLSearchParams(target === undefined ? { token } : { return_to: target, token })
       return { logout_url: `${publicUrl}/self-service/logout?${query}`, logout_token: token }
     },

@@ -5,7 +5,7 @@ import { publishRefusals } from '../internal/plugin/diagnostics.ts'
 import { isolateFromHost } from '../internal/plugin/host-isolation.ts'
 import { kratosErrorOf, kratosErrorSchema, sendKratosError, withKratosHeaders, type KratosError } from '../internal/kratos/error.ts'
 import type { OnLogout } from '../logout-event.ts'
-import { logoutTeller, sessionSummary } from '../internal/plugin/logout-notice.ts'
+import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { operationId } from '../internal/plugin/openapi.ts'
 import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
@@ -21,7 +21,7 @@ export interface KratosLogoutOptions {
   /** Told of each session that was live and is now logged out. */
   readonly onLogout?: OnLogout | undefined
   /** How long each call to the host's functions may take, in milliseconds. @default 5000 */
-  readonly deadline?: number | undefined
+  readonly timeout?: number | undefined
 }
 
 // Schema
@@ -64,7 +64,7 @@ export const kratosLogout: FastifyPluginAsync<KratosLogoutOptions> = fp(routes, 
 })
 
 async function routes (fastify: FastifyInstance, options: KratosLogoutOptions): Promise<void> {
-  const { ask, sessions, tell } = checked(options)
+  const { ask, sessions, notify } = resolveOptions(options)
 
   isolateFromHost(fastify)
   publishRefusals(fastify, plugin)
@@ -88,7 +88,7 @@ async function routes (fastify: FastifyInstance, options: KratosLogoutOptions): 
       const before = token === '' ? undefined : await ask('sessions.logOut', () => sessions.logOut(token))
       if (before === undefined) return sendKratosError(request, reply, errors.unknownToken)
 
-      if (isLive(before, Date.now())) await tell({ scope: 'session', session: before }, reply)
+      if (isLive(before, Date.now())) await notify({ scope: 'session', session: before }, reply)
       return withKratosHeaders(reply.code(204)).removeHeader('content-type').send()
     }
   })
@@ -111,14 +111,14 @@ function parseJson (_request: FastifyRequest, body: string, done: (error: Error 
 
 const plugin = 'kratosLogout'
 
-function checked (options: KratosLogoutOptions) {
+function resolveOptions (options: KratosLogoutOptions) {
   assertOption(typeof options.sessions?.logOut === 'function', plugin, 'sessions', 'is missing: pass a session store, memorySessionStore() for instance, or { logOut: async token => ... }')
   assertFunctions(options, plugin, ['onLogout'])
-  const ask = askWithin(duration(options.deadline, 5000, plugin, 'deadline'), plugin)
+  const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin)
   return {
     ask,
     sessions: options.sessions,
-    tell: logoutTeller(plugin, ask, options.onLogout, sessionSummary)
+    notify: logoutNotice(plugin, ask, options.onLogout, sessionSummary)
   }
 }
 

@@ -9,7 +9,7 @@ import { answerKratosFailure, kratosErrorSchema, sendKratosEmpty, sendKratosErro
 import { anyId, uuid } from '../internal/kratos/id.ts'
 import { bareIdentity, kratosSession, kratosSessionSchema, type KratosIdentity } from '../internal/kratos/session.ts'
 import type { OnLogout } from '../logout-event.ts'
-import { logoutTeller, sessionSummary } from '../internal/plugin/logout-notice.ts'
+import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
 import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
@@ -38,7 +38,7 @@ export interface KratosSessionsOptions {
   /** Security of the routes in the host's OpenAPI document. @default none is stated */
   readonly security?: readonly SecurityRequirement[] | undefined
   /** How long each call to the host's functions may take, in milliseconds. @default 5000 */
-  readonly deadline?: number | undefined
+  readonly timeout?: number | undefined
 }
 
 // Schema
@@ -87,7 +87,7 @@ export const kratosSessions: FastifyPluginAsync<KratosSessionsOptions> = fp(rout
 })
 
 async function routes (fastify: FastifyInstance, options: KratosSessionsOptions): Promise<void> {
-  const { ask, sessions, findCaller, isActive, identityOf, readId, tell, security } = checked(options, fastify)
+  const { ask, sessions, findCaller, isActive, identityOf, readId, notify, security } = resolveOptions(options, fastify)
   const { prefix } = fastify
 
   isolateFromHost(fastify)
@@ -141,7 +141,7 @@ async function routes (fastify: FastifyInstance, options: KratosSessionsOptions)
     if (caller === undefined) return sendKratosError(request, reply, errors.noSession)
     const { id, subject } = caller.session
     const count = await ask('sessions.logOutSubject', () => sessions.logOutSubject({ subject, except: id, count: true })) ?? 0
-    if (count > 0) await tell({ scope: 'others', subject, keptSessionId: id, count }, reply)
+    if (count > 0) await notify({ scope: 'others', subject, except: id, count }, reply)
     return sendKratosJson(reply, { count })
   })
 
@@ -160,7 +160,7 @@ async function routes (fastify: FastifyInstance, options: KratosSessionsOptions)
     const { id } = read
     if (id === caller.session.id) return sendKratosError(request, reply, errors.own)
     const before = await ask('sessions.logOutById', () => sessions.logOutById({ id, subject: caller.session.subject }))
-    if (before !== undefined && isLive(before, Date.now())) await tell({ scope: 'session', session: before }, reply)
+    if (before !== undefined && isLive(before, Date.now())) await notify({ scope: 'session', session: before }, reply)
     return sendKratosEmpty(reply, 204)
   })
 }
@@ -170,13 +170,13 @@ const printable = /^[\u0020-\u007e]+$/
 
 const plugin = 'kratosSessions'
 
-function checked (options: KratosSessionsOptions, fastify: FastifyInstance) {
+function resolveOptions (options: KratosSessionsOptions, fastify: FastifyInstance) {
   const { sessions, identity = bareIdentity, ids = 'uuid' } = options
   const verbs = ['find', 'list', 'logOutById', 'logOutSubject'] as const
   assertOption(verbs.every(verb => typeof sessions?.[verb] === 'function'), plugin, 'sessions', `is missing: pass a session store, memorySessionStore() for instance, or { ${verbs.join(', ')} }`)
   assertFunctions(options, plugin, ['isActive', 'identity', 'onLogout'])
   assertOption(['uuid', 'any'].includes(ids), plugin, 'ids', 'must be "uuid" or "any"')
-  const ask = askWithin(duration(options.deadline, 5000, plugin, 'deadline'), plugin)
+  const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin)
   const readCookie = sessionCookieReader(fastify, options.cookie ?? {}, plugin)
   return {
     ask,
@@ -185,7 +185,7 @@ function checked (options: KratosSessionsOptions, fastify: FastifyInstance) {
     isActive: options.isActive ?? (() => true),
     identityOf: (subject: string) => ask('identity', () => identity(subject)),
     readId: ids === 'uuid' ? uuid : anyId,
-    tell: logoutTeller(plugin, ask, options.onLogout, sessionSummary),
+    notify: logoutNotice(plugin, ask, options.onLogout, sessionSummary),
     security: options.security
   }
 }

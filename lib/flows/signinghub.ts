@@ -6,15 +6,15 @@ import type { Awaitable } from '../awaitable.ts'
 import { bearerToken } from '../internal/http/bearer-token.ts'
 import { publishRefusals } from '../internal/plugin/diagnostics.ts'
 import { isolateFromHost, verbatim } from '../internal/plugin/host-isolation.ts'
-import { logoutTeller } from '../internal/plugin/logout-notice.ts'
+import { logoutNotice } from '../internal/plugin/logout-notice.ts'
 import { credentialOfPrincipal, logoutRevocation, type LogoutRevocation } from '../internal/revocation/logout-revocation.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
 import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
 import { askWithin, Outage } from '../internal/plugin/ask.ts'
 import { principalOf, type Principal, type PrincipalOf } from '../principal.ts'
-import type { CredentialFacts } from '../revocation-store.ts'
-import { TokenRejectedError, type VerifyToken } from '../token-verifier.ts'
+import type { Credential } from '../revocation-store.ts'
+import { isTokenRejected, type VerifyToken } from '../token-verifier.ts'
 
 // Options
 
@@ -75,7 +75,7 @@ export interface SigningHubLogoutOptions {
   /** Security of the routes in the host's OpenAPI document, `[{ bearer: [] }]` for instance. @default none is stated */
   readonly security?: readonly SecurityRequirement[] | undefined
   /** How long each call to the host's functions may take, in milliseconds. @default 5000 */
-  readonly deadline?: number | undefined
+  readonly timeout?: number | undefined
 }
 
 // Schema
@@ -130,7 +130,7 @@ export const signingHubLogout: FastifyPluginAsync<SigningHubLogoutOptions> = fp(
 })
 
 async function routes (fastify: FastifyInstance, options: SigningHubLogoutOptions): Promise<void> {
-  const settings = checked(options)
+  const settings = resolveOptions(options)
   const authenticate = authentication(settings)
   const logOut = logout(settings)
   if (settings.removeDeviceToken === undefined) {
@@ -165,8 +165,8 @@ async function routes (fastify: FastifyInstance, options: SigningHubLogoutOption
   }
 }
 
-type Settings = ReturnType<typeof checked>
-type Admission = { readonly user: SigningHubUser, readonly token: string, readonly credential: () => CredentialFacts }
+type Settings = ReturnType<typeof resolveOptions>
+type Admission = { readonly user: SigningHubUser, readonly token: string, readonly credential: () => Credential }
 type Verdict = Admission | { readonly refusal: Refusal }
 
 /** Whose token is this, and may they come in? The order is the decision table's. */
@@ -179,7 +179,7 @@ function authentication ({ ask, verifyToken, principal, mayActFor, isActive }: S
     try {
       claims = await ask('verifyToken', () => verifyToken(token))
     } catch (error) {
-      if (error instanceof TokenRejectedError) return { refusal: refusals.badToken }
+      if (isTokenRejected(error)) return { refusal: refusals.badToken }
       throw error
     }
 
@@ -200,7 +200,7 @@ function authentication ({ ask, verifyToken, principal, mayActFor, isActive }: S
 
 /** What can be retried comes first, what kills the token comes last. */
 function logout (settings: Settings) {
-  const { ask, removeDeviceToken, recordActivity, revoke, mark, tell } = settings
+  const { ask, removeDeviceToken, recordActivity, revoke, mark, notify } = settings
 
   return async ({ user, token, credential }: Admission, request: FastifyRequest<{ Body: LogoutBody }>, reply: FastifyReply): Promise<Refusal | undefined> => {
     const { subject, actor, tenant, sessionId, issuedAt } = user // A spread with members added would cost a microsecond each time.
@@ -235,7 +235,7 @@ function logout (settings: Settings) {
 
     if (revoke !== undefined) await ask('revoke', () => revoke(user, token))
     if (mark !== undefined) await mark(credential)
-    await tell(activity, reply)
+    await notify(activity, reply)
     return undefined
   }
 }
@@ -263,7 +263,7 @@ function isJson ({ headers }: FastifyRequest): boolean {
 
 const plugin = 'signingHubLogout'
 
-function checked (options: SigningHubLogoutOptions) {
+function resolveOptions (options: SigningHubLogoutOptions) {
   const { paths = ['/v3/logout', '/v4/logout'], requireDeviceToken = false, maxDeviceTokenLength = 4096, onForeignDeviceToken = 'ignore', onUnknownDeviceToken = 'ignore' } = options
   assertOption(typeof options.verifyToken === 'function', plugin, 'verifyToken', 'is missing: pass a token verifier, fastJwtVerifier({ ... }) for instance')
   assertFunctions(options, plugin, ['principal', 'isActive', 'mayActFor', 'removeDeviceToken', 'recordActivity', 'revoke', 'onLogout'])
@@ -272,7 +272,7 @@ function checked (options: SigningHubLogoutOptions) {
   assertOption(Number.isInteger(maxDeviceTokenLength) && maxDeviceTokenLength > 0, plugin, 'maxDeviceTokenLength', 'must be a positive integer')
   assertOption(['ignore', 'forbid'].includes(onForeignDeviceToken), plugin, 'onForeignDeviceToken', 'must be "ignore" or "forbid"')
   assertOption(['ignore', 'not-found'].includes(onUnknownDeviceToken), plugin, 'onUnknownDeviceToken', 'must be "ignore" or "not-found"')
-  const ask = askWithin(duration(options.deadline, 5000, plugin, 'deadline'), plugin)
+  const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin)
   return {
     ask,
     verifyToken: options.verifyToken,
@@ -283,7 +283,7 @@ function checked (options: SigningHubLogoutOptions) {
     recordActivity: options.recordActivity ?? (() => {}),
     revoke: options.revoke,
     mark: logoutRevocation(options.revocation, plugin, ask),
-    tell: logoutTeller(plugin, ask, options.onLogout, ({ subject, tenant }) => ({ scope: 'user', subject, tenant })),
+    notify: logoutNotice(plugin, ask, options.onLogout, ({ subject, tenant }) => ({ scope: 'all', subject, tenant })),
     requireDeviceToken,
     maxDeviceTokenLength,
     onForeignDeviceToken,

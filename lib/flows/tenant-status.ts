@@ -3,7 +3,7 @@ import fp from 'fastify-plugin'
 import type { Awaitable } from '../awaitable.ts'
 import { publishRefusals } from '../internal/plugin/diagnostics.ts'
 import { isolateFromHost } from '../internal/plugin/host-isolation.ts'
-import { logoutTeller } from '../internal/plugin/logout-notice.ts'
+import { logoutNotice } from '../internal/plugin/logout-notice.ts'
 import { credentialOfPrincipal, logoutRevocation, type LogoutRevocation } from '../internal/revocation/logout-revocation.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
@@ -13,10 +13,10 @@ import { isPrefetch } from '../internal/http/prefetch.ts'
 import { principalOf, type PrincipalOf } from '../principal.ts'
 import { sendTenantError, sendTenantSuccess, tenantErrorOfStatus, tenantErrorSchema, tenantSuccessSchema, type TenantError } from '../internal/tenant-status/envelope.ts'
 import { limitRequests, type TenantRateLimit } from '../internal/tenant-status/rate-limit.ts'
-import type { CredentialFacts } from '../revocation-store.ts'
-import { TokenRejectedError, type VerifyToken } from '../token-verifier.ts'
-import { logOutUser, type LogoutStore } from '../internal/tenant-status/log-out-user.ts'
-import type { UserKey } from '../user-status-store.ts'
+import type { Credential } from '../revocation-store.ts'
+import { isTokenRejected, type TokenRejectedError, type VerifyToken } from '../token-verifier.ts'
+import { logOutUser } from '../internal/tenant-status/log-out-user.ts'
+import type { UserKey, UserStatusStore } from '../user-status-store.ts'
 
 // Options
 
@@ -30,7 +30,7 @@ export interface TenantLogout extends UserKey {
 /** What {@link tenantStatusLogout} asks of the host. `users`, `authenticateTenant` and `verifyToken` are required. */
 export interface TenantStatusLogoutOptions {
   /** Where the status of users lives. */
-  readonly users: LogoutStore
+  readonly users: UserStatusStore
   /** The tenant of this tenant token; `undefined` or `null` refuses it. */
   readonly authenticateTenant: (token: string, request: FastifyRequest) => Awaitable<string | undefined | null>
   /** Verifies the user's token. */
@@ -64,7 +64,7 @@ export interface TenantStatusLogoutOptions {
   /** Security of the route in the host's OpenAPI document, `[{ tenantToken: [], userToken: [] }]` for instance. @default none is stated */
   readonly security?: readonly SecurityRequirement[] | undefined
   /** How long each call to the host's functions may take, in milliseconds. @default 5000 */
-  readonly deadline?: number | undefined
+  readonly timeout?: number | undefined
 }
 
 // Schema
@@ -100,7 +100,7 @@ export const tenantStatusLogout: FastifyPluginAsync<TenantStatusLogoutOptions> =
 })
 
 async function routes (fastify: FastifyInstance, options: TenantStatusLogoutOptions): Promise<void> {
-  const settings = checked(options)
+  const settings = resolveOptions(options)
   const { ask, missingHeaders, wwwAuthenticate } = settings
   const authenticate = authentication(settings)
   const logOut = logout(settings)
@@ -133,8 +133,8 @@ async function routes (fastify: FastifyInstance, options: TenantStatusLogoutOpti
   })
 }
 
-type Settings = ReturnType<typeof checked>
-type Admission = { readonly user: UserKey, readonly credential: () => CredentialFacts }
+type Settings = ReturnType<typeof resolveOptions>
+type Admission = { readonly user: UserKey, readonly credential: () => Credential }
 
 /** Which tenant, which user? The tenant first: it is asked for on every endpoint. */
 function authentication ({ ask, authenticateTenant, verifyToken, principal, tenantHeader, acceptBearerPrefix, refusals }: Settings) {
@@ -143,14 +143,14 @@ function authentication ({ ask, authenticateTenant, verifyToken, principal, tena
     if (tenantToken === '') return errors.missingTenantToken
     if (ambiguous.test(tenantToken)) return refusals.tenant
     const tenant = await answerOf(() => ask('authenticateTenant', () => authenticateTenant(tenantToken, request)))
-    if (tenant instanceof TokenRejectedError || !tenant) return refusals.tenant
+    if (isTokenRejected(tenant) || !tenant) return refusals.tenant
 
     const sent = textOf(request.headers['x-token'])
     const token = acceptBearerPrefix ? sent.replace(/^bearer +/i, '') : sent
     if (token === '') return errors.missingUserToken
     if (ambiguous.test(token)) return refusals.user
     const claims = await answerOf(() => ask('verifyToken', () => verifyToken(token)))
-    if (claims instanceof TokenRejectedError) return claims.reason === 'expired' ? refusals.expired : refusals.user
+    if (isTokenRejected(claims)) return claims.reason === 'expired' ? refusals.expired : refusals.user
     if (!claims) return refusals.user
 
     const user = await ask('principal', () => principal(claims))
@@ -160,7 +160,7 @@ function authentication ({ ask, authenticateTenant, verifyToken, principal, tena
   }
 }
 
-function logout ({ ask, users, isRestricted, beforeLogOut, mark, tell, capability, attempts }: Settings) {
+function logout ({ ask, users, isRestricted, beforeLogOut, mark, notify, capability, attempts }: Settings) {
   return async ({ user, credential }: Admission, request: FastifyRequest, reply: FastifyReply): Promise<TenantError | undefined> => {
     const { tenant, subject } = user
     if (await ask('isRestricted', () => isRestricted({ tenant, subject, capability, request }))) return errors.restricted(capability)
@@ -170,7 +170,7 @@ function logout ({ ask, users, isRestricted, beforeLogOut, mark, tell, capabilit
     const before = await logOutUser(users, user, event, attempts, ask)
 
     if (before?.status !== 'logged_in' && before?.status !== 'logged_out') return errors.unexpectedState
-    if (before.status === 'logged_in') await tell(event, reply)
+    if (before.status === 'logged_in') await notify(event, reply)
     if (mark !== undefined) await mark(credential)
     return undefined
   }
@@ -188,14 +188,14 @@ async function answerOf<T> (question: () => Awaitable<T>): Promise<T | TokenReje
   try {
     return await question()
   } catch (error) {
-    if (error instanceof TokenRejectedError) return error
+    if (isTokenRejected(error)) return error
     throw error
   }
 }
 
 const plugin = 'tenantStatusLogout'
 
-function checked (options: TenantStatusLogoutOptions) {
+function resolveOptions (options: TenantStatusLogoutOptions) {
   const { users, authenticateTenant, verifyToken, capability = 'logout', tenantHeader = 'x-tenant-token', requireClientHeaders = [], attempts = 5, errorCodes = {} } = options
   assertOption(typeof users?.get === 'function' && typeof users.compareAndSet === 'function', plugin, 'users', 'is missing: pass a user-status store, memoryUserStatusStore() for instance, or { get, compareAndSet }')
   assertOption(typeof authenticateTenant === 'function', plugin, 'authenticateTenant', 'is missing: pass (token, request) => the tenant, or undefined to refuse')
@@ -206,7 +206,7 @@ function checked (options: TenantStatusLogoutOptions) {
   assertOption(Array.isArray(requireClientHeaders), plugin, 'requireClientHeaders', 'must be a list of names of headers')
   const clientHeaders = requireClientHeaders.map(name => name.toLowerCase())
 
-  const ask = askWithin(duration(options.deadline, 5000, plugin, 'deadline'), plugin)
+  const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin)
 
   return {
     ask,
@@ -217,7 +217,7 @@ function checked (options: TenantStatusLogoutOptions) {
     isRestricted: options.isRestricted ?? (() => false),
     beforeLogOut: options.beforeLogOut ?? (() => {}),
     mark: logoutRevocation(options.revocation, plugin, ask),
-    tell: logoutTeller(plugin, ask, options.onLogout, ({ subject, tenant }) => ({ scope: 'user', subject, tenant })),
+    notify: logoutNotice(plugin, ask, options.onLogout, ({ subject, tenant }) => ({ scope: 'all', subject, tenant })),
     rateLimit: options.rateLimit ?? {},
     capability,
     tenantHeader: tenantHeader.toLowerCase(),

@@ -36,7 +36,7 @@ export interface TenantActivityOptions {
    */
   readonly failClosed?: boolean | undefined
   /** How long each call to the host's functions may take, in milliseconds. @default 5000 */
-  readonly deadline?: number | undefined
+  readonly timeout?: number | undefined
 }
 
 /** What was known of the user when the request authenticated: a write on any later state is dropped. */
@@ -61,7 +61,7 @@ export const tenantActivity: FastifyPluginAsync<TenantActivityOptions> = fp(guar
 })
 
 async function guard (fastify: FastifyInstance, options: TenantActivityOptions): Promise<void> {
-  const { ask, users, userOf, denyLoggedOut, createUnknown, interval, failClosed } = checked(options)
+  const { ask, users, userOf, denyLoggedOut, createUnknown, interval, failClosed } = resolveOptions(options)
   const sighting = Symbol('fastify-logout.sighting')
   fastify.decorateRequest(sighting, null)
 
@@ -141,13 +141,13 @@ const deniedToken = { status: 401, code: 'INVALID_USER_TOKEN', message: 'Invalid
 
 const plugin = 'tenantActivity'
 
-function checked (options: TenantActivityOptions) {
+function resolveOptions (options: TenantActivityOptions) {
   const { users, user, onUnknownUser = 'ignore' } = options
   assertOption(typeof users?.get === 'function' && typeof users.compareAndSet === 'function', plugin, 'users', 'is missing: pass the user-status store of the logout flow')
   assertOption(typeof user === 'function', plugin, 'user', 'is missing: pass request => ({ tenant, subject, issuedAt }), or undefined for an anonymous request')
   assertOption(['ignore', 'create'].includes(onUnknownUser), plugin, 'onUnknownUser', 'must be "ignore" or "create"')
   return {
-    ask: askWithin(duration(options.deadline, 5000, plugin, 'deadline'), plugin),
+    ask: askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin),
     users,
     userOf: user,
     denyLoggedOut: options.denyLoggedOut === true,

@@ -2,7 +2,7 @@ import { keyPrefix, redisScripts, type RedisClient } from '../internal/databases
 
 /** Where in Redis {@link redisRateLimitStore} counts. */
 export interface RedisRateLimitStoreOptions {
-  /** What the keys begin with. Stores with different prefixes count apart. @default 'rate-limit' */
+  /** What the keys begin with. Stores with different prefixes count apart. @default 'logout-rate-limit' */
   readonly prefix?: string | undefined
 }
 
@@ -13,14 +13,14 @@ export interface RateLimitCount {
 }
 
 /** Told the count, or why there is none. */
-export type Tell = (error: Error | null, count?: RateLimitCount) => void
+export type Callback = (error: Error | null, count?: RateLimitCount) => void
 
 /** What `@fastify/rate-limit` makes of the class: one for a registration, and a child for each route with settings of its own. */
 export interface RedisRateLimitStore {
   /** Counts a hit, and tells the count with it. */
-  incr (key: string, tell: Tell, timeWindow: number): void
+  incr (key: string, callback: Callback, timeWindow: number): void
   /** Tells the count without a hit. */
-  read (key: string, tell: Tell): void
+  read (key: string, callback: Callback): void
   /** A store for a route with a limit of its own, which counts apart. */
   child (route: object): RedisRateLimitStore
 }
@@ -45,7 +45,7 @@ export interface RateLimitSettings {
  */
 export function redisRateLimitStore (redis: RedisClient, options: RedisRateLimitStoreOptions = {}): new (settings: RateLimitSettings) => RedisRateLimitStore {
   const script = redisScripts(redis, 'redisRateLimitStore')
-  const prefix = keyPrefix(options.prefix ?? 'rate-limit', 'redisRateLimitStore')
+  const prefix = keyPrefix(options.prefix ?? 'logout-rate-limit', 'redisRateLimitStore')
   const [hit, look] = [script(hitLua), script(lookLua)]
 
   return class Store implements RedisRateLimitStore {
@@ -58,12 +58,12 @@ export function redisRateLimitStore (redis: RedisClient, options: RedisRateLimit
       this.#route = encodeURIComponent(`${routeInfo?.method ?? ''}${routeInfo?.url ?? ''}`)
     }
 
-    incr (key: string, tell: Tell, timeWindow: number): void {
-      this.#count(tell, () => hit(this.#keys(key), `${Math.max(1, Math.ceil(timeWindow))}`))
+    incr (key: string, callback: Callback, timeWindow: number): void {
+      this.#count(callback, () => hit(this.#keys(key), `${Math.max(1, Math.ceil(timeWindow))}`))
     }
 
-    read (key: string, tell: Tell): void {
-      this.#count(tell, () => look(this.#keys(key)))
+    read (key: string, callback: Callback): void {
+      this.#count(callback, () => look(this.#keys(key)))
     }
 
     child (route: object): RedisRateLimitStore {
@@ -74,9 +74,9 @@ export function redisRateLimitStore (redis: RedisClient, options: RedisRateLimit
       return [`${prefix}${this.#route}/${encodeURIComponent(key)}`]
     }
 
-    #count (tell: Tell, ask: () => Promise<unknown>): void {
+    #count (callback: Callback, ask: () => Promise<unknown>): void {
       const answer = async () => await ask() as [number, number]
-      answer().then(([current, ttl]) => tell(null, { current, ttl }), tell)
+      answer().then(([current, ttl]) => callback(null, { current, ttl }), callback)
     }
   }
 }

@@ -15,7 +15,7 @@ export function memoryRevocationStore (): RevocationStore & RevocationSource {
     revoke (...added) {
       assertMarks(added)
       const now = Date.now()
-      listeners.tell(added.filter(mark => marks.join(mark, now)))
+      listeners.notify(added.filter(mark => marks.join(mark, now)))
     },
     check: facts => marks.check(facts, Date.now()),
     claimOnce: (key, until) => marks.claim(key, until, Date.now()),

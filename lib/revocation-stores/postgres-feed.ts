@@ -22,7 +22,7 @@ export interface PostgresConnection extends PostgresClient {
 
 /** Which table {@link postgresRevocationFeed} follows, and in what steps. */
 export interface PostgresRevocationFeedOptions {
-  /** The table of the store. @default 'revocations' */
+  /** The table of the store. @default 'logout_revocation' */
   readonly table?: string | undefined
   /** The most marks that are read at once. @default 1000 */
   readonly pageSize?: number | undefined
@@ -39,7 +39,7 @@ export interface PostgresRevocationFeedOptions {
  * @throws {TypeError} when the pool has no `connect`, or an option is wrong.
  */
 export function postgresRevocationFeed (pool: PostgresPool, options: PostgresRevocationFeedOptions = {}): RevocationFeed {
-  const { table = 'revocations', pageSize = 1000 } = options
+  const { table = 'logout_revocation', pageSize = 1000 } = options
   const caller = 'postgresRevocationFeed'
   if (typeof (pool as PostgresPool | undefined)?.connect !== 'function') throw new TypeError(`${caller}: pass a Pool of pg`)
   if (!(Number.isInteger(pageSize) && pageSize > 0)) throw new TypeError(`${caller}: pageSize must be a positive integer`)
@@ -47,14 +47,14 @@ export function postgresRevocationFeed (pool: PostgresPool, options: PostgresRev
   let listening: Promise<Listening> | undefined
 
   return {
-    async next (position = start, patience) {
+    async next (position = start, timeout) {
       const { run, news } = await (listening ??= listen(pool, table))
       const [at, id, spared] = JSON.parse(position) as [string, string, string]
       const read = () => run(
         `SELECT id, spared, cutoff, until, position FROM ${quoted}
         WHERE (position, id, spared) > ($1, $2, $3) AND until > $4 ORDER BY position, id, spared LIMIT $5`, at, id, spared, Date.now(), pageSize)
 
-      const woken = news(patience)
+      const woken = news(timeout)
       let rows = await read()
       if (rows.length === 0) {
         if (await fellBack(run, quoted, at)) return { marks: [], position: start, complete: false }
@@ -92,7 +92,7 @@ async function fellBack (run: RunStatement, quoted: string, position: string): P
 interface Listening {
   readonly run: RunStatement
   /** A wait for the next notification from now on, for at most so many milliseconds. */
-  news (patience: number): { wait (): Promise<void>, forget (): void }
+  news (timeout: number): { wait (): Promise<void>, forget (): void }
   end (): void
 }
 
@@ -117,11 +117,11 @@ async function listen (pool: PostgresPool, table: string): Promise<Listening> {
   }
   return {
     run,
-    news (patience) {
+    news (timeout) {
       let timer: NodeJS.Timeout | undefined
       const woken = new Promise<void>(resolve => {
         wake = resolve
-        timer = setTimeout(resolve, patience)
+        timer = setTimeout(resolve, timeout)
       })
       return { wait: () => woken, forget: () => clearTimeout(timer) }
     },

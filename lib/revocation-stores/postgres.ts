@@ -1,20 +1,18 @@
+import type { Promised } from '../awaitable.ts'
 import { assertMarks, markId } from '../internal/marks/id.ts'
 import { questionOf, rowsOfMarks } from '../internal/marks/row.ts'
 import { postgresStatements, underLock, type PostgresClient } from '../internal/databases/postgres.ts'
-import type { CredentialFacts, Mark, RevocationStore, Verdict } from '../revocation-store.ts'
+import type { RevocationStore } from '../revocation-store.ts'
 import { quotedTable } from '../internal/databases/sql-table.ts'
 
 /** Where in the database {@link postgresRevocationStore} keeps its marks. */
 export interface PostgresRevocationStoreOptions {
-  /** The table, with its schema in front if need be. @default 'revocations' */
+  /** The table, with its schema in front if need be. @default 'logout_revocation' */
   readonly table?: string | undefined
 }
 
 /** {@link postgresRevocationStore} */
-export interface PostgresRevocationStore extends RevocationStore {
-  revoke (...marks: readonly Mark[]): Promise<void>
-  check (facts: CredentialFacts): Promise<Verdict>
-  claimOnce (key: string, until: number): Promise<boolean>
+export interface PostgresRevocationStore extends Promised<RevocationStore> {
   /** Makes the table where it is not there. Safe to run twice, and from two nodes at once. */
   migrate (): Promise<void>
 }
@@ -28,7 +26,7 @@ export interface PostgresRevocationStore extends RevocationStore {
  * @throws {TypeError} when the client has no `query`, or the table's name has other characters than letters, digits and underscores.
  */
 export function postgresRevocationStore (client: PostgresClient, options: PostgresRevocationStoreOptions = {}): PostgresRevocationStore {
-  const { table = 'revocations' } = options
+  const { table = 'logout_revocation' } = options
   const run = postgresStatements(client, table, 'postgresRevocationStore')
   const sql = statements(quotedTable(table, 'postgresRevocationStore'))
 
@@ -65,7 +63,7 @@ export function revocationChannel (table: string): string {
  *
  * @throws {TypeError} for a table's name with other characters than letters, digits and underscores.
  */
-export function postgresRevocationTable (table = 'revocations'): string {
+export function postgresRevocationTable (table = 'logout_revocation'): string {
   const caller = 'postgresRevocationTable'
   const [quoted, index] = [quotedTable(table, caller), quotedTable(table.replace(/^.*\./, ''), caller).slice(1, -1)]
   return underLock(`CREATE TABLE IF NOT EXISTS ${quoted} (

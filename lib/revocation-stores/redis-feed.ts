@@ -45,7 +45,7 @@ export interface NodeRedisClusterConnection extends Omit<NodeRedisConnection, 's
 
 /** Which store {@link redisRevocationFeed} follows, and in what steps. */
 export interface RedisRevocationFeedOptions {
-  /** The prefix of the store. @default 'revocations' */
+  /** The prefix of the store. @default 'logout-revocation' */
   readonly prefix?: string | undefined
   /** About how many marks are read at once. @default 1000 */
   readonly pageSize?: number | undefined
@@ -68,13 +68,13 @@ export function redisRevocationFeed (redis: RedisDuplicator, options: RedisRevoc
   let open: { readonly send: Promise<Send>, readonly end: () => void } | undefined
 
   return {
-    async next (position, patience) {
+    async next (position, timeout) {
       open ??= connect(redis.duplicate(), keys.feed)
       const send = await open.send
       if (position === undefined) return { marks: [], position: scanning('ZSCAN', '0', await lastEntry(send, keys.feed)), complete: false }
       const [command, cursor, entry] = position.split(' ') as [string, string, string]
       if (command === 'ZSCAN' || command === 'HSCAN') return scan(send, keys, { command, cursor, entry }, pageSize)
-      return read(send, keys.feed, { position, pageSize, patience })
+      return read(send, keys.feed, { position, pageSize, timeout })
     },
 
     close () {
@@ -130,9 +130,9 @@ function scannedMarks (command: 'ZSCAN' | 'HSCAN', id: string, value: string): M
   return id.startsWith('u') ? [] : [markOfRow({ id, spared: '', cutoff: 0, until: Number(value) })]
 }
 
-async function read (send: Send, feed: string, { position, pageSize, patience }: { position: string, pageSize: number, patience: number }): Promise<FeedPage> {
+async function read (send: Send, feed: string, { position, pageSize, timeout }: { position: string, pageSize: number, timeout: number }): Promise<FeedPage> {
   // BLOCK 0 would wait forever.
-  const entries = entriesOf(await send('XREAD', 'COUNT', `${pageSize}`, 'BLOCK', `${Math.max(1, patience)}`, 'STREAMS', feed, position))
+  const entries = entriesOf(await send('XREAD', 'COUNT', `${pageSize}`, 'BLOCK', `${Math.max(1, timeout)}`, 'STREAMS', feed, position))
   const [first] = entries
   const last = first === undefined ? await lastEntry(send, feed) : position
   const gap = first === undefined ? isBehind(last, position) : field(first, 'behind') !== position

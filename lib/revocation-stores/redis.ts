@@ -1,25 +1,22 @@
 import { randomUUID } from 'node:crypto'
+import type { Promised } from '../awaitable.ts'
 import { isCutOff } from '../internal/marks/cutoff.ts'
 import { assertMarks, markId } from '../internal/marks/id.ts'
 import { questionOf, rowsOfMarks } from '../internal/marks/row.ts'
 import { cutoffOfText, revocationKeys } from '../internal/marks/redis.ts'
 import { redisScripts, type RedisClient } from '../internal/databases/redis.ts'
-import type { CredentialFacts, Mark, RevocationStore, Verdict } from '../revocation-store.ts'
+import type { RevocationStore } from '../revocation-store.ts'
 
 /** Where in Redis {@link redisRevocationStore} keeps its marks. */
 export interface RedisRevocationStoreOptions {
-  /** What the keys begin with. Stores with different prefixes never see each other. @default 'revocations' */
+  /** What the keys begin with. Stores with different prefixes never see each other. @default 'logout-revocation' */
   readonly prefix?: string | undefined
   /** How many of the last calls of `revoke` a replica finds when it comes back after a cut; behind that it loads every mark again. @default 10000 */
   readonly feedLength?: number | undefined
 }
 
 /** {@link redisRevocationStore} */
-export interface RedisRevocationStore extends RevocationStore {
-  revoke (...marks: readonly Mark[]): Promise<void>
-  check (facts: CredentialFacts): Promise<Verdict>
-  claimOnce (key: string, until: number): Promise<boolean>
-}
+export interface RedisRevocationStore extends Promised<RevocationStore> {}
 
 /**
  * Keeps marks in Redis 7 or Valkey, under three keys: one sorted set, one hash, and the stream that replicas follow with

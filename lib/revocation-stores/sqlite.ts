@@ -1,20 +1,18 @@
+import type { Immediate } from '../awaitable.ts'
 import { assertMarks, markId } from '../internal/marks/id.ts'
 import { questionOf, rowsOfMarks } from '../internal/marks/row.ts'
-import type { CredentialFacts, Mark, RevocationStore, Verdict } from '../revocation-store.ts'
+import type { RevocationStore } from '../revocation-store.ts'
 import { quotedTable } from '../internal/databases/sql-table.ts'
 import { migrateSqlite, sqliteStatements, type SqliteDatabase } from '../internal/databases/sqlite.ts'
 
 /** Where in the database {@link sqliteRevocationStore} keeps its marks. */
 export interface SqliteRevocationStoreOptions {
-  /** The table. @default 'revocations' */
+  /** The table. @default 'logout_revocation' */
   readonly table?: string | undefined
 }
 
 /** {@link sqliteRevocationStore}. It answers with plain values; a failure is thrown. */
-export interface SqliteRevocationStore extends RevocationStore {
-  revoke (...marks: readonly Mark[]): void
-  check (facts: CredentialFacts): Verdict
-  claimOnce (key: string, until: number): boolean
+export interface SqliteRevocationStore extends Immediate<RevocationStore> {
   /** Makes the table where it is not there. Safe to run twice, and from two processes at once. */
   migrate (): Promise<void>
 }
@@ -30,7 +28,7 @@ const revokesForEachSweep = 64
  * @throws {TypeError} when it is no such database, or the table's name has other characters than letters, digits and underscores.
  */
 export function sqliteRevocationStore (database: SqliteDatabase, options: SqliteRevocationStoreOptions = {}): SqliteRevocationStore {
-  const { table = 'revocations' } = options
+  const { table = 'logout_revocation' } = options
   const prepare = sqliteStatements(database, table, 'sqliteRevocationStore')
   const sql = statements(quotedTable(table, 'sqliteRevocationStore'))
   const [revoke, check, claim, sweep] = [prepare(sql.revoke), prepare(sql.check), prepare(sql.claim), prepare(sql.sweep)] as const
@@ -69,7 +67,7 @@ export function sqliteRevocationStore (database: SqliteDatabase, options: Sqlite
  *
  * @throws {TypeError} for a table's name with other characters than letters, digits and underscores.
  */
-export function sqliteRevocationTable (table = 'revocations'): string {
+export function sqliteRevocationTable (table = 'logout_revocation'): string {
   const quoted = quotedTable(table, 'sqliteRevocationTable')
   return `CREATE TABLE IF NOT EXISTS ${quoted} (
   id TEXT NOT NULL,

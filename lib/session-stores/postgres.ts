@@ -1,8 +1,9 @@
 import { randomInt } from 'node:crypto'
+import type { Promised } from '../awaitable.ts'
 import { postgresStatements, underLock, type PostgresClient } from '../internal/databases/postgres.ts'
 import { isSessionId, isSubject, sessionRecord } from '../internal/records/session.ts'
 import { firstSession, pageStart, sessionColumns, sessionOfRow } from '../internal/records/session-row.ts'
-import type { NewSession, Session, SessionPage, SessionStore, SubjectLogout } from '../session-store.ts'
+import type { SessionStore } from '../session-store.ts'
 import { quotedTable } from '../internal/databases/sql-table.ts'
 import { tokenDigest } from '../token-digest.ts'
 import { waitingCalls } from '../internal/databases/call-batch.ts'
@@ -14,13 +15,7 @@ export interface PostgresSessionStoreOptions {
 }
 
 /** {@link postgresSessionStore} */
-export interface PostgresSessionStore extends SessionStore {
-  create (token: string, session: NewSession): Promise<void>
-  find (token: string): Promise<Session | undefined>
-  logOut (token: string): Promise<Session | undefined>
-  logOutById (query: { readonly id: string, readonly subject?: string | undefined }): Promise<Session | undefined>
-  logOutSubject (query: SubjectLogout): Promise<number | undefined>
-  list (page: SessionPage): Promise<Session[]>
+export interface PostgresSessionStore extends Promised<SessionStore> {
   /** Makes the tables where they are not there. Safe to run twice, and from two nodes at once. */
   migrate (): Promise<void>
   /** Deletes what is past its `keepUntil`, a thousand rows with each statement. Resolves the number of sessions deleted. */

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
+import type { Promised } from '../awaitable.ts'
 import { keyPrefix, redisScripts, type RedisClient } from '../internal/databases/redis.ts'
 import { isSessionId, isSubject, sessionOf, sessionRecord } from '../internal/records/session.ts'
-import type { NewSession, Session, SessionPage, SessionStore, SubjectLogout } from '../session-store.ts'
+import type { Session, SessionStore } from '../session-store.ts'
 import { tokenDigest } from '../token-digest.ts'
 import { waitingCalls } from '../internal/databases/call-batch.ts'
 
@@ -12,14 +13,7 @@ export interface RedisSessionStoreOptions {
 }
 
 /** {@link redisSessionStore} */
-export interface RedisSessionStore extends SessionStore {
-  create (token: string, session: NewSession): Promise<void>
-  find (token: string): Promise<Session | undefined>
-  logOut (token: string): Promise<Session | undefined>
-  logOutById (query: { readonly id: string, readonly subject?: string | undefined }): Promise<Session | undefined>
-  logOutSubject (query: SubjectLogout): Promise<number | undefined>
-  list (page: SessionPage): Promise<Session[]>
-}
+export interface RedisSessionStore extends Promised<SessionStore> {}
 
 /**
  * Keeps sessions in Redis 7 or Valkey. Every call is one script: one round trip, which logouts of the same turn of the

@@ -1,8 +1,9 @@
 import { randomInt } from 'node:crypto'
 import { setImmediate as otherWork } from 'node:timers/promises'
+import type { Immediate } from '../awaitable.ts'
 import { isSessionId, isSubject, sessionRecord } from '../internal/records/session.ts'
 import { firstSession, pageStart, sessionColumns, sessionOfRow } from '../internal/records/session-row.ts'
-import type { NewSession, Session, SessionPage, SessionStore, SubjectLogout } from '../session-store.ts'
+import type { Session, SessionStore } from '../session-store.ts'
 import { quotedTable } from '../internal/databases/sql-table.ts'
 import { migrateSqlite, sqliteStatements, type SqliteDatabase } from '../internal/databases/sqlite.ts'
 import { tokenDigest } from '../token-digest.ts'
@@ -14,13 +15,7 @@ export interface SqliteSessionStoreOptions {
 }
 
 /** {@link sqliteSessionStore}. It answers with plain values; a failure is thrown. */
-export interface SqliteSessionStore extends SessionStore {
-  create (token: string, session: NewSession): void
-  find (token: string): Session | undefined
-  logOut (token: string): Session | undefined
-  logOutById (query: { readonly id: string, readonly subject?: string | undefined }): Session | undefined
-  logOutSubject (query: SubjectLogout): number | undefined
-  list (page: SessionPage): Session[]
+export interface SqliteSessionStore extends Immediate<SessionStore> {
   /** Makes the tables where they are not there. Safe to run twice, and from two processes at once. */
   migrate (): Promise<void>
   /** Deletes what is past its `keepUntil`, a thousand rows with each transaction. Answers with the number of sessions deleted. */
@@ -31,7 +26,7 @@ const batch = 1000
 
 /**
  * Keeps sessions in two tables of SQLite, shared by the processes of one machine. A call blocks this process while
- * another one writes, for as long as the database's `busy_timeout` says; no deadline ends that.
+ * another one writes, for as long as the database's `busy_timeout` says; no timeout ends that.
  *
  * @param database Of `node:sqlite` (`DatabaseSync`, Node 22.13 or newer) or better-sqlite3. It is never closed.
  * @throws {TypeError} when it is no such database, or the table's name has other characters than letters, digits and underscores.

@@ -1,12 +1,12 @@
 import { createPublicKey, KeyObject } from 'node:crypto'
-import { expectedClaims, type ClaimTimes } from '../internal/jose/expected-claims.ts'
-import { defaultMaxTokenLength, refuseUnfit, signatureCheck } from '../internal/jose/jwt.ts'
+import { expectedClaims, type ClaimOptions } from '../internal/jose/expected-claims.ts'
+import { defaultMaxTokenLength, refuseMalformed, signatureCheck } from '../internal/jose/jwt.ts'
 import { assertOption, nonEmptyStrings, wholeNumber } from '../internal/plugin/options.ts'
 import { fewestSecretBytes, isKeyFor, isSignatureAlgorithm, type SignatureAlgorithm } from '../internal/jose/signature-algorithm.ts'
 import type { Claims } from '../token-verifier.ts'
 
 /** What {@link fastJwtVerifier} is made of. */
-export interface FastJwtVerifierOptions extends ClaimTimes {
+export interface FastJwtVerifierOptions extends ClaimOptions {
   /** A public key (PEM, SPKI or PKCS#1), a certificate (PEM), or a secret at least as long as its hash. */
   readonly key: string | Buffer | KeyObject
   /** The algorithms that are accepted, all of them of the kind of the key. */
@@ -44,7 +44,7 @@ export function fastJwtVerifier (options: FastJwtVerifierOptions): (token: strin
   const maxLength = wholeNumber(options.maxTokenLength, verifier, 'maxTokenLength', { standard: defaultMaxTokenLength, least: 1 })
 
   return (token) => {
-    refuseUnfit(token, maxLength)
+    refuseMalformed(token, maxLength)
     const claims = checkSignature(token)
     checkClaims(claims)
     return claims

@@ -1,8 +1,8 @@
 import { clientAuthentication, type Client, type Credentials } from '../internal/oauth/client-authentication.ts'
-import { expectedClaims, type CheckClaims, type ClaimTimes } from '../internal/jose/expected-claims.ts'
+import { expectedClaims, type CheckClaims, type ClaimOptions } from '../internal/jose/expected-claims.ts'
 import { expiringCache } from '../internal/collections/expiring-cache.ts'
 import { requestJson, type RequestLimits } from '../internal/http/json-request.ts'
-import { defaultMaxTokenLength, refuseUnfit } from '../internal/jose/jwt.ts'
+import { defaultMaxTokenLength, refuseMalformed } from '../internal/jose/jwt.ts'
 import { assertFunctions, assertOption, duration, nonEmptyStrings, wholeNumber } from '../internal/plugin/options.ts'
 import { isSecureUrl } from '../internal/http/secure-url.ts'
 import { tokenDigest } from '../token-digest.ts'
@@ -15,7 +15,7 @@ export type { Client, KeyClient, SecretClient } from '../internal/oauth/client-a
  *
  * `acceptExpiredFor` helps only with a server that still calls an expired token active, and few do.
  */
-export interface IntrospectionVerifierOptions extends ClaimTimes {
+export interface IntrospectionVerifierOptions extends ClaimOptions {
   /** The introspection endpoint: https, or http on this machine. */
   readonly endpoint: string
   /** Who we are to the authorization server, and how we prove it. */
@@ -44,7 +44,7 @@ export interface IntrospectionVerifierOptions extends ClaimTimes {
    * For each request to the server, from the first byte to the last.
    * @default 5000
    */
-  readonly deadline?: number | undefined
+  readonly timeout?: number | undefined
   /**
    * The longest answer that is read, in bytes.
    * @default 65536
@@ -92,7 +92,7 @@ export function introspectionVerifier (options: IntrospectionVerifierOptions): V
   }
 
   return (token) => {
-    refuseUnfit(token, maxLength)
+    refuseMalformed(token, maxLength)
     const digest = tokenDigest(token)
     const known = cache.get(digest)
     if (known !== undefined) return known
@@ -109,7 +109,7 @@ function introspection (options: IntrospectionVerifierOptions): (token: string) 
   const credentials = clientAuthentication(options.client, endpoint, verifier)
   const limits: RequestLimits = {
     fetch: options.fetch ?? globalThis.fetch,
-    deadline: duration(options.deadline, 5000, verifier, 'deadline'),
+    timeout: duration(options.timeout, 5000, verifier, 'timeout'),
     maxLength: wholeNumber(options.maxResponseLength, verifier, 'maxResponseLength', { standard: 64 * 1024, least: 1 })
   }
 

@@ -1,8 +1,8 @@
 import type { Awaitable } from '../awaitable.ts'
-import { expectedClaims, type CheckClaims, type ClaimTimes } from '../internal/jose/expected-claims.ts'
+import { expectedClaims, type CheckClaims, type ClaimOptions } from '../internal/jose/expected-claims.ts'
 import { jwkSet, type JwkSet } from '../internal/jose/jwk-set.ts'
 import { requestJson, type RequestLimits } from '../internal/http/json-request.ts'
-import { defaultMaxTokenLength, readUnchecked, refuseUnfit, type CheckSignature } from '../internal/jose/jwt.ts'
+import { defaultMaxTokenLength, readUnchecked, refuseMalformed, type CheckSignature } from '../internal/jose/jwt.ts'
 import { assertFunctions, assertOption, duration, nonEmptyStrings, wholeNumber } from '../internal/plugin/options.ts'
 import { remoteJwkSet, type RemoteJwkSet, type RemoteJwkSetTimes } from '../internal/jose/remote-jwk-set.ts'
 import { isSecureUrl } from '../internal/http/secure-url.ts'
@@ -27,7 +27,7 @@ export interface JwksIssuer {
 }
 
 /** What {@link jwksVerifier} is made of. Times are milliseconds. */
-export interface JwksVerifierOptions extends ClaimTimes {
+export interface JwksVerifierOptions extends ClaimOptions {
   readonly issuers: readonly JwksIssuer[]
   /**
    * Tokens with unknown key ids make us ask an issuer at most once in so long.
@@ -44,7 +44,7 @@ export interface JwksVerifierOptions extends ClaimTimes {
    * For each request to an issuer, from the first byte to the last.
    * @default 5000
    */
-  readonly deadline?: number | undefined
+  readonly timeout?: number | undefined
   /**
    * The longest answer of an issuer that is read, in bytes.
    * @default 262144
@@ -84,7 +84,7 @@ export function jwksVerifier (options: JwksVerifierOptions): VerifyToken {
   const maxLength = wholeNumber(options.maxTokenLength, verifier, 'maxTokenLength', { standard: defaultMaxTokenLength, least: 1 })
 
   return (token) => {
-    refuseUnfit(token, maxLength)
+    refuseMalformed(token, maxLength)
     const { header, payload } = readUnchecked(token)
     const issuer = issuers.get(payload['iss'])
     if (issuer === undefined) throw rejected('untrusted', 'the token is of another issuer')
@@ -113,7 +113,7 @@ function readIssuers (options: JwksVerifierOptions): ReadonlyMap<unknown, Issuer
   assertFunctions(options, verifier, ['fetch'])
   const limits: RequestLimits = {
     fetch: options.fetch ?? globalThis.fetch,
-    deadline: duration(options.deadline, 5000, verifier, 'deadline'),
+    timeout: duration(options.timeout, 5000, verifier, 'timeout'),
     maxLength: wholeNumber(options.maxResponseLength, verifier, 'maxResponseLength', { standard: 256 * 1024, least: 1 })
   }
   const times: RemoteJwkSetTimes = {
@@ -126,7 +126,7 @@ function readIssuers (options: JwksVerifierOptions): ReadonlyMap<unknown, Issuer
   return byName
 }
 
-function readIssuer (given: JwksIssuer, at: string, claimTimes: ClaimTimes, limits: RequestLimits, times: RemoteJwkSetTimes): Issuer {
+function readIssuer (given: JwksIssuer, at: string, claimTimes: ClaimOptions, limits: RequestLimits, times: RemoteJwkSetTimes): Issuer {
   const { issuer, audience, algorithms } = given
   assertOption(typeof issuer === 'string', verifier, `${at}.issuer`, 'must be one string')
   const issuers = nonEmptyStrings(issuer, verifier, `${at}.issuer`)

@@ -1,3 +1,4 @@
+import type { Immediate } from '../awaitable.ts'
 import type { StatusChange, UserKey, UserRecords, UserStatus, UserStatusStore } from '../user-status-store.ts'
 
 /** How much {@link memoryUserStatusStore} may hold. */
@@ -11,13 +12,7 @@ export interface MemoryUserStatusStoreOptions {
 }
 
 /** {@link memoryUserStatusStore}. It answers with plain values, never with a promise. */
-export interface MemoryUserStatusStore extends UserStatusStore, UserRecords {
-  get (user: UserKey): UserStatus | undefined
-  compareAndSet (user: UserKey, expected: UserStatus['version'] | undefined, change: StatusChange): boolean
-  logOut (user: UserKey, change: Omit<StatusChange, 'status'>): UserStatus | undefined
-  set (user: UserKey, status: string): void
-  remove (user: UserKey): void
-}
+export interface MemoryUserStatusStore extends Immediate<Required<UserStatusStore> & UserRecords> {}
 
 /**
  * Keeps the status of users in this process: for tests, and for hosts with one node that put their users in at start.

@@ -1,24 +1,20 @@
 import { randomUUID } from 'node:crypto'
+import type { Promised } from '../awaitable.ts'
 import { postgresStatements, underLock, type PostgresClient } from '../internal/databases/postgres.ts'
 import { quotedTable } from '../internal/databases/sql-table.ts'
 import { idsOf } from '../internal/records/user-key.ts'
-import type { StatusChange, UserKey, UserRecords, UserStatus, UserStatusStore } from '../user-status-store.ts'
+import type { UserRecords, UserStatus, UserStatusStore } from '../user-status-store.ts'
 import { userStatusOf } from '../internal/records/user-status-row.ts'
 import { waitingCalls } from '../internal/databases/call-batch.ts'
 
 /** Where in the database {@link postgresUserStatusStore} keeps its records. */
 export interface PostgresUserStatusStoreOptions {
-  /** The table, with its schema in front if need be. @default 'user_status' */
+  /** The table, with its schema in front if need be. @default 'logout_user_status' */
   readonly table?: string | undefined
 }
 
 /** {@link postgresUserStatusStore} */
-export interface PostgresUserStatusStore extends UserStatusStore, UserRecords {
-  get (user: UserKey): Promise<UserStatus | undefined>
-  compareAndSet (user: UserKey, expected: UserStatus['version'] | undefined, change: StatusChange): Promise<boolean>
-  logOut (user: UserKey, change: Omit<StatusChange, 'status'>): Promise<UserStatus | undefined>
-  set (user: UserKey, status: string): Promise<void>
-  remove (user: UserKey): Promise<void>
+export interface PostgresUserStatusStore extends Promised<Required<UserStatusStore> & UserRecords> {
   /** Makes the table where it is not there. Safe to run twice, and from two nodes at once. */
   migrate (): Promise<void>
 }
@@ -33,7 +29,7 @@ export interface PostgresUserStatusStore extends UserStatusStore, UserRecords {
  * @throws {TypeError} when the client has no `query`, or the table's name has other characters than letters, digits and underscores.
  */
 export function postgresUserStatusStore (client: PostgresClient, options: PostgresUserStatusStoreOptions = {}): PostgresUserStatusStore {
-  const { table = 'user_status' } = options
+  const { table = 'logout_user_status' } = options
   const run = postgresStatements(client, table, 'postgresUserStatusStore')
   const sql = statements(quotedTable(table, 'postgresUserStatusStore'))
 
@@ -109,7 +105,7 @@ function userOf (tenant: string, subject: string): string {
  *
  * @throws {TypeError} for a table's name with other characters than letters, digits and underscores.
  */
-export function postgresUserStatusTable (table = 'user_status'): string {
+export function postgresUserStatusTable (table = 'logout_user_status'): string {
   return underLock(`CREATE TABLE IF NOT EXISTS ${quotedTable(table, 'postgresUserStatusTable')} (
   tenant text COLLATE "C" NOT NULL,
   subject text COLLATE "C" NOT NULL,

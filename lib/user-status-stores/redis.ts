@@ -1,21 +1,16 @@
 import { randomUUID } from 'node:crypto'
+import type { Promised } from '../awaitable.ts'
 import { keyPrefix, redisScripts, type RedisClient } from '../internal/databases/redis.ts'
-import type { StatusChange, UserKey, UserRecords, UserStatus, UserStatusStore } from '../user-status-store.ts'
+import type { UserKey, UserRecords, UserStatus, UserStatusStore } from '../user-status-store.ts'
 
 /** Where in Redis {@link redisUserStatusStore} keeps its records. */
 export interface RedisUserStatusStoreOptions {
-  /** What the keys begin with. Stores with different prefixes never see each other. @default 'user-status' */
+  /** What the keys begin with. Stores with different prefixes never see each other. @default 'logout-user-status' */
   readonly prefix?: string | undefined
 }
 
 /** {@link redisUserStatusStore} */
-export interface RedisUserStatusStore extends UserStatusStore, UserRecords {
-  get (user: UserKey): Promise<UserStatus | undefined>
-  compareAndSet (user: UserKey, expected: UserStatus['version'] | undefined, change: StatusChange): Promise<boolean>
-  logOut (user: UserKey, change: Omit<StatusChange, 'status'>): Promise<UserStatus | undefined>
-  set (user: UserKey, status: string): Promise<void>
-  remove (user: UserKey): Promise<void>
-}
+export interface RedisUserStatusStore extends Promised<Required<UserStatusStore> & UserRecords> {}
 
 /**
  * Keeps the status of users in Redis 7 or Valkey, one hash for each user, without expiry. Every call is one script on one
@@ -26,7 +21,7 @@ export interface RedisUserStatusStore extends UserStatusStore, UserRecords {
  */
 export function redisUserStatusStore (redis: RedisClient, options: RedisUserStatusStoreOptions = {}): RedisUserStatusStore {
   const script = redisScripts(redis, 'redisUserStatusStore')
-  const prefix = keyPrefix(options.prefix ?? 'user-status', 'redisUserStatusStore')
+  const prefix = keyPrefix(options.prefix ?? 'logout-user-status', 'redisUserStatusStore')
   const [get, compareAndSet, logOut, set, remove] = [script(getLua), script(compareAndSetLua), script(logOutLua), script(setLua), script(removeLua)] as const
   const keyOf = ({ tenant, subject }: UserKey) => [`${prefix}${encodeURIComponent(tenant)}:${encodeURIComponent(subject)}`]
 

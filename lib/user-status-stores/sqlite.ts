@@ -1,23 +1,19 @@
 import { randomUUID } from 'node:crypto'
+import type { Immediate } from '../awaitable.ts'
 import { quotedTable } from '../internal/databases/sql-table.ts'
 import { migrateSqlite, sqliteStatements, type SqliteDatabase } from '../internal/databases/sqlite.ts'
 import { idsOf } from '../internal/records/user-key.ts'
-import type { StatusChange, UserKey, UserRecords, UserStatus, UserStatusStore } from '../user-status-store.ts'
+import type { UserRecords, UserStatus, UserStatusStore } from '../user-status-store.ts'
 import { userStatusOf } from '../internal/records/user-status-row.ts'
 
 /** Where in the database {@link sqliteUserStatusStore} keeps its records. */
 export interface SqliteUserStatusStoreOptions {
-  /** The table. @default 'user_status' */
+  /** The table. @default 'logout_user_status' */
   readonly table?: string | undefined
 }
 
 /** {@link sqliteUserStatusStore}. It answers with plain values; a failure is thrown. */
-export interface SqliteUserStatusStore extends UserStatusStore, UserRecords {
-  get (user: UserKey): UserStatus | undefined
-  compareAndSet (user: UserKey, expected: UserStatus['version'] | undefined, change: StatusChange): boolean
-  logOut (user: UserKey, change: Omit<StatusChange, 'status'>): UserStatus | undefined
-  set (user: UserKey, status: string): void
-  remove (user: UserKey): void
+export interface SqliteUserStatusStore extends Immediate<Required<UserStatusStore> & UserRecords> {
   /** Makes the table where it is not there. Safe to run twice, and from two processes at once. */
   migrate (): Promise<void>
 }
@@ -32,7 +28,7 @@ export interface SqliteUserStatusStore extends UserStatusStore, UserRecords {
  * @throws {TypeError} when it is no such database, or the table's name has other characters than letters, digits and underscores.
  */
 export function sqliteUserStatusStore (database: SqliteDatabase, options: SqliteUserStatusStoreOptions = {}): SqliteUserStatusStore {
-  const { table = 'user_status' } = options
+  const { table = 'logout_user_status' } = options
   const prepare = sqliteStatements(database, table, 'sqliteUserStatusStore')
   const sql = statements(quotedTable(table, 'sqliteUserStatusStore'))
   const [get, create, update, logOut, set, remove] = [prepare(sql.get), prepare(sql.create), prepare(sql.update), prepare(sql.logOut), prepare(sql.set), prepare(sql.remove)] as const
@@ -74,7 +70,7 @@ export function sqliteUserStatusStore (database: SqliteDatabase, options: Sqlite
  *
  * @throws {TypeError} for a table's name with other characters than letters, digits and underscores.
  */
-export function sqliteUserStatusTable (table = 'user_status'): string {
+export function sqliteUserStatusTable (table = 'logout_user_status'): string {
   return `CREATE TABLE IF NOT EXISTS ${quotedTable(table, 'sqliteUserStatusTable')} (
   tenant TEXT NOT NULL,
   subject TEXT NOT NULL,

@@ -13,7 +13,7 @@ import type { PrivateServer } from '../servers/private-process.ts'
 // the stores is stopped, killed, frozen and started again. A slow machine ends after a minute with what it got done, and
 // says how much that was. Needs `npm run build`. `ABUSE_SECONDS=1800` lets it do all of them, `ABUSE_REQUESTS` more of them.
 const requests = Number(process.env['ABUSE_REQUESTS'] ?? 18_000)
-const patience = Number(process.env['ABUSE_SECONDS'] ?? 50) * 1000
+const timeout = Number(process.env['ABUSE_SECONDS'] ?? 50) * 1000
 const workers = 32
 const megabyte = 1_048_576
 /** What the heap of the server may grow by, all garbage collected: a kilobyte kept for each request would be more. */
@@ -84,7 +84,7 @@ async function raw (pieces: AsyncIterable<string> | Iterable<string>, until: num
   return statuses()
 }
 
-/** Bytes that come slower than anybody has patience for. */
+/** Bytes that come slower than anybody has timeout for. */
 async function * drip (head: string, drop: string) {
   yield head
   for (let i = 0; i < 12; i++) {
@@ -106,7 +106,7 @@ interface Kind { readonly name: string, readonly weight: number, readonly up: re
 
 const kinds: readonly Kind[] = [
   { name: 'native logout', weight: 14, up: [204], trouble: [204, 500], send: () => send(native(server.native)) },
-  { name: 'SigningHub logout', weight: 12, up: [200], send: () => send({ method: 'POST', path: '/v3/logout', headers: { ...bearer, ...json }, body: '{"device_token":"ada-phone"}' }) },
+  { name: 'SigningHub logout', weight: 12, up: [200], send: () => send({ method: 'POST', path: '/v3/logout', headers: { ...bearer, ...json }, body: '{"device_token":"alice-phone"}' }) },
   { name: 'tenant logout', weight: 8, up: [200, 429], trouble: [200, 429, 500], send: () => send({ method: 'GET', path: '/auth/logout', headers: tenant }) },
   { name: 'whoami', weight: 8, up: [200], trouble: [200, 500], send: () => send(demo('GET', '/sessions/whoami')) },
   { name: 'logging out the others', weight: 8, up: [200], trouble: [200, 500], send: () => send(demo('DELETE', '/sessions')) },
@@ -163,13 +163,13 @@ async function abuse (kind: Kind): Promise<void> {
 
 async function load (count: number, within: number): Promise<void> {
   const end = sent + count
-  const deadline = Date.now() + within
+  const timeout = Date.now() + within
   await Promise.all(Array.from({ length: workers }, async () => {
-    while (sent < end && Date.now() < deadline) await abuse(pick())
+    while (sent < end && Date.now() < timeout) await abuse(pick())
   }))
 }
 
-/** What happens to Redis, one after the other; the last but once, for longer than any deadline. */
+/** What happens to Redis, one after the other; the last but once, for longer than any timeout. */
 const breakages = [
   { name: 'stopped', what: async () => { await stop(); await sleep(600); await start() } },
   { name: 'killed', what: async () => { await kill(); await sleep(600); await start() } },
@@ -205,7 +205,7 @@ async function recovered (): Promise<number> {
 }
 
 t.test(`${requests} requests, valid and hostile, while the Redis of the stores is stopped, killed and frozen`, { timeout: 600_000 }, async t => {
-  await load(Math.min(2000, requests), Math.min(10_000, patience))
+  await load(Math.min(2000, requests), Math.min(10_000, timeout))
   const warmUp = sent
   await sleep(3000)
   const before = await memory()
@@ -213,7 +213,7 @@ t.test(`${requests} requests, valid and hostile, while the Redis of the stores i
   const started = Date.now()
   const breaking = { stopped: false }
   const breaker = breakStores(breaking)
-  await load(requests, patience)
+  await load(requests, timeout)
   breaking.stopped = true
   await breaker
   const seconds = (Date.now() - started) / 1000

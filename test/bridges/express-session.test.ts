@@ -6,16 +6,16 @@ import { createRequire } from 'node:module'
 import { createServer, get, type IncomingMessage } from 'node:http'
 import { createClient } from 'redis'
 import t, { type Test } from 'tap'
-import { protectSessionStore, sessionMarkId, type ExpressSessionStore } from '../../lib/bridges/express-session.ts'
+import { protectSessionStore, sessionMarkId, type ProtectableSessionStore } from '../../lib/bridges/express-session.ts'
 import type { RevocationStore } from '../../lib/revocation-store.ts'
 import { memoryRevocationStore } from '../../lib/revocation-stores/memory.ts'
 import { redisRevocationStore } from '../../lib/revocation-stores/redis.ts'
 import { withRedis } from '../servers/redis.ts'
 
-const { MemoryStore } = createRequire(import.meta.url)('@fastify/session') as { MemoryStore: new () => ExpressSessionStore & { store: Map<string, unknown> } }
+const { MemoryStore } = createRequire(import.meta.url)('@fastify/session') as { MemoryStore: new () => ProtectableSessionStore & { store: Map<string, unknown> } }
 const expressSession = createRequire(import.meta.url)('express-session') as {
   (options: object): (request: unknown, response: unknown, next: () => void) => void
-  readonly MemoryStore: new () => ExpressSessionStore & { on (event: string, listener: () => void): unknown, emit (event: string): unknown }
+  readonly MemoryStore: new () => ProtectableSessionStore & { on (event: string, listener: () => void): unknown, emit (event: string): unknown }
 }
 type Session = Record<string, unknown> & { sessionId: string, destroy (): Promise<void> }
 const sessionOf = (request: FastifyRequest) => (request as unknown as { session: Session }).session
@@ -29,7 +29,7 @@ async function host (t: Test, store: unknown) {
   await app.register(fastifyCookie)
   await app.register(fastifySession, { secret: 'a secret of 32 characters at least', cookie: { secure: false }, store: store as never })
   app.post('/login', async request => {
-    Object.assign(sessionOf(request), { user: 'ann', loggedInAt: Date.now() })
+    Object.assign(sessionOf(request), { user: 'alice', loggedInAt: Date.now() })
     return 'in'
   })
   app.post('/logout', async request => {
@@ -66,24 +66,24 @@ async function host (t: Test, store: unknown) {
 
 t.test('@fastify/session alone: a logged-out session comes back when another request of it is in flight', async t => {
   const { login, logOutDuringRequest, me } = await host(t, new MemoryStore())
-  const ann = await login()
-  t.equal(await logOutDuringRequest(ann), 200)
-  t.equal(await me(ann), 'ann', 'the bug is still there: when it is not, say so in the documentation')
+  const alice = await login()
+  t.equal(await logOutDuringRequest(alice), 200)
+  t.equal(await me(alice), 'alice', 'the bug is still there: when it is not, say so in the documentation')
 })
 
 t.test('protected, it stays logged out', async t => {
   const store = new MemoryStore()
   const { login, logOutDuringRequest, me } = await host(t, protectSessionStore(store, memoryRevocationStore()))
-  const [ann, other] = [await login(), await login()]
-  t.equal(await me(ann), 'ann')
-  t.equal(await logOutDuringRequest(ann), 200)
+  const [alice, other] = [await login(), await login()]
+  t.equal(await me(alice), 'alice')
+  t.equal(await logOutDuringRequest(alice), 200)
   const held = store.store.size
-  t.equal(await me(ann), 'nobody')
-  t.equal(await me(ann), 'nobody')
-  t.equal(await me(other), 'ann', 'another session is another session')
+  t.equal(await me(alice), 'nobody')
+  t.equal(await me(alice), 'nobody')
+  t.equal(await me(other), 'alice', 'another session is another session')
   t.equal(held, 1, 'what the late request saved is gone from the store')
   const again = await login()
-  t.equal(await me(again), 'ann', 'and who logs in again is in')
+  t.equal(await me(again), 'alice', 'and who logs in again is in')
 })
 
 t.test('connect-redis alone, and protected', t => withRedis(t, async ({ url }) => {
@@ -94,14 +94,14 @@ t.test('connect-redis alone, and protected', t => withRedis(t, async ({ url }) =
   const prefix = `test-${process.pid}-${Date.now()}:`
 
   const bare = await host(t, new RedisStore({ client, prefix }))
-  const ann = await bare.login()
-  t.equal(await bare.logOutDuringRequest(ann), 200)
-  t.equal(await bare.me(ann), 'ann', 'the bug is still there: when it is not, say so in the documentation')
+  const alice = await bare.login()
+  t.equal(await bare.logOutDuringRequest(alice), 200)
+  t.equal(await bare.me(alice), 'alice', 'the bug is still there: when it is not, say so in the documentation')
 
   const revocations = redisRevocationStore(client, { prefix })
   const safe = await host(t, protectSessionStore(new RedisStore({ client, prefix }), revocations))
   const bob = await safe.login()
-  t.equal(await safe.me(bob), 'ann')
+  t.equal(await safe.me(bob), 'alice')
   t.equal(await safe.logOutDuringRequest(bob), 200)
   t.equal(await safe.me(bob), 'nobody')
 }))
@@ -114,12 +114,12 @@ t.test('a subject\'s sessions are logged out by one mark, later ones are live', 
   const [one, two] = [await login(), await login()]
   const kept = decodeURIComponent(two.cookie).replace(/^sessionId=([^.]*).*$/, '$1')
   const until = Date.now() + 3_600_000
-  revocations.revoke({ subject: 'ann', cutoff: Date.now(), except: sessionMarkId(kept), until })
+  revocations.revoke({ subject: 'alice', cutoff: Date.now(), except: sessionMarkId(kept), until })
   t.equal(await me(one), 'nobody')
-  t.equal(await me(two), 'ann', 'the one that was spared')
+  t.equal(await me(two), 'alice', 'the one that was spared')
   await new Promise(resolve => setTimeout(resolve, 5))
   const three = await login()
-  t.equal(await me(three), 'ann')
+  t.equal(await me(three), 'alice')
 })
 
 t.test('while the marks cannot be read or written, a session is neither found nor destroyed, and nobody is told otherwise', async t => {
@@ -130,26 +130,26 @@ t.test('while the marks cannot be read or written, a session is neither found no
     revoke: (...marks) => down ? new Promise(() => {}) : good.revoke(...marks)
   }
   const store = new MemoryStore()
-  const safe = protectSessionStore(store, revocations, { deadline: 20 })
+  const safe = protectSessionStore(store, revocations, { timeout: 20 })
   const { app, login, me } = await host(t, safe)
-  const ann = await login()
+  const alice = await login()
   const [id = ''] = store.store.keys()
   down = true
-  const refused = await app.inject({ url: '/me', headers: ann })
+  const refused = await app.inject({ url: '/me', headers: alice })
   t.equal(refused.statusCode, 503)
   t.notMatch(refused.body, 'secret')
   t.match(await new Promise(resolve => safe.destroy(id, resolve)), { statusCode: 503 })
   t.ok(store.store.has(id))
   t.equal((await app.inject({ url: '/me' })).statusCode, 200, 'a new session needs no marks')
   down = false
-  t.equal(await me(ann), 'ann')
-  t.equal((await app.inject({ method: 'POST', url: '/logout', headers: ann })).statusCode, 200)
-  t.equal(await me(ann), 'nobody')
+  t.equal(await me(alice), 'alice')
+  t.equal((await app.inject({ method: 'POST', url: '/logout', headers: alice })).statusCode, 200)
+  t.equal(await me(alice), 'nobody')
 })
 
 t.test('failures of the session store are its own', async t => {
   const failure = new Error('the store is down')
-  const down: ExpressSessionStore = { get: (_id, callback) => callback(failure), set: (_id, _session, callback) => callback(failure), destroy: (_id, callback) => callback(failure) }
+  const down: ProtectableSessionStore = { get: (_id, callback) => callback(failure), set: (_id, _session, callback) => callback(failure), destroy: (_id, callback) => callback(failure) }
   const store = protectSessionStore(down, memoryRevocationStore())
   for (const method of ['get', 'destroy'] as const) t.equal(await new Promise(resolve => store[method]('id', resolve)), failure)
   t.equal(await new Promise(resolve => store.set('id', {} as never, resolve)), failure)
@@ -163,7 +163,7 @@ t.test('it serves express-session too, whose regenerate and events it keeps', as
     middleware(request, response, () => {
       const { session } = request as IncomingMessage & { session: Record<string, unknown> & { regenerate (done: () => void): void } }
       const answer = () => response.end(String(session['user'] ?? 'nobody'))
-      if (request.url === '/login') session['user'] = 'ann'
+      if (request.url === '/login') session['user'] = 'alice'
       if (request.url === '/regenerate') session.regenerate(answer)
       else answer()
     })
@@ -179,7 +179,7 @@ t.test('it serves express-session too, whose regenerate and events it keeps', as
     }).on('error', reject)
   })
   const { cookie } = await ask('/login')
-  t.equal((await ask('/', cookie)).body, 'ann')
+  t.equal((await ask('/', cookie)).body, 'alice')
   const { cookie: fresh } = await ask('/regenerate', cookie)
   t.not(fresh, cookie)
   t.equal((await ask('/', cookie)).body, 'nobody')
@@ -192,8 +192,8 @@ t.test('a cookie that outlives the marks, and misuse, are TypeErrors', async t =
   const short = protectSessionStore(store, revocations, { lifetime: 1000 })
   t.match(await new Promise(resolve => short.set('id', { cookie: { originalMaxAge: 1001 } } as never, resolve)), { name: 'TypeError', message: /"lifetime"/ })
   t.equal(store.store.size, 0)
-  t.throws(() => protectSessionStore(undefined as unknown as ExpressSessionStore, revocations), { name: 'TypeError', message: /"store"/ })
-  t.throws(() => protectSessionStore({ ...store, get: 1 } as unknown as ExpressSessionStore, revocations), { name: 'TypeError', message: /"get"/ })
+  t.throws(() => protectSessionStore(undefined as unknown as ProtectableSessionStore, revocations), { name: 'TypeError', message: /"store"/ })
+  t.throws(() => protectSessionStore({ ...store, get: 1 } as unknown as ProtectableSessionStore, revocations), { name: 'TypeError', message: /"get"/ })
   t.throws(() => protectSessionStore(store, {} as RevocationStore), { name: 'TypeError', message: /"revocations"/ })
   t.throws(() => protectSessionStore(store, revocations, { lifetime: NaN }), { name: 'TypeError', message: /"lifetime"/ })
 })
@@ -217,8 +217,8 @@ t.test('a store with private fields serves with all its methods, as itself', asy
   await new Promise<void>(resolve => store.touch('id', {}, resolve))
   await new Promise<void>(resolve => store.clear(resolve))
   t.equal(inner.calls, 5)
-  t.equal(await store.set('id', { user: 'ann', cookie: {} }), undefined)
-  t.match(await store.get('id'), { user: 'ann' })
+  t.equal(await store.set('id', { user: 'alice', cookie: {} }), undefined)
+  t.match(await store.get('id'), { user: 'alice' })
   await store.destroy('id')
   t.equal(await store.get('id'), undefined)
   t.equal(inner.calls, 9)

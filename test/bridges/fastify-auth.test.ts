@@ -46,12 +46,12 @@ t.test('a revoked credential fails, behind the function that verifies it', async
 
 t.test('an outage is 503 or passes, never 401', async t => {
   for (const [name, check] of Object.entries(failing)) {
-    const app = await host(t, { revocations: { check }, deadline: 20, credential: user })
+    const app = await host(t, { revocations: { check }, timeout: 20, credential: user })
     const refused = await ask(app, sign(app, { jti: 'j' }))
     t.equal(refused.statusCode, 503, name)
     t.notMatch(refused.body, 'secret')
     t.equal((await ask(app, sign(app, { jti: 'j' }), '/own-errors')).statusCode, 503, 'also where the host answers errors itself')
-    const lenient = await host(t, { revocations: { check }, deadline: 20, whenUnknown: 'allow', credential: user })
+    const lenient = await host(t, { revocations: { check }, timeout: 20, whenUnavailable: 'allow', credential: user })
     t.equal((await ask(lenient, sign(lenient, { jti: 'j' }))).body, 'in', name)
   }
 })
@@ -65,7 +65,7 @@ t.test('without a credential it opens nothing', async t => {
 
 t.test('misuse is a TypeError that names the option', async t => {
   const revocations = memoryRevocationStore()
-  for (const [option, change] of Object.entries({ revocations: {}, whenUnknown: 'maybe', credential: 1, deadline: -1 })) {
+  for (const [option, change] of Object.entries({ revocations: {}, whenUnavailable: 'maybe', credential: 1, timeout: -1 })) {
     t.throws(() => notRevoked({ revocations, credential: user, [option]: change } as NotRevokedOptions), { name: 'TypeError', message: new RegExp(`"${option}"`) })
   }
 })

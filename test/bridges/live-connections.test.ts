@@ -5,7 +5,7 @@ import { connect } from 'node:net'
 import t from 'tap'
 import { WebSocket, WebSocketServer } from 'ws'
 import { liveConnections } from '../../lib/bridges/live-connections.ts'
-import type { CredentialFacts } from '../../lib/revocation-store.ts'
+import type { Credential } from '../../lib/revocation-store.ts'
 import { memoryRevocationStore } from '../../lib/revocation-stores/memory.ts'
 import { eventually } from '../revocation-stores/follow.ts'
 
@@ -53,7 +53,7 @@ t.test('a stream of events is ended', async t => {
     reply.hijack()
     reply.raw.writeHead(200, { 'content-type': 'text/event-stream' })
     reply.raw.write('data: hello\n\n')
-    live.watchStream(reply.raw, { subject: 'ann', issuedAt: 1000 })
+    live.watchStream(reply.raw, { subject: 'alice', issuedAt: 1000 })
   })
   const address = await app.listen({ port: 0, host: '127.0.0.1' })
   let body = ''
@@ -64,7 +64,7 @@ t.test('a stream of events is ended', async t => {
     })
   })
   await eventually(() => live.count() === 1, 'it is watched')
-  revocations.revoke({ subject: 'ann', cutoff: 1000, until })
+  revocations.revoke({ subject: 'alice', cutoff: 1000, until })
   await ended
   t.equal(body, 'data: hello\n\n')
   t.equal(live.count(), 0)
@@ -74,17 +74,17 @@ t.test('each mark ends what it covers, once, and nothing else', async t => {
   const revocations = memoryRevocationStore()
   const live = liveConnections(revocations)
   const ended: string[] = []
-  const facts: Record<string, CredentialFacts> = {
+  const facts: Record<string, Credential> = {
     token: { tokenId: 't', sessionId: 'x', subject: 'x' },
-    kept: { tokenId: 't2', sessionId: 'kept', subject: 'ann', issuedAt: 10 },
-    early: { sessionId: 'early', subject: 'ann', tenant: 'a', issuedAt: 10 },
-    late: { sessionId: 'late', subject: 'ann', issuedAt: 11 },
+    kept: { tokenId: 't2', sessionId: 'kept', subject: 'alice', issuedAt: 10 },
+    early: { sessionId: 'early', subject: 'alice', tenant: 'a', issuedAt: 10 },
+    late: { sessionId: 'late', subject: 'alice', issuedAt: 11 },
     elsewhere: { subject: 'bob', tenant: 'b', issuedAt: 1 },
     nowhere: { subject: 'bob', issuedAt: 1 },
     here: { subject: 'bob', tenant: 'a', issuedAt: 1 }
   }
   for (const [name, one] of Object.entries(facts)) live.watch(one, () => { ended.push(name) })
-  revocations.revoke({ subject: 'ann', cutoff: 10, except: 'kept', until })
+  revocations.revoke({ subject: 'alice', cutoff: 10, except: 'kept', until })
   t.same(ended, ['early'])
   revocations.revoke({ subject: 'bob', tenant: 'a', cutoff: 10, until })
   t.same(ended, ['early', 'here'])

@@ -1,7 +1,7 @@
 import { AssertionError } from 'node:assert'
 import t from 'tap'
 import { revocationStoreRules } from '../../lib/conformance/revocation-store.ts'
-import type { CredentialFacts, Mark, RevocationStore, SubjectMark } from '../../lib/revocation-store.ts'
+import type { Credential, Mark, RevocationStore, SubjectMark } from '../../lib/revocation-store.ts'
 import { memoryRevocationStore } from '../../lib/revocation-stores/memory.ts'
 
 type Break = (good: RevocationStore) => Partial<RevocationStore>
@@ -9,7 +9,7 @@ type Break = (good: RevocationStore) => Partial<RevocationStore>
 const marks = (change: (mark: Mark) => Mark | undefined): Break => good => ({
   revoke: (...added) => good.revoke(...added.map(change).filter(mark => mark !== undefined))
 })
-const facts = (change: (facts: CredentialFacts) => CredentialFacts): Break => good => ({ check: facts => good.check(change(facts)) })
+const facts = (change: (facts: Credential) => Credential): Break => good => ({ check: facts => good.check(change(facts)) })
 const subjects = (change: (mark: SubjectMark) => SubjectMark | undefined) => marks(mark => 'subject' in mark ? change(mark) : mark)
 
 const broken: Record<string, Break> = {

@@ -34,7 +34,7 @@ const app = fastify()
 await app.register(fastifyWebsocket)
 await app.register(revocationGuard, {
   revocations,
-  deadline: 500,
+  timeout: 500,
   credential: factsOf
 })
 app.get('/', async () => 'in')

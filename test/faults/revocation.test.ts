@@ -45,10 +45,10 @@ async function twoNodes (t: Test, server: PrivateServer, kind: 'redis' | 'postgr
   t.equal(await second.get('/', { tokenId: 'before' }), 401, 'what was revoked before the second node started')
   t.equal(await second.get('/', { tokenId: 'live' }), 200)
 
-  await store.revoke({ tokenId: 'while-up', until }, { subject: 'ann', cutoff: 1000, until })
+  await store.revoke({ tokenId: 'while-up', until }, { subject: 'alice', cutoff: 1000, until })
   await refusedWithin(t, second, { tokenId: 'while-up' }, 'what the first node revokes')
-  t.equal(await second.get('/', { subject: 'ann', issuedAt: 1000 }), 401)
-  t.equal(await second.get('/', { subject: 'ann', issuedAt: 2000 }), 200, 'a login after the cutoff')
+  t.equal(await second.get('/', { subject: 'alice', issuedAt: 1000 }), 401)
+  t.equal(await second.get('/', { subject: 'alice', issuedAt: 2000 }), 200, 'a login after the cutoff')
 
   const [ended, cut, kept] = await Promise.all(['open', 'open-while-cut', 'kept-open'].map(sessionId => second.open({ sessionId })))
   t.same([ended, cut, kept], [open, open, open])
@@ -58,14 +58,14 @@ async function twoNodes (t: Test, server: PrivateServer, kind: 'redis' | 'postgr
 
   wire.cut()
   await store.revoke({ tokenId: 'while-cut', until }, { sessionId: 'open-while-cut', until })
-  await store.revoke({ subject: 'ann', cutoff: 500, until })
+  await store.revoke({ subject: 'alice', cutoff: 500, until })
   await sleep(300)
   t.same(cut, open, 'the second node has not heard of it')
   wire.heal()
   await endedWithin(t, cut, 'what was open when the feed was cut')
   t.same(kept, open)
   await refusedWithin(t, second, { tokenId: 'while-cut' }, 'what was revoked while the feed was cut')
-  t.equal(await second.get('/', { subject: 'ann', issuedAt: 1000 }), 401, 'an earlier cutoff that arrives later takes nothing back')
+  t.equal(await second.get('/', { subject: 'alice', issuedAt: 1000 }), 401, 'an earlier cutoff that arrives later takes nothing back')
 
   const later = await startNode(t, kind, server.url)
   for (const tokenId of ['before', 'while-up', 'while-cut']) t.equal(await later.get('/', { tokenId }), 401, `a node that started later: ${tokenId}`)

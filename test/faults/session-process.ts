@@ -28,7 +28,7 @@ const roles: Record<string, () => void | Promise<void>> = {
   /** Logs out sessions of its own, one after the other. */
   logOutEach () {
     for (let index = 0; ; index++) {
-      create(`session-${index}`, 'anna')
+      create(`session-${index}`, 'alice')
       if (store.logOut(`t0ken-5ecret-session-${index}`)?.status === 'active') tell(`session-${index}`)
     }
   },
@@ -43,8 +43,8 @@ const roles: Record<string, () => void | Promise<void>> = {
   /** Logs in and logs out everywhere, and tells of each session it has ended. */
   logInAndOut () {
     for (let index = 0; index < 25; index++) {
-      create(`${argument}-${index}`, 'berta')
-      tell(`${store.logOutSubject({ subject: 'berta', count: true })}`)
+      create(`${argument}-${index}`, 'bob')
+      tell(`${store.logOutSubject({ subject: 'bob', count: true })}`)
     }
   }
 }

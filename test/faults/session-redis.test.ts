@@ -43,7 +43,7 @@ t.test('a read-only replica of Redis: 500, and nothing changes; it answers whose
     const store = redisSessionStore(reader)
     for (let waited = 0; waited < 300 && await store.find(tokenOf('one')).catch(() => undefined) === undefined; waited++) await sleep(20)
     t.equal((await store.find(tokenOf('one')))?.id, 'one')
-    t.equal((await store.list({ subject: 'anna', limit: 9 })).length, 1)
+    t.equal((await store.list({ subject: 'alice', limit: 9 })).length, 1)
     const node = await host(store)
     t.match(await node.logOut('one'), { status: 500, body: failed })
     t.equal((await redisSessionStore(writer).find(tokenOf('one')))?.status, 'active')

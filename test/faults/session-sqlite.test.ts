@@ -15,7 +15,7 @@ const hour = 3_600_000
 
 function session (id: string) {
   const now = Date.now()
-  return { id, subject: 'anna', createdAt: now, expiresAt: now + hour, keepUntil: now + hour }
+  return { id, subject: 'alice', createdAt: now, expiresAt: now + hour, keepUntil: now + hour }
 }
 
 function start (t: Test, library: string, path: string, role: Role, argument = '') {
@@ -83,7 +83,7 @@ for (const { name, open, skip } of sqliteLibraries) {
       t.teardown(() => database.close())
       const store = sqliteSessionStore(database)
       await store.migrate()
-      store.create('t0ken-5ecret', session('anna-s'))
+      store.create('t0ken-5ecret', session('alice-s'))
       store.create('gone', session('gone'))
       store.logOut('gone')
       const ended: string[] = []
@@ -102,14 +102,14 @@ for (const { name, open, skip } of sqliteLibraries) {
       t.equal((await logOut('gone')).status, 204, 'nor does a session that is logged out already')
       t.equal(store.find('t0ken-5ecret')?.status, 'active')
       t.throws(() => store.create('other', session('other')), /locked/)
-      t.throws(() => store.logOutSubject({ subject: 'anna' }), /locked/)
+      t.throws(() => store.logOutSubject({ subject: 'alice' }), /locked/)
       await end(holder.child, holder.ended)
       t.equal((await logOut()).status, 204)
       t.equal((await logOut()).status, 204)
-      t.strictSame(ended, ['anna-s'])
+      t.strictSame(ended, ['alice-s'])
       store.create('other', session('other'))
       const files = readdirSync(directory).map(file => readFileSync(join(directory, file), 'latin1')).join()
-      t.match(files, /anna-s/)
+      t.match(files, /alice-s/)
       t.notMatch(files, /5ecret/, 'no token is in the files')
     })
   })

@@ -45,7 +45,7 @@ async function outcome (verify: VerifyToken, token: string): Promise<unknown> {
 t.test("a user's token has a user with each verifier, an application's own token has none", async (t) => {
   for (const [verify, resource] of [[byJwks(), signedResource], [await byKey(), signedResource], [byIntrospection(), opaqueResource]] as const) {
     const user = principalOf(await verify(await provider.userToken(resource)))
-    t.match(user, { subject: 'ada', actor: 'ada' })
+    t.match(user, { subject: 'alice', actor: 'alice' })
     t.ok(Math.abs(Date.now() - Number(user.issuedAt)) < 5000)
     const claims = await verify(await provider.applicationToken(resource))
     t.equal(claims['client_id'], 'app')
@@ -62,8 +62,8 @@ t.test('each way of client authentication convinces the provider, and wrong cred
   ]
   for (const client of clients) {
     const verify = byIntrospection({ client })
-    t.equal(await outcome(verify, token), 'ada', client.method)
-    t.equal(await outcome(verify, token), 'ada', `${client.method} again`)
+    t.equal(await outcome(verify, token), 'alice', client.method)
+    t.equal(await outcome(verify, token), 'alice', `${client.method} again`)
   }
   t.equal(await outcome(byIntrospection({ client: { ...client, secret: 'wrong' } }), token), 'outage')
 })
@@ -71,7 +71,7 @@ t.test('each way of client authentication convinces the provider, and wrong cred
 t.test('a revoked token, a stranger\'s and a JWT are refused by introspection', async (t) => {
   const verify = byIntrospection()
   const token = await provider.userToken(opaqueResource)
-  t.equal(await outcome(verify, token), 'ada')
+  t.equal(await outcome(verify, token), 'alice')
   await provider.revoke(token)
   t.equal(await outcome(verify, token), 'revoked')
   t.equal(await outcome(verify, randomBytes(32).toString('base64url')), 'revoked')
@@ -97,10 +97,10 @@ t.test('keys rotated under load refuse nobody, and cost one request each', async
   rotated.abort()
   await Promise.all(load)
   // A token that was signed just before its key was withdrawn may rightly be refused: four callers, four rotations.
-  const others = outcomes.filter(answer => answer !== 'ada')
+  const others = outcomes.filter(answer => answer !== 'alice')
   t.ok(outcomes.length > 20, `${outcomes.length} tokens`)
   t.ok(others.every(answer => answer === 'untrusted') && others.length <= 4 * 4 * 3, `${others.length} signed with a key that was withdrawn meanwhile`)
-  t.equal(await outcome(verify, await provider.userToken(signedResource)), 'ada')
+  t.equal(await outcome(verify, await provider.userToken(signedResource)), 'alice')
   const asked = await provider.count(jwksPath) - before
   t.ok(asked >= 5 && asked <= 5 + 4 * 4, `asked ${asked} times`)
   t.equal(await provider.count(discoveryPath) > 0, true)
@@ -109,7 +109,7 @@ t.test('keys rotated under load refuse nobody, and cost one request each', async
 t.test('10,000 tokens of unknown key ids make it ask the provider no more than the cooldown allows', async (t) => {
   const verify = byJwks()
   const good = await provider.userToken(signedResource)
-  t.equal(await outcome(verify, good), 'ada')
+  t.equal(await outcome(verify, good), 'alice')
   const before = await provider.count(jwksPath)
   const [, payload, signature] = good.split('.')
   const answers = await Promise.all(Array.from({ length: 10_000 }, (_, i) => {
@@ -118,27 +118,27 @@ t.test('10,000 tokens of unknown key ids make it ask the provider no more than t
   }))
   t.same([...new Set(answers)], ['untrusted'])
   t.equal(await provider.count(jwksPath) - before, 1)
-  t.equal(await outcome(verify, good), 'ada')
+  t.equal(await outcome(verify, good), 'alice')
 })
 
-t.test('a provider that is slow is waited for, up to the deadline, by many callers once', async (t) => {
+t.test('a provider that is slow is waited for, up to the timeout, by many callers once', async (t) => {
   const [signed, opaque] = [await provider.userToken(signedResource), await provider.userToken(opaqueResource)]
   await provider.slow(150)
-  t.same(await Promise.all([byJwks(), byIntrospection()].map((verify, i) => outcome(verify, i === 0 ? signed : opaque))), ['ada', 'ada'])
+  t.same(await Promise.all([byJwks(), byIntrospection()].map((verify, i) => outcome(verify, i === 0 ? signed : opaque))), ['alice', 'alice'])
   const before = await provider.count('/token/introspection')
   const verify = byIntrospection()
   await Promise.all(Array.from({ length: 20 }, () => outcome(verify, opaque)))
   t.equal(await provider.count('/token/introspection') - before, 1)
-  t.equal(await outcome(byJwks({ deadline: 50 }), signed), 'outage')
-  t.equal(await outcome(byIntrospection({ deadline: 50 }), opaque), 'outage')
+  t.equal(await outcome(byJwks({ timeout: 50 }), signed), 'outage')
+  t.equal(await outcome(byIntrospection({ timeout: 50 }), opaque), 'outage')
   await provider.slow(0)
 })
 
 t.test('while the provider is frozen, keys at hand serve and everything else is an outage in time', async (t) => {
-  const warm = byJwks({ deadline: 200, cooldown: 10, refreshAfter: 10 })
-  const [cold, introspecting] = [byJwks({ deadline: 200, cooldown: 10 }), byIntrospection({ deadline: 200 })]
+  const warm = byJwks({ timeout: 200, cooldown: 10, refreshAfter: 10 })
+  const [cold, introspecting] = [byJwks({ timeout: 200, cooldown: 10 }), byIntrospection({ timeout: 200 })]
   const [signed, opaque] = [await provider.userToken(signedResource), await provider.userToken(opaqueResource)]
-  t.equal(await outcome(warm, signed), 'ada')
+  t.equal(await outcome(warm, signed), 'alice')
   const [, payload, signature] = signed.split('.')
   const unknown = `${Buffer.from('{"alg":"ES256","kid":"unknown"}').toString('base64url')}.${payload}.${signature}`
   provider.freeze()
@@ -146,33 +146,33 @@ t.test('while the provider is frozen, keys at hand serve and everything else is 
     const begun = Date.now()
     t.same(await Promise.all([outcome(cold, signed), outcome(introspecting, opaque), outcome(warm, unknown)]), ['outage', 'outage', 'outage'])
     t.ok(Date.now() - begun < 1500, `${Date.now() - begun} ms`)
-    t.match(warm(signed), { sub: 'ada' }, 'at once')
+    t.match(warm(signed), { sub: 'alice' }, 'at once')
   } finally {
     provider.thaw()
   }
   await sleep(50)
-  t.same([await outcome(cold, signed), await outcome(introspecting, opaque), await outcome(warm, unknown)], ['ada', 'ada', 'untrusted'])
+  t.same([await outcome(cold, signed), await outcome(introspecting, opaque), await outcome(warm, unknown)], ['alice', 'alice', 'untrusted'])
 })
 
 t.test('a provider that was stopped and comes back with other keys is believed again without a restart', async (t) => {
   const [warm, cold, introspecting] = [byJwks({ cooldown: 10 }), byJwks({ cooldown: 10 }), byIntrospection()]
   const [signed, opaque] = [await provider.userToken(signedResource), await provider.userToken(opaqueResource)]
-  t.equal(await outcome(warm, signed), 'ada')
+  t.equal(await outcome(warm, signed), 'alice')
   await provider.kill()
-  t.same([await outcome(warm, signed), await outcome(cold, signed), await outcome(introspecting, opaque)], ['ada', 'outage', 'outage'])
+  t.same([await outcome(warm, signed), await outcome(cold, signed), await outcome(introspecting, opaque)], ['alice', 'outage', 'outage'])
   await provider.start()
   await sleep(20)
   t.equal(await outcome(cold, signed), 'untrusted', 'its key is gone')
   const fresh = await provider.userToken(signedResource)
-  t.same([await outcome(warm, fresh), await outcome(cold, fresh), await outcome(warm, signed)], ['ada', 'ada', 'untrusted'])
-  t.equal(await outcome(introspecting, await provider.userToken(opaqueResource)), 'ada')
+  t.same([await outcome(warm, fresh), await outcome(cold, fresh), await outcome(warm, signed)], ['alice', 'alice', 'untrusted'])
+  t.equal(await outcome(introspecting, await provider.userToken(opaqueResource)), 'alice')
 })
 
 /** A host with each flow that takes a verifier: what it answers to a token. */
 async function hostWith (verifyToken: VerifyToken) {
   const app = Fastify()
   const users = memoryUserStatusStore()
-  users.set({ tenant: 'acme', subject: 'ada' }, 'logged_in')
+  users.set({ tenant: 'acme', subject: 'alice' }, 'logged_in')
   const principal: typeof principalOf = claims => ({ ...principalOf(claims), tenant: 'acme' })
   await app.register(signingHubLogout, { verifyToken, isActive: () => true, removeDeviceToken: () => 'removed', recordActivity: () => {} })
   await app.register(tenantStatusLogout, { verifyToken, principal, users, authenticateTenant: () => 'acme' })
@@ -187,12 +187,12 @@ async function hostWith (verifyToken: VerifyToken) {
 }
 
 t.test('every flow that takes a verifier, with each of the three', async (t) => {
-  const verifiers: ReadonlyArray<[string, string, (grace: number) => VerifyToken | Promise<VerifyToken>]> = [
+  const verifiers: ReadonlyArray<[string, string, (bob: number) => VerifyToken | Promise<VerifyToken>]> = [
     ['fastJwtVerifier', signedResource, byKey],
     ['jwksVerifier', signedResource, acceptExpiredFor => byJwks({ acceptExpiredFor, cooldown: 10 })],
     ['introspectionVerifier', opaqueResource, acceptExpiredFor => byIntrospection({ acceptExpiredFor })]
   ]
-  const brief = new Map([signedResource, opaqueResource].map(resource => [resource, provider.userToken(resource, 'ada', 1)]))
+  const brief = new Map([signedResource, opaqueResource].map(resource => [resource, provider.userToken(resource, 'alice', 1)]))
   await Promise.all(brief.values())
   await sleep(2000)
 

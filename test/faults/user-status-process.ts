@@ -10,7 +10,7 @@ const database = sqliteLibraries.find(({ name }) => name === library)?.open(path
 if (database === undefined) throw new Error(`no library ${library}`)
 database.exec(`PRAGMA busy_timeout = ${busyTimeout}`)
 const store = sqliteUserStatusStore(database)
-const anna = { tenant: 'acme', subject: 'anna' }
+const alice = { tenant: 'acme', subject: 'alice' }
 const tell = (line: string) => writeSync(1, `${line}\n`)
 
 const roles: Record<string, () => void | Promise<void>> = {
@@ -27,11 +27,11 @@ const roles: Record<string, () => void | Promise<void>> = {
     }
   },
 
-  logOut: () => repeat(() => store.logOut(anna, { at: 1000, requestId: 'r' })?.status === 'logged_in'),
+  logOut: () => repeat(() => store.logOut(alice, { at: 1000, requestId: 'r' })?.status === 'logged_in'),
 
   logIn: () => repeat(() => {
-    const { status, version } = store.get(anna) ?? {}
-    return status === 'logged_out' && store.compareAndSet(anna, version, { status: 'logged_in', at: 1000, requestId: 'r' })
+    const { status, version } = store.get(alice) ?? {}
+    return status === 'logged_out' && store.compareAndSet(alice, version, { status: 'logged_in', at: 1000, requestId: 'r' })
   })
 }
 

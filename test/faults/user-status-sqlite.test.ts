@@ -10,7 +10,7 @@ import { tenantStatusLogout } from '../../lib/flows/tenant-status.ts'
 import { sqliteUserStatusStore } from '../../lib/user-status-stores/sqlite.ts'
 import { sqliteLibraries } from '../servers/sqlite-libraries.ts'
 
-const anna = { tenant: 'acme', subject: 'anna' }
+const alice = { tenant: 'acme', subject: 'alice' }
 
 type Role = 'hold' | 'logOutEach' | 'logOut' | 'logIn'
 
@@ -50,12 +50,12 @@ for (const { name, open, skip } of sqliteLibraries) {
       t.teardown(() => database.close())
       database.exec('PRAGMA journal_mode = WAL')
       const store = sqliteUserStatusStore(database)
-      store.set(anna, 'logged_in')
+      store.set(alice, 'logged_in')
       for (const { child } of workers) child.stdin.write('begin')
       await Promise.all(workers.map(({ ended }) => ended))
       const [out = 0, outToo = 0, back = 0, backToo = 0] = workers.map(({ lines }) => Number(lines()[1]))
       t.ok(out + outToo > 0, `${out + outToo} logouts saw the user logged in`)
-      t.equal(1 + back + backToo - out - outToo, store.get(anna)?.status === 'logged_in' ? 1 : 0, 'each login was undone once')
+      t.equal(1 + back + backToo - out - outToo, store.get(alice)?.status === 'logged_in' ? 1 : 0, 'each login was undone once')
     })
 
     await t.test('a process killed while it writes: what it told of is logged out', async t => {
@@ -80,13 +80,13 @@ for (const { name, open, skip } of sqliteLibraries) {
       t.teardown(() => database.close())
       const store = sqliteUserStatusStore(database)
       await store.migrate()
-      store.set(anna, 'logged_in')
+      store.set(alice, 'logged_in')
       const edges: string[] = []
       const app = Fastify()
       await app.register(tenantStatusLogout, {
         users: store,
         authenticateTenant: () => 'acme',
-        verifyToken: () => ({ sub: 'anna', tenant: 'acme' }),
+        verifyToken: () => ({ sub: 'alice', tenant: 'acme' }),
         onLogout: ({ subject }) => { edges.push(subject) }
       })
       const logOut = () => app.inject({ url: '/auth/logout', headers: { 'x-tenant-token': 'tenant-5ecret', 'x-token': 'user-5ecret' } })
@@ -98,13 +98,13 @@ for (const { name, open, skip } of sqliteLibraries) {
       t.match({ status: refused.statusCode, body: refused.json() }, {
         status: 500, body: { error: { message: 'Something went wrong on our side.', code: 'INTERNAL_SERVER', status: 500 } }
       })
-      t.equal(store.get(anna)?.status, 'logged_in')
+      t.equal(store.get(alice)?.status, 'logged_in')
       await end(holder.child, holder.ended)
       t.equal((await logOut()).statusCode, 200)
       t.equal((await logOut()).statusCode, 200)
-      t.strictSame(edges, ['anna'])
+      t.strictSame(edges, ['alice'])
       const files = readdirSync(directory).map(file => readFileSync(join(directory, file), 'latin1')).join()
-      t.match(files, /anna/)
+      t.match(files, /alice/)
       t.notMatch(files, /5ecret/, 'no token is in the files')
     })
   })

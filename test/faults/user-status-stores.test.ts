@@ -17,9 +17,9 @@ import type { PrivateServer } from '../servers/private-process.ts'
 import { connectRedisClients } from '../servers/redis-clients.ts'
 import { withPrivateRedis } from '../servers/redis.ts'
 
-const deadline = 300
-/** What a busy machine may add to a deadline. Without one, nothing here would end at all. */
-const patience = 5000
+const timeout = 300
+/** What a busy machine may add to a timeout. Without one, nothing here would end at all. */
+const leeway = 5000
 const tenantToken = 'tenant-t0ken-5ecret'
 const internal = { message: 'Something went wrong on our side.', code: 'INTERNAL_SERVER', status: 500 }
 
@@ -35,7 +35,7 @@ async function host (users: Store, options: Partial<TenantStatusLogoutOptions> =
     verifyToken: token => ({ sub: token.replace('user-t0ken-5ecret-', ''), tenant: 'acme' }),
     onLogout: ({ subject }) => { edges.push(subject) },
     rateLimit: { max: 1_000_000 },
-    deadline,
+    timeout,
     ...options
   })
   return {
@@ -65,13 +65,13 @@ async function survives (t: Test, server: PrivateServer, { store, other, cutConn
   const everybody = subjects('user', 600)
   await Promise.all([...everybody, ...subjects('cut', 100), 'frozen'].map(subject => store.set(user(subject), 'logged_in')))
 
-  await t.test('frozen: 500 at the deadline, and a retry after the thaw is truthful', async t => {
+  await t.test('frozen: 500 at the timeout, and a retry after the thaw is truthful', async t => {
     server.freeze()
     const late = await node.logOut('frozen')
     server.thaw()
     t.equal(late.status, 500)
     t.match(late.body, { error: internal })
-    t.ok(late.took >= deadline - 5 && late.took < deadline + patience, `answered after ${late.took} ms`)
+    t.ok(late.took >= timeout - 5 && late.took < timeout + leeway, `answered after ${late.took} ms`)
     t.equal((await node.logOut('frozen')).status, 200)
     t.equal((await other.get(user('frozen')))?.status, 'logged_out')
   })
@@ -88,7 +88,7 @@ async function survives (t: Test, server: PrivateServer, { store, other, cutConn
     }
     const answers = await Promise.all(running)
     t.ok(answers.every(({ status }) => status === 200 || status === 500))
-    t.ok(answers.every(({ took }) => took < deadline + patience))
+    t.ok(answers.every(({ took }) => took < timeout + leeway))
     const succeeded = cut.filter((_, i) => answers[i]?.status === 200)
     t.ok(succeeded.length > 0)
     t.ok(await allLoggedOut(other, succeeded))
@@ -116,7 +116,7 @@ async function survives (t: Test, server: PrivateServer, { store, other, cutConn
     const failed = [...answers.values()].filter(({ status }) => status !== 200)
     t.ok(failed.length > 0, `${failed.length} failed`)
     for (const { status, body } of failed) t.match({ status, body }, { status: 500, body: { error: internal } })
-    t.ok([...answers.values()].every(({ took }) => took < deadline + patience), 'nothing hangs')
+    t.ok([...answers.values()].every(({ took }) => took < timeout + leeway), 'nothing hangs')
     t.equal(await until200(node, 'user-0'), 200, 'the node finds the server again')
     t.ok(await allLoggedOut(other, succeeded()), `${succeeded().length} are still logged out`)
     t.equal((await other.get(user(String(waiting.at(-1)))))?.status, 'logged_in', 'and nobody else is')
@@ -193,28 +193,28 @@ t.test('a full Redis: 500 and nothing changes, and 200 when there is room', t =>
   const { ioredis, end } = await connectRedisClients(url)
   t.teardown(end)
   const store = redisUserStatusStore(ioredis)
-  await store.set(user('anna'), 'logged_in')
+  await store.set(user('alice'), 'logged_in')
   const node = await host(store)
   await ioredis.config('SET', 'maxmemory', '1')
-  t.match(await node.logOut('anna'), { status: 500, body: { error: internal } })
-  t.equal((await store.get(user('anna')))?.status, 'logged_in', 'it can still be read')
+  t.match(await node.logOut('alice'), { status: 500, body: { error: internal } })
+  t.equal((await store.get(user('alice')))?.status, 'logged_in', 'it can still be read')
   t.equal(node.edges.length, 0)
   await ioredis.config('SET', 'maxmemory', '0')
-  t.equal((await node.logOut('anna')).status, 200)
-  t.strictSame(node.edges, ['anna'])
+  t.equal((await node.logOut('alice')).status, 200)
+  t.strictSame(node.edges, ['alice'])
 }, { config: { 'maxmemory-policy': 'noeviction' } }))
 
 t.test('a read-only replica of Redis: 500, and nothing changes', t => withPrivateRedis(t, async primary => {
   await withPrivateRedis(t, async replica => {
     const [writer, reader] = [new Redis(primary.url), new Redis(replica.url)]
     t.teardown(() => { writer.disconnect(); reader.disconnect() })
-    await redisUserStatusStore(writer).set(user('anna'), 'logged_in')
+    await redisUserStatusStore(writer).set(user('alice'), 'logged_in')
     await reader.replicaof('127.0.0.1', primary.port)
     const store = redisUserStatusStore(reader)
-    for (let waited = 0; waited < 300 && await store.get(user('anna')).catch(() => undefined) === undefined; waited++) await sleep(20)
+    for (let waited = 0; waited < 300 && await store.get(user('alice')).catch(() => undefined) === undefined; waited++) await sleep(20)
     const node = await host(store)
-    t.match(await node.logOut('anna'), { status: 500, body: { error: internal } })
-    t.equal((await redisUserStatusStore(writer).get(user('anna')))?.status, 'logged_in')
+    t.match(await node.logOut('alice'), { status: 500, body: { error: internal } })
+    t.equal((await redisUserStatusStore(writer).get(user('alice')))?.status, 'logged_in')
   })
 }, { config: { 'repl-diskless-sync-delay': '0' } }))
 
@@ -224,24 +224,24 @@ t.test('a frozen Redis under the rate limit', t => withPrivateRedis(t, async ser
   for (const [name, client] of clients.named) {
     await t.test(name, async t => {
       const users = memoryUserStatusStore()
-      users.set(user('anna'), 'logged_in')
+      users.set(user('alice'), 'logged_in')
       const store = redisRateLimitStore(client, { prefix: name })
       const open = await host(users, { rateLimit: { store, max: 3 } })
       const closed = await host(users, { rateLimit: { store, max: 3, failClosed: true } })
-      t.match(await open.logOut('anna'), { status: 200, headers: { 'x-ratelimit-remaining': 2 } })
-      t.match(await closed.logOut('anna'), { status: 200, headers: { 'x-ratelimit-remaining': 1 } }, 'two nodes count together')
+      t.match(await open.logOut('alice'), { status: 200, headers: { 'x-ratelimit-remaining': 2 } })
+      t.match(await closed.logOut('alice'), { status: 200, headers: { 'x-ratelimit-remaining': 1 } }, 'two nodes count together')
 
-      users.set(user('anna'), 'logged_in')
+      users.set(user('alice'), 'logged_in')
       server.freeze()
-      const [refused, passed] = await Promise.all([closed.logOut('anna'), open.logOut('anna')])
+      const [refused, passed] = await Promise.all([closed.logOut('alice'), open.logOut('alice')])
       server.thaw()
       t.match(refused, { status: 500, body: { error: internal } })
       t.equal(passed.status, 200)
       t.equal(passed.headers['x-ratelimit-limit'], undefined, 'no count is made up')
-      t.equal(users.get(user('anna'))?.status, 'logged_out')
-      for (const { took } of [refused, passed]) t.ok(took >= deadline - 5 && took < deadline + patience, `answered after ${took} ms`)
+      t.equal(users.get(user('alice'))?.status, 'logged_out')
+      for (const { took } of [refused, passed]) t.ok(took >= timeout - 5 && took < timeout + leeway, `answered after ${took} ms`)
 
-      t.equal((await open.logOut('anna')).status, 429, 'what was asked while it was frozen was counted after the thaw')
+      t.equal((await open.logOut('alice')).status, 429, 'what was asked while it was frozen was counted after the thaw')
     })
   }
 }))

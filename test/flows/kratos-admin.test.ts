@@ -5,7 +5,7 @@ import t, { type Test } from 'tap'
 import { kratosAdmin, type KratosAdminOptions } from '../../lib/flows/kratos-admin.ts'
 import { kratosBrowserLogout } from '../../lib/flows/kratos-browser.ts'
 import { kratosSessions } from '../../lib/flows/kratos-sessions.ts'
-import { ada, bob, empty, failing, failure, host, id, people } from '../kratos-host.ts'
+import { alice, bob, empty, failing, failure, host, id, people } from '../kratos-host.ts'
 import { wire } from '../wire.ts'
 
 const forbidden = failure(403)
@@ -23,7 +23,7 @@ async function serve (t: Test, options: Partial<KratosAdminOptions>, server: Fas
   return { app, ask }
 }
 
-const routes = [['DELETE', `/admin/sessions/${people.laptop.id}`], ['DELETE', `/admin/identities/${ada}/sessions`], ['GET', `/admin/identities/${ada}/sessions`]] as const
+const routes = [['DELETE', `/admin/sessions/${people.laptop.id}`], ['DELETE', `/admin/identities/${alice}/sessions`], ['GET', `/admin/identities/${alice}/sessions`]] as const
 
 for (const prefix of ['', '/auth']) {
   t.test(`any session is logged out by its id, and again, at ${prefix || 'the root'}`, async t => {
@@ -45,27 +45,27 @@ for (const prefix of ['', '/auth']) {
   t.test(`every session of a subject is logged out, at ${prefix || 'the root'}`, async t => {
     const { sessions, events, onLogout, isLive } = await host()
     const { ask } = await serve(t, { sessions, onLogout }, {}, prefix)
-    t.strictSame(await ask('DELETE', `/admin/identities/${ada}/sessions`), empty())
+    t.strictSame(await ask('DELETE', `/admin/identities/${alice}/sessions`), empty())
     for (const person of [people.laptop, people.phone, people.tablet]) t.notOk(await isLive(person))
     t.ok(await isLive(people.bobs))
-    t.strictSame(await ask('DELETE', `/admin/identities/${ada}/sessions`), notFound, 'none is left')
+    t.strictSame(await ask('DELETE', `/admin/identities/${alice}/sessions`), notFound, 'none is left')
     t.strictSame(await ask('DELETE', `/admin/identities/${id('0')}/sessions`), notFound, 'there never was any')
     t.strictSame(await ask('DELETE', '/admin/identities/BADUUID/sessions'), badId)
-    t.strictSame(events, [{ scope: 'all', subject: ada, count: 3 }])
+    t.strictSame(events, [{ scope: 'all', subject: alice, count: 3 }])
   })
 }
 
 t.test('a store that does not count is believed', async t => {
   const { sessions, events, onLogout } = await host()
   const { ask } = await serve(t, { sessions: { ...sessions, logOutSubject: () => undefined }, onLogout })
-  t.strictSame(await ask('DELETE', `/admin/identities/${ada}/sessions`), empty())
-  t.strictSame(events, [{ scope: 'all', subject: ada, count: undefined }])
+  t.strictSame(await ask('DELETE', `/admin/identities/${alice}/sessions`), empty())
+  t.strictSame(events, [{ scope: 'all', subject: alice, count: undefined }])
 })
 
 t.test('the live sessions of a subject are listed, page by page', async t => {
   const { sessions } = await host()
   const { ask } = await serve(t, { sessions, identity: subject => ({ id: subject, traits: {} }) }, {}, '/auth')
-  const list = async (query: string, subject = ada) => {
+  const list = async (query: string, subject = alice) => {
     const { status, body, headers } = await ask('GET', `/admin/identities/${subject}/sessions${query}`)
     t.equal(status, 200)
     return { ids: (JSON.parse(body) as Array<{ id: string }>).map(session => session.id), link: String(headers['link']), body }
@@ -75,26 +75,26 @@ t.test('the live sessions of a subject are listed, page by page', async t => {
   for (const query of ['?active=false', '?active=0', '?active=F']) t.strictSame((await list(query)).ids, [], query)
   t.strictSame((await list('', bob)).ids, [people.bobs.id])
   t.strictSame((await list('', id('0'))).ids, [])
-  t.match(JSON.parse((await list('')).body)[0], { id: laptop.id, active: true, identity: { id: ada, traits: {} }, devices: [{ user_agent: 'laptop' }] })
+  t.match(JSON.parse((await list('')).body)[0], { id: laptop.id, active: true, identity: { id: alice, traits: {} }, devices: [{ user_agent: 'laptop' }] })
 
   const first = await list('?page_size=2')
   t.strictSame(first.ids, [laptop.id, phone.id])
   const next = /<\/auth\/admin\/identities\/[^/]+\/sessions(\?[^>]+)>; rel="next"/.exec(first.link)?.[1]
   t.strictSame((await list(String(next))).ids, [tablet.id])
 
-  t.strictSame(await ask('GET', `/admin/identities/${ada}/sessions?active=maybe`), failure(400, { message: 'could not parse parameter active' }))
-  t.strictSame(await ask('GET', `/admin/identities/${ada}/sessions?page_token=x`), failure(400, { reason: 'The page cannot be read: follow the Link header of the page before.' }))
+  t.strictSame(await ask('GET', `/admin/identities/${alice}/sessions?active=maybe`), failure(400, { message: 'could not parse parameter active' }))
+  t.strictSame(await ask('GET', `/admin/identities/${alice}/sessions?page_token=x`), failure(400, { reason: 'The page cannot be read: follow the Link header of the page before.' }))
   t.strictSame(await ask('GET', '/admin/identities/BADUUID/sessions'), badId)
 })
 
 t.test('a host whose ids are no UUIDs says so', async t => {
   const { sessions } = await host()
   const now = Date.now()
-  await sessions.create('odd', { id: 's.1', subject: 'ada@example.com', createdAt: now, expiresAt: now + 1000, keepUntil: now + 1000 })
+  await sessions.create('odd', { id: 's.1', subject: 'alice@example.com', createdAt: now, expiresAt: now + 1000, keepUntil: now + 1000 })
   const { ask } = await serve(t, { sessions, ids: 'any' })
-  t.equal(JSON.parse((await ask('GET', '/admin/identities/ada%40example.com/sessions')).body).length, 1)
+  t.equal(JSON.parse((await ask('GET', '/admin/identities/alice%40example.com/sessions')).body).length, 1)
   t.strictSame(await ask('DELETE', '/admin/sessions/s.1'), empty())
-  t.strictSame(await ask('DELETE', '/admin/identities/ada%40example.com/sessions'), notFound)
+  t.strictSame(await ask('DELETE', '/admin/identities/alice%40example.com/sessions'), notFound)
 })
 
 t.test('nobody is let in but by the host\'s true, and the store is not asked', async t => {
@@ -127,7 +127,7 @@ t.test('a function of the host that fails is a 500, logged once', async t => {
   const { sessions } = await host()
   for (const how of [() => { throw new Error('down') }, () => Promise.reject(new Error('down')) as never, () => new Promise(() => {}) as never, () => { throw Object.assign(new Error('secret'), { statusCode: 200 }) }]) {
     for (const options of [{ sessions: failing(how) }, { sessions, authorize: how }]) {
-      const { ask } = await serve(t, { ...options, deadline: 20 }, { logger })
+      const { ask } = await serve(t, { ...options, timeout: 20 }, { logger })
       for (const [method, path] of routes) {
         t.strictSame(await ask(method, path), failure(500))
         t.match(lines.splice(0), [/"event":"logout.outage"/])
@@ -135,9 +135,9 @@ t.test('a function of the host that fails is a 500, logged once', async t => {
     }
   }
   const { ask } = await serve(t, { sessions, identity: () => { throw new Error('down') } }, { logger })
-  t.strictSame(await ask('GET', `/admin/identities/${ada}/sessions`), failure(500))
+  t.strictSame(await ask('GET', `/admin/identities/${alice}/sessions`), failure(500))
   const told = await serve(t, { sessions, onLogout: () => { throw new Error('down') } }, { logger })
-  t.strictSame(await told.ask('DELETE', `/admin/identities/${ada}/sessions`), empty())
+  t.strictSame(await told.ask('DELETE', `/admin/identities/${alice}/sessions`), empty())
   t.match(lines, [/logout.outage/, /onLogout failed/])
 })
 
@@ -147,7 +147,7 @@ t.test('a wrong option is a TypeError while registering that names it', async t 
   for (const [options, message] of [
     [{ authorize }, /option "sessions" is missing/], [{ authorize, sessions: { list: sessions.list } }, /option "sessions" is missing/],
     [{ sessions }, /option "authorize" is missing: pass request => true for those who may end anybody's sessions/], [{ sessions, authorize: true }, /option "authorize" is missing/],
-    [{ sessions, authorize, identity: {} }, /option "identity" must be a function/], [{ sessions, authorize, ids: '' }, /option "ids" must be/], [{ sessions, authorize, onLogout: 1 }, /option "onLogout" must be/], [{ sessions, authorize, deadline: '1' }, /option "deadline" must be/]
+    [{ sessions, authorize, identity: {} }, /option "identity" must be a function/], [{ sessions, authorize, ids: '' }, /option "ids" must be/], [{ sessions, authorize, onLogout: 1 }, /option "onLogout" must be/], [{ sessions, authorize, timeout: '1' }, /option "timeout" must be/]
   ] as const) {
     const app = Fastify()
     t.teardown(() => app.close())

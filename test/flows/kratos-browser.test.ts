@@ -2,7 +2,7 @@ import cookie from '@fastify/cookie'
 import Fastify, { type FastifyServerOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import { kratosBrowserLogout, type KratosBrowserLogoutOptions } from '../../lib/flows/kratos-browser.ts'
-import { logoutToken } from '../../lib/internal/kratos/logout-token.ts'
+import { logoutUrlToken } from '../../lib/internal/kratos/logout-url-token.ts'
 import { empty, failing, failure, host, json, people, seeOther } from '../kratos-host.ts'
 import { wire } from '../wire.ts'
 
@@ -39,7 +39,7 @@ async function serve (t: Test, options: Options, server: FastifyServerOptions = 
   }
 }
 
-const tokenOf = ({ token }: { token: string }) => logoutToken(token)
+const tokenOf = ({ token }: { token: string }) => logoutUrlToken(token)
 
 for (const prefix of ['', '/auth']) {
   t.test(`a live session gets its logout URL, always the same, and the URL logs it out, at ${prefix || 'the root'}`, async t => {
@@ -269,10 +269,10 @@ t.test('a store that fails is a 500, or the error page, logged once, and nothing
   const errorLines = () => lines.splice(0).filter(line => line.includes('"level":50'))
   for (const how of [() => { throw new Error('down') }, () => Promise.reject(new Error('down')) as never, () => new Promise(() => {}) as never, () => { throw Object.assign(new Error('down'), { statusCode: 403 }) }]) {
     for (const store of [failing(how), { ...sessions, logOut: how }]) {
-      const { submit } = await serve(t, { sessions: store, deadline: 20 }, { logger })
+      const { submit } = await serve(t, { sessions: store, timeout: 20 }, { logger })
       t.strictSame(await submit(people.laptop, { token }), internal)
       t.match(errorLines(), [/"event":"logout.outage"/])
-      const browser = await serve(t, { sessions: store, deadline: 20, errorUrl }, { logger })
+      const browser = await serve(t, { sessions: store, timeout: 20, errorUrl }, { logger })
       t.strictSame(await browser.submit(people.laptop, { token }, {}), seeOther('https://app.example/error?lang=en&error=internal_server_error'))
       t.equal(errorLines().length, 1)
     }
@@ -284,7 +284,7 @@ t.test('a failure of onLogout is logged and changes nothing', async t => {
   const logger = { level: 'error', stream: { write: (line: string) => { lines.push(line) } } }
   for (const onLogout of [() => { throw new Error('down') }, async () => { throw new Error('down') }, () => new Promise(() => {})]) {
     const { sessions } = await host()
-    const { submit } = await serve(t, { sessions, onLogout, deadline: 20 }, { logger })
+    const { submit } = await serve(t, { sessions, onLogout, timeout: 20 }, { logger })
     t.strictSame(await submit(people.laptop, { token: tokenOf(people.laptop) }), empty({ 'set-cookie': removal }))
     t.match(lines.splice(0), [/onLogout failed after a logout/])
   }
@@ -364,7 +364,7 @@ t.test('a wrong option is a TypeError while registering that names it', async t 
     [{ ...good, cookie: { signed: true } }, /option "cookie" is signed, which needs @fastify\/cookie/], [{ ...good, cookie: { name: '__Host-sid', path: '/auth' } }, /option "cookie" must have path/],
     [{ ...good, clearCookies: {} }, /option "clearCookies" must be a list/], [{ ...good, clearCookies: [{ name: 'a b' }] }, /option "clearCookies" must have a name/],
     [{ ...good, clearSiteData: ['*'] }, /option "clearSiteData" must be a list of cache, cookies, storage/], [{ ...good, clearSiteData: 'cache' }, /option "clearSiteData" must be a list/],
-    [{ ...good, onLogout: true }, /option "onLogout" must be a function/], [{ ...good, deadline: 0 }, /option "deadline" must be a positive number/]
+    [{ ...good, onLogout: true }, /option "onLogout" must be a function/], [{ ...good, timeout: 0 }, /option "timeout" must be a positive number/]
   ] as const) {
     const app = Fastify()
     t.teardown(() => app.close())

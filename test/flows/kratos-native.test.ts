@@ -260,7 +260,7 @@ t.test('a store that fails is a 500, logged with its cause, and no word of it le
   const lines: string[] = []
   const logger = { level: 'error', stream: { write: (line: string) => { lines.push(line) } } }
   for (const [name, failing] of failures) {
-    const { logOut } = await serve(t, { sessions: { logOut: failing }, deadline: 20 }, { logger })
+    const { logOut } = await serve(t, { sessions: { logOut: failing }, timeout: 20 }, { logger })
     t.strictSame(await logOut({ session_token: 'live' }), internal, name)
     t.equal(lines.length, 1, 'it is logged once')
     t.match(lines.pop(), /"event":"logout\.outage"/)
@@ -271,7 +271,7 @@ t.test('a failure of onLogout is logged and changes nothing', async t => {
   const lines: string[] = []
   const logger = { level: 'error', stream: { write: (line: string) => { lines.push(line) } } }
   for (const onLogout of [() => { throw new Error('secret') }, async () => { throw new TokenRejectedError('revoked') }, () => new Promise(() => {})]) {
-    const { logOut } = await serve(t, { ...host().options, onLogout, deadline: 20 }, { logger })
+    const { logOut } = await serve(t, { ...host().options, onLogout, timeout: 20 }, { logger })
     t.strictSame(await logOut({ session_token: 'live' }), done)
     t.match(lines.pop(), /onLogout failed after a logout/)
   }
@@ -307,7 +307,7 @@ t.test('misuse is a TypeError while registering, which names the option', async 
   const wrong: Readonly<Record<string, readonly unknown[]>> = {
     sessions: [undefined, null, {}, { logOut: true }, () => {}],
     onLogout: ['log', true, null, {}],
-    deadline: [0, -1, NaN, Infinity, '5000', null, 2_147_483_648]
+    timeout: [0, -1, NaN, Infinity, '5000', null, 2_147_483_648]
   }
   for (const [option, values] of Object.entries(wrong)) {
     for (const value of values) {

@@ -3,7 +3,7 @@ import Fastify, { type FastifyServerOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import { kratosSessions, type KratosSessionsOptions } from '../../lib/flows/kratos-sessions.ts'
 import type { Session } from '../../lib/session-store.ts'
-import { ada, empty, failing, failure, host, id, json, people } from '../kratos-host.ts'
+import { alice, empty, failing, failure, host, id, json, people } from '../kratos-host.ts'
 import { wire } from '../wire.ts'
 
 const nobody = failure(401, { reason: 'No valid session credentials found in the request.' })
@@ -41,7 +41,7 @@ for (const prefix of ['', '/auth']) {
   t.test(`whoami shows the session, whatever the method and the credential, at ${prefix || 'the root'}`, async t => {
     const { sessions } = await host()
     const { ask, send } = await serve(t, { sessions }, {}, prefix)
-    const expected = json(shown(await sessions.find(people.laptop.token)), { 'x-kratos-authenticated-identity-id': ada })
+    const expected = json(shown(await sessions.find(people.laptop.token)), { 'x-kratos-authenticated-identity-id': alice })
     for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const) {
       t.strictSame(await ask(method, '/sessions/whoami', people.laptop), expected, method)
       t.strictSame(await ask(method, '/sessions/whoami?tokenize_as=x', undefined, { 'x-session-token': people.laptop.token }), expected)
@@ -92,9 +92,9 @@ t.test('an account that is not active is nobody to whoami, and can still log out
 
 t.test('the identity is the host\'s to show', async t => {
   const { sessions } = await host()
-  const identity = async (subject: string) => ({ id: subject, traits: { email: 'ada@example.com' } })
+  const identity = async (subject: string) => ({ id: subject, traits: { email: 'alice@example.com' } })
   const { ask } = await serve(t, { sessions, identity })
-  const expected = await identity(ada)
+  const expected = await identity(alice)
   t.match(JSON.parse((await ask('GET', '/sessions/whoami', people.laptop)).body), { identity: expected })
   t.match(JSON.parse((await ask('GET', '/sessions', people.laptop)).body), [{ identity: expected }, { identity: expected }])
   const none = await serve(t, { sessions, identity: () => null })
@@ -173,7 +173,7 @@ t.test('logging out the others counts those that really were live, keeps the one
   t.strictSame(await ask('DELETE', '/sessions', people.phone), json({ count: 2 }))
   t.strictSame(await ask('DELETE', '/sessions', people.phone), json({ count: 0 }), 'again')
   t.strictSame([await isLive(people.laptop), await isLive(people.phone), await isLive(people.tablet), await isLive(people.bobs)], [false, true, false, true])
-  t.strictSame(events, [{ scope: 'others', subject: ada, keptSessionId: people.phone.id, count: 2 }])
+  t.strictSame(events, [{ scope: 'others', subject: alice, except: people.phone.id, count: 2 }])
   t.strictSame(await ask('GET', '/sessions', people.phone), json([], { link: '</sessions?page_size=250>; rel="first"' }))
   const uncounted = await serve(t, { sessions: { ...sessions, logOutSubject: () => undefined } })
   t.strictSame(await uncounted.ask('DELETE', '/sessions', people.phone), json({ count: 0 }), 'of a store that does not count')
@@ -238,7 +238,7 @@ t.test('a host whose ids are no UUIDs says so', async t => {
   const { sessions, isLive } = await host()
   const now = Date.now()
   const odd = 'sess.7 \u00e4/../x'
-  await sessions.create('odd', { id: odd, subject: ada, createdAt: now, expiresAt: now + 1000, keepUntil: now + 1000 })
+  await sessions.create('odd', { id: odd, subject: alice, createdAt: now, expiresAt: now + 1000, keepUntil: now + 1000 })
   const { ask } = await serve(t, { sessions, ids: 'any' })
   t.strictSame(await ask('DELETE', `/sessions/${encodeURIComponent(odd)}`, { token: 'odd' }), own)
   t.strictSame(await ask('DELETE', '/sessions/unknown', people.laptop), empty())
@@ -262,10 +262,10 @@ t.test('a function of the host that fails is a 500, logged once', async t => {
   const logger = { level: 'error', stream: { write: (line: string) => { lines.push(line) } } }
   const { sessions } = await host()
   for (const how of [() => { throw new Error('down') }, () => Promise.reject(new Error('down')) as never, () => new Promise(() => {}) as never, () => { throw null }]) { // eslint-disable-line no-throw-literal
-    const down = await serve(t, { sessions: failing(how), deadline: 20 }, { logger })
-    const half = await serve(t, { sessions: { ...failing(how), find: sessions.find }, deadline: 20 }, { logger })
-    const hooks = await serve(t, { sessions, isActive: how, identity: how, deadline: 20 }, { logger })
-    const blind = await serve(t, { sessions, identity: how, deadline: 20 }, { logger })
+    const down = await serve(t, { sessions: failing(how), timeout: 20 }, { logger })
+    const half = await serve(t, { sessions: { ...failing(how), find: sessions.find }, timeout: 20 }, { logger })
+    const hooks = await serve(t, { sessions, isActive: how, identity: how, timeout: 20 }, { logger })
+    const blind = await serve(t, { sessions, identity: how, timeout: 20 }, { logger })
     for (const ask of [
       () => down.ask('GET', '/sessions/whoami', people.laptop), () => hooks.ask('GET', '/sessions/whoami', people.laptop), () => blind.ask('GET', '/sessions/whoami', people.laptop),
       () => half.ask('GET', '/sessions', people.laptop), () => blind.ask('GET', '/sessions', people.laptop),
@@ -293,7 +293,7 @@ t.test('a wrong option is a TypeError while registering that names it', async t 
   for (const [options, message] of [
     [{}, /option "sessions" is missing/], [{ sessions: unlisted }, /option "sessions" is missing/],
     [{ sessions, cookie: { signed: true } }, /option "cookie" is signed/], [{ sessions, isActive: true }, /option "isActive" must be a function/], [{ sessions, identity: {} }, /option "identity" must be a function/],
-    [{ sessions, ids: 'ulid' }, /option "ids" must be "uuid" or "any"/], [{ sessions, onLogout: 'x' }, /option "onLogout" must be a function/], [{ sessions, deadline: -1 }, /option "deadline" must be/]
+    [{ sessions, ids: 'ulid' }, /option "ids" must be "uuid" or "any"/], [{ sessions, onLogout: 'x' }, /option "onLogout" must be a function/], [{ sessions, timeout: -1 }, /option "timeout" must be/]
   ] as const) {
     const app = Fastify()
     t.teardown(() => app.close())

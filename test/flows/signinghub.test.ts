@@ -422,7 +422,7 @@ t.test('a function of the host that fails is the 500, logged with its cause, and
   const logger = { level: 'error', stream: { write: (line: string) => { lines.push(line) } } }
   for (const [name, failing] of failures) {
     await Promise.all(named.map(async option => {
-      const { post } = await serve(t, { ...host().options, [option]: failing, deadline: 20 }, { logger })
+      const { post } = await serve(t, { ...host().options, [option]: failing, timeout: 20 }, { logger })
       t.strictSame(await post({ device_token: 'of-alice' }, { authorization: 'Bearer admin-for-alice' }), internal, `${option} ${name}`)
     }))
     t.strictSame(lines.map(line => /(\w+) failed/.exec(line)?.[1]).sort(), [...named].sort(), `${name}: each is logged once`)
@@ -447,13 +447,13 @@ t.test('a verifier or a principal without sense is a 500', async t => {
   }
 })
 
-t.test('the deadline is a deadline: what answers before it is in time, what answers after it changes nothing', async t => {
+t.test('the timeout is a timeout: what answers before it is in time, what answers after it changes nothing', async t => {
   const { options, steps } = host()
-  const { post } = await serve(t, { ...options, deadline: 60, recordActivity: () => sleep(5) })
+  const { post } = await serve(t, { ...options, timeout: 60, recordActivity: () => sleep(5) })
   t.strictSame(await post(), done)
   steps.length = 0
   const slow = new EventEmitter()
-  const late = await serve(t, { ...options, deadline: 20, isActive: async () => { await once(slow, 'answer'); return true } })
+  const late = await serve(t, { ...options, timeout: 20, isActive: async () => { await once(slow, 'answer'); return true } })
   t.strictSame(await late.post(), internal)
   slow.emit('answer')
   await sleep(5)
@@ -500,7 +500,7 @@ t.test('misuse is a TypeError while registering, which names the option', async 
     onForeignDeviceToken: ['not-found', true],
     onUnknownDeviceToken: ['forbid', ''],
     paths: [[], ['logout'], '/logout', [undefined], null],
-    deadline: [0, -1, NaN, Infinity, '5000', 2_147_483_648]
+    timeout: [0, -1, NaN, Infinity, '5000', 2_147_483_648]
   }
   for (const [option, values] of Object.entries(wrong)) {
     for (const value of values) {

@@ -2,19 +2,19 @@ import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
 import { revocationGuard, type RevocationGuardOptions } from '../../lib/guards/revocation.ts'
 import { noActivity } from '../../lib/internal/plugin/no-activity.ts'
-import type { CredentialFacts, RevocationStore } from '../../lib/revocation-store.ts'
+import type { Credential, RevocationStore } from '../../lib/revocation-store.ts'
 import { memoryRevocationStore } from '../../lib/revocation-stores/memory.ts'
 
 const until = Date.now() + 3_600_000
 const never = new Promise<never>(() => {})
 
 /** The host's authentication: a header with the facts. */
-function credential (request: FastifyRequest): CredentialFacts | undefined {
+function credential (request: FastifyRequest): Credential | undefined {
   const { facts } = request.headers
   return typeof facts === 'string' ? JSON.parse(facts) : undefined
 }
 
-function as (facts: CredentialFacts) {
+function as (facts: Credential) {
   return { headers: { facts: JSON.stringify(facts) } }
 }
 
@@ -44,7 +44,7 @@ t.test('what is revoked is refused, what is live passes, and so does who is nobo
     t.equal(refused.statusCode, 401)
     t.equal(refused.headers['www-authenticate'], 'Bearer error="invalid_token"')
     t.equal(refused.headers['cache-control'], 'no-store')
-    t.same(refused.json(), { statusCode: 401, error: 'Unauthorized', message: 'the token was rejected: revoked' })
+    t.same(refused.json(), { statusCode: 401, code: 'LOGOUT_TOKEN_REJECTED', error: 'Unauthorized', message: 'the token was rejected: revoked' })
     t.equal((await app.inject({ url: '/', ...as({ tokenId: 'live' }) })).body, 'in')
     t.equal((await app.inject({ url: '/' })).body, 'in')
   }
@@ -75,8 +75,8 @@ t.test('while the store cannot tell, each route does what its policy says, and n
     hangs: () => never
   }
   for (const [name, check] of Object.entries(failures)) {
-    const app = await host(t, { revocations: { check }, deadline: 20, retryAfter: 7 })
-    const strict = await host(t, { revocations: { check }, deadline: 20, whenUnknown: 'allow' })
+    const app = await host(t, { revocations: { check }, timeout: 20, retryAfter: 7 })
+    const strict = await host(t, { revocations: { check }, timeout: 20, whenUnavailable: 'allow' })
     const started = Date.now()
     for (const refused of [await app.inject({ url: '/', ...as({ tokenId: 't' }) }), await strict.inject({ url: '/refuse', ...as({ tokenId: 't' }) })]) {
       t.equal(refused.statusCode, 503, name)
@@ -152,10 +152,10 @@ t.test('nothing is added to routes that are not guarded, nor to those outside it
 
 t.test('it looks behind the authentication of the instance and of the route', async t => {
   const revocations = memoryRevocationStore()
-  await revocations.revoke({ subject: 'ann', cutoff: Date.now(), until })
+  await revocations.revoke({ subject: 'alice', cutoff: Date.now(), until })
   for (const hook of ['onRequest', 'preValidation', 'preHandler'] as const) {
-    const app = await host(t, { revocations, hook, credential: request => request.getDecorator<CredentialFacts | null>('who') }, app => {
-      const authenticate = async (request: FastifyRequest) => { request.setDecorator('who', { subject: 'ann' }) }
+    const app = await host(t, { revocations, hook, credential: request => request.getDecorator<Credential | null>('who') }, app => {
+      const authenticate = async (request: FastifyRequest) => { request.setDecorator('who', { subject: 'alice' }) }
       app.decorateRequest('who', null)
       app.get('/one', { [hook]: authenticate }, async () => 'in')
       app.get('/list', { [hook]: [authenticate] }, async () => 'in')
@@ -173,7 +173,7 @@ t.test('it looks behind the authentication of the instance and of the route', as
 t.test('misuse is a TypeError that names the option', async t => {
   const wrong: Array<[string, Record<string, unknown>]> = [
     ['revocations', { revocations: undefined }], ['revocations', { revocations: {} }], ['credential', { credential: undefined }],
-    ['whenUnknown', { whenUnknown: 'maybe' }], ['hook', { hook: 'onSend' }], ['retryAfter', { retryAfter: -1 }], ['deadline', { deadline: 0 }], ['body', { body: {} }]
+    ['whenUnavailable', { whenUnavailable: 'maybe' }], ['hook', { hook: 'onSend' }], ['retryAfter', { retryAfter: -1 }], ['timeout', { timeout: 0 }], ['body', { body: {} }]
   ]
   for (const [option, change] of wrong) {
     const options = { revocations: memoryRevocationStore(), credential, ...change } as RevocationGuardOptions

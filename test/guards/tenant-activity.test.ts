@@ -6,7 +6,7 @@ import t, { type Test } from 'tap'
 import { tenantStatusLogout } from '../../lib/flows/tenant-status.ts'
 import { tenantActivity, type ActiveUser, type TenantActivityOptions } from '../../lib/guards/tenant-activity.ts'
 import type { StatusChange, UserKey } from '../../lib/user-status-store.ts'
-import { ada, credentials, failure, path, tenantHost } from '../tenant-host.ts'
+import { alice, credentials, failure, path, tenantHost } from '../tenant-host.ts'
 import { wire } from '../wire.ts'
 
 type Options = Partial<TenantActivityOptions>
@@ -56,14 +56,14 @@ async function serve (t: Test, options: Options = {}, { authenticate = 'onReques
   })
 
   const use = async (headers: Record<string, string> = {}, url = '/own') => {
-    const answer = await app.inject({ url, headers: { 'x-user': 'ada', ...headers } })
+    const answer = await app.inject({ url, headers: { 'x-user': 'alice', ...headers } })
     await sleep(2) // onResponse runs behind the answer
     return { status: answer.statusCode, body: answer.body.replace(/\d{4}-[^"]+Z/, 'now'), headers: answer.headers }
   }
   const logOut = async () => {
-    t.equal((await inject({ method: 'GET', url: path, headers: { ...credentials, 'x-user': 'ada' } })).status, 200)
+    t.equal((await inject({ method: 'GET', url: path, headers: { ...credentials, 'x-user': 'alice' } })).status, 200)
     await sleep(2)
-    t.equal(users.get(ada)?.status, 'logged_out', 'logged out')
+    t.equal(users.get(alice)?.status, 'logged_out', 'logged out')
   }
   /** Starts a request and resolves when it waits at a stage; call what it resolves to let it go on. */
   const begin = async (stage: 'authentication' | 'handler') => {
@@ -72,7 +72,7 @@ async function serve (t: Test, options: Options = {}, { authenticate = 'onReques
     await waiting
     return async () => { events.emit('go on'); return answer }
   }
-  return { app, users, use, logOut, begin, ran, status: (subject = 'ada') => users.get({ tenant: 'acme', subject })?.status }
+  return { app, users, use, logOut, begin, ran, status: (subject = 'alice') => users.get({ tenant: 'acme', subject })?.status }
 }
 
 t.test('use after a logout logs the user in again', async t => {
@@ -80,10 +80,10 @@ t.test('use after a logout logs the user in again', async t => {
     for (const failClosed of [false, true]) {
       const { use, logOut, users, status } = await serve(t, { failClosed }, { guard })
       await logOut()
-      const { loggedOutAt } = users.get(ada) ?? {}
+      const { loggedOutAt } = users.get(alice) ?? {}
       t.match(await use(), { status: 200, body: 'own' })
       t.equal(status(), 'logged_in')
-      t.equal(users.get(ada)?.loggedOutAt, loggedOutAt, 'the barrier stays')
+      t.equal(users.get(alice)?.loggedOutAt, loggedOutAt, 'the barrier stays')
       await logOut()
       t.equal(status(), 'logged_out')
     }
@@ -115,7 +115,7 @@ t.test('what began before a logout does not undo it', async t => {
       const { app, logOut } = await serve(t, { users: { get: user => { asked.push(user); return get(user) }, compareAndSet } }, { guard })
       await logOut()
       await logOut()
-      const refused = await app.inject({ url: path, headers: { 'x-user': 'ada' } })
+      const refused = await app.inject({ url: path, headers: { 'x-user': 'alice' } })
       t.equal(refused.statusCode, 401)
       t.strictSame(asked, [], 'not even looked up')
     }
@@ -125,7 +125,7 @@ t.test('what began before a logout does not undo it', async t => {
     t.test(`a request whose body takes its time${failClosed ? ', where the host asks for certainty' : ''}`, async t => {
       const { app, logOut, status } = await serve(t, { failClosed })
       const payload = new PassThrough()
-      const answer = app.inject({ method: 'POST', url: '/own', headers: { 'x-user': 'ada', 'content-type': 'text/plain' }, payload })
+      const answer = app.inject({ method: 'POST', url: '/own', headers: { 'x-user': 'alice', 'content-type': 'text/plain' }, payload })
       payload.write('slow')
       await sleep(10)
       await logOut()
@@ -237,9 +237,9 @@ t.test('the time of the last activity is written once in an interval, but a logo
   t.match(changes, [{ status: 'logged_in', requestId: 'req-7' }])
   t.ok((changes[0]?.at ?? 0) >= before && (changes[0]?.at ?? 0) <= Date.now())
 
-  users.logOut(ada, { at: Date.now(), requestId: '' })
+  users.logOut(alice, { at: Date.now(), requestId: '' })
   await use()
-  t.equal(users.get(ada)?.status, 'logged_in')
+  t.equal(users.get(alice)?.status, 'logged_in')
   t.equal(changes.length, 2)
 
   const record = (lastSeenAt?: number) => ({ status: 'logged_in', version: 1, lastSeenAt })
@@ -256,7 +256,7 @@ t.test('tokens issued at or before the last logout can be denied', async t => {
   for (const failClosed of [false, true]) {
     const { users, use, status, logOut, ran } = await serve(t, { denyLoggedOut: true, failClosed })
     t.match(await use(), { status: 200 }, 'nobody was logged out')
-    users.logOut(ada, { at: second + 500, requestId: '' })
+    users.logOut(alice, { at: second + 500, requestId: '' })
     ran.length = 0
     for (const issuedAt of [second - 1, second, second + 500, second + 999]) {
       t.match(await use({ 'x-issued-at': String(issuedAt) }), denied, `issued at ${issuedAt}`)
@@ -300,11 +300,11 @@ t.test('where the books cannot be kept', async t => {
       for (const [route, add] of Object.entries(own)) {
         const lines: string[] = []
         let handled = 0
-        const { app } = await serve(t, { ...options, failClosed, deadline: 20 }, { server: { logger: { level: 'error', stream: { write: (line: string) => { lines.push(line) } } } } })
+        const { app } = await serve(t, { ...options, failClosed, timeout: 20 }, { server: { logger: { level: 'error', stream: { write: (line: string) => { lines.push(line) } } } } })
         app.addHook('preHandler', async () => { handled++ })
         await add(app)
         const [method, url] = route.split(' ')
-        const answer = await app.inject({ method: method as 'GET', url: String(url), headers: { 'x-user': 'ada' } })
+        const answer = await app.inject({ method: method as 'GET', url: String(url), headers: { 'x-user': 'alice' } })
         await sleep(name === 'the write is late' ? 30 : 2)
         const body = answer.body.replace(/\d{4}-[^"]+Z/, 'now')
         if (failClosed) {
@@ -327,7 +327,7 @@ t.test('a request that could not be looked up in time is not looked up later', a
     users: { get: async user => { if (++reads === 1) throw new Error('down'); return users.get(user) }, compareAndSet: users.compareAndSet }
   })
   const payload = new PassThrough()
-  const answer = app.inject({ method: 'POST', url: '/own', headers: { 'x-user': 'ada', 'content-type': 'text/plain' }, payload })
+  const answer = app.inject({ method: 'POST', url: '/own', headers: { 'x-user': 'alice', 'content-type': 'text/plain' }, payload })
   await sleep(10)
   await logOut()
   payload.end('slow')
@@ -371,7 +371,7 @@ t.test('the routes of the host answer as they would without it', async t => {
       { url: '/json' }, { method: 'HEAD', url: '/json' }, { url: '/stream' }, { method: 'HEAD', url: '/stream' }, { url: '/unchanged' }, { url: '/failing' }, { url: '/nowhere' },
       { url: '/hijacked' }, { method: 'POST', url: '/echo', payload: { a: 1 } }, { method: 'POST', url: '/echo', payload: '{"a', headers: { 'content-type': 'application/json' } }
     ] as const) {
-      const call = { ...request, headers: { ...('headers' in request && request.headers), 'x-user': 'ada' } }
+      const call = { ...request, headers: { ...('headers' in request && request.headers), 'x-user': 'alice' } }
       const [guarded, plain] = await Promise.all([app.inject(call), alone.inject(call)])
       const { date: _guarded, ...headers } = guarded.headers
       const { date: _plain, ...expected } = plain.headers
@@ -382,20 +382,20 @@ t.test('the routes of the host answer as they would without it', async t => {
 
 t.test('it watches the scope it is registered in, and no other', async t => {
   const { users } = tenantHost()
-  users.set(ada, 'logged_out')
+  users.set(alice, 'logged_out')
   const app = Fastify()
   t.teardown(() => app.close())
   app.get('/open', async () => 'open')
   await app.register(async scope => {
-    await scope.register(tenantActivity, { users, user: () => ada })
+    await scope.register(tenantActivity, { users, user: () => alice })
     scope.get('/watched', async () => 'watched')
   })
   await app.inject('/open')
   await sleep(2)
-  t.equal(users.get(ada)?.status, 'logged_out')
+  t.equal(users.get(alice)?.status, 'logged_out')
   await app.inject('/watched')
   await sleep(2)
-  t.equal(users.get(ada)?.status, 'logged_in')
+  t.equal(users.get(alice)?.status, 'logged_in')
 })
 
 t.test('misuse is a TypeError while registering, which names the option', async t => {
@@ -403,10 +403,10 @@ t.test('misuse is a TypeError while registering, which names the option', async 
   const options = { users, user: () => undefined }
   const wrong: Readonly<Record<string, readonly unknown[]>> = {
     users: [undefined, null, {}, { get () {} }],
-    user: [undefined, 'ada'],
+    user: [undefined, 'alice'],
     onUnknownUser: ['keep', true, null],
     interval: [0, '1m', NaN],
-    deadline: [0, '5s', Infinity]
+    timeout: [0, '5s', Infinity]
   }
   for (const [option, values] of Object.entries(wrong)) {
     for (const value of values) {

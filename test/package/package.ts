@@ -84,7 +84,7 @@ const program = `
 async function main () {
   const sessions = memorySessionStore()
   const now = Date.now()
-  await sessions.create('a-token', { id: 'a', subject: 'ada', createdAt: now, expiresAt: now + 60_000, keepUntil: now + 60_000 })
+  await sessions.create('a-token', { id: 'a', subject: 'alice', createdAt: now, expiresAt: now + 60_000, keepUntil: now + 60_000 })
   const app = Fastify()
   await app.register(kratosLogout, { sessions, prefix: '/auth' })
   const answers = []

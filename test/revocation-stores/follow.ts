@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { revocationReplica } from '../../lib/internal/revocation/replica.ts'
-import type { CredentialFacts, Mark, RevocationFeed, RevocationStore } from '../../lib/revocation-store.ts'
+import type { Credential, Mark, RevocationFeed, RevocationStore } from '../../lib/revocation-store.ts'
 
 const until = Date.now() + 3_600_000
 
@@ -43,7 +43,7 @@ export async function follows (t: Test, store: RevocationStore, makeFeed: () => 
   await replica.start()
   t.ok(replica.staleness() < 1000, 'it is complete when it has started')
   for (let index = 0; index < 20; index++) {
-    const verdict = (facts: CredentialFacts) => replica.check(facts)
+    const verdict = (facts: Credential) => replica.check(facts)
     const subject = { subject: `u${index}`, tenant: 'v' }
     t.same([verdict({ tokenId: `t${index}` }), verdict({ sessionId: `s${index}` }), verdict({ ...subject, issuedAt: 10 }), verdict({ ...subject, sessionId: 'kept', issuedAt: 5 })], Array(4).fill('revoked'))
     t.same([verdict({ tokenId: `s${index}` }), verdict({ ...subject, issuedAt: 11 }), verdict({ ...subject, sessionId: 'kept', issuedAt: 6 })], Array(3).fill('live'))

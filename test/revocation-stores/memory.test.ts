@@ -6,7 +6,7 @@ import { fingerprintTable } from '../../lib/internal/marks/fingerprint-table.ts'
 import { keyedHash } from '../../lib/internal/marks/keyed-hash.ts'
 import { markId, subjectKey, subjectOfKey } from '../../lib/internal/marks/id.ts'
 import { markSet } from '../../lib/internal/marks/set.ts'
-import type { CredentialFacts, Mark, SubjectMark } from '../../lib/revocation-store.ts'
+import type { Credential, Mark, SubjectMark } from '../../lib/revocation-store.ts'
 import { memoryRevocationStore } from '../../lib/revocation-stores/memory.ts'
 
 const now = Date.now()
@@ -27,7 +27,7 @@ const lastingMark: fc.Arbitrary<Mark> = fc.oneof(
     subject: names, tenant: fc.option(names, { nil: undefined }), cutoff: instants, except: fc.option(names, { nil: undefined }), until: fc.integer({ min: 100, max: 103 })
   })
 )
-const someFacts: fc.Arbitrary<CredentialFacts> = fc.record({
+const someFacts: fc.Arbitrary<Credential> = fc.record({
   tokenId: fc.option(names, { nil: undefined }),
   sessionId: fc.option(names, { nil: undefined }),
   subject: fc.option(names, { nil: undefined }),
@@ -35,7 +35,7 @@ const someFacts: fc.Arbitrary<CredentialFacts> = fc.record({
   issuedAt: fc.option(instants, { nil: undefined })
 })
 
-function kills (mark: Mark, facts: CredentialFacts): boolean {
+function kills (mark: Mark, facts: Credential): boolean {
   if ('tokenId' in mark) return mark.tokenId === facts.tokenId
   if ('sessionId' in mark) return mark.sessionId === facts.sessionId
   return mark.subject === facts.subject && (mark.tenant === undefined || mark.tenant === facts.tenant) &&

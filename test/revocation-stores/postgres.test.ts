@@ -172,5 +172,5 @@ t.test('misuse is a TypeError that names what is wrong', async t => {
   t.throws(() => postgresRevocationStore(pool, { table: 'a b' }), { name: 'TypeError', message: /table must be/ })
   t.throws(() => postgresRevocationFeed({} as PostgresPool), { name: 'TypeError', message: /pass a Pool of pg/ })
   t.throws(() => postgresRevocationFeed(pool, { pageSize: 0 }), { name: 'TypeError', message: /pageSize/ })
-  t.match(postgresRevocationTable(), /CREATE TABLE IF NOT EXISTS "revocations"/)
+  t.match(postgresRevocationTable(), /CREATE TABLE IF NOT EXISTS "logout_revocation"/)
 })

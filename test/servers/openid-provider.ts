@@ -74,7 +74,7 @@ export async function startOpenidProvider (): Promise<OpenidProvider & { remove 
     count: async path => (await order({})).seen[path] ?? 0,
     rotate: async () => { await order({ rotate: true }) },
     slow: async (delay) => { await order({ delay }) },
-    userToken: async (resource, sub = 'ada', ttl = 300) => String((await order({ user: { sub, resource, ttl } })).token),
+    userToken: async (resource, sub = 'alice', ttl = 300) => String((await order({ user: { sub, resource, ttl } })).token),
     applicationToken: async resource => String((await post('/token', { grant_type: 'client_credentials', scope: 'read', resource })).access_token),
     revoke: async (token) => { await post('/token/revocation', { token }) },
     keys: async () => (await (await fetch(`${server.url}${jwksPath}`)).json() as { keys: JsonWebKey[] }).keys

@@ -31,16 +31,16 @@ async function behaves (t: Test, store: HostStore, prefix = '') {
   const sessions = expressSessionStore(store, ofUser)
   const token = (name: string) => `${prefix}${name}`
   const whole = (name: string, given = {}) => ({
-    id: tokenDigest(token(name)), subject: 'anna', status: 'active', createdAt: 0, expiresAt: 4102444800000, keepUntil: 4102444800000, ...given
+    id: tokenDigest(token(name)), subject: 'alice', status: 'active', createdAt: 0, expiresAt: 4102444800000, keepUntil: 4102444800000, ...given
   })
 
-  await set('one', { cookie, user: 'anna' })
+  await set('one', { cookie, user: 'alice' })
   t.strictSame(await sessions.find(token('one')), whole('one'))
   t.strictSame(await sessions.logOut(token('one')), whole('one'))
   t.equal(await sessions.find(token('one')), undefined)
   t.equal(await sessions.logOut(token('one')), undefined, 'it is forgotten')
 
-  await set('two', { cookie, user: 'anna' })
+  await set('two', { cookie, user: 'alice' })
   const before = await Promise.all(Array.from({ length: 50 }, () => sessions.logOut(token('two'))))
   t.strictSame(before.map(session => session?.status), ['active', ...Array.from({ length: 49 }, () => 'logged_out')])
 
@@ -66,7 +66,7 @@ t.test('a host with @fastify/session is logged out, on its own routes too', asyn
   await host.register(fastifySession, { store, secret: 's'.repeat(32), cookie: { secure: false }, saveUninitialized: false })
   await host.register(kratosLogout, { sessions: expressSessionStore(store, ofUser) })
   host.post('/login', async request => {
-    request.session.user = 'anna'
+    request.session.user = 'alice'
     return { token: request.session.sessionId }
   })
   host.get('/me', async request => ({ user: request.session.user ?? null }))
@@ -75,7 +75,7 @@ t.test('a host with @fastify/session is logged out, on its own routes too', asyn
   const { sessionId } = Object.fromEntries(login.cookies.map(({ name, value }) => [name, value]))
   const me = async () => (await host.inject({ url: '/me', cookies: { sessionId: sessionId ?? '' } })).json()
   const logOut = async () => (await host.inject({ method: 'DELETE', url: '/self-service/logout/api', payload: { session_token: login.json().token } })).statusCode
-  t.strictSame(await me(), { user: 'anna' })
+  t.strictSame(await me(), { user: 'alice' })
   t.equal(await logOut(), 204)
   t.strictSame(await me(), { user: null })
   t.equal(await logOut(), 403)
@@ -83,16 +83,16 @@ t.test('a host with @fastify/session is logged out, on its own routes too', asyn
 
 t.test('what the host knows of a session is told', async t => {
   const store = new MemoryStore()
-  store.set('token', { cookie: {}, login: { by: 'anna', at: 5 } }, () => {})
-  const find = (known: object) => expressSessionStore(store, { sessionOf: () => ({ subject: 'anna', ...known }) }).find('token')
+  store.set('token', { cookie: {}, login: { by: 'alice', at: 5 } }, () => {})
+  const find = (known: object) => expressSessionStore(store, { sessionOf: () => ({ subject: 'alice', ...known }) }).find('token')
   t.match(await find({}), { createdAt: 0, expiresAt: 8.64e15, keepUntil: 8.64e15 })
   const known = { id: 'id', createdAt: 5, expiresAt: 9, device: { ipAddress: '192.0.2.1' }, data: { role: 'reader' } }
-  t.strictSame(await find(known), { subject: 'anna', status: 'active', keepUntil: 9, ...known })
+  t.strictSame(await find(known), { subject: 'alice', status: 'active', keepUntil: 9, ...known })
 })
 
 t.test('the expiry of the cookie, however it is kept', async t => {
   const expiry = async (stored: object) => {
-    const store: ExpressSessionStore = { get: (_id, done) => done(null, { user: 'anna', ...stored }), destroy: () => {} }
+    const store: ExpressSessionStore = { get: (_id, done) => done(null, { user: 'alice', ...stored }), destroy: () => {} }
     return (await expressSessionStore(store, ofUser).find('token'))?.expiresAt
   }
   t.equal(await expiry({ cookie: { expires: new Date(5) } }), 5)
@@ -103,7 +103,7 @@ t.test('the expiry of the cookie, however it is kept', async t => {
 t.test('a store that fails is a rejection, for all that wait, and the next logout tries again', async t => {
   let failing = true
   const store: ExpressSessionStore = {
-    get: (_id, done) => done(null, { user: 'anna' }),
+    get: (_id, done) => done(null, { user: 'alice' }),
     destroy: (_id, done) => done(failing ? new Error('down') : undefined)
   }
   const sessions = expressSessionStore(store, ofUser)

@@ -13,7 +13,7 @@ const hour = 3_600_000
 
 function session (given: Partial<NewSession> = {}): NewSession {
   const now = Date.now()
-  return { id: randomUUID(), subject: 'anna', createdAt: now, expiresAt: now + hour, keepUntil: now + hour, ...given }
+  return { id: randomUUID(), subject: 'alice', createdAt: now, expiresAt: now + hour, keepUntil: now + hour, ...given }
 }
 
 t.test('a full store refuses, and ends nobody\'s session to make room, logged out or not', async t => {
@@ -53,10 +53,10 @@ t.test('it forgets a few sessions with each new one, and all that stand in the w
 t.test('it answers without a promise', async t => {
   const store = memorySessionStore()
   t.equal(store.create('token', session({ id: 'id' })), undefined)
-  for (const answer of [store.find('token'), store.logOutById({ id: 'id' }), store.logOut('token'), store.list({ subject: 'anna', limit: 1 })]) {
+  for (const answer of [store.find('token'), store.logOutById({ id: 'id' }), store.logOut('token'), store.list({ subject: 'alice', limit: 1 })]) {
     t.notMatch(answer, { then: Function })
   }
-  t.equal(store.logOutSubject({ subject: 'anna', count: true }), 0)
+  t.equal(store.logOutSubject({ subject: 'alice', count: true }), 0)
 })
 
 t.test('a maxSessions that is no positive whole number is refused', async t => {

@@ -15,7 +15,7 @@ const freshTable = () => `test_${process.pid}_${Date.now()}_${made++}`
 
 function session (given: Partial<NewSession> = {}): NewSession {
   const now = Date.now()
-  return { id: randomUUID(), subject: 'anna', createdAt: now, expiresAt: now + hour, keepUntil: now + hour, ...given }
+  return { id: randomUUID(), subject: 'alice', createdAt: now, expiresAt: now + hour, keepUntil: now + hour, ...given }
 }
 
 t.test('on a server that others use too', t => withPostgres(t, async ({ url }) => {
@@ -59,9 +59,9 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
 
   await t.test('logouts of one turn see each token active once, whoever else is in it', async t => {
     const { store } = await fresh()
-    await store.create('expired', session({ id: 'expired', subject: 'ben', expiresAt: Date.now() - 1 }))
+    await store.create('expired', session({ id: 'expired', subject: 'bob', expiresAt: Date.now() - 1 }))
     await store.create('gone', session({ id: 'gone' }))
-    await store.logOutSubject({ subject: 'anna' })
+    await store.logOutSubject({ subject: 'alice' })
     for (const id of ['first', 'second']) await store.create(id, session({ id }))
     const tokens = ['second', 'unknown', 'first', 'second', 'gone', 'expired', 'first', 'first']
     const before = await Promise.all(tokens.map(token => store.logOut(token)))
@@ -103,7 +103,7 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     const client = await pool.connect()
     const first = postgresSessionStore(client, { table })
     await client.query('BEGIN')
-    await first.logOutSubject({ subject: 'anna', except: 'spared' })
+    await first.logOutSubject({ subject: 'alice', except: 'spared' })
     const waiting = Promise.all([store.logOut('token'), store.logOutById({ id: 'spared' }), store.create('late', session())] as const)
     await sleep(50)
     await client.query('COMMIT')
@@ -120,7 +120,7 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     const client = await pool.connect()
     await client.query('BEGIN')
     await postgresSessionStore(client, { table }).create('token', session())
-    const waiting = store.logOutSubject({ subject: 'anna' })
+    const waiting = store.logOutSubject({ subject: 'alice' })
     await sleep(50)
     await client.query('COMMIT')
     client.release()
@@ -135,7 +135,7 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     const client = await pool.connect()
     await client.query('BEGIN')
     t.equal((await postgresSessionStore(client, { table }).logOut('token'))?.status, 'active')
-    const waiting = store.logOutSubject({ subject: 'anna', count: true })
+    const waiting = store.logOutSubject({ subject: 'alice', count: true })
     await sleep(50)
     await client.query('COMMIT')
     client.release()
@@ -148,7 +148,7 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     await store.logOut('kept')
     await store.create('one', session({ expiresAt: 0, keepUntil: Date.now() - 1 }))
     await pool.query(`INSERT INTO ${table} (digest, id, subject, epoch, created_at, expires_at, keep_until, details) SELECT i, i, 's' || i, 1, 1, 1, 1, '{}' FROM generate_series(1, 2499) AS i`)
-    await pool.query(`INSERT INTO ${table}_subject SELECT subject, 1, 1 FROM ${table} WHERE subject <> 'anna'`)
+    await pool.query(`INSERT INTO ${table}_subject SELECT subject, 1, 1 FROM ${table} WHERE subject <> 'alice'`)
     const deleted: number[] = []
     const counting: PostgresClient = {
       async query (text, values) {
@@ -161,13 +161,13 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     t.strictSame(deleted, [1000, 1000, 500, 1000, 1000, 499])
     t.equal(await store.prune(), 0)
     t.equal((await store.find('kept'))?.status, 'logged_out')
-    t.strictSame((await pool.query(`SELECT subject FROM ${table}_subject`)).rows, [{ subject: 'anna' }])
+    t.strictSame((await pool.query(`SELECT subject FROM ${table}_subject`)).rows, [{ subject: 'alice' }])
   })
 
   await t.test('a subject that was pruned starts anew, and brings nothing back', async t => {
     const { table, store } = await fresh()
     await store.create('token', session())
-    await store.logOutSubject({ subject: 'anna' })
+    await store.logOutSubject({ subject: 'alice' })
     await pool.query(`DELETE FROM ${table}_subject`)
     t.equal(await store.find('token'), undefined)
     await store.create('new', session())
@@ -197,7 +197,7 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     t.equal(await other.store.find('token'), undefined)
     t.equal(await other.store.logOut('token'), undefined)
     t.equal(await other.store.logOutById({ id: 'id' }), undefined)
-    t.equal(await other.store.logOutSubject({ subject: 'anna', count: true }), 0)
+    t.equal(await other.store.logOutSubject({ subject: 'alice', count: true }), 0)
     t.equal((await one.store.find('token'))?.status, 'active')
   })
 

@@ -15,7 +15,7 @@ t.test('logouts of one turn share a round trip', t => withPrivateRedis(t, async 
     const store = redisSessionStore(client, { prefix: name })
     const tokens = Array.from({ length: 50 }, () => randomUUID())
     const expiresAt = Date.now() + 60_000
-    for (const token of tokens) await store.create(token, { id: `id of ${token}`, subject: 'anna', createdAt: 0, expiresAt, keepUntil: expiresAt })
+    for (const token of tokens) await store.create(token, { id: `id of ${token}`, subject: 'alice', createdAt: 0, expiresAt, keepUntil: expiresAt })
 
     await t.test(`each gets its own answer, through ${name}`, async t => {
       await ioredis.config('RESETSTAT')

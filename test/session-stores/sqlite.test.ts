@@ -11,7 +11,7 @@ const hour = 3_600_000
 
 function session (given: Partial<NewSession> = {}): NewSession {
   const now = Date.now()
-  return { id: randomUUID(), subject: 'anna', createdAt: now, expiresAt: now + hour, keepUntil: now + hour, ...given }
+  return { id: randomUUID(), subject: 'alice', createdAt: now, expiresAt: now + hour, keepUntil: now + hour, ...given }
 }
 
 const past = () => session({ expiresAt: 0, keepUntil: Date.now() - 1 })
@@ -33,8 +33,8 @@ for (const { name, open, skip } of sqliteLibraries) {
       const { store } = await memory()
       t.equal(store.create('token', session({ id: 'id' })), undefined)
       t.match([store.find('token'), store.logOutById({ id: 'id' }), store.logOut('token')].map(found => found?.status), ['active', 'active', 'logged_out'])
-      t.strictSame(store.list({ subject: 'anna', limit: 1 }), [])
-      t.equal(store.logOutSubject({ subject: 'anna', count: true }), 0)
+      t.strictSame(store.list({ subject: 'alice', limit: 1 }), [])
+      t.equal(store.logOutSubject({ subject: 'alice', count: true }), 0)
     })
 
     t.test('logging out a subject costs the same for 10 and for 10,000 sessions', async t => {
@@ -64,7 +64,7 @@ for (const { name, open, skip } of sqliteLibraries) {
       store.create('one', past())
       database.exec(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2499)
         INSERT INTO logout_session (digest, id, subject, epoch, created_at, expires_at, keep_until, details) SELECT i, i, 's' || i, 1, 1, 1, 1, '{}' FROM n`)
-      database.exec("INSERT INTO logout_session_subject SELECT subject, 1, 1 FROM logout_session WHERE subject <> 'anna'")
+      database.exec("INSERT INTO logout_session_subject SELECT subject, 1, 1 FROM logout_session WHERE subject <> 'alice'")
       const deleted: Array<number | string> = []
       const counting: SqliteDatabase = {
         exec: sql => database.exec(sql),
@@ -84,13 +84,13 @@ for (const { name, open, skip } of sqliteLibraries) {
       t.strictSame(deleted, [1000, 'other work', 1000, 500, 1000, 1000, 499])
       t.equal(await store.prune(), 0)
       t.equal(store.find('kept')?.status, 'logged_out')
-      t.same(rows('SELECT subject FROM logout_session_subject'), [{ subject: 'anna' }])
+      t.same(rows('SELECT subject FROM logout_session_subject'), [{ subject: 'alice' }])
     })
 
     t.test('a subject that was pruned starts anew, above what it was', async t => {
       const { store, database } = await memory()
       store.create('token', session())
-      store.logOutSubject({ subject: 'anna' })
+      store.logOutSubject({ subject: 'alice' })
       database.exec('DELETE FROM logout_session_subject')
       t.equal(store.find('token'), undefined)
       store.create('new', session())
@@ -101,9 +101,9 @@ for (const { name, open, skip } of sqliteLibraries) {
     t.test('a creation that is refused leaves nothing behind', async t => {
       const { store, rows } = await memory()
       store.create('token', session({ id: 'id' }))
-      t.throws(() => store.create('other', session({ id: 'id', subject: 'berta' })), /UNIQUE/)
+      t.throws(() => store.create('other', session({ id: 'id', subject: 'bob' })), /UNIQUE/)
       t.throws(() => store.create('token', session({ subject: 'carla' })), /UNIQUE/)
-      t.same(rows('SELECT subject FROM logout_session_subject'), [{ subject: 'anna' }])
+      t.same(rows('SELECT subject FROM logout_session_subject'), [{ subject: 'alice' }])
       t.equal(rows('SELECT 1 FROM logout_session').length, 1)
     })
 
@@ -113,7 +113,7 @@ for (const { name, open, skip } of sqliteLibraries) {
       database.exec('BEGIN')
       t.throws(() => store.create('token', session()), /UNIQUE/)
       store.create('inside', session())
-      t.equal(store.logOutSubject({ subject: 'anna', count: true }), 2)
+      t.equal(store.logOutSubject({ subject: 'alice', count: true }), 2)
       database.exec('ROLLBACK')
       t.equal(store.find('token')?.status, 'active')
       t.equal(store.find('inside'), undefined)
@@ -145,7 +145,7 @@ for (const { name, open, skip } of sqliteLibraries) {
       await other.migrate()
       const wins: Record<string, () => unknown> = {
         'by its token': () => other.logOut('by its token'),
-        'with its subject': () => other.logOutSubject({ subject: 'anna' })
+        'with its subject': () => other.logOutSubject({ subject: 'alice' })
       }
       for (const [token, win] of Object.entries(wins)) {
         other.create(token, session())
@@ -169,7 +169,7 @@ for (const { name, open, skip } of sqliteLibraries) {
       t.equal(other.find('token'), undefined)
       t.equal(other.logOutById({ id: 'id' }), undefined)
       other.create('token', session({ id: 'id' }))
-      other.logOutSubject({ subject: 'anna' })
+      other.logOutSubject({ subject: 'alice' })
       t.equal(other.find('token')?.status, 'logged_out')
       t.equal(store.find('token')?.status, 'active')
     })

@@ -27,7 +27,7 @@ function verifierFor (issuer: Issuer, options: Partial<IntrospectionVerifierOpti
 }
 
 function active (others: object = {}): object {
-  return { active: true, sub: 'ada', exp: seconds() + 60, ...others }
+  return { active: true, sub: 'alice', exp: seconds() + 60, ...others }
 }
 
 async function outcome (verify: VerifyToken, token: string): Promise<unknown> {
@@ -75,13 +75,13 @@ t.test('it hands on the claims of an active token, frozen through and through, w
 
 t.test('an inactive token is refused, and told from a server that could not say', async (t) => {
   const issuer = await issuerFor(t)
-  const verify = verifierFor(issuer, { deadline: 100, maxResponseLength: 4096 })
+  const verify = verifierFor(issuer, { timeout: 100, maxResponseLength: 4096 })
   const token = issuer.issueOpaque(active())
-  t.equal(await outcome(verify, token), 'ada')
+  t.equal(await outcome(verify, token), 'alice')
   issuer.introspected.set(token, { active: false })
   t.equal(await outcome(verify, token), 'revoked')
   t.equal(await outcome(verify, 'never issued'), 'revoked')
-  issuer.introspected.set(token, { active: false, sub: 'ada', exp: seconds() + 60 })
+  issuer.introspected.set(token, { active: false, sub: 'alice', exp: seconds() + 60 })
   t.equal(await outcome(verify, token), 'revoked')
 
   const say = (body: string) => (response: import('node:http').ServerResponse) => response.writeHead(200).end(body)
@@ -98,7 +98,7 @@ t.test('an inactive token is refused, and told from a server that could not say'
     ['it has moved', response => response.writeHead(307, { location: introspectionPath }).end(), /status 307/],
     ['it says nothing', say(''), /not JSON/],
     ['it shows a page', say('<html>'), /not JSON/],
-    ['it forgot active', say('{"sub":"ada"}'), /whether the token is active/],
+    ['it forgot active', say('{"sub":"alice"}'), /whether the token is active/],
     ['active is a word', say('{"active":"false"}'), /whether the token is active/],
     ['active is null', say('{"active":null}'), /whether the token is active/],
     ['it says null', say('null'), /whether the token is active/],
@@ -120,8 +120,8 @@ t.test('an active token is refused all the same when it is not for us, not of th
   const issuer = await issuerFor(t)
   const verify = verifierFor(issuer, { issuer: issuer.url, audience, requiredClaims: ['client_id'] })
   const full = { iss: issuer.url, aud: audience, client_id: 'app' }
-  t.equal(await outcome(verify, issuer.issueOpaque(active(full))), 'ada')
-  t.equal(await outcome(verify, issuer.issueOpaque(active({ ...full, aud: ['other', audience] }))), 'ada')
+  t.equal(await outcome(verify, issuer.issueOpaque(active(full))), 'alice')
+  t.equal(await outcome(verify, issuer.issueOpaque(active({ ...full, aud: ['other', audience] }))), 'alice')
   for (const [changes, expected] of [
     [{ iss: undefined }, 'untrusted'], [{ iss: 'https://other.example' }, 'untrusted'], [{ aud: undefined }, 'untrusted'],
     [{ aud: 'other' }, 'untrusted'], [{ client_id: undefined }, 'untrusted'], [{ exp: seconds() - 1 }, 'expired'], [{ exp: undefined }, 'untrusted'],
@@ -133,10 +133,10 @@ t.test('an active token is refused all the same when it is not for us, not of th
 
 t.test('where no issuer and no audience are configured, neither is asked for', async (t) => {
   const issuer = await issuerFor(t)
-  t.equal(await outcome(verifierFor(issuer), issuer.issueOpaque(active())), 'ada')
-  t.equal(await outcome(verifierFor(issuer), issuer.issueOpaque(active({ aud: null, iss: null }))), 'ada')
-  t.equal(await outcome(verifierFor(issuer, { requireExpiry: false }), issuer.issueOpaque(active({ exp: undefined }))), 'ada')
-  t.equal(await outcome(verifierFor(issuer, { requireExpiry: false }), issuer.issueOpaque(active({ exp: null }))), 'ada')
+  t.equal(await outcome(verifierFor(issuer), issuer.issueOpaque(active())), 'alice')
+  t.equal(await outcome(verifierFor(issuer), issuer.issueOpaque(active({ aud: null, iss: null }))), 'alice')
+  t.equal(await outcome(verifierFor(issuer, { requireExpiry: false }), issuer.issueOpaque(active({ exp: undefined }))), 'alice')
+  t.equal(await outcome(verifierFor(issuer, { requireExpiry: false }), issuer.issueOpaque(active({ exp: null }))), 'alice')
 })
 
 t.test('refresh tokens and ID tokens are no access tokens, active or not', async (t) => {
@@ -146,7 +146,7 @@ t.test('refresh tokens and ID tokens are no access tokens, active or not', async
     t.equal(await outcome(verify, issuer.issueOpaque(active(kind))), 'untrusted', JSON.stringify(kind))
   }
   for (const kind of [{ token_use: 'access_token' }, { typ: 'Bearer' }, { token_type: 'Bearer' }]) {
-    t.equal(await outcome(verify, issuer.issueOpaque(active(kind))), 'ada', JSON.stringify(kind))
+    t.equal(await outcome(verify, issuer.issueOpaque(active(kind))), 'alice', JSON.stringify(kind))
   }
 })
 
@@ -170,9 +170,9 @@ t.test('concurrent callers with one token share one request, and its failure', a
   const issuer = await issuerFor(t)
   const verify = verifierFor(issuer)
   const token = issuer.issueOpaque(active())
-  const other = issuer.issueOpaque(active({ sub: 'grace' }))
+  const other = issuer.issueOpaque(active({ sub: 'bob' }))
   const answers = await Promise.all(Array.from({ length: 50 }, (_, i) => outcome(verify, i % 2 === 0 ? token : other)))
-  t.same(new Set(answers), new Set(['ada', 'grace']))
+  t.same(new Set(answers), new Set(['alice', 'bob']))
   t.equal(issuer.seen.length, 2)
   await outcome(verify, token)
   t.equal(issuer.seen.length, 3, 'a later caller asks again: nothing is remembered by default')
@@ -180,42 +180,42 @@ t.test('concurrent callers with one token share one request, and its failure', a
   t.same(await Promise.all([outcome(verify, token), outcome(verify, token)]), ['outage', 'outage'])
   t.equal(issuer.seen.length, 4)
   issuer.odd.clear()
-  t.equal(await outcome(verify, token), 'ada', 'a failure is not remembered')
+  t.equal(await outcome(verify, token), 'alice', 'a failure is not remembered')
 })
 
 t.test('an active token is believed for cacheFor and no longer, an inactive one never', async (t) => {
   const issuer = await issuerFor(t)
   const verify = verifierFor(issuer, { cacheFor: 500 })
   const token = issuer.issueOpaque(active())
-  t.equal(await outcome(verify, token), 'ada')
+  t.equal(await outcome(verify, token), 'alice')
   issuer.introspected.delete(token)
-  t.match(verify(token), { sub: 'ada' }, 'at once, and revoked in vain')
+  t.match(verify(token), { sub: 'alice' }, 'at once, and revoked in vain')
   t.equal(issuer.seen.length, 1)
   await sleep(520)
   t.equal(await outcome(verify, token), 'revoked')
   issuer.introspected.set(token, active())
-  t.equal(await outcome(verify, token), 'ada')
+  t.equal(await outcome(verify, token), 'alice')
 })
 
 t.test('nothing is remembered beyond its exp', async (t) => {
   const issuer = await issuerFor(t)
   const verify = verifierFor(issuer, { cacheFor: 60_000, acceptExpiredFor: 60_000 })
   const token = issuer.issueOpaque(active({ exp: seconds() + 2 }))
-  t.equal(await outcome(verify, token), 'ada')
+  t.equal(await outcome(verify, token), 'alice')
   await sleep(2100)
   issuer.introspected.set(token, { active: false })
   t.equal(await outcome(verify, token), 'revoked')
   const endless = issuer.issueOpaque(active({ exp: undefined }))
   const trusting = verifierFor(issuer, { cacheFor: 60_000, requireExpiry: false })
-  t.equal(await outcome(trusting, endless), 'ada')
-  t.match(trusting(endless), { sub: 'ada' })
+  t.equal(await outcome(trusting, endless), 'alice')
+  t.match(trusting(endless), { sub: 'alice' })
 })
 
 t.test('an expired token that the server still calls active passes where acceptExpiredFor says so', async (t) => {
   const issuer = await issuerFor(t)
   const token = issuer.issueOpaque(active({ exp: seconds() - 30 }))
   t.equal(await outcome(verifierFor(issuer), token), 'expired')
-  t.equal(await outcome(verifierFor(issuer, { acceptExpiredFor: 60_000 }), token), 'ada')
+  t.equal(await outcome(verifierFor(issuer, { acceptExpiredFor: 60_000 }), token), 'alice')
 })
 
 t.test('the memory is bounded: the first one goes', async (t) => {
@@ -223,7 +223,7 @@ t.test('the memory is bounded: the first one goes', async (t) => {
   const verify = verifierFor(issuer, { cacheFor: 60_000, cacheSize: 2 })
   const tokens = [1, 2, 3].map(() => issuer.issueOpaque(active()))
   for (const token of tokens) await verify(token)
-  t.match(verify(String(tokens[2])), { sub: 'ada' }, 'at once')
+  t.match(verify(String(tokens[2])), { sub: 'alice' }, 'at once')
   t.equal(issuer.seen.length, 3)
   await verify(String(tokens[0]))
   t.equal(issuer.seen.length, 4)
@@ -326,7 +326,7 @@ t.test('misconfiguration is a TypeError that names the option and holds no secre
     [{ cacheFor: -1 }, /"cacheFor"/],
     [{ cacheFor: '1m' }, /"cacheFor"/],
     [{ cacheSize: 0 }, /"cacheSize"/],
-    [{ deadline: 0 }, /"deadline"/],
+    [{ timeout: 0 }, /"timeout"/],
     [{ maxResponseLength: 0 }, /"maxResponseLength"/],
     [{ maxTokenLength: 0 }, /"maxTokenLength"/],
     [{ fetch: {} }, /"fetch"/]

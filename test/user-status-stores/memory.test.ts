@@ -3,8 +3,8 @@ import t from 'tap'
 import { userStatusStoreRules } from '../../lib/conformance/user-status-store.ts'
 import { memoryUserStatusStore } from '../../lib/user-status-stores/memory.ts'
 
-const anna = { tenant: 'acme', subject: 'anna' }
-const berta = { tenant: 'acme', subject: 'berta' }
+const alice = { tenant: 'acme', subject: 'alice' }
+const bob = { tenant: 'acme', subject: 'bob' }
 
 for (const rule of userStatusStoreRules) {
   t.test(rule.name, () => rule.check(() => {
@@ -15,56 +15,56 @@ for (const rule of userStatusStoreRules) {
 
 t.test('it answers with plain values', async t => {
   const store = memoryUserStatusStore()
-  t.equal(store.set(anna, 'logged_in'), undefined)
-  t.equal(store.get(anna)?.status, 'logged_in')
-  t.equal(store.compareAndSet(anna, store.get(anna)?.version, { status: 'logged_in', at: 1, requestId: 'r' }), true)
-  t.equal(store.logOut(anna, { at: 2, requestId: 'r' })?.status, 'logged_in')
+  t.equal(store.set(alice, 'logged_in'), undefined)
+  t.equal(store.get(alice)?.status, 'logged_in')
+  t.equal(store.compareAndSet(alice, store.get(alice)?.version, { status: 'logged_in', at: 1, requestId: 'r' }), true)
+  t.equal(store.logOut(alice, { at: 2, requestId: 'r' })?.status, 'logged_in')
 })
 
 t.test('a record cannot be changed from outside', async t => {
   const store = memoryUserStatusStore()
-  store.set(anna, 'suspended')
-  t.throws(() => Object.assign(store.get(anna) ?? {}, { status: 'logged_in' }), TypeError)
-  t.equal(store.get(anna)?.status, 'suspended')
+  store.set(alice, 'suspended')
+  t.throws(() => Object.assign(store.get(alice) ?? {}, { status: 'logged_in' }), TypeError)
+  t.equal(store.get(alice)?.status, 'suspended')
 })
 
 t.test('set keeps the times of a user, remove forgets the user', async t => {
   const store = memoryUserStatusStore()
-  store.compareAndSet(anna, undefined, { status: 'logged_in', at: 1, requestId: 'r' })
-  store.logOut(anna, { at: 2, requestId: 'r' })
-  store.set(anna, 'suspended')
-  t.match(store.get(anna), { status: 'suspended', lastSeenAt: 1, loggedOutAt: 2 })
-  store.remove(anna)
-  store.remove(anna)
-  t.equal(store.get(anna), undefined)
+  store.compareAndSet(alice, undefined, { status: 'logged_in', at: 1, requestId: 'r' })
+  store.logOut(alice, { at: 2, requestId: 'r' })
+  store.set(alice, 'suspended')
+  t.match(store.get(alice), { status: 'suspended', lastSeenAt: 1, loggedOutAt: 2 })
+  store.remove(alice)
+  store.remove(alice)
+  t.equal(store.get(alice), undefined)
 })
 
 t.test('a version from before a user was removed does not fit the new record', async t => {
   const store = memoryUserStatusStore()
-  store.set(anna, 'logged_in')
-  const version = store.get(anna)?.version
-  store.remove(anna)
-  store.set(anna, 'logged_in')
-  t.equal(store.compareAndSet(anna, version, { status: 'logged_in', at: 1, requestId: 'r' }), false)
+  store.set(alice, 'logged_in')
+  const version = store.get(alice)?.version
+  store.remove(alice)
+  store.set(alice, 'logged_in')
+  t.equal(store.compareAndSet(alice, version, { status: 'logged_in', at: 1, requestId: 'r' }), false)
 })
 
 t.test('when it is full it refuses one more and keeps everybody', async t => {
   const store = memoryUserStatusStore({ maxUsers: 1 })
-  store.set(anna, 'suspended')
-  t.throws(() => store.set(berta, 'logged_in'), /full \(1 users\): raise maxUsers/)
-  t.throws(() => store.compareAndSet(berta, undefined, { status: 'logged_in', at: 1, requestId: 'r' }), /full/)
-  store.set(anna, 'logged_in')
-  t.equal(store.logOut(anna, { at: 1, requestId: 'r' })?.status, 'logged_in')
-  t.equal(store.get(berta), undefined)
-  store.remove(anna)
-  store.set(berta, 'logged_in')
-  t.equal(store.get(berta)?.status, 'logged_in')
+  store.set(alice, 'suspended')
+  t.throws(() => store.set(bob, 'logged_in'), /full \(1 users\): raise maxUsers/)
+  t.throws(() => store.compareAndSet(bob, undefined, { status: 'logged_in', at: 1, requestId: 'r' }), /full/)
+  store.set(alice, 'logged_in')
+  t.equal(store.logOut(alice, { at: 1, requestId: 'r' })?.status, 'logged_in')
+  t.equal(store.get(bob), undefined)
+  store.remove(alice)
+  store.set(bob, 'logged_in')
+  t.equal(store.get(bob)?.status, 'logged_in')
 })
 
 t.test('it takes in 100,000 users where nothing else is said', async t => {
   const store = memoryUserStatusStore()
   for (let i = 0; i < 100_000; i++) store.set({ tenant: 'acme', subject: `${i}` }, 'logged_in')
-  t.throws(() => store.set(anna, 'logged_in'), /full/)
+  t.throws(() => store.set(alice, 'logged_in'), /full/)
 })
 
 t.test('a wrong maxUsers is a TypeError that names it', async t => {

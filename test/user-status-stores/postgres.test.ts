@@ -7,7 +7,7 @@ import type { PostgresClient } from '../../lib/internal/databases/postgres.ts'
 import { postgresUserStatusStore, postgresUserStatusTable } from '../../lib/user-status-stores/postgres.ts'
 import { withPostgres, withPrivatePostgres } from '../servers/postgres.ts'
 
-const anna = { tenant: 'acme', subject: 'anna' }
+const alice = { tenant: 'acme', subject: 'alice' }
 const login = { status: 'logged_in', at: 1000, requestId: 'r-1' } as const
 const logout = { at: 2000, requestId: 'r-2' }
 let made = 0
@@ -42,30 +42,30 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
 
   await t.test('200 parallel logOut from several pools: one saw the user logged in', async t => {
     const { stores, store } = await fresh()
-    await store.set(anna, 'logged_in')
-    const before = await Promise.all(Array.from({ length: 200 }, (_, i) => stores[i % 4]?.logOut(anna, { at: 1000 + i, requestId: 'r' })))
+    await store.set(alice, 'logged_in')
+    const before = await Promise.all(Array.from({ length: 200 }, (_, i) => stores[i % 4]?.logOut(alice, { at: 1000 + i, requestId: 'r' })))
     t.equal(before.filter(record => record?.status === 'logged_in').length, 1)
-    t.equal((await store.get(anna))?.loggedOutAt, 1199)
+    t.equal((await store.get(alice))?.loggedOutAt, 1199)
     t.equal(new Set(before.map(record => record?.version)).size, 200, 'each saw what the one before it wrote')
   })
 
   await t.test('logouts of one turn are each their own, whoever else is in it', async t => {
     const { store } = await fresh()
     const user = (subject: string, tenant = 'acme') => ({ tenant, subject })
-    await store.set(user('anna'), 'logged_in')
-    await store.set(user('anna', 'other'), 'logged_in')
-    await store.set(user('ben'), 'suspended')
+    await store.set(user('alice'), 'logged_in')
+    await store.set(user('alice', 'other'), 'logged_in')
+    await store.set(user('bob'), 'suspended')
     const before = await Promise.allSettled([
-      store.logOut(user('anna'), { at: 1, requestId: 'a' }), store.logOut(user('nobody'), logout), store.logOut(user('ben'), logout),
-      store.logOut(user('a\0b'), logout), store.logOut(user('\ud800'), logout), store.logOut(user('anna'), { at: 3, requestId: 'r\0' }),
-      store.logOut(user('anna', 'other'), { at: 4, requestId: 'b' }), store.logOut(user('anna'), { at: 2, requestId: 'c' }),
-      store.logOut(user('anna'), { at: 5, requestId: 'd' })
+      store.logOut(user('alice'), { at: 1, requestId: 'a' }), store.logOut(user('nobody'), logout), store.logOut(user('bob'), logout),
+      store.logOut(user('a\0b'), logout), store.logOut(user('\ud800'), logout), store.logOut(user('alice'), { at: 3, requestId: 'r\0' }),
+      store.logOut(user('alice', 'other'), { at: 4, requestId: 'b' }), store.logOut(user('alice'), { at: 2, requestId: 'c' }),
+      store.logOut(user('alice'), { at: 5, requestId: 'd' })
     ])
     t.match(before.map(answer => answer.status === 'fulfilled' ? answer.value?.status : 'refused'), [
       'logged_in', undefined, 'suspended', 'refused', 'refused', 'refused', 'logged_in', 'logged_out', 'logged_out'
     ])
     t.match(before.slice(-2), [{ value: { loggedOutAt: 1 } }, { value: { loggedOutAt: 2 } }])
-    t.match([await store.get(user('anna')), await store.get(user('anna', 'other'))], [{ status: 'logged_out', loggedOutAt: 5 }, { status: 'logged_out', loggedOutAt: 4 }])
+    t.match([await store.get(user('alice')), await store.get(user('alice', 'other'))], [{ status: 'logged_out', loggedOutAt: 5 }, { status: 'logged_out', loggedOutAt: 4 }])
   })
 
   await t.test('nodes that log out the same users in other orders never lock each other out', async t => {
@@ -77,23 +77,23 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     t.equal(before.filter(record => record?.status === 'logged_in').length, 60)
   })
 
-  for (const others of [[], ['ben', 'nobody']]) {
+  for (const others of [[], ['bob', 'nobody']]) {
     await t.test(`a logOut that waits for a suspension leaves it alone, with ${others.length} others`, async t => {
       const { table, store } = await fresh()
-      await store.set(anna, 'logged_in')
-      await store.set({ tenant: 'acme', subject: 'ben' }, 'logged_in')
+      await store.set(alice, 'logged_in')
+      await store.set({ tenant: 'acme', subject: 'bob' }, 'logged_in')
       const client = await pool.connect()
       await client.query('BEGIN')
-      await client.query(`UPDATE ${table} SET status = 'suspended', version = gen_random_uuid() WHERE subject = 'anna'`)
-      const { version } = await store.get(anna) ?? {}
-      const waiting = Promise.all([store.logOut(anna, logout), ...others.map(subject => store.logOut({ tenant: 'acme', subject }, logout))])
-      const writing = store.compareAndSet(anna, version, login)
+      await client.query(`UPDATE ${table} SET status = 'suspended', version = gen_random_uuid() WHERE subject = 'alice'`)
+      const { version } = await store.get(alice) ?? {}
+      const waiting = Promise.all([store.logOut(alice, logout), ...others.map(subject => store.logOut({ tenant: 'acme', subject }, logout))])
+      const writing = store.compareAndSet(alice, version, login)
       await sleep(50)
       await client.query('COMMIT')
       client.release()
       t.match((await waiting).map(before => before?.status), ['suspended', 'logged_in', undefined].slice(0, 1 + others.length))
       t.equal(await writing, false)
-      t.equal((await store.get(anna))?.status, 'suspended')
+      t.equal((await store.get(alice))?.status, 'suspended')
     })
   }
 
@@ -102,15 +102,15 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     tables.push(table)
     const stores = pools.map(each => postgresUserStatusStore(each, { table }))
     await Promise.all([...stores, ...stores, ...stores].map(store => store.migrate()))
-    await stores[0]?.set(anna, 'suspended')
+    await stores[0]?.set(alice, 'suspended')
     await stores[1]?.migrate()
-    t.equal((await stores[2]?.get(anna))?.status, 'suspended')
+    t.equal((await stores[2]?.get(alice))?.status, 'suspended')
   })
 
   await t.test('a missing table or schema says what to do, with the cause', async t => {
-    for (const table of ['no_such_table', 'no_such_schema.user_status']) {
+    for (const table of ['no_such_table', 'no_such_schema.logout_user_status']) {
       const store = postgresUserStatusStore(pool, { table })
-      const verbs: Array<() => Promise<unknown>> = [() => store.get(anna), () => store.compareAndSet(anna, undefined, login), () => store.logOut(anna, logout)]
+      const verbs: Array<() => Promise<unknown>> = [() => store.get(alice), () => store.compareAndSet(alice, undefined, login), () => store.logOut(alice, logout)]
       for (const verb of verbs) {
         await t.rejects(verb(), { message: `table ${table} is missing: run migrate()`, cause: { severity: 'ERROR' } })
       }
@@ -119,48 +119,48 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
 
   await t.test('the host may write to the table by itself', async t => {
     const { table, store } = await fresh()
-    await pool.query(`INSERT INTO ${table} (tenant, subject, status) VALUES ('acme', 'anna', 'logged_in')`)
-    const version = (await store.get(anna))?.version
-    t.equal((await store.get(anna))?.status, 'logged_in')
+    await pool.query(`INSERT INTO ${table} (tenant, subject, status) VALUES ('acme', 'alice', 'logged_in')`)
+    const version = (await store.get(alice))?.version
+    t.equal((await store.get(alice))?.status, 'logged_in')
     await pool.query(`UPDATE ${table} SET status = 'logged_out', version = gen_random_uuid()`)
-    t.equal(await store.compareAndSet(anna, version, login), false)
-    await store.logOut(anna, logout)
+    t.equal(await store.compareAndSet(alice, version, login), false)
+    await store.logOut(alice, logout)
     t.match((await pool.query(`SELECT request_id FROM ${table}`)).rows, [{ request_id: 'r-2' }])
   })
 
   await t.test('set keeps the times, remove forgets the user, and an old version never fits a new record', async t => {
     const { store } = await fresh()
-    await store.compareAndSet(anna, undefined, login)
-    const version = (await store.get(anna))?.version
-    await store.logOut(anna, logout)
-    await store.set(anna, 'suspended')
-    t.match(await store.get(anna), { status: 'suspended', lastSeenAt: 1000, loggedOutAt: 2000 })
-    await store.remove(anna)
-    await store.remove(anna)
-    t.equal(await store.get(anna), undefined)
-    await store.set(anna, 'logged_in')
-    t.equal(await store.compareAndSet(anna, version, login), false)
+    await store.compareAndSet(alice, undefined, login)
+    const version = (await store.get(alice))?.version
+    await store.logOut(alice, logout)
+    await store.set(alice, 'suspended')
+    t.match(await store.get(alice), { status: 'suspended', lastSeenAt: 1000, loggedOutAt: 2000 })
+    await store.remove(alice)
+    await store.remove(alice)
+    t.equal(await store.get(alice), undefined)
+    await store.set(alice, 'logged_in')
+    t.equal(await store.compareAndSet(alice, version, login), false)
   })
 
   await t.test('two tables never see each other', async t => {
     const [one, other] = [await fresh(), await fresh()]
-    await one.store.set(anna, 'suspended')
-    t.equal(await other.store.get(anna), undefined)
+    await one.store.set(alice, 'suspended')
+    t.equal(await other.store.get(alice), undefined)
   })
 }))
 
 t.test('each verb is one statement, as the server saw it', t => withPrivatePostgres(t, async ({ url, log }) => {
   const pool = new pg.Pool({ connectionString: url })
   t.teardown(() => pool.end())
-  const store = postgresUserStatusStore(pool, { table: 'public.user_status' })
+  const store = postgresUserStatusStore(pool, { table: 'public.logout_user_status' })
   await store.migrate()
   await pool.query('SELECT \'from here\'')
-  await store.set(anna, 'logged_in')
-  await store.get(anna)
-  await store.compareAndSet(anna, 'past', login)
-  await Promise.all(['anna', 'ben', 'nobody'].map(subject => store.logOut({ tenant: 'acme', subject }, logout)))
-  await store.remove(anna)
-  await store.compareAndSet(anna, undefined, login)
+  await store.set(alice, 'logged_in')
+  await store.get(alice)
+  await store.compareAndSet(alice, 'past', login)
+  await Promise.all(['alice', 'bob', 'nobody'].map(subject => store.logOut({ tenant: 'acme', subject }, logout)))
+  await store.remove(alice)
+  await store.compareAndSet(alice, undefined, login)
   await pool.query('SELECT \'to here\'')
   await sleep(50)
   const [, seen = ''] = log().split('from here')
@@ -177,14 +177,14 @@ t.test('a wrong client or table is a TypeError that names it', async t => {
     t.throws(() => postgresUserStatusStore(client, { table: table as string }), { name: 'TypeError', message: /table/ })
     t.throws(() => postgresUserStatusTable(table as string), { name: 'TypeError', message: /table/ })
   }
-  t.match(postgresUserStatusTable(), /"user_status"/)
+  t.match(postgresUserStatusTable(), /"logout_user_status"/)
 })
 
 t.test('an error of the client passes as it is, one that is no Error too', async t => {
   const refusing = (reason: unknown) => postgresUserStatusStore({ query: async () => { throw reason } })
   const error = Object.assign(new Error('connection terminated'), { code: '57P01' })
-  await t.rejects(refusing(error).get(anna), error)
-  t.equal(await refusing('gone').get(anna).catch(reason => reason), 'gone')
+  await t.rejects(refusing(error).get(alice), error)
+  t.equal(await refusing('gone').get(alice).catch(reason => reason), 'gone')
 })
 
 t.test('when a user logs out twice at once and the second statement fails, the first logout is answered all the same', async t => {
@@ -192,10 +192,10 @@ t.test('when a user logs out twice at once and the second statement fails, the f
   const store = postgresUserStatusStore({
     query: async () => {
       if (++statements > 1) throw new Error('cut')
-      return { rows: [{ tenant: 'acme', subject: 'anna', status: 'logged_in', version: 'v', logged_out_at: null, last_seen_at: null }] }
+      return { rows: [{ tenant: 'acme', subject: 'alice', status: 'logged_in', version: 'v', logged_out_at: null, last_seen_at: null }] }
     }
   })
-  const [first, second] = await Promise.allSettled([store.logOut(anna, { at: 1, requestId: 'a' }), store.logOut(anna, { at: 2, requestId: 'b' })])
+  const [first, second] = await Promise.allSettled([store.logOut(alice, { at: 1, requestId: 'a' }), store.logOut(alice, { at: 2, requestId: 'b' })])
   t.match(first, { status: 'fulfilled', value: { status: 'logged_in' } })
   t.match(second, { status: 'rejected', reason: { cause: { message: 'cut' } } })
   t.equal(statements, 2)

@@ -10,7 +10,7 @@ import type { UserStatusStore } from '../../lib/user-status-store.ts'
 import { connectRedisClients } from '../servers/redis-clients.ts'
 import { withPrivateRedis, withRedis } from '../servers/redis.ts'
 
-const anna = { tenant: 'acme', subject: 'anna' }
+const alice = { tenant: 'acme', subject: 'alice' }
 const login = { status: 'logged_in', at: 1000, requestId: 'r-1' } as const
 let made = 0
 const freshPrefix = () => `test-${process.pid}-${Date.now()}-${made++}`
@@ -54,18 +54,18 @@ t.test('on a server that others use too', t => withRedis(t, async ({ url }) => {
   await t.test('200 parallel logOut from several clients: one saw the user logged in', async t => {
     const prefix = freshPrefix()
     const stores = clients.named.map(([, client]) => redisUserStatusStore(client, { prefix }))
-    await stores[0]?.set(anna, 'logged_in')
-    const before = await Promise.all(Array.from({ length: 200 }, (_, i) => stores[i % 3]?.logOut(anna, { at: 1000 + i, requestId: 'r' })))
+    await stores[0]?.set(alice, 'logged_in')
+    const before = await Promise.all(Array.from({ length: 200 }, (_, i) => stores[i % 3]?.logOut(alice, { at: 1000 + i, requestId: 'r' })))
     t.equal(before.filter(record => record?.status === 'logged_in').length, 1)
-    t.equal((await stores[1]?.get(anna))?.loggedOutAt, 1199)
+    t.equal((await stores[1]?.get(alice))?.loggedOutAt, 1199)
   })
 
   await t.test('a command that the client sends again is recognised', async t => {
     const prefix = freshPrefix()
     const store = redisUserStatusStore(resending(clients.ioredis), { prefix })
-    t.equal(await store.compareAndSet(anna, undefined, login), true)
-    t.equal((await store.logOut(anna, { at: 2000, requestId: 'r' }))?.status, 'logged_in')
-    t.equal((await store.logOut(anna, { at: 3000, requestId: 'r' }))?.status, 'logged_out')
+    t.equal(await store.compareAndSet(alice, undefined, login), true)
+    t.equal((await store.logOut(alice, { at: 2000, requestId: 'r' }))?.status, 'logged_in')
+    t.equal((await store.logOut(alice, { at: 3000, requestId: 'r' }))?.status, 'logged_out')
     t.equal(await store.logOut({ tenant: 'acme', subject: 'nobody' }, { at: 3000, requestId: 'r' }), undefined)
   })
 
@@ -74,9 +74,9 @@ t.test('on a server that others use too', t => withRedis(t, async ({ url }) => {
     const outer = redisUserStatusStore(clients.ioredis, { prefix })
     const inner = redisUserStatusStore(clients.nodeRedis, { prefix: `${prefix}:acme` })
     const longer = redisUserStatusStore(clients.nodeRedis, { prefix: `${prefix}:` })
-    await inner.set(anna, 'suspended')
-    await longer.set(anna, 'suspended')
-    for (const user of [anna, { tenant: '', subject: 'anna' }, { tenant: 'acme', subject: 'acme:anna' }, { tenant: 'acme:acme', subject: 'anna' }, { tenant: ':acme', subject: 'anna' }]) {
+    await inner.set(alice, 'suspended')
+    await longer.set(alice, 'suspended')
+    for (const user of [alice, { tenant: '', subject: 'alice' }, { tenant: 'acme', subject: 'acme:alice' }, { tenant: 'acme:acme', subject: 'alice' }, { tenant: ':acme', subject: 'alice' }]) {
       t.equal(await outer.get(user), undefined)
     }
   })
@@ -84,31 +84,31 @@ t.test('on a server that others use too', t => withRedis(t, async ({ url }) => {
   await t.test('a record stays until it is removed, and its version never fits a new one', async t => {
     const prefix = freshPrefix()
     const store = redisUserStatusStore(clients.ioredis, { prefix })
-    await store.compareAndSet(anna, undefined, login)
-    t.equal(await clients.ioredis.ttl(`${prefix}:acme:anna`), -1)
-    t.equal(await clients.ioredis.hget(`${prefix}:acme:anna`, 'requestId'), 'r-1')
-    const version = (await store.get(anna))?.version
-    await store.remove(anna)
-    await store.remove(anna)
-    t.equal(await store.get(anna), undefined)
-    await store.set(anna, 'logged_in')
-    t.equal(await store.compareAndSet(anna, version, login), false)
+    await store.compareAndSet(alice, undefined, login)
+    t.equal(await clients.ioredis.ttl(`${prefix}:acme:alice`), -1)
+    t.equal(await clients.ioredis.hget(`${prefix}:acme:alice`, 'requestId'), 'r-1')
+    const version = (await store.get(alice))?.version
+    await store.remove(alice)
+    await store.remove(alice)
+    t.equal(await store.get(alice), undefined)
+    await store.set(alice, 'logged_in')
+    t.equal(await store.compareAndSet(alice, version, login), false)
   })
 
   await t.test('set keeps the times of a user', async t => {
     const store = redisUserStatusStore(clients.iovalkey, { prefix: freshPrefix() })
-    await store.compareAndSet(anna, undefined, login)
-    await store.logOut(anna, { at: 2000, requestId: 'r' })
-    await store.set(anna, 'suspended')
-    t.match(await store.get(anna), { status: 'suspended', lastSeenAt: 1000, loggedOutAt: 2000 })
+    await store.compareAndSet(alice, undefined, login)
+    await store.logOut(alice, { at: 2000, requestId: 'r' })
+    await store.set(alice, 'suspended')
+    t.match(await store.get(alice), { status: 'suspended', lastSeenAt: 1000, loggedOutAt: 2000 })
   })
 
   await t.test('a key of another type is a rejection, not an answer', async t => {
     const prefix = freshPrefix()
-    await clients.ioredis.set(`${prefix}:acme:anna`, 'x')
+    await clients.ioredis.set(`${prefix}:acme:alice`, 'x')
     const store = redisUserStatusStore(clients.ioredis, { prefix })
-    await t.rejects(store.get(anna), /WRONGTYPE/)
-    await t.rejects(store.logOut(anna, { at: 1, requestId: 'r' }), /WRONGTYPE/)
+    await t.rejects(store.get(alice), /WRONGTYPE/)
+    await t.rejects(store.logOut(alice, { at: 1, requestId: 'r' }), /WRONGTYPE/)
   })
 }))
 
@@ -118,11 +118,11 @@ t.test('each verb is one command, as the server saw it', t => withPrivateRedis(t
   for (const [name, client] of clients.named) {
     const store = redisUserStatusStore(client)
     const verbs = [
-      () => store.set(anna, 'logged_in'),
-      () => store.get(anna),
-      () => store.compareAndSet(anna, 'past', login),
-      () => store.logOut(anna, { at: 1, requestId: 'r' }),
-      () => store.remove(anna)
+      () => store.set(alice, 'logged_in'),
+      () => store.get(alice),
+      () => store.compareAndSet(alice, 'past', login),
+      () => store.logOut(alice, { at: 1, requestId: 'r' }),
+      () => store.remove(alice)
     ]
     for (const verb of verbs) await verb()
     const before = await readsOf(clients.ioredis)
@@ -133,9 +133,9 @@ t.test('each verb is one command, as the server saw it', t => withPrivateRedis(t
 
   await clients.ioredis.script('FLUSH')
   const store = redisUserStatusStore(clients.nodeRedis)
-  await store.set(anna, 'logged_in')
-  t.equal((await store.logOut(anna, { at: 1, requestId: 'r' }))?.status, 'logged_in', 'a server that forgot the scripts is told them again')
-  t.strictSame(await clients.ioredis.keys('*'), ['user-status:acme:anna'], 'and one user is one key')
+  await store.set(alice, 'logged_in')
+  t.equal((await store.logOut(alice, { at: 1, requestId: 'r' }))?.status, 'logged_in', 'a server that forgot the scripts is told them again')
+  t.strictSame(await clients.ioredis.keys('*'), ['logout-user-status:acme:alice'], 'and one user is one key')
 }))
 
 t.test('the rules, on a cluster', t => withPrivateRedis(t, async ({ url, port }) => {
@@ -171,7 +171,7 @@ t.test('other errors of the server than a missing script are not tried again', a
     evalsha: async () => { calls += 1; throw new Error('READONLY You can\'t write against a read only replica.') },
     eval: async () => { calls += 1 }
   }
-  await t.rejects(redisUserStatusStore(client).set(anna, 'logged_in'), /READONLY/)
+  await t.rejects(redisUserStatusStore(client).set(alice, 'logged_in'), /READONLY/)
   t.equal(calls, 1)
 })
 

@@ -7,7 +7,7 @@ import type { SqliteDatabase } from '../../lib/internal/databases/sqlite.ts'
 import { sqliteUserStatusStore, sqliteUserStatusTable } from '../../lib/user-status-stores/sqlite.ts'
 import { sqliteLibraries } from '../servers/sqlite-libraries.ts'
 
-const anna = { tenant: 'acme', subject: 'anna' }
+const alice = { tenant: 'acme', subject: 'alice' }
 const login = { status: 'logged_in', at: 1000, requestId: 'r-1' } as const
 const logout = { at: 2000, requestId: 'r-2' }
 
@@ -31,19 +31,19 @@ for (const { name, open, skip } of sqliteLibraries) {
       t.teardown(() => database.close())
       const store = sqliteUserStatusStore(database)
       await store.migrate()
-      t.equal(store.compareAndSet(anna, undefined, login), true)
-      t.match(store.logOut(anna, logout), { status: 'logged_in', lastSeenAt: 1000, loggedOutAt: undefined })
-      t.match(store.logOut(anna, { at: 3000, requestId: 'r-3' }), { status: 'logged_out', loggedOutAt: 2000 })
-      t.equal(store.set(anna, 'suspended'), undefined)
-      t.match(store.logOut(anna, { at: 4000, requestId: 'r-4' }), { status: 'suspended', loggedOutAt: 3000 })
-      t.match(database.prepare('SELECT * FROM user_status').all(), [{ status: 'suspended', logged_out_at: 3000, last_seen_at: 1000, request_id: 'r-3' }])
-      t.match(database.prepare('SELECT typeof(logged_out_at) AS t FROM user_status').all(), [{ t: 'integer' }])
-      const { version } = store.get(anna) ?? {}
-      t.equal(store.remove(anna), undefined)
-      store.remove(anna)
-      t.equal(store.get(anna), undefined)
-      store.set(anna, 'logged_in')
-      t.equal(store.compareAndSet(anna, version, login), false)
+      t.equal(store.compareAndSet(alice, undefined, login), true)
+      t.match(store.logOut(alice, logout), { status: 'logged_in', lastSeenAt: 1000, loggedOutAt: undefined })
+      t.match(store.logOut(alice, { at: 3000, requestId: 'r-3' }), { status: 'logged_out', loggedOutAt: 2000 })
+      t.equal(store.set(alice, 'suspended'), undefined)
+      t.match(store.logOut(alice, { at: 4000, requestId: 'r-4' }), { status: 'suspended', loggedOutAt: 3000 })
+      t.match(database.prepare('SELECT * FROM logout_user_status').all(), [{ status: 'suspended', logged_out_at: 3000, last_seen_at: 1000, request_id: 'r-3' }])
+      t.match(database.prepare('SELECT typeof(logged_out_at) AS t FROM logout_user_status').all(), [{ t: 'integer' }])
+      const { version } = store.get(alice) ?? {}
+      t.equal(store.remove(alice), undefined)
+      store.remove(alice)
+      t.equal(store.get(alice), undefined)
+      store.set(alice, 'logged_in')
+      t.equal(store.compareAndSet(alice, version, login), false)
     })
 
     await t.test('a commit that fails after the statement is no success', async t => {
@@ -53,15 +53,15 @@ for (const { name, open, skip } of sqliteLibraries) {
       writer.exec('PRAGMA journal_mode = DELETE')
       const store = sqliteUserStatusStore(writer)
       await store.migrate()
-      store.set(anna, 'logged_in')
+      store.set(alice, 'logged_in')
       reader.exec('BEGIN')
-      reader.prepare('SELECT * FROM user_status').all()
-      t.throws(() => store.logOut(anna, logout), /locked/)
-      t.throws(() => store.compareAndSet(anna, store.get(anna)?.version, login), /locked/)
-      t.throws(() => store.set(anna, 'suspended'), /locked/)
-      t.throws(() => store.remove(anna), /locked/)
+      reader.prepare('SELECT * FROM logout_user_status').all()
+      t.throws(() => store.logOut(alice, logout), /locked/)
+      t.throws(() => store.compareAndSet(alice, store.get(alice)?.version, login), /locked/)
+      t.throws(() => store.set(alice, 'suspended'), /locked/)
+      t.throws(() => store.remove(alice), /locked/)
       reader.exec('ROLLBACK')
-      t.match(store.logOut(anna, logout), { status: 'logged_in', lastSeenAt: undefined })
+      t.match(store.logOut(alice, logout), { status: 'logged_in', lastSeenAt: undefined })
     })
 
     await t.test('migrate is safe twice, and waits for another process that is at it', async t => {
@@ -75,21 +75,21 @@ for (const { name, open, skip } of sqliteLibraries) {
         one.exec('COMMIT')
       }, 60)
       await migrated
-      sqliteUserStatusStore(other).set(anna, 'suspended')
+      sqliteUserStatusStore(other).set(alice, 'suspended')
       await sqliteUserStatusStore(one).migrate()
-      t.equal(sqliteUserStatusStore(one).get(anna)?.status, 'suspended')
+      t.equal(sqliteUserStatusStore(one).get(alice)?.status, 'suspended')
     })
 
     await t.test('a missing table says what to do, and is found once it is there', async t => {
       const database = open(':memory:')
       t.teardown(() => database.close())
       const store = sqliteUserStatusStore(database, { table: 'members' })
-      t.throws(() => store.get(anna), { message: 'table members is missing: run migrate()', cause: Error })
-      t.throws(() => store.logOut(anna, logout), /run migrate\(\)/)
+      t.throws(() => store.get(alice), { message: 'table members is missing: run migrate()', cause: Error })
+      t.throws(() => store.logOut(alice, logout), /run migrate\(\)/)
       await store.migrate()
-      t.equal(store.logOut(anna, logout), undefined)
+      t.equal(store.logOut(alice, logout), undefined)
       database.exec('DROP TABLE members')
-      t.throws(() => store.logOut(anna, logout), /run migrate\(\)/)
+      t.throws(() => store.logOut(alice, logout), /run migrate\(\)/)
     })
 
     await t.test('what a host writes by itself counts, and inside its own transaction too', async t => {
@@ -97,13 +97,13 @@ for (const { name, open, skip } of sqliteLibraries) {
       t.teardown(() => database.close())
       const store = sqliteUserStatusStore(database)
       await store.migrate()
-      database.exec('INSERT INTO user_status (tenant, subject, status) VALUES (\'acme\', \'anna\', \'logged_in\')')
-      const { version } = store.get(anna) ?? {}
+      database.exec('INSERT INTO logout_user_status (tenant, subject, status) VALUES (\'acme\', \'alice\', \'logged_in\')')
+      const { version } = store.get(alice) ?? {}
       t.match(version, /^[0-9A-F]{32}$/)
       database.exec('BEGIN')
-      t.equal(store.compareAndSet(anna, version, login), true)
+      t.equal(store.compareAndSet(alice, version, login), true)
       database.exec('ROLLBACK')
-      t.equal(store.get(anna)?.version, version)
+      t.equal(store.get(alice)?.version, version)
     })
 
     await t.test('the request of the last change is kept for the host', async t => {
@@ -111,7 +111,7 @@ for (const { name, open, skip } of sqliteLibraries) {
       const database = open(path)
       const store = sqliteUserStatusStore(database)
       await store.migrate()
-      store.compareAndSet(anna, undefined, login)
+      store.compareAndSet(alice, undefined, login)
       database.close()
       t.match(readFileSync(path, 'latin1'), /r-1/)
     })

@@ -9,27 +9,27 @@ export interface TenantSubject {
  * They may be refused or stored, and nothing else.
  */
 export const hostileIds: readonly string[] = [
-  'anna\0', '\0', '\0anna', '\ud800', '\ud801', '\ufffd', '\udc00anna', '😀', '\u202eanna', '\ufeffanna',
-  '\' OR \'1\'=\'1', 'anna\'; DROP TABLE user_status; --', '"; SELECT 1; --', '$1', '?1', ':subject', '@subject', '%', '_', '*',
-  '"]] redis.call("FLUSHALL") --', '{anna}', 'anna\r\nDEL anna\r\n', '$'.concat('{7*7}'), '__proto__', 'constructor', '../../anna',
+  'alice\0', '\0', '\0alice', '\ud800', '\ud801', '\ufffd', '\udc00alice', '😀', '\u202ealice', '\ufeffalice',
+  '\' OR \'1\'=\'1', 'alice\'; DROP TABLE logout_user_status; --', '"; SELECT 1; --', '$1', '?1', ':subject', '@subject', '%', '_', '*',
+  '"]] redis.call("FLUSHALL") --', '{alice}', 'alice\r\nDEL alice\r\n', '$'.concat('{7*7}'), '__proto__', 'constructor', '../alice',
   'a'.repeat(1 << 20), 'a'.repeat(1 << 20).concat('b'), '€'.repeat(1 << 20)
 ]
 
 /**
  * Users that a joined key, a lenient collation, a trimmed or a normalised column takes for one another. Among them are
- * `anna` and `berta` of the tenant `acme`.
+ * `alice` and `bob` of the tenant `acme`.
  */
 export const lookAlikes: readonly TenantSubject[] = [
-  ...['anna', 'berta', 'Anna', 'anna ', ' anna', 'ann\u00e4', 'anna\u0308', 'acme', '']
+  ...['alice', 'bob', 'Alice', 'alice ', ' alice', 'alic\u00e9', 'alice\u0301', 'acme', '']
     .map(subject => ({ tenant: 'acme', subject })),
-  ...['umbrella', 'ACME', 'anna', ''].map(tenant => ({ tenant, subject: 'anna' })),
+  ...['umbrella', 'ACME', 'alice', ''].map(tenant => ({ tenant, subject: 'alice' })),
   ...[':', '|', '/', '\\', ',', '"', '\'', '}', '\t', '","'].flatMap(separator => [
-    { tenant: 'acme', subject: `x${separator}anna` },
-    { tenant: `acme${separator}x`, subject: 'anna' }
+    { tenant: 'acme', subject: `x${separator}alice` },
+    { tenant: `acme${separator}x`, subject: 'alice' }
   ]),
   { tenant: '1', subject: '1:1' },
   { tenant: '1:1', subject: '1' },
-  { tenant: '4:acme', subject: 'anna' },
-  { tenant: '', subject: '4:acmeanna' },
-  { tenant: 'acmea', subject: 'nna' }
+  { tenant: '4:acme', subject: 'alice' },
+  { tenant: '', subject: '4:acmealice' },
+  { tenant: 'acmea', subject: 'lice' }
 ]

@@ -15,9 +15,9 @@ export interface UserStatusFixture {
 export type MakeUserStatusStore = () => Awaitable<UserStatusFixture>
 
 /** The user whom most rules are about. */
-export const anna: UserKey = { tenant: 'acme', subject: 'anna' }
+export const alice: UserKey = { tenant: 'acme', subject: 'alice' }
 /** Another user of the same tenant. */
-export const berta: UserKey = { tenant: 'acme', subject: 'berta' }
+export const bob: UserKey = { tenant: 'acme', subject: 'bob' }
 
 /** States that are the host's own, look-alikes of ours included. */
 export const hostStates = ['suspended', 'terminated', 'blocked', 'pending', 'LOGGED_IN', 'logged_in ', 'logged_outs', 'constructor']

@@ -4,9 +4,9 @@ import { assertOption } from '../plugin/options.ts'
  * The URL of an option.
  * @throws {TypeError} if it is missing, or no absolute http or https URL
  */
-export function absoluteUrl (given: string, plugin: string, option: string, meaning: string): URL {
-  assertOption(given !== undefined, plugin, option, `is missing: say ${meaning}`)
+export function absoluteUrl (given: string, caller: string, option: string, meaning: string): URL {
+  assertOption(given !== undefined, caller, option, `is missing: say ${meaning}`)
   const holds = typeof given === 'string' && /^https?:\/\/[^/?#@\\]+([/?#]|$)/i.test(given) && URL.canParse(given)
-  assertOption(holds, plugin, option, 'must be an absolute http or https URL without a user name')
+  assertOption(holds, caller, option, 'must be an absolute http or https URL without a user name')
   return new URL(given)
 }

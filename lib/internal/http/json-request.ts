@@ -3,7 +3,7 @@ export interface RequestLimits {
   /** The host's own `fetch`, behind a proxy for instance, or the global one. */
   readonly fetch: typeof globalThis.fetch
   /** From the first byte sent to the last byte read, in milliseconds. */
-  readonly deadline: number
+  readonly timeout: number
   /** The longest body that is read, in bytes after decompression. */
   readonly maxLength: number
 }
@@ -25,15 +25,15 @@ export interface JsonAnswer {
 
 /**
  * Asks and reads JSON. Rejects with what went wrong, without a word of the request or the answer: a status that is not
- * to be read, a redirect, a body that is too long or no JSON, no connection, or no end before the deadline, whatever `fetch` does.
+ * to be read, a redirect, a body that is too long or no JSON, no connection, or no end before the timeout, whatever `fetch` does.
  */
 export function requestJson (limits: RequestLimits, url: string, { alsoRead, ...request }: JsonRequest = {}): Promise<JsonAnswer> {
   const abort = new AbortController()
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
-      reject(new Error(`no answer within ${limits.deadline} ms`))
+      reject(new Error(`no answer within ${limits.timeout} ms`))
       abort.abort()
-    }, limits.deadline)
+    }, limits.timeout)
     const headers = { accept: 'application/json', ...request.headers }
     const ask = async () => limits.fetch(url, { ...request, headers, redirect: 'manual', signal: abort.signal })
     ask()

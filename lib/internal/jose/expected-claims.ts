@@ -2,7 +2,7 @@ import { assertOption, nonEmptyStrings, wholeNumber } from '../plugin/options.ts
 import { rejected, type Claims } from '../../token-verifier.ts'
 
 /** What a token has to say for itself, whoever vouches for it. */
-export interface ClaimTimes {
+export interface ClaimOptions {
   /**
    * Claims that must be there besides those the verifier demands anyway. `null` counts as missing.
    * @default []
@@ -38,10 +38,10 @@ export type CheckClaims = (claims: Claims) => void
  * @throws TypeError when an option is not what it should be.
  * @see https://www.rfc-editor.org/rfc/rfc7519#section-4.1
  */
-export function expectedClaims (verifier: string, expected: ExpectedClaims, times: ClaimTimes): CheckClaims {
-  const tolerance = wholeNumber(times.clockTolerance, verifier, 'clockTolerance', { standard: 0, least: 0 })
-  const grace = tolerance + wholeNumber(times.acceptExpiredFor, verifier, 'acceptExpiredFor', { standard: 0, least: 0 })
-  const required = [...new Set([...expected.required, ...claimNames(times.requiredClaims, verifier)])]
+export function expectedClaims (caller: string, expected: ExpectedClaims, times: ClaimOptions): CheckClaims {
+  const tolerance = wholeNumber(times.clockTolerance, caller, 'clockTolerance', { standard: 0, least: 0 })
+  const bob = tolerance + wholeNumber(times.acceptExpiredFor, caller, 'acceptExpiredFor', { standard: 0, least: 0 })
+  const required = [...new Set([...expected.required, ...claimNames(times.requiredClaims, caller)])]
 
   return (claims) => {
     for (const name of required) {
@@ -52,14 +52,14 @@ export function expectedClaims (verifier: string, expected: ExpectedClaims, time
     checkStrings(claims)
     checkIssuer(claims['iss'], expected.issuers)
     checkAudience(claims['aud'], expected.audiences)
-    checkTimes(claims, Date.now(), tolerance, grace)
+    checkTimes(claims, Date.now(), tolerance, bob)
   }
 }
 
-function claimNames (names: unknown, verifier: string): readonly string[] {
+function claimNames (names: unknown, caller: string): readonly string[] {
   if (names === undefined) return []
-  assertOption(Array.isArray(names), verifier, 'requiredClaims', 'must be a list of claim names')
-  return names.length === 0 ? [] : nonEmptyStrings(names, verifier, 'requiredClaims')
+  assertOption(Array.isArray(names), caller, 'requiredClaims', 'must be a list of claim names')
+  return names.length === 0 ? [] : nonEmptyStrings(names, caller, 'requiredClaims')
 }
 
 const stringClaims = ['iss', 'sub', 'jti', 'sid', 'client_id', 'azp'] as const
@@ -86,10 +86,10 @@ function checkAudience (audience: unknown, audiences: readonly string[] | undefi
   }
 }
 
-function checkTimes (claims: Claims, now: number, tolerance: number, grace: number): void {
+function checkTimes (claims: Claims, now: number, tolerance: number, bob: number): void {
   const expires = instant(claims, 'exp')
   const begins = instant(claims, 'nbf')
-  if (expires !== undefined && now >= expires + grace) {
+  if (expires !== undefined && now >= expires + bob) {
     throw rejected('expired', 'the token has expired')
   }
   if (begins !== undefined && now < begins - tolerance) {

@@ -45,7 +45,7 @@ export function readUnchecked (token: string): UncheckedJwt {
 }
 
 /** Refuses what cannot be a token, before anybody parses it. */
-export function refuseUnfit (token: unknown, maxLength: number): void {
+export function refuseMalformed (token: unknown, maxLength: number): void {
   if (typeof token !== 'string' || token === '') {
     throw rejected('malformed', 'there is no token')
   }

@@ -24,9 +24,9 @@ interface AllowedUrl {
  * @throws {TypeError} for a default that is no absolute URL, and for an entry that can never match
  */
 export function returnToWithin (
-  { standard, allowed, plugin, option }: { readonly standard: URL, readonly allowed: readonly string[], readonly plugin: string, readonly option: string }
+  { standard, allowed, caller, option }: { readonly standard: URL, readonly allowed: readonly string[], readonly caller: string, readonly option: string }
 ): JudgeReturnTo {
-  const entries = allowed.map(entry => allowedUrl(entry, problem => assertOption(false, plugin, option, `has the entry ${JSON.stringify(entry)}, which ${problem}`)))
+  const entries = allowed.map(entry => allowedUrl(entry, problem => assertOption(false, caller, option, `has the entry ${JSON.stringify(entry)}, which ${problem}`)))
 
   return (given) => {
     if (given === undefined || given === null || given === '') return { location: standard.href }

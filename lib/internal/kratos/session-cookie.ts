@@ -38,9 +38,9 @@ export type ReadSessionCookie = (header: string | undefined) => string | undefin
  *
  * @throws {TypeError} for signed cookies without `@fastify/cookie`
  */
-export function sessionCookieReader (fastify: FastifyInstance, { name = kratosCookie, signed = false }: SessionCookie, plugin: string): ReadSessionCookie {
+export function sessionCookieReader (fastify: FastifyInstance, { name = kratosCookie, signed = false }: SessionCookie, caller: string): ReadSessionCookie {
   const host = fastify as FastifyInstance & Partial<CookieHost>
-  assertOption(!signed || typeof host.unsignCookie === 'function', plugin, 'cookie', 'is signed, which needs @fastify/cookie: register it, with a secret, before this plugin')
+  assertOption(!signed || typeof host.unsignCookie === 'function', caller, 'cookie', 'is signed, which needs @fastify/cookie: register it, with a secret, before this plugin')
   const { parseCookie } = host
   const decode = parseCookie === undefined ? percentDecoded : (raw: string) => parseCookie(`${name}=${raw}`)[name]
 
@@ -61,9 +61,9 @@ export function sessionCookieReader (fastify: FastifyInstance, { name = kratosCo
  *
  * @throws {TypeError} for a combination that browsers would refuse, so that the cookie would stay
  */
-export function removedCookie (cookie: CookieIdentity | SessionCookie, plugin: string, option: string): string {
+export function removedCookie (cookie: CookieIdentity | SessionCookie, caller: string, option: string): string {
   const { name = kratosCookie, path = '/', domain, secure = true, httpOnly = true, sameSite = 'lax', partitioned = false } = cookie
-  const check = (holds: boolean, mend: string) => assertOption(holds, plugin, option, mend)
+  const check = (holds: boolean, hint: string) => assertOption(holds, caller, option, hint)
   check(/^[!#$%&'*+.^_`|~\w-]+$/.test(name), 'must have a name that can be the name of a cookie')
   check(/^\/[\u0020-\u003a\u003c-\u007e]*$/.test(path), 'must have a path that begins with a slash')
   check(domain === undefined || /^\.?[a-z\d-]+(\.[a-z\d-]+)*$/i.test(domain), 'must have a domain that is a host name')

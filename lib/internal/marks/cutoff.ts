@@ -1,5 +1,5 @@
 import { markId } from './id.ts'
-import type { CredentialFacts, SubjectMark } from '../../revocation-store.ts'
+import type { Credential, SubjectMark } from '../../revocation-store.ts'
 
 /**
  * What the marks of one subject amount to, however many there were: the latest cutoff, the session that it spares, and
@@ -30,7 +30,7 @@ export function joinCutoffs (a: Cutoff, b: Cutoff): Cutoff {
 }
 
 /** Whether a credential of this subject is dead by its cutoff. */
-export function isCutOff (cutoff: Cutoff, { issuedAt = -Infinity, sessionId }: CredentialFacts, now: number): boolean {
+export function isCutOff (cutoff: Cutoff, { issuedAt = -Infinity, sessionId }: Credential, now: number): boolean {
   if (cutoff.until <= now) return false
   const deadUntil = cutoff.except === undefined || sessionId === undefined ? cutoff.at : cutoffFor(cutoff, markId(sessionId))
   return deadUntil !== never && !(issuedAt > deadUntil)

@@ -1,7 +1,7 @@
 import type { Mark, RevocationSource } from '../../revocation-store.ts'
 
 /** Who wants to hear of marks. A listener that throws keeps neither the mark nor another listener from anything. */
-export function markListeners (onError: (error: unknown) => void): RevocationSource & { tell (marks: readonly Mark[]): void } {
+export function markListeners (onError: (error: unknown) => void): RevocationSource & { notify (marks: readonly Mark[]): void } {
   const listeners = new Set<(mark: Mark) => void>()
 
   return {
@@ -10,7 +10,7 @@ export function markListeners (onError: (error: unknown) => void): RevocationSou
       listeners.add(own)
       return () => { listeners.delete(own) }
     },
-    tell (marks) {
+    notify (marks) {
       for (const mark of marks) {
         for (const listener of listeners) {
           try {

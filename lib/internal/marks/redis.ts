@@ -2,7 +2,7 @@ import type { Cutoff } from './cutoff.ts'
 import { keyPrefix } from '../databases/redis.ts'
 
 /** The keys of a revocation store in Redis, all in one slot of a cluster. */
-export function revocationKeys (prefix = 'revocations', caller: string) {
+export function revocationKeys (prefix = 'logout-revocation', caller: string) {
   const tag = `{${keyPrefix(prefix, caller).slice(0, -1)}}:`
   return { marks: `${tag}marks`, cutoffs: `${tag}cutoffs`, feed: `${tag}feed`, claim: `${tag}claim:` }
 }

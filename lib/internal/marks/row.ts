@@ -1,5 +1,5 @@
 import { markId, subjectKey, subjectOfKey } from './id.ts'
-import type { CredentialFacts, Mark } from '../../revocation-store.ts'
+import type { Credential, Mark } from '../../revocation-store.ts'
 
 /**
  * A mark as a row. Marks with the same `id` and `spared` join by taking the greater `cutoff` and the greater `until`;
@@ -53,7 +53,7 @@ export interface MarkQuestion {
 }
 
 /** The question of some facts. Empty texts stand for what the credential does not have, and are no ids. */
-export function questionOf ({ tokenId, sessionId, subject, tenant, issuedAt = NaN }: CredentialFacts): MarkQuestion {
+export function questionOf ({ tokenId, sessionId, subject, tenant, issuedAt = NaN }: Credential): MarkQuestion {
   return {
     ids: [tokenId === undefined ? '' : `t${markId(tokenId)}`, sessionId === undefined ? '' : `s${markId(sessionId)}`],
     subjects: [

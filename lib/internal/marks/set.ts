@@ -1,13 +1,13 @@
 import { cutoffOf, isCutOff, joinCutoffs, type Cutoff } from './cutoff.ts'
 import { fingerprintTable } from './fingerprint-table.ts'
 import { subjectKey } from './id.ts'
-import type { CredentialFacts, Mark, SubjectMark, Verdict } from '../../revocation-store.ts'
+import type { Credential, Mark, SubjectMark, Verdict } from '../../revocation-store.ts'
 
 /** The live marks in this process's memory: 21 to 32 bytes for each token or session. */
 export interface MarkSet {
   /** Joins a mark. Answers whether it adds something to what was known. */
   join (mark: Mark, now: number): boolean
-  check (facts: CredentialFacts, now: number): Verdict
+  check (facts: Credential, now: number): Verdict
   /** Whether this is the first claim of a key until the claim ends. */
   claim (key: string, until: number, now: number): boolean
   /** How much is remembered of subjects, and in bytes of everything else. */
@@ -44,7 +44,7 @@ export function markSet (): MarkSet {
     return !isSame(joined, known)
   }
 
-  const isCut = (key: string, facts: CredentialFacts, now: number): boolean => {
+  const isCut = (key: string, facts: Credential, now: number): boolean => {
     const cutoff = cutoffs.get(key)
     return cutoff !== undefined && isCutOff(cutoff, facts, now)
   }

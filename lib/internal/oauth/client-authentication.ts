@@ -44,38 +44,38 @@ const assertionLifetime = 60
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-2.3.1 for `basic` and `post`
  * @see https://www.rfc-editor.org/rfc/rfc7523#section-2.2 for `private_key_jwt`
  */
-export function clientAuthentication (client: Client, endpoint: string, owner: string): () => Credentials {
-  assertOption(typeof client === 'object' && client !== null, owner, 'client', "is missing: say who asks, { id, secret, method: 'basic' } for instance")
+export function clientAuthentication (client: Client, endpoint: string, caller: string): () => Credentials {
+  assertOption(typeof client === 'object' && client !== null, caller, 'client', "is missing: say who asks, { id, secret, method: 'basic' } for instance")
   const { id, method } = client
-  assertOption(method === 'basic' || method === 'post' || method === 'private_key_jwt', owner, 'client.method', "must be 'basic', 'post' or 'private_key_jwt'")
-  assertText(id, owner, 'client.id')
-  if (method === 'private_key_jwt') return byAssertion(client, endpoint, owner)
+  assertOption(method === 'basic' || method === 'post' || method === 'private_key_jwt', caller, 'client.method', "must be 'basic', 'post' or 'private_key_jwt'")
+  assertText(id, caller, 'client.id')
+  if (method === 'private_key_jwt') return byAssertion(client, endpoint, caller)
 
   const { secret } = client
-  assertText(secret, owner, 'client.secret')
+  assertText(secret, caller, 'client.secret')
   const credentials: Credentials = method === 'post'
     ? { headers: {}, form: { client_id: id, client_secret: secret } }
     : { headers: { authorization: `Basic ${Buffer.from(`${formEncoded(id)}:${formEncoded(secret)}`).toString('base64')}` }, form: {} }
   return () => credentials
 }
 
-function assertText (value: unknown, owner: string, option: string): void {
-  assertOption(typeof value === 'string', owner, option, 'must be a non-empty string (is its environment variable set?)')
-  nonEmptyStrings(value, owner, option)
+function assertText (value: unknown, caller: string, option: string): void {
+  assertOption(typeof value === 'string', caller, option, 'must be a non-empty string (is its environment variable set?)')
+  nonEmptyStrings(value, caller, option)
 }
 
 function formEncoded (text: string): string {
   return new URLSearchParams({ '': text }).toString().slice(1)
 }
 
-function byAssertion (client: KeyClient, endpoint: string, owner: string): () => Credentials {
+function byAssertion (client: KeyClient, endpoint: string, caller: string): () => Credentials {
   const { id, algorithm, keyId, audience = endpoint } = client
   const key = privateKeyOf(client.privateKey)
-  assertOption(key !== undefined, owner, 'client.privateKey', 'must be an unencrypted private key in PEM, whole and with its line breaks (is its environment variable set?)')
-  assertOption(isSignatureAlgorithm(algorithm) && isKeyFor(algorithm, createPublicKey(key)), owner, 'client.algorithm',
+  assertOption(key !== undefined, caller, 'client.privateKey', 'must be an unencrypted private key in PEM, whole and with its line breaks (is its environment variable set?)')
+  assertOption(isSignatureAlgorithm(algorithm) && isKeyFor(algorithm, createPublicKey(key)), caller, 'client.algorithm',
     'must be one for a key of this kind, curve and size')
-  if (keyId !== undefined) assertText(keyId, owner, 'client.keyId')
-  assertText(audience, owner, 'client.audience')
+  if (keyId !== undefined) assertText(keyId, caller, 'client.keyId')
+  assertText(audience, caller, 'client.audience')
   const header = { alg: algorithm, typ: 'JWT', ...(keyId !== undefined && { kid: keyId }) }
 
   return () => {

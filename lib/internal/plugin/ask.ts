@@ -1,6 +1,6 @@
 import type { Awaitable } from '../../awaitable.ts'
 import { publish } from './diagnostics.ts'
-import { TokenRejectedError } from '../../token-verifier.ts'
+import { isTokenRejected } from '../../token-verifier.ts'
 
 /** An adapter or function of the host failed, or was late: we could not tell. Its cause is for the log only. */
 export class Outage extends Error {
@@ -15,14 +15,14 @@ export class Outage extends Error {
 export type Ask = <T>(question: string, answer: () => Awaitable<T>) => Awaitable<T>
 
 /**
- * Asks with a deadline: the answer, or an {@link Outage} when the adapter throws, rejects, or does not answer in time.
- * Only a {@link TokenRejectedError} passes as it is, for it is an answer. A plain value is handed back without a promise.
+ * Asks with a timeout: the answer, or an {@link Outage} when the adapter throws, rejects, or does not answer in time.
+ * Only a `TokenRejectedError` passes as it is, for it is an answer. A plain value is handed back without a promise.
  * Outages are published in the name of the plugin.
  */
-export function askWithin (milliseconds: number, plugin: string): Ask {
+export function askWithin (milliseconds: number, caller: string): Ask {
   const outage = (question: string, error: unknown, duration: number): unknown => {
-    if (error instanceof TokenRejectedError) return error
-    publish('fastify-logout:outage', () => ({ plugin, question, duration }))
+    if (isTokenRejected(error)) return error
+    publish('fastify-logout:outage', () => ({ plugin: caller, question, duration }))
     return new Outage(question, error)
   }
 

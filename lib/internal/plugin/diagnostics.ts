@@ -13,7 +13,7 @@ export interface RequestMessage {
 
 /** What ended: one session, the other sessions of a subject, all of them, or, in flows that know no sessions, the user's presence. */
 export interface LogoutSummary {
-  readonly scope: 'session' | 'others' | 'all' | 'user'
+  readonly scope: 'session' | 'others' | 'all'
   readonly subject: string
   readonly tenant?: string | undefined
   /** The public id of the session that ended or, for `others`, was kept. */

@@ -5,17 +5,17 @@ import type { LogoutEvent } from '../../logout-event.ts'
 import type { Ask } from './ask.ts'
 
 /** Tells the host and the diagnostics channel of a logout. Never rejects: when the host fails, it is logged. */
-export type TellLogout<Event> = (event: Event, reply: FastifyReply) => Promise<void>
+export type NotifyLogout<Event> = (event: Event, reply: FastifyReply) => Promise<void>
 
 /** Makes the teller of a plugin. */
-export function logoutTeller<Event> (
-  plugin: string,
+export function logoutNotice<Event> (
+  caller: string,
   ask: Ask,
   onLogout: ((event: Event, request: FastifyRequest) => Awaitable<unknown>) | undefined,
   summaryOf: (event: Event) => LogoutSummary
-): TellLogout<Event> {
+): NotifyLogout<Event> {
   return async (event, reply) => {
-    publish('fastify-logout:logout', () => ({ ...aboutRequest(plugin, reply), ...summaryOf(event) }))
+    publish('fastify-logout:logout', () => ({ ...aboutRequest(caller, reply), ...summaryOf(event) }))
     if (onLogout === undefined) return
     try {
       await ask('onLogout', () => onLogout(event, reply.request))
@@ -29,5 +29,5 @@ export function logoutTeller<Event> (
 export function sessionSummary (event: LogoutEvent): LogoutSummary {
   return event.scope === 'session'
     ? { scope: 'session', subject: event.session.subject, sessionId: event.session.id }
-    : { scope: event.scope, subject: event.subject, sessionId: event.keptSessionId }
+    : { scope: event.scope, subject: event.subject, sessionId: event.except }
 }

@@ -1,13 +1,13 @@
-/** Throws a `TypeError` that names the option and the mend, unless the condition holds. For use while registering. */
-export function assertOption (holds: boolean, plugin: string, option: string, mend: string): asserts holds {
-  if (!holds) throw new TypeError(`${plugin}: option "${option}" ${mend}`)
+/** Throws a `TypeError` that names the option and the hint, unless the condition holds. For use while registering. */
+export function assertOption (holds: boolean, caller: string, option: string, hint: string): asserts holds {
+  if (!holds) throw new TypeError(`${caller}: option "${option}" ${hint}`)
 }
 
 /** Checks that each of these options is a function where it is given. */
-export function assertFunctions (options: object, plugin: string, names: readonly string[]): void {
+export function assertFunctions (options: object, caller: string, names: readonly string[]): void {
   for (const name of names) {
     const value: unknown = (options as Record<string, unknown>)[name]
-    assertOption(value === undefined || typeof value === 'function', plugin, name, 'must be a function when it is given')
+    assertOption(value === undefined || typeof value === 'function', caller, name, 'must be a function when it is given')
   }
 }
 
@@ -15,24 +15,24 @@ export function assertFunctions (options: object, plugin: string, names: readonl
 const longest = 2_147_483_647
 
 /** Checks a duration and answers with it, or with the default when it is not given. */
-export function duration (value: number | undefined, standard: number, plugin: string, option: string): number {
+export function duration (value: number | undefined, standard: number, caller: string, option: string): number {
   if (value === undefined) return standard
-  assertOption(typeof value === 'number' && value > 0 && value <= longest, plugin, option, `must be a positive number of milliseconds, at most ${longest}`)
+  assertOption(typeof value === 'number' && value > 0 && value <= longest, caller, option, `must be a positive number of milliseconds, at most ${longest}`)
   return value
 }
 
 /** One non-empty string or a non-empty list of them, as a list. An unset environment variable is neither. */
-export function nonEmptyStrings (value: unknown, plugin: string, option: string): readonly string[] {
+export function nonEmptyStrings (value: unknown, caller: string, option: string): readonly string[] {
   const list: readonly unknown[] = Array.isArray(value) ? value : [value]
-  assertOption(list.length > 0 && list.every(isNonEmptyString), plugin, option,
+  assertOption(list.length > 0 && list.every(isNonEmptyString), caller, option,
     'must be a non-empty string or a list of them (is its environment variable set?)')
   return list.filter(isNonEmptyString)
 }
 
 /** A whole number of something, at least `least`, or the default where the host gave none. */
-export function wholeNumber (value: unknown, plugin: string, option: string, bounds: { readonly standard: number, readonly least: number }): number {
+export function wholeNumber (value: unknown, caller: string, option: string, bounds: { readonly standard: number, readonly least: number }): number {
   const number = value ?? bounds.standard
-  assertOption(typeof number === 'number' && Number.isSafeInteger(number) && number >= bounds.least, plugin, option,
+  assertOption(typeof number === 'number' && Number.isSafeInteger(number) && number >= bounds.least, caller, option,
     `must be a whole number, at least ${bounds.least}`)
   return number
 }

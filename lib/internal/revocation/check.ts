@@ -1,17 +1,17 @@
 import type { Awaitable } from '../../awaitable.ts'
 import { askWithin } from '../plugin/ask.ts'
-import type { CredentialFacts, Mark, RevocationStore, Verdict } from '../../revocation-store.ts'
+import type { Credential, Mark, RevocationStore, Verdict } from '../../revocation-store.ts'
 import { TokenRejectedError } from '../../token-verifier.ts'
 
 /** What to do while nobody can tell whether a credential is revoked. */
-export type WhenUnknown = 'refuse' | 'allow'
+export type WhenUnavailable = 'refuse' | 'allow'
 
 /** An error that Fastify, and most error handlers of hosts, answer with its `statusCode`. */
 export type HttpError = Error & { readonly statusCode: number }
 
-/** Asks the store about one credential. Rejects, within the deadline, when it could not tell. */
-export function checkWithin (revocations: Pick<RevocationStore, 'check'>, milliseconds: number, plugin: string): (facts: CredentialFacts) => Awaitable<Verdict> {
-  const ask = askWithin(milliseconds, plugin)
+/** Asks the store about one credential. Rejects, within the timeout, when it could not tell. */
+export function checkWithin (revocations: Pick<RevocationStore, 'check'>, milliseconds: number, caller: string): (facts: Credential) => Awaitable<Verdict> {
+  const ask = askWithin(milliseconds, caller)
   return facts => ask('revocations.check', () => {
     const { tokenId, sessionId, subject } = facts
     if (tokenId === undefined && sessionId === undefined && subject === undefined) {
@@ -21,9 +21,9 @@ export function checkWithin (revocations: Pick<RevocationStore, 'check'>, millis
   })
 }
 
-/** Marks credentials as revoked. Rejects, within the deadline and with a status of 503, when the store did not take the marks. */
-export function revokeWithin (revocations: Pick<RevocationStore, 'revoke'>, milliseconds: number, plugin: string): (...marks: readonly Mark[]) => Promise<void> {
-  const ask = askWithin(milliseconds, plugin)
+/** Marks credentials as revoked. Rejects, within the timeout and with a status of 503, when the store did not take the marks. */
+export function revokeWithin (revocations: Pick<RevocationStore, 'revoke'>, milliseconds: number, caller: string): (...marks: readonly Mark[]) => Promise<void> {
+  const ask = askWithin(milliseconds, caller)
   return async (...marks) => {
     try {
       await ask('revocations.revoke', () => revocations.revoke(...marks))

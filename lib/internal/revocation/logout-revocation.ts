@@ -2,15 +2,15 @@ import { credentialOf, logoutMarks } from './logout-marks.ts'
 import { assertOption, duration } from '../plugin/options.ts'
 import type { Ask } from '../plugin/ask.ts'
 import type { Principal } from '../../principal.ts'
-import type { CredentialFacts, RevocationStore } from '../../revocation-store.ts'
+import type { Credential, RevocationStore } from '../../revocation-store.ts'
 import type { Claims } from '../../token-verifier.ts'
 
 /** How a flow over tokens makes its logout stick: by marks that a `revocationGuard` honours. */
 export interface LogoutRevocation {
   /** Where the marks live: a revocation store, or a replica of one. */
   readonly store: Pick<RevocationStore, 'revoke'>
-  /** `current`: the token that was sent, and its session. `subject`: everything of the user that was issued until now. @default 'current' */
-  readonly scope?: 'current' | 'subject' | undefined
+  /** `current`: the token that was sent, and its session. `all`: everything of the user that was issued until now. @default 'current' */
+  readonly scope?: 'current' | 'all' | undefined
   /** The longest lifetime of any token of this kind, in milliseconds: marks outlive what they kill. */
   readonly lifetime: number
   /** How far the clocks of issuer, verifier and store may differ, in milliseconds. @default 0 */
@@ -18,20 +18,20 @@ export interface LogoutRevocation {
 }
 
 /** Marks a credential as the option says; `undefined` without the option. */
-export function logoutRevocation (option: LogoutRevocation | undefined, plugin: string, ask: Ask): ((credential: () => CredentialFacts) => Promise<void>) | undefined {
+export function logoutRevocation (option: LogoutRevocation | undefined, caller: string, ask: Ask): ((credential: () => Credential) => Promise<void>) | undefined {
   if (option === undefined) return undefined
   const { store, scope = 'current', clockTolerance = 0 } = option
-  assertOption(typeof store?.revoke === 'function', plugin, 'revocation.store', 'is missing: pass a revocation store, redisRevocationStore(redis) for instance')
-  assertOption(['current', 'subject'].includes(scope), plugin, 'revocation.scope', 'must be "current" or "subject"')
-  assertOption(option.lifetime !== undefined, plugin, 'revocation.lifetime', 'is missing: pass the longest lifetime of a token, in milliseconds')
-  const lifetime = duration(option.lifetime, 0, plugin, 'revocation.lifetime')
-  assertOption(clockTolerance >= 0, plugin, 'revocation.clockTolerance', 'must be a number of milliseconds, 0 or more')
+  assertOption(typeof store?.revoke === 'function', caller, 'revocation.store', 'is missing: pass a revocation store, redisRevocationStore(redis) for instance')
+  assertOption(['current', 'all'].includes(scope), caller, 'revocation.scope', 'must be "current" or "all"')
+  assertOption(option.lifetime !== undefined, caller, 'revocation.lifetime', 'is missing: pass the longest lifetime of a token, in milliseconds')
+  const lifetime = duration(option.lifetime, 0, caller, 'revocation.lifetime')
+  assertOption(clockTolerance >= 0, caller, 'revocation.clockTolerance', 'must be a number of milliseconds, 0 or more')
   return async credential => {
     await ask('revocations.revoke', () => store.revoke(...logoutMarks(credential(), { scope, lifetime, clockTolerance })))
   }
 }
 
 /** The facts of a token as a flow knows them: its user is who the host's `principal` says. */
-export function credentialOfPrincipal (claims: Claims, token: string, { subject, tenant, sessionId, issuedAt }: Principal): CredentialFacts {
+export function credentialOfPrincipal (claims: Claims, token: string, { subject, tenant, sessionId, issuedAt }: Principal): Credential {
   return { tokenId: credentialOf(claims, token).tokenId, subject, tenant, sessionId, issuedAt }
 }

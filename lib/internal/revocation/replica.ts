@@ -5,7 +5,7 @@ import { markListeners } from '../marks/listeners.ts'
 import { markSet } from '../marks/set.ts'
 import { assertFunctions, assertOption, duration } from '../plugin/options.ts'
 import { askWithin } from '../plugin/ask.ts'
-import type { CredentialFacts, FeedPage, Mark, RevocationFeed, RevocationSource, RevocationStore, Verdict } from '../../revocation-store.ts'
+import type { Credential, FeedPage, Mark, RevocationFeed, RevocationSource, RevocationStore, Verdict } from '../../revocation-store.ts'
 
 /** What {@link revocationReplica} follows, and for how long it may answer by itself. `store` and `feed` are required. */
 export interface RevocationReplicaOptions {
@@ -41,7 +41,7 @@ export interface RevocationReplica extends RevocationStore, RevocationSource {
  * @throws {TypeError} for an option that is missing or wrong
  */
 export function revocationReplica (options: RevocationReplicaOptions): RevocationReplica {
-  const { store, feed, maxStaleness, onError } = checked(options)
+  const { store, feed, maxStaleness, onError } = resolveOptions(options)
   const marks = markSet()
   const listeners = markListeners(onError)
   const completeAt = instant(-Infinity)
@@ -49,7 +49,7 @@ export function revocationReplica (options: RevocationReplicaOptions): Revocatio
 
   const join = (added: readonly Mark[]) => {
     const now = Date.now()
-    listeners.tell(added.filter(mark => marks.join(mark, now)))
+    listeners.notify(added.filter(mark => marks.join(mark, now)))
   }
 
   return {
@@ -63,7 +63,7 @@ export function revocationReplica (options: RevocationReplicaOptions): Revocatio
           Object.assign(completeAt, asked)
           resolve()
         }
-        following = { stop, ended: follow({ feed, patience: Math.ceil(maxStaleness / 4), onPage, onError, signal: stop.signal }) }
+        following = { stop, ended: follow({ feed, timeout: Math.ceil(maxStaleness / 4), onPage, onError, signal: stop.signal }) }
       })
       await Promise.race([complete, sleep(maxStaleness, undefined, { signal: stop.signal }).catch(() => {})])
     },
@@ -77,7 +77,7 @@ export function revocationReplica (options: RevocationReplicaOptions): Revocatio
       await closed?.ended
     },
 
-    check (facts: CredentialFacts): Awaitable<Verdict> {
+    check (facts: Credential): Awaitable<Verdict> {
       // Marks only join: what is known to be dead is dead, however old the knowledge.
       if (marks.check(facts, Date.now()) === 'revoked') return 'revoked'
       return since(completeAt) <= maxStaleness ? 'live' : store.check(facts)
@@ -100,14 +100,14 @@ export function revocationReplica (options: RevocationReplicaOptions): Revocatio
 
 interface Following {
   readonly feed: RevocationFeed
-  readonly patience: number
+  readonly timeout: number
   readonly onPage: (page: FeedPage, asked: Instant) => void
   readonly onError: (error: unknown) => void
   readonly signal: AbortSignal
 }
 
 /** Asks the feed for the next page for ever; a feed that fails or is silent is opened anew. */
-async function follow ({ feed, patience, onPage, onError, signal }: Following): Promise<void> {
+async function follow ({ feed, timeout, onPage, onError, signal }: Following): Promise<void> {
   let position: string | undefined
   let wait = 1
   let pause = 10
@@ -117,11 +117,11 @@ async function follow ({ feed, patience, onPage, onError, signal }: Following): 
   while (!stopped()) {
     const asked = instant(0)
     try {
-      const page = await askWithin(2 * patience + 500, 'revocationReplica')('feed.next', () => feed.next(position, wait))
+      const page = await askWithin(2 * timeout + 500, 'revocationReplica')('feed.next', () => feed.next(position, wait))
       if (stopped()) return
       onPage(page, asked)
       position = page.position
-      wait = page.complete ? patience : 1
+      wait = page.complete ? timeout : 1
       pause = 10
     } catch (error) {
       if (stopped()) return
@@ -144,7 +144,7 @@ function since ({ wall, steady }: Instant): number {
   return Math.max(Date.now() - wall, performance.now() - steady)
 }
 
-function checked (options: RevocationReplicaOptions) {
+function resolveOptions (options: RevocationReplicaOptions) {
   const plugin = 'revocationReplica'
   const { store, feed } = options
   assertOption(typeof store?.check === 'function' && typeof store.revoke === 'function', plugin, 'store', 'is missing: pass a revocation store, redisRevocationStore(redis) for instance')

@@ -32,12 +32,12 @@ const resetHeader = 'x-ratelimit-reset'
  *
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/ for the `ietf` headers
  */
-export async function limitRequests (scope: FastifyInstance, limit: TenantRateLimit, ask: Ask, plugin: string): Promise<void> {
+export async function limitRequests (scope: FastifyInstance, limit: TenantRateLimit, ask: Ask, caller: string): Promise<void> {
   const { max = 30, headers = 'legacy', store, keyGenerator = addressOf } = limit
-  const window = duration(limit.window, 3_600_000, plugin, 'rateLimit.window')
-  assertOption(Number.isInteger(max) && max > 0, plugin, 'rateLimit.max', 'must be a positive integer')
-  assertOption(['legacy', 'ietf', 'both', 'none'].includes(headers), plugin, 'rateLimit.headers', 'must be "legacy", "ietf", "both" or "none"')
-  assertFunctions({ 'rateLimit.keyGenerator': keyGenerator, 'rateLimit.store': store }, plugin, ['rateLimit.keyGenerator', 'rateLimit.store'])
+  const window = duration(limit.window, 3_600_000, caller, 'rateLimit.window')
+  assertOption(Number.isInteger(max) && max > 0, caller, 'rateLimit.max', 'must be a positive integer')
+  assertOption(['legacy', 'ietf', 'both', 'none'].includes(headers), caller, 'rateLimit.headers', 'must be "legacy", "ietf", "both" or "none"')
+  assertFunctions({ 'rateLimit.keyGenerator': keyGenerator, 'rateLimit.store': store }, caller, ['rateLimit.keyGenerator', 'rateLimit.store'])
 
   await scope.register(rateLimit, {
     global: true,
@@ -82,7 +82,7 @@ function tellLimit (reply: FastifyReply, headers: 'legacy' | 'ietf' | 'both' | '
   }
 }
 
-/** The host's store, with a deadline, with a log of its failures, and with counters of this route alone. */
+/** The host's store, with a timeout, with a log of its failures, and with counters of this route alone. */
 function timeBoxed (Store: FastifyRateLimitStoreCtor, scope: FastifyInstance, ask: Ask): FastifyRateLimitStoreCtor {
   return class implements FastifyRateLimitStore {
     readonly #store: FastifyRateLimitStore

@@ -5,7 +5,7 @@ import { returnToWithin } from '../../../lib/internal/kratos/return-to.ts'
 const standard = 'https://app.example/bye?from=logout'
 
 function judge (...allowed: string[]) {
-  return returnToWithin({ standard: new URL(standard), allowed, plugin: 'aPlugin', option: 'allowedReturnUrls' })
+  return returnToWithin({ standard: new URL(standard), allowed, caller: 'aPlugin', option: 'allowedReturnUrls' })
 }
 
 t.test('without a return_to the default is the target, allowed or not', async t => {

@@ -30,7 +30,7 @@ t.test('a rejected token is an answer, no outage', async t => {
   }
 })
 
-t.test('a rejection after the deadline goes unnoticed, and a timer is not left behind', async t => {
+t.test('a rejection after the timeout goes unnoticed, and a timer is not left behind', async t => {
   await t.rejects(async () => ask('question', async () => { await sleep(30); throw new Error('late') }), Outage)
   await sleep(20)
   // A rejection that nobody handles would have failed this test by now.

@@ -6,7 +6,7 @@ import type { DiagnosticsMessages } from '../../../lib/internal/plugin/diagnosti
 import { kratosLogout, kratosSessions, tenantActivity } from '../../../lib/index.ts'
 import { memorySessionStore } from '../../../lib/session-stores/memory.ts'
 import { memoryUserStatusStore } from '../../../lib/user-status-stores/memory.ts'
-import { ada, host, requests, secret } from '../../diagnostics-host.ts'
+import { alice, host, requests, secret } from '../../diagnostics-host.ts'
 
 const names = ['fastify-logout:logout', 'fastify-logout:refusal', 'fastify-logout:outage', 'fastify-logout:guard'] as const
 type Message = { [N in keyof DiagnosticsMessages]: { channel: N } & DiagnosticsMessages[N] }[keyof DiagnosticsMessages]
@@ -28,9 +28,9 @@ t.test('every logout is published once, on its edge, with the request that cause
   for (const request of [requests.signingHub, requests.kratos, requests.kratos, requests.tenantStatus, requests.tenantStatus]) await app.inject(request)
 
   t.match(messages, [
-    { channel: 'fastify-logout:logout', plugin: 'signingHubLogout', scope: 'user', subject: 'ada', requestId: 'req-1', duration: Number },
-    { channel: 'fastify-logout:logout', plugin: 'kratosLogout', scope: 'session', subject: 'ada', sessionId: 's1', requestId: 'req-2', duration: Number },
-    { channel: 'fastify-logout:logout', plugin: 'tenantStatusLogout', scope: 'user', subject: 'ada', tenant: 'acme', requestId: 'req-4', duration: Number }
+    { channel: 'fastify-logout:logout', plugin: 'signingHubLogout', scope: 'all', subject: 'alice', requestId: 'req-1', duration: Number },
+    { channel: 'fastify-logout:logout', plugin: 'kratosLogout', scope: 'session', subject: 'alice', sessionId: 's1', requestId: 'req-2', duration: Number },
+    { channel: 'fastify-logout:logout', plugin: 'tenantStatusLogout', scope: 'all', subject: 'alice', tenant: 'acme', requestId: 'req-4', duration: Number }
   ])
   t.equal(messages.length, 3)
 })
@@ -40,11 +40,11 @@ t.test('logging out the other sessions is one message, with the session that was
   t.teardown(() => app.close())
   const sessions = memorySessionStore()
   const now = Date.now()
-  for (const id of ['kept', 'ended', 'ended too']) await sessions.create(id, { id, subject: 'ada', createdAt: now, expiresAt: now + 60_000, keepUntil: now + 60_000 })
+  for (const id of ['kept', 'ended', 'ended too']) await sessions.create(id, { id, subject: 'alice', createdAt: now, expiresAt: now + 60_000, keepUntil: now + 60_000 })
   await app.register(kratosSessions, { sessions, ids: 'any' })
   const messages = listen(t)
   await app.inject({ method: 'DELETE', url: '/sessions', headers: { 'x-session-token': 'kept' } })
-  t.match(messages, [{ channel: 'fastify-logout:logout', plugin: 'kratosSessions', scope: 'others', subject: 'ada', sessionId: 'kept' }])
+  t.match(messages, [{ channel: 'fastify-logout:logout', plugin: 'kratosSessions', scope: 'others', subject: 'alice', sessionId: 'kept' }])
   t.equal(messages.length, 1)
 })
 
@@ -119,7 +119,7 @@ t.test('who listens while a request is under way is told of it, without a durati
   const token = 'opened before anybody listened'
   let heard: Message[] = []
   const now = Date.now()
-  await sessions.create(token, { id: 's1', subject: 'ada', createdAt: now, expiresAt: now + 60_000, keepUntil: now + 60_000 })
+  await sessions.create(token, { id: 's1', subject: 'alice', createdAt: now, expiresAt: now + 60_000, keepUntil: now + 60_000 })
   await app.register(kratosLogout, {
     sessions: { ...sessions, logOut: (token) => { heard = listen(t); return sessions.logOut(token) } }
   })
@@ -129,12 +129,12 @@ t.test('who listens while a request is under way is told of it, without a durati
 
 t.test('a guard that fails closed publishes one verdict for each request, also when it cannot write', async t => {
   const users = memoryUserStatusStore()
-  await users.compareAndSet(ada, undefined, { status: 'logged_out', at: 1, requestId: 'logout' })
+  await users.compareAndSet(alice, undefined, { status: 'logged_out', at: 1, requestId: 'logout' })
   let failing = true
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(tenantActivity, {
-    users: { ...users, compareAndSet: (...change) => { if (failing) throw new Error('down'); return users.compareAndSet(...change) } }, user: () => ada, failClosed: true
+    users: { ...users, compareAndSet: (...change) => { if (failing) throw new Error('down'); return users.compareAndSet(...change) } }, user: () => alice, failClosed: true
   })
   app.get('/', () => 'in')
   const messages = listen(t)

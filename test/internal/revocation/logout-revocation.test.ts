@@ -11,7 +11,7 @@ import { tenantStatusLogout } from '../../../lib/flows/tenant-status.ts'
 import { revocationGuard } from '../../../lib/guards/revocation.ts'
 import { credentialOf } from '../../../lib/internal/revocation/logout-marks.ts'
 import type { LogoutRevocation } from '../../../lib/internal/revocation/logout-revocation.ts'
-import type { CredentialFacts, Mark, RevocationStore } from '../../../lib/revocation-store.ts'
+import type { Credential, Mark, RevocationStore } from '../../../lib/revocation-store.ts'
 import { memoryRevocationStore } from '../../../lib/revocation-stores/memory.ts'
 import { TokenRejectedError, type Claims } from '../../../lib/token-verifier.ts'
 import { memoryUserStatusStore } from '../../../lib/user-status-stores/memory.ts'
@@ -33,7 +33,7 @@ async function host (t: Test, revocation: LogoutRevocation, guarded: Pick<Revoca
   await app.register(fastifyWebsocket)
   const logouts: string[] = []
   const users = memoryUserStatusStore()
-  for (const subject of ['ann', 'bob']) await users.set({ tenant: 'acme', subject }, 'logged_in')
+  for (const subject of ['alice', 'bob']) await users.set({ tenant: 'acme', subject }, 'logged_in')
 
   const verifyToken = (token: string): Claims => {
     try {
@@ -45,9 +45,9 @@ async function host (t: Test, revocation: LogoutRevocation, guarded: Pick<Revoca
   app.decorateRequest('credential', null)
   app.addHook('onRequest', async request => {
     const token = request.headers.authorization?.slice('Bearer '.length) ?? ''
-    if (token !== '') request.setDecorator<CredentialFacts>('credential', credentialOf(verifyToken(token), token))
+    if (token !== '') request.setDecorator<Credential>('credential', credentialOf(verifyToken(token), token))
   })
-  await app.register(revocationGuard, { revocations: guarded, credential: request => request.getDecorator<CredentialFacts | null>('credential') })
+  await app.register(revocationGuard, { revocations: guarded, credential: request => request.getDecorator<Credential | null>('credential') })
   await app.register(signingHubLogout, { verifyToken, revocation, onLogout: ({ subject }) => { logouts.push(subject) } })
   await app.register(tenantStatusLogout, {
     users, verifyToken, revocation, authenticateTenant: () => 'acme', rateLimit: { max: 1000 }, onLogout: ({ subject }) => { logouts.push(subject) }
@@ -102,7 +102,7 @@ t.test('by default the token that was sent is dead on every kind of route, and i
   const store = memoryRevocationStore()
   for (const { name, logOut, app } of await host(t, { store, lifetime }, store)) {
     const sid = randomUUID()
-    const [token, sameSession, other, withoutId] = [tokenOf('ann', { sid }), tokenOf('ann', { sid }), tokenOf('ann'), tokenOf('ann', { jti: undefined })]
+    const [token, sameSession, other, withoutId] = [tokenOf('alice', { sid }), tokenOf('alice', { sid }), tokenOf('alice'), tokenOf('alice', { jti: undefined })]
     t.strictSame(await statuses(app, token), new Set([200]), name)
     t.equal(await logOut(token), 200)
     t.strictSame(await statuses(app, token), new Set([401]), name)
@@ -114,14 +114,14 @@ t.test('by default the token that was sent is dead on every kind of route, and i
   }
 })
 
-t.test('with the scope "subject" everything of the user that was issued until now is dead, a later login lives', async t => {
+t.test('with the scope "all" everything of the user that was issued until now is dead, a later login lives', async t => {
   for (const index of [0, 1]) {
     const store = memoryRevocationStore()
-    const { logOut, app } = (await host(t, { store, lifetime, scope: 'subject' }, store))[index] as Logout
-    const [token, other, bob, elsewhere] = [tokenOf('ann'), tokenOf('ann', { sid: 's' }), tokenOf('bob'), tokenOf('ann', { tenant: 'globex' })]
+    const { logOut, app } = (await host(t, { store, lifetime, scope: 'all' }, store))[index] as Logout
+    const [token, other, bob, elsewhere] = [tokenOf('alice'), tokenOf('alice', { sid: 's' }), tokenOf('bob'), tokenOf('alice', { tenant: 'globex' })]
     t.equal(await logOut(token), 200)
     for (const dead of [token, other]) t.strictSame(await statuses(app, dead), new Set([401]))
-    for (const live of [bob, elsewhere, tokenOf('ann', { iat: Math.ceil(Date.now() / 1000) + 1 })]) t.strictSame(await statuses(app, live), new Set([200]))
+    for (const live of [bob, elsewhere, tokenOf('alice', { iat: Math.ceil(Date.now() / 1000) + 1 })]) t.strictSame(await statuses(app, live), new Set([200]))
     t.equal(await logOut(token), 200, 'and again')
   }
 })
@@ -132,20 +132,20 @@ t.test('a store that takes no marks makes the logout a failure; the retry succee
     let down = true
     const store = { revoke: async (...marks: readonly Mark[]) => { if (down) throw new Error('secret detail'); await good.revoke(...marks) } }
     const { name, logOut, logouts, app } = (await host(t, { store, lifetime }, good))[index] as Logout
-    const token = tokenOf('ann')
+    const token = tokenOf('alice')
     t.equal(await logOut(token), 500, name)
     t.strictSame(await statuses(app, token), new Set([200]))
     down = false
     t.equal(await logOut(token), 200)
     t.strictSame(await statuses(app, token), new Set([401]))
-    t.strictSame(logouts, ['ann'])
+    t.strictSame(logouts, ['alice'])
   }
 })
 
 t.test('misuse is a TypeError that names the option', async t => {
   const store = memoryRevocationStore()
   const wrong = {
-    'revocation.store': { lifetime }, 'revocation.scope': { store, lifetime, scope: 'all' }, 'revocation.lifetime': { store }, 'revocation.clockTolerance': { store, lifetime, clockTolerance: -1 }
+    'revocation.store': { lifetime }, 'revocation.scope': { store, lifetime, scope: 'subject' }, 'revocation.lifetime': { store }, 'revocation.clockTolerance': { store, lifetime, clockTolerance: -1 }
   }
   for (const [option, revocation] of Object.entries(wrong)) {
     await t.rejects(host(t, revocation as LogoutRevocation, store), { name: 'TypeError', message: new RegExp(`"${option}"`) })

@@ -9,12 +9,12 @@ const until = Date.now() + 3_600_000
 
 /** A feed in which the test plays the server. */
 function playedFeed () {
-  const asked: Array<{ position: string | undefined, patience: number }> = []
+  const asked: Array<{ position: string | undefined, timeout: number }> = []
   let answer: () => Promise<FeedPage> = () => page([])
   let closed = 0
   const feed: RevocationFeed = {
-    async next (position, patience) {
-      asked.push({ position, patience })
+    async next (position, timeout) {
+      asked.push({ position, timeout })
       await sleep(1)
       return answer()
     },
@@ -94,7 +94,7 @@ t.test('it waits for news when it is complete, and hurries when it is not', asyn
   play(() => page([], ++pages > 2))
   await replica.start()
   await eventually(() => asked.length > 4, 'some questions')
-  t.same(asked.slice(0, 4).map(({ patience }) => patience), [1, 1, 1, 100])
+  t.same(asked.slice(0, 4).map(({ timeout }) => timeout), [1, 1, 1, 100])
   t.equal(asked[0]?.position, undefined)
 })
 

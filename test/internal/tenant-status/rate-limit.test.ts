@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { tenantStatusLogout } from '../../../lib/flows/tenant-status.ts'
 import type { TenantRateLimit } from '../../../lib/internal/tenant-status/rate-limit.ts'
-import { ada, answered, credentials, failure, internal, limited, path, serve, success, tenantHost, tooMany } from '../../tenant-host.ts'
+import { alice, answered, credentials, failure, internal, limited, path, serve, success, tenantHost, tooMany } from '../../tenant-host.ts'
 import { wire } from '../../wire.ts'
 
 const { options } = tenantHost()
@@ -48,7 +48,7 @@ t.test('30 requests an hour and address, the 31st is the 429, whoever sent them'
   t.strictSame(await logOut(), tooMany())
   t.strictSame(await logOut({}), tooMany(), 'and again')
   t.strictSame(asked, [])
-  t.equal(statusOf('ada'), 'logged_in')
+  t.equal(statusOf('alice'), 'logged_in')
   t.strictSame(await logOut(credentials, '127.0.0.2'), success(), 'another address is not concerned')
 })
 
@@ -208,17 +208,17 @@ t.test('a store of the host', async t => {
       const server = { logger: { level: 'error', stream: { write: (line: string) => { lines.push(line) } } } }
       for (const headers of ['legacy', 'ietf', 'both', 'none'] as const) {
         const { options, users } = tenantHost()
-        const { logOut } = await serve(t, { ...options, deadline: 20, rateLimit: { store: failingStore(answer), headers } }, { server })
+        const { logOut } = await serve(t, { ...options, timeout: 20, rateLimit: { store: failingStore(answer), headers } }, { server })
         t.strictSame(await logOut(), success({}), 'lets through, without headers')
-        t.equal(users.get(ada)?.status, 'logged_out')
+        t.equal(users.get(alice)?.status, 'logged_out')
         t.equal(lines.length, 1)
         t.match(lines.pop(), 'logout.rate-limit-outage')
       }
 
       const { options, users } = tenantHost()
-      const { logOut } = await serve(t, { ...options, deadline: 20, rateLimit: { store: failingStore(answer), failClosed: true } }, { server })
+      const { logOut } = await serve(t, { ...options, timeout: 20, rateLimit: { store: failingStore(answer), failClosed: true } }, { server })
       t.strictSame(await logOut(), internal({}), 'or, where the host asks for it, refuses')
-      t.equal(users.get(ada)?.status, 'logged_in')
+      t.equal(users.get(alice)?.status, 'logged_in')
     })
   }
 
@@ -229,7 +229,7 @@ t.test('a store of the host', async t => {
 
   t.test('that answers too late changes nothing', async t => {
     let late = () => {}
-    const { logOut } = await serve(t, { ...options, deadline: 20, rateLimit: { store: failingStore(callback => { late = () => callback(null, { current: 99, ttl: 1 }) }) } })
+    const { logOut } = await serve(t, { ...options, timeout: 20, rateLimit: { store: failingStore(callback => { late = () => callback(null, { current: 99, ttl: 1 }) }) } })
     t.strictSame(await logOut(), success({}))
     late()
     await sleep(1)
