@@ -17,8 +17,9 @@ import { askWithin } from '../internal/plugin/ask.ts'
 import { isPrefetch } from '../internal/http/prefetch.ts'
 import { absoluteUrl } from '../internal/http/absolute-url.ts'
 import { queryOf } from '../internal/http/query.ts'
-import { returnToWithin, type ReturnTo } from '../internal/kratos/return-to.ts'
-import { removedCookie, sessionCookieReader, type CookieIdentity, type SessionCookie } from '../internal/kratos/session-cookie.ts'
+import { removedCookie, type CookieIdentity } from '../internal/http/cookie.ts'
+import { returnToWithin, type ReturnTo } from '../internal/http/return-to.ts'
+import { namedSessionCookie, sessionCookieReader, type SessionCookie } from '../internal/kratos/session-cookie.ts'
 import { isLive, type SessionStore } from '../session-store.ts'
 
 // Options
@@ -187,7 +188,7 @@ function resolveOptions (options: KratosBrowserLogoutOptions, fastify: FastifyIn
   const publicUrl = base.href.replace(/\/+$/, '')
   const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin)
   const readCookie = sessionCookieReader(fastify, cookie, plugin)
-  const removals = [removedCookie(cookie, plugin, 'cookie'), ...clearCookies.map(companion => removedCookie(companion, plugin, 'clearCookies'))]
+  const removals = [removedCookie(namedSessionCookie(cookie), plugin, 'cookie'), ...clearCookies.map(companion => removedCookie(companion, plugin, 'clearCookies'))]
   const wiped = base.protocol === 'https:' ? clearSiteData.map(directive => `"${directive}"`).join(', ') : ''
   const refuse = refusing(errorPage)
 

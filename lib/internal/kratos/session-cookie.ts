@@ -1,98 +1,27 @@
 import type { FastifyInstance } from 'fastify'
-import { assertOption } from '../plugin/options.ts'
-
-/**
- * A cookie as it was set: browsers remove a cookie only when name, path, domain and partition are those it was set
- * with. The members are called as in `@fastify/cookie`, so that one object can serve for setting and for removing.
- */
-export interface CookieIdentity {
-  readonly name: string
-  /** @default '/' */
-  readonly path?: string | undefined
-  /** @default none: the cookie belongs to the host alone */
-  readonly domain?: string | undefined
-  /** @default true */
-  readonly secure?: boolean | undefined
-  /** @default true */
-  readonly httpOnly?: boolean | undefined
-  /** @default 'lax' */
-  readonly sameSite?: 'strict' | 'lax' | 'none' | undefined
-  /** @default false */
-  readonly partitioned?: boolean | undefined
-}
+import { cookieReader, type CredentialCookie } from '../http/cookie.ts'
 
 /** The cookie that carries the session token. */
-export interface SessionCookie extends Omit<CookieIdentity, 'name'> {
+export interface SessionCookie extends Omit<CredentialCookie, 'name'> {
   /** @default 'ory_kratos_session' */
   readonly name?: string | undefined
-  /** The value is signed by the host's `@fastify/cookie`. @default false */
-  readonly signed?: boolean | undefined
 }
 
 /** Reads the session token from a `Cookie` header. */
 export type ReadSessionCookie = (header: string | undefined) => string | undefined
 
+/** The cookie with the name that Ory Kratos gives it, if the host gave it none. */
+export function namedSessionCookie (cookie: SessionCookie): CredentialCookie {
+  return { ...cookie, name: cookie.name ?? 'ory_kratos_session' }
+}
+
 /**
- * Reads the session token from the first cookie of the name that has one; of signed cookies, from the first whose
- * signature is the host's. Values are decoded as the host's `@fastify/cookie` does it, where there is one.
+ * Reads the session token from the first cookie of the name that has one; of signed cookies, from the first with the
+ * host's signature.
  *
  * @throws {TypeError} for signed cookies without `@fastify/cookie`
  */
-export function sessionCookieReader (fastify: FastifyInstance, { name = kratosCookie, signed = false }: SessionCookie, caller: string): ReadSessionCookie {
-  const host = fastify as FastifyInstance & Partial<CookieHost>
-  assertOption(!signed || typeof host.unsignCookie === 'function', caller, 'cookie', 'is signed, which needs @fastify/cookie: register it, with a secret, before this plugin')
-  const { parseCookie } = host
-  const decode = parseCookie === undefined ? percentDecoded : (raw: string) => parseCookie(`${name}=${raw}`)[name]
-
-  return (header = '') => {
-    for (const pair of header.split(';')) {
-      const equals = pair.indexOf('=')
-      if (equals === -1 || pair.slice(0, equals).trim() !== name) continue
-      const value = decode(pair.slice(equals + 1).trim())
-      const token = signed && value ? host.unsignCookie?.(value).value : value
-      if (token) return token
-    }
-    return undefined
-  }
-}
-
-/**
- * The `Set-Cookie` value that removes the cookie.
- *
- * @throws {TypeError} for a combination that browsers would refuse, so that the cookie would stay
- */
-export function removedCookie (cookie: CookieIdentity | SessionCookie, caller: string, option: string): string {
-  const { name = kratosCookie, path = '/', domain, secure = true, httpOnly = true, sameSite = 'lax', partitioned = false } = cookie
-  const check = (holds: boolean, hint: string) => assertOption(holds, caller, option, hint)
-  check(/^[!#$%&'*+.^_`|~\w-]+$/.test(name), 'must have a name that can be the name of a cookie')
-  check(/^\/[\u0020-\u003a\u003c-\u007e]*$/.test(path), 'must have a path that begins with a slash')
-  check(domain === undefined || /^\.?[a-z\d-]+(\.[a-z\d-]+)*$/i.test(domain), 'must have a domain that is a host name')
-  check(Object.hasOwn(sameSites, sameSite), 'must have a sameSite of "strict", "lax" or "none"')
-  check(secure || sameSite !== 'none', 'must be secure, because browsers take sameSite "none" only then')
-  check(secure || !partitioned, 'must be secure, because browsers take partitioned cookies only then')
-  check(secure || !/^__(host|secure|http)-/i.test(name), 'must be secure, because its name begins with "__"')
-  check(!/^__host-/i.test(name) || (path === '/' && domain === undefined), 'must have path "/" and no domain, because its name begins with "__Host-"')
-  check(httpOnly || !/^__(host-)?http-/i.test(name), 'must be httpOnly, because of its name')
-
-  return [
-    `${name}=`, `Path=${path}`, domain !== undefined && `Domain=${domain}`, 'Expires=Thu, 01 Jan 1970 00:00:01 GMT', 'Max-Age=0',
-    httpOnly && 'HttpOnly', secure && 'Secure', `SameSite=${sameSites[sameSite]}`, partitioned && 'Partitioned'
-  ].filter(part => part !== false).join('; ')
-}
-
-const kratosCookie = 'ory_kratos_session'
-const sameSites = { strict: 'Strict', lax: 'Lax', none: 'None' }
-
-/** What `@fastify/cookie` decorates the host with. */
-interface CookieHost {
-  parseCookie (header: string): Readonly<Record<string, string | undefined>>
-  unsignCookie (value: string): { readonly value: string | null }
-}
-
-function percentDecoded (raw: string): string {
-  try {
-    return decodeURIComponent(raw)
-  } catch {
-    return raw
-  }
+export function sessionCookieReader (fastify: FastifyInstance, cookie: SessionCookie, caller: string): ReadSessionCookie {
+  const read = cookieReader(fastify, namedSessionCookie(cookie), { caller, option: 'cookie' })
+  return header => read(header)[0]
 }

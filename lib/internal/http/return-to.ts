@@ -13,6 +13,14 @@ interface AllowedUrl {
   readonly pathMatches: (pathname: string) => boolean
 }
 
+/** What {@link returnToWithin} allows. */
+export interface AllowedTargets {
+  readonly standard: URL
+  readonly allowed: readonly string[]
+  readonly caller: string
+  readonly option: string
+}
+
 /**
  * Sends browsers only where the host allows it: to a URL with the scheme, host, port and path of an entry. A path
  * stands for itself and what is below it; `*.` in front of a host stands for every subdomain, and not for the host.
@@ -23,10 +31,10 @@ interface AllowedUrl {
  *
  * @throws {TypeError} for a default that is no absolute URL, and for an entry that can never match
  */
-export function returnToWithin (
-  { standard, allowed, caller, option }: { readonly standard: URL, readonly allowed: readonly string[], readonly caller: string, readonly option: string }
-): JudgeReturnTo {
-  const entries = allowed.map(entry => allowedUrl(entry, problem => assertOption(false, caller, option, `has the entry ${JSON.stringify(entry)}, which ${problem}`)))
+export function returnToWithin ({ standard, allowed, caller, option }: AllowedTargets): JudgeReturnTo {
+  const entries = allowed.map(entry => allowedUrl(entry, problem => {
+    assertOption(false, caller, option, `has the entry ${JSON.stringify(entry)}, which ${problem}`)
+  }))
 
   return (given) => {
     if (given === undefined || given === null || given === '') return { location: standard.href }

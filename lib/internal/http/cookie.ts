@@ -1,0 +1,109 @@
+import type { FastifyInstance } from 'fastify'
+import { assertOption } from '../plugin/options.ts'
+
+/**
+ * A cookie as it was set. Browsers remove a cookie only if name, path, domain and partition are those it was set with.
+ * The members have the names of `@fastify/cookie`, so one object can serve for setting and for removing.
+ */
+export interface CookieIdentity {
+  readonly name: string
+  /** @default '/' */
+  readonly path?: string | undefined
+  /** @default none: the cookie belongs to the host alone */
+  readonly domain?: string | undefined
+  /** @default true */
+  readonly secure?: boolean | undefined
+  /** @default true */
+  readonly httpOnly?: boolean | undefined
+  /** @default 'lax' */
+  readonly sameSite?: 'strict' | 'lax' | 'none' | undefined
+  /** @default false */
+  readonly partitioned?: boolean | undefined
+}
+
+/** A cookie whose value is a credential. */
+export interface CredentialCookie extends CookieIdentity {
+  /** The value is signed by the host's `@fastify/cookie`. @default false */
+  readonly signed?: boolean | undefined
+}
+
+/** The option that names a cookie, for errors of misuse. */
+interface OptionName {
+  readonly caller: string
+  readonly option: string
+}
+
+/** Returns the values that a `Cookie` header has for one cookie, in order, without empty ones. */
+export type ReadCookie = (header: string | undefined) => string[]
+
+/**
+ * Reads the values of one cookie: browsers send several of one name if their paths or domains differ. Of signed cookies,
+ * only those with the host's signature. Values are decoded as the host's `@fastify/cookie` does it, if it is registered.
+ *
+ * @throws {TypeError} for signed cookies without `@fastify/cookie`
+ */
+export function cookieReader (fastify: FastifyInstance, cookie: CredentialCookie, { caller, option }: OptionName): ReadCookie {
+  const { name, signed = false } = cookie
+  const host = fastify as FastifyInstance & Partial<CookieHost>
+  assertOption(!signed || typeof host.unsignCookie === 'function', caller, option,
+    'is signed, which needs @fastify/cookie: register it, with a secret, before this plugin')
+  const { parseCookie } = host
+  const decode = parseCookie === undefined ? percentDecoded : (raw: string) => parseCookie(`${name}=${raw}`)[name]
+  const valueOf = (raw: string) => {
+    const value = decode(raw)
+    return signed && value ? host.unsignCookie?.(value).value : value
+  }
+
+  return (header = '') => rawValues(header, name).flatMap(raw => valueOf(raw) || [])
+}
+
+/** The values of a cookie as they stand in the header. */
+function rawValues (header: string, name: string): string[] {
+  const values: string[] = []
+  for (const pair of header.split(';')) {
+    const equals = pair.indexOf('=')
+    if (equals !== -1 && pair.slice(0, equals).trim() === name) values.push(pair.slice(equals + 1).trim())
+  }
+  return values
+}
+
+/**
+ * Returns the `Set-Cookie` value that removes the cookie.
+ *
+ * @throws {TypeError} for a combination that browsers reject: the cookie would stay
+ */
+export function removedCookie (cookie: CookieIdentity, caller: string, option: string): string {
+  const { name, path = '/', domain, secure = true, httpOnly = true, sameSite = 'lax', partitioned = false } = cookie
+  const check = (holds: boolean, hint: string) => assertOption(holds, caller, option, hint)
+  check(/^[!#$%&'*+.^_`|~\w-]+$/.test(name), 'must have a name that can be the name of a cookie')
+  check(/^\/[\u0020-\u003a\u003c-\u007e]*$/.test(path), 'must have a path that begins with a slash')
+  check(domain === undefined || /^\.?[a-z\d-]+(\.[a-z\d-]+)*$/i.test(domain), 'must have a domain that is a host name')
+  check(Object.hasOwn(sameSites, sameSite), 'must have a sameSite of "strict", "lax" or "none"')
+  check(secure || sameSite !== 'none', 'must be secure: browsers accept sameSite "none" only then')
+  check(secure || !partitioned, 'must be secure: browsers accept partitioned cookies only then')
+  check(secure || !/^__(host|secure|http)-/i.test(name), 'must be secure, because its name begins with "__"')
+  check(!/^__host-/i.test(name) || (path === '/' && domain === undefined),
+    'must have path "/" and no domain, because its name begins with "__Host-"')
+  check(httpOnly || !/^__(host-)?http-/i.test(name), 'must be httpOnly, because of its name')
+
+  return [
+    `${name}=`, `Path=${path}`, domain !== undefined && `Domain=${domain}`, 'Expires=Thu, 01 Jan 1970 00:00:01 GMT', 'Max-Age=0',
+    httpOnly && 'HttpOnly', secure && 'Secure', `SameSite=${sameSites[sameSite]}`, partitioned && 'Partitioned'
+  ].filter(part => part !== false).join('; ')
+}
+
+const sameSites = { strict: 'Strict', lax: 'Lax', none: 'None' }
+
+/** What `@fastify/cookie` decorates the host with. */
+interface CookieHost {
+  parseCookie (header: string): Readonly<Record<string, string | undefined>>
+  unsignCookie (value: string): { readonly value: string | null }
+}
+
+function percentDecoded (raw: string): string {
+  try {
+    return decodeURIComponent(raw)
+  } catch {
+    return raw
+  }
+}
