@@ -2,6 +2,7 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Awaitable } from '../awaitable.ts'
+import { detachEndedSession } from '../internal/plugin/detach-session.ts'
 import { publishRefusals } from '../internal/plugin/diagnostics.ts'
 import { isolateFromHost, takeNoBodies, validateNothing } from '../internal/plugin/host-isolation.ts'
 import { answerKratosFailure, kratosErrorSchema, sendKratosEmpty, sendKratosError, sendKratosJson } from '../internal/kratos/error.ts'
@@ -104,6 +105,7 @@ async function routes (fastify: FastifyInstance, options: KratosAdminOptions): P
     const read = readId(request.params.id)
     if ('problem' in read) return sendKratosError(request, reply, errors.notAnId(read.problem))
     const before = await ask('sessions.logOutById', () => sessions.logOutById(read))
+    await detachEndedSession(request, ask)
     if (before === undefined) return sendKratosError(request, reply, errors.notFound)
     if (isLive(before, Date.now())) await notify({ scope: 'session', session: before }, reply)
     return sendKratosEmpty(reply, 204)
@@ -117,6 +119,7 @@ async function routes (fastify: FastifyInstance, options: KratosAdminOptions): P
     if ('problem' in read) return sendKratosError(request, reply, errors.notAnId(read.problem))
     const { id: subject } = read
     const count = await ask('sessions.logOutSubject', () => sessions.logOutSubject({ subject, count: true }))
+    await detachEndedSession(request, ask)
     if (count === 0) return sendKratosError(request, reply, errors.notFound)
     await notify({ scope: 'all', subject, count }, reply)
     return sendKratosEmpty(reply, 204)

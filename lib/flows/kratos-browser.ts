@@ -2,6 +2,7 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyBaseLogger, FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, FastifySchema } from 'fastify'
 import fp from 'fastify-plugin'
 import { STATUS_CODES } from 'node:http'
+import { detachSession } from '../internal/plugin/detach-session.ts'
 import { publishRefusals } from '../internal/plugin/diagnostics.ts'
 import { isolateFromHost, validateNothing } from '../internal/plugin/host-isolation.ts'
 import { wantsJson } from '../internal/kratos/accepts-json.ts'
@@ -158,6 +159,7 @@ type Settings = ReturnType<typeof resolveOptions>
 /** Whether the session is logged out; `false` if it has been forgotten meanwhile. */
 function logout ({ ask, sessions, notify }: Settings) {
   return async ({ token }: KratosCaller, reply: FastifyReply): Promise<boolean> => {
+    detachSession(reply.request, token)
     const before = await ask('sessions.logOut', () => sessions.logOut(token))
     if (before !== undefined && isLive(before, Date.now())) await notify({ scope: 'session', session: before }, reply)
     return before !== undefined

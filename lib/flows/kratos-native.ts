@@ -1,6 +1,7 @@
 import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import { detachSession } from '../internal/plugin/detach-session.ts'
 import { publishRefusals } from '../internal/plugin/diagnostics.ts'
 import { isolateFromHost } from '../internal/plugin/host-isolation.ts'
 import { kratosErrorOf, kratosErrorSchema, sendKratosError, withKratosHeaders, type KratosError } from '../internal/kratos/error.ts'
@@ -85,6 +86,7 @@ async function routes (fastify: FastifyInstance, options: KratosLogoutOptions): 
     },
     handler: async (request, reply) => {
       const token = request.body?.session_token ?? ''
+      detachSession(request, token)
       const before = token === '' ? undefined : await ask('sessions.logOut', () => sessions.logOut(token))
       if (before === undefined) return sendKratosError(request, reply, errors.unknownToken)
 

@@ -2,6 +2,7 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Awaitable } from '../awaitable.ts'
+import { detachEndedSession } from '../internal/plugin/detach-session.ts'
 import { publishRefusals } from '../internal/plugin/diagnostics.ts'
 import { isolateFromHost, takeNoBodies, validateNothing } from '../internal/plugin/host-isolation.ts'
 import { kratosCallers } from '../internal/kratos/caller.ts'
@@ -141,6 +142,7 @@ async function routes (fastify: FastifyInstance, options: KratosSessionsOptions)
     if (caller === undefined) return sendKratosError(request, reply, errors.noSession)
     const { id, subject } = caller.session
     const count = await ask('sessions.logOutSubject', () => sessions.logOutSubject({ subject, except: id, count: true })) ?? 0
+    await detachEndedSession(request, ask)
     if (count > 0) await notify({ scope: 'others', subject, except: id, count }, reply)
     return sendKratosJson(reply, { count })
   })
@@ -160,6 +162,7 @@ async function routes (fastify: FastifyInstance, options: KratosSessionsOptions)
     const { id } = read
     if (id === caller.session.id) return sendKratosError(request, reply, errors.own)
     const before = await ask('sessions.logOutById', () => sessions.logOutById({ id, subject: caller.session.subject }))
+    await detachEndedSession(request, ask)
     if (before !== undefined && isLive(before, Date.now())) await notify({ scope: 'session', session: before }, reply)
     return sendKratosEmpty(reply, 204)
   })

@@ -2,6 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import type { IncomingHttpHeaders } from 'node:http'
 import { bearerToken } from '../http/bearer-token.ts'
 import type { Ask } from '../plugin/ask.ts'
+import { detachEndedSession, hostSessionId } from '../plugin/detach-session.ts'
 import type { ReadSessionCookie } from './session-cookie.ts'
 import { isLive, type Session, type SessionStore } from '../../session-store.ts'
 
@@ -35,10 +36,13 @@ export type FindKratosCaller = (request: FastifyRequest) => Promise<KratosCaller
 export function kratosCallers (
   { ask, sessions, readCookie }: { readonly ask: Ask, readonly sessions: Pick<SessionStore, 'find'>, readonly readCookie: ReadSessionCookie }
 ): FindKratosCaller {
-  return async ({ headers }) => {
-    const credential = kratosCredential(headers, readCookie)
+  return async request => {
+    const credential = kratosCredential(request.headers, readCookie)
     if (credential === undefined) return undefined
     const session = await ask('sessions.find', () => sessions.find(credential.token))
-    return session !== undefined && isLive(session, Date.now()) ? { ...credential, session } : undefined
+    if (session !== undefined && isLive(session, Date.now())) return { ...credential, session }
+    // Another request may have logged it out after @fastify/session read it: it must not be saved back by this one.
+    if (hostSessionId(request) === credential.token) await detachEndedSession(request, ask)
+    return undefined
   }
 }
