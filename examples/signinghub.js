@@ -19,12 +19,14 @@ export async function add (app) {
   await app.register(signingHubLogout, {
     verifyToken: fastJwtVerifier({ key, algorithms: ['HS256'], issuer, audience }),
     isActive: user => user === 'alice' || user === 'bob' ? true : undefined,
-    removeDeviceToken: ({ deviceToken, subject }) => {
-      const owner = devices.get(deviceToken)
-      if (owner === undefined) return 'not-found'
-      if (owner !== subject) return 'not-owner'
-      devices.delete(deviceToken)
-      return 'removed'
+    deviceToken: {
+      remove: ({ deviceToken, subject }) => {
+        const owner = devices.get(deviceToken)
+        if (owner === undefined) return 'not-found'
+        if (owner !== subject) return 'not-owner'
+        devices.delete(deviceToken)
+        return 'removed'
+      }
     },
     recordActivity: ({ subject, actor, deviceToken }) => {
       app.log.info({ subject, actor, deviceToken }, 'logged out')

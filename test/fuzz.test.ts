@@ -97,8 +97,10 @@ async function registerFlows (app: FastifyInstance) {
   const browser = { sessions, timeout, publicUrl: 'https://login.example', defaultReturnUrl: 'https://app.example/', allowedReturnUrls: ['https://app.example/'] }
   await app.register(signingHubLogout, {
     verifyToken,
-    removeDeviceToken: ({ deviceToken }) => trouble(deviceToken) ?? (deviceToken === live ? 'removed' : 'not-found'),
-    onUnknownDeviceToken: 'not-found',
+    deviceToken: {
+      remove: ({ deviceToken }) => trouble(deviceToken) ?? (deviceToken === live ? 'removed' : 'not-found'),
+      unknown: 'not-found'
+    },
     timeout
   })
   await app.register(kratosLogout, { sessions, timeout })

@@ -43,7 +43,7 @@ async function registerFlows (app: FastifyInstance): Promise<void> {
   const users = memoryUserStatusStore()
   users.set({ tenant: 'acme', subject: 'alice' }, 'logged_in')
   let live = true
-  await app.register(signingHubLogout, { verifyToken, removeDeviceToken: () => 'removed' })
+  await app.register(signingHubLogout, { verifyToken, deviceToken: { remove: () => 'removed' } })
   await app.register(kratosLogout, {
     sessions: {
       logOut: async token => {

@@ -61,8 +61,8 @@ export async function slices () {
 /** Under `exactOptionalPropertyTypes` a host can pass on what it may not have. */
 export function absentOptions (prefix: string | undefined, timeout: number | undefined) {
   const native: KratosLogoutOptions = { sessions, timeout, onLogout: undefined }
-  const signingHub: SigningHubLogoutOptions = { verifyToken, timeout, isActive: undefined, paths: undefined, security: undefined, onForeignDeviceToken: undefined }
-  const tenant: TenantStatusLogoutOptions = { users, verifyToken, authenticateTenant: () => undefined, rateLimit: { max: undefined }, errorCodes: { user: undefined } }
+  const signingHub: SigningHubLogoutOptions = { verifyToken, timeout, isActive: undefined, paths: undefined, security: undefined, deviceToken: { foreign: undefined }, revoke: undefined }
+  const tenant: TenantStatusLogoutOptions = { users, verifyToken, authenticateTenant: () => undefined, rateLimit: { max: undefined }, wire: { errorCodes: { user: undefined } } }
   const browser: KratosBrowserLogoutOptions = { sessions, publicUrl: '', defaultReturnUrl: '', cookie: { name: undefined, domain: undefined }, errorUrl: undefined }
   const app = Fastify()
   app.register(kratosLogout, { ...native, prefix: '/auth' })
@@ -74,11 +74,11 @@ export function wrongTypes () {
   // @ts-expect-error milliseconds are a number
   const timeout: KratosLogoutOptions = { sessions, timeout: '5s' }
   // @ts-expect-error one of two words
-  const word: SigningHubLogoutOptions = { verifyToken, onForeignDeviceToken: 'refuse' }
+  const word: SigningHubLogoutOptions = { verifyToken, deviceToken: { foreign: 'refuse' } }
   // @ts-expect-error a list
   const paths: SigningHubLogoutOptions = { verifyToken, paths: '/v3/logout' }
   // @ts-expect-error the outcome is a word
-  const outcome: SigningHubLogoutOptions = { verifyToken, removeDeviceToken: () => true }
+  const outcome: SigningHubLogoutOptions = { verifyToken, deviceToken: { remove: () => true } }
   // @ts-expect-error no such option
   const unknown: KratosLogoutOptions = { sessions, onLogOut: () => {} }
   // @ts-expect-error a directive that no browser knows

@@ -10,7 +10,7 @@ export default async function () {
   await app.register(signingHubLogout, {
     verifyToken: fastJwtVerifier({ ...jwt, algorithms: ['HS256'] }),
     isActive: host.isActive,
-    removeDeviceToken: ({ deviceToken, subject }) => host.removeDeviceToken(deviceToken, subject),
+    deviceToken: { remove: ({ deviceToken, subject }) => host.removeDeviceToken(deviceToken, subject) },
     recordActivity: host.recordActivity
   })
   return { ...host, app, status: 200 }

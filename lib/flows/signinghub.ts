@@ -11,7 +11,7 @@ import { credentialOfPrincipal, logoutRevocation, type LogoutRevocation } from '
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
 import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
-import { askWithin, Outage } from '../internal/plugin/ask.ts'
+import { askWithin, Outage, type Ask } from '../internal/plugin/ask.ts'
 import { principalOf, type Principal, type PrincipalOf } from '../principal.ts'
 import type { Credential } from '../revocation-store.ts'
 import { isTokenRejected, type VerifyToken } from '../token-verifier.ts'
@@ -42,7 +42,24 @@ export interface SigningHubActivity extends SigningHubUser {
   readonly deviceToken: DeviceTokenOutcome | 'none' | 'failed'
 }
 
-/** What {@link signingHubLogout} asks of the host. `verifyToken` is required; what else a logout has to do is up to the functions that are given. */
+/** How {@link signingHubLogout} handles the push token in the request body. */
+export interface DeviceTokenOptions {
+  /**
+   * Removes a push token, atomically and only if it belongs to the subject. Must be idempotent.
+   * @default push tokens are ignored, with one warning at registration
+   */
+  readonly remove?: ((removal: DeviceTokenRemoval) => Awaitable<DeviceTokenOutcome>) | undefined
+  /** Refuse a logout without a push token with 400. @default false */
+  readonly required?: boolean | undefined
+  /** The longest push token that is accepted, in UTF-16 code units. @default 4096 */
+  readonly maxLength?: number | undefined
+  /** The response when the push token belongs to another user: 200, or the vendor's 403. @default 'ignore' */
+  readonly foreign?: 'ignore' | 'forbid' | undefined
+  /** The response when nobody has this push token: 200, or the vendor's 404. @default 'ignore' */
+  readonly unknown?: 'ignore' | 'not-found' | undefined
+}
+
+/** What {@link signingHubLogout} asks of the host. Only `verifyToken` is required. */
 export interface SigningHubLogoutOptions {
   /** Verifies the bearer token. */
   readonly verifyToken: VerifyToken
@@ -52,24 +69,18 @@ export interface SigningHubLogoutOptions {
   readonly isActive?: ((user: string) => Awaitable<boolean | undefined>) | undefined
   /** May this actor act for this other subject? @default nobody may */
   readonly mayActFor?: ((user: SigningHubUser) => Awaitable<boolean>) | undefined
-  /** Forgets a push token, atomically and only if it is the subject's. Must be idempotent. @default push tokens are ignored, with a warning at registration */
-  readonly removeDeviceToken?: ((removal: DeviceTokenRemoval) => Awaitable<DeviceTokenOutcome>) | undefined
+  /** What to do with the push token that the client sends. */
+  readonly deviceToken?: DeviceTokenOptions | undefined
   /** Records the logout. Its failure is a 500: the client retries. */
   readonly recordActivity?: ((activity: SigningHubActivity) => Awaitable<unknown>) | undefined
-  /** Kills the bearer token. Runs last, and only when everything before it succeeded, so that the client can retry. @default the token stays valid, as it does at the vendor's */
-  readonly revoke?: ((user: SigningHubUser, token: string) => Awaitable<unknown>) | undefined
-  /** Kills the token, or everything of the user, by marks. Runs when `revoke` does. @default no marks are made */
-  readonly revocation?: LogoutRevocation | undefined
+  /**
+   * Revokes the bearer token: a function of the host, or marks that a `revocationGuard` honours. Runs last, and only when
+   * every step before it succeeded, so that the client can retry.
+   * @default the token stays valid, as it does at the vendor
+   */
+  readonly revoke?: ((user: SigningHubUser, token: string) => Awaitable<unknown>) | LogoutRevocation | undefined
   /** Told of each logout, after everything else. Awaited; its failure is logged and changes no answer. */
   readonly onLogout?: ((activity: SigningHubActivity, request: FastifyRequest) => Awaitable<unknown>) | undefined
-  /** Refuse a logout without a push token with 400. @default false */
-  readonly requireDeviceToken?: boolean | undefined
-  /** The longest push token, in UTF-16 code units. @default 4096 */
-  readonly maxDeviceTokenLength?: number | undefined
-  /** What to answer when the push token is somebody else's: 200, or the vendor's 403. @default 'ignore' */
-  readonly onForeignDeviceToken?: 'ignore' | 'forbid' | undefined
-  /** What to answer when nobody has this push token: 200, or the vendor's 404. @default 'ignore' */
-  readonly onUnknownDeviceToken?: 'ignore' | 'not-found' | undefined
   /** @default ['/v3/logout', '/v4/logout'] */
   readonly paths?: readonly string[] | undefined
   /** Security of the routes in the host's OpenAPI document, `[{ bearer: [] }]` for instance. @default none is stated */
@@ -94,13 +105,13 @@ type LogoutBody = Static<ReturnType<typeof bodySchema>>
 
 const messageSchema = Type.Object({ Message: Type.String() }, { additionalProperties: false })
 
-function routeSchema (path: string, { requireDeviceToken, maxDeviceTokenLength, security }: Settings) {
+function routeSchema (path: string, { deviceToken, security }: Settings) {
   return {
     operationId: operationId('signingHubLogout', path),
     summary: 'Log out, and forget a push token',
     tags: ['logout'],
     ...(security !== undefined && { security }),
-    body: bodySchema(requireDeviceToken, maxDeviceTokenLength),
+    body: bodySchema(deviceToken.required, deviceToken.maxLength),
     response: {
       200: Type.Null({ description: 'Logged out' }),
       400: { ...messageSchema, description: 'The body is not a logout body' },
@@ -121,7 +132,7 @@ const admission = Symbol('fastify-logout.signinghub.admission')
  * `POST /v3/logout` and `POST /v4/logout` as SigningHub answers them.
  *
  * A 200 says that the push token is gone (or was not this user's), that the logout is recorded, and that the token is
- * revoked, as far as the host asked for each. The bearer token itself stays valid unless `revoke` or `revocation` ends it.
+ * revoked, as far as the host asked for each. The bearer token itself stays valid unless `revoke` ends it.
  *
  * @throws {TypeError} while registering, for an option that is missing or wrong
  */
@@ -133,8 +144,8 @@ async function routes (fastify: FastifyInstance, options: SigningHubLogoutOption
   const settings = resolveOptions(options)
   const authenticate = authentication(settings)
   const logOut = logout(settings)
-  if (settings.removeDeviceToken === undefined) {
-    fastify.log.warn('signingHubLogout: without "removeDeviceToken" the push tokens that clients send are ignored')
+  if (settings.deviceToken.remove === undefined) {
+    fastify.log.warn('signingHubLogout: without the option "deviceToken.remove" the push tokens that clients send are ignored')
   }
 
   isolateFromHost(fastify)
@@ -200,10 +211,10 @@ function authentication ({ ask, verifyToken, principal, mayActFor, isActive }: S
 
 /** What can be retried comes first, what kills the token comes last. */
 function logout (settings: Settings) {
-  const { ask, removeDeviceToken, recordActivity, revoke, mark, notify } = settings
+  const { ask, deviceToken: { remove, foreign, unknown }, recordActivity, revoke, notify } = settings
 
-  return async ({ user, token, credential }: Admission, request: FastifyRequest<{ Body: LogoutBody }>, reply: FastifyReply): Promise<Refusal | undefined> => {
-    const { subject, actor, tenant, sessionId, issuedAt } = user // A spread with members added would cost a microsecond each time.
+  return async (admission: Admission, request: FastifyRequest<{ Body: LogoutBody }>, reply: FastifyReply): Promise<Refusal | undefined> => {
+    const { subject, actor, tenant, sessionId, issuedAt } = admission.user // A spread with members added would cost a microsecond each time.
     const deviceToken = request.body?.device_token ?? ''
     let outcome: SigningHubActivity['deviceToken'] = 'none'
     let failed = false
@@ -212,15 +223,15 @@ function logout (settings: Settings) {
       logOutage(request, error)
     }
 
-    if (removeDeviceToken !== undefined && deviceToken.trim() !== '') {
+    if (remove !== undefined && deviceToken.trim() !== '') {
       try {
-        outcome = await ask('removeDeviceToken', () => removeDeviceToken({ subject, actor, tenant, sessionId, issuedAt, deviceToken }))
+        outcome = await ask('deviceToken.remove', () => remove({ subject, actor, tenant, sessionId, issuedAt, deviceToken }))
       } catch (error) {
         outcome = 'failed'
         survive(error)
       }
-      if (outcome === 'not-owner' && settings.onForeignDeviceToken === 'forbid') return refusals.foreignDeviceToken
-      if (outcome === 'not-found' && settings.onUnknownDeviceToken === 'not-found') return refusals.unknownDeviceToken
+      if (outcome === 'not-owner' && foreign === 'forbid') return refusals.foreignDeviceToken
+      if (outcome === 'not-found' && unknown === 'not-found') return refusals.unknownDeviceToken
     }
 
     const activity: SigningHubActivity = {
@@ -233,8 +244,7 @@ function logout (settings: Settings) {
     }
     if (failed) return refusals.internal
 
-    if (revoke !== undefined) await ask('revoke', () => revoke(user, token))
-    if (mark !== undefined) await mark(credential)
+    await revoke?.(admission)
     await notify(activity, reply)
     return undefined
   }
@@ -264,14 +274,10 @@ function isJson ({ headers }: FastifyRequest): boolean {
 const plugin = 'signingHubLogout'
 
 function resolveOptions (options: SigningHubLogoutOptions) {
-  const { paths = ['/v3/logout', '/v4/logout'], requireDeviceToken = false, maxDeviceTokenLength = 4096, onForeignDeviceToken = 'ignore', onUnknownDeviceToken = 'ignore' } = options
+  const { paths = ['/v3/logout', '/v4/logout'] } = options
   assertOption(typeof options.verifyToken === 'function', plugin, 'verifyToken', 'is missing: pass a token verifier, fastJwtVerifier({ ... }) for instance')
-  assertFunctions(options, plugin, ['principal', 'isActive', 'mayActFor', 'removeDeviceToken', 'recordActivity', 'revoke', 'onLogout'])
+  assertFunctions(options, plugin, ['principal', 'isActive', 'mayActFor', 'recordActivity', 'onLogout'])
   assertOption(Array.isArray(paths) && paths.length > 0 && paths.every(path => String(path).startsWith('/')), plugin, 'paths', 'must be a list of paths that begin with a slash')
-  assertOption(typeof requireDeviceToken === 'boolean', plugin, 'requireDeviceToken', 'must be true or false')
-  assertOption(Number.isInteger(maxDeviceTokenLength) && maxDeviceTokenLength > 0, plugin, 'maxDeviceTokenLength', 'must be a positive integer')
-  assertOption(['ignore', 'forbid'].includes(onForeignDeviceToken), plugin, 'onForeignDeviceToken', 'must be "ignore" or "forbid"')
-  assertOption(['ignore', 'not-found'].includes(onUnknownDeviceToken), plugin, 'onUnknownDeviceToken', 'must be "ignore" or "not-found"')
   const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin)
   return {
     ask,
@@ -279,18 +285,31 @@ function resolveOptions (options: SigningHubLogoutOptions) {
     principal: options.principal ?? principalOf,
     isActive: options.isActive ?? (() => true),
     mayActFor: options.mayActFor ?? (() => false),
-    removeDeviceToken: options.removeDeviceToken,
+    deviceToken: resolveDeviceToken(options.deviceToken),
     recordActivity: options.recordActivity ?? (() => {}),
-    revoke: options.revoke,
-    mark: logoutRevocation(options.revocation, plugin, ask),
+    revoke: resolveRevoke(options.revoke, ask),
     notify: logoutNotice(plugin, ask, options.onLogout, ({ subject, tenant }) => ({ scope: 'all', subject, tenant })),
-    requireDeviceToken,
-    maxDeviceTokenLength,
-    onForeignDeviceToken,
-    onUnknownDeviceToken,
     paths,
     security: options.security
   }
+}
+
+function resolveDeviceToken (options: DeviceTokenOptions = {}) {
+  assertOption(typeof options === 'object' && options !== null, plugin, 'deviceToken', 'must be an object: { remove, required, maxLength, foreign, unknown }')
+  const { remove, required = false, maxLength = 4096, foreign = 'ignore', unknown = 'ignore' } = options
+  assertFunctions({ 'deviceToken.remove': remove }, plugin, ['deviceToken.remove'])
+  assertOption(typeof required === 'boolean', plugin, 'deviceToken.required', 'must be true or false')
+  assertOption(Number.isInteger(maxLength) && maxLength > 0, plugin, 'deviceToken.maxLength', 'must be a positive integer')
+  assertOption(['ignore', 'forbid'].includes(foreign), plugin, 'deviceToken.foreign', 'must be "ignore" or "forbid"')
+  assertOption(['ignore', 'not-found'].includes(unknown), plugin, 'deviceToken.unknown', 'must be "ignore" or "not-found"')
+  return { remove, required, maxLength, foreign, unknown }
+}
+
+/** How to revoke a token that was admitted; `undefined` when the host did not ask for it. */
+function resolveRevoke (revoke: SigningHubLogoutOptions['revoke'], ask: Ask): ((admission: Admission) => Promise<void>) | undefined {
+  if (typeof revoke === 'function') return async ({ user, token }) => { await ask('revoke', () => revoke(user, token)) }
+  const mark = logoutRevocation(revoke, plugin, ask)
+  return mark && (({ credential }) => mark(credential))
 }
 
 // Errors

@@ -27,6 +27,22 @@ export interface TenantLogout extends UserKey {
   readonly requestId: string
 }
 
+/** What differs on the wire of {@link tenantStatusLogout} from deployment to deployment. */
+export interface TenantWireOptions {
+  /** The name that `isRestricted` is asked about, and that the 403 names. @default 'logout' */
+  readonly capability?: string | undefined
+  /** The header that holds the tenant token. @default 'x-tenant-token' */
+  readonly tenantHeader?: string | undefined
+  /** Headers that every client must send. A request without one of them is refused with 400. @default none */
+  readonly clientHeaders?: readonly string[] | undefined
+  /** Accept `x-token: Bearer <token>` too. @default false */
+  readonly acceptBearerPrefix?: boolean | undefined
+  /** The `WWW-Authenticate` header of a 401. @default none */
+  readonly wwwAuthenticate?: string | undefined
+  /** The codes of refused tokens. @default INVALID_TENANT_TOKEN, INVALID_USER_TOKEN and, for an expired user token, that of `user` */
+  readonly errorCodes?: { readonly tenant?: string | undefined, readonly user?: string | undefined, readonly expired?: string | undefined } | undefined
+}
+
 /** What {@link tenantStatusLogout} asks of the host. `users`, `authenticateTenant` and `verifyToken` are required. */
 export interface TenantStatusLogoutOptions {
   /** Where the status of users lives. */
@@ -43,24 +59,16 @@ export interface TenantStatusLogoutOptions {
   readonly beforeLogOut?: ((user: TenantLogout, request: FastifyRequest) => Awaitable<unknown>) | undefined
   /** Told once of each user who was logged in and is now logged out. Awaited; its failure is logged and changes no answer. */
   readonly onLogout?: ((user: TenantLogout, request: FastifyRequest) => Awaitable<unknown>) | undefined
-  /** Kills the token, or everything of the user in this tenant, by marks: last, and again when the call is repeated. @default no marks are made: the token stays valid */
-  readonly revocation?: LogoutRevocation | undefined
-  /** Requests per address. @default 30 an hour */
+  /**
+   * Revokes the token, or everything of the user in this tenant, by marks that a `revocationGuard` honours. Runs last, and
+   * again when the call is repeated.
+   * @default no marks are made: the token stays valid
+   */
+  readonly revoke?: LogoutRevocation | undefined
+  /** How often an address may log out. @default 30 requests an hour */
   readonly rateLimit?: TenantRateLimit | undefined
-  /** The name asked of `isRestricted`, and told in the 403. @default 'logout' */
-  readonly capability?: string | undefined
-  /** The header of the tenant token. @default 'x-tenant-token' */
-  readonly tenantHeader?: string | undefined
-  /** Headers that every client must send, or be answered 400. @default none */
-  readonly requireClientHeaders?: readonly string[] | undefined
-  /** Accept `x-token: Bearer <token>` too. @default false */
-  readonly acceptBearerPrefix?: boolean | undefined
-  /** The `WWW-Authenticate` header of a 401. @default none */
-  readonly wwwAuthenticate?: string | undefined
-  /** The codes of refused tokens, for clients that know others. @default INVALID_TENANT_TOKEN, INVALID_USER_TOKEN and, for an expired user token, the same */
-  readonly errorCodes?: { readonly tenant?: string | undefined, readonly user?: string | undefined, readonly expired?: string | undefined } | undefined
-  /** How often to try again when other writes get in between. @default 5 */
-  readonly attempts?: number | undefined
+  /** Names and codes on the wire, for clients that expect others. */
+  readonly wire?: TenantWireOptions | undefined
   /** Security of the route in the host's OpenAPI document, `[{ tenantToken: [], userToken: [] }]` for instance. @default none is stated */
   readonly security?: readonly SecurityRequirement[] | undefined
   /** How long each call to the host's functions may take, in milliseconds. @default 5000 */
@@ -90,7 +98,7 @@ const routeSchema = (prefix: string, security: readonly SecurityRequirement[] | 
 /**
  * `GET /auth/logout` with a tenant token and a user token: the user becomes `logged_out`.
  *
- * A 200 says that the store holds `logged_out`, or held it already. Without `revocation` the token stays valid: its use,
+ * A 200 says that the store holds `logged_out`, or held it already. Without `revoke` the token stays valid: its use,
  * seen by `tenantActivity`, logs the user in again. `onLogout` is told on the edge only.
  *
  * @throws {TypeError} while registering, for an option that is missing or wrong
@@ -160,18 +168,18 @@ function authentication ({ ask, authenticateTenant, verifyToken, principal, tena
   }
 }
 
-function logout ({ ask, users, isRestricted, beforeLogOut, mark, notify, capability, attempts }: Settings) {
+function logout ({ ask, users, isRestricted, beforeLogOut, revoke, notify, capability }: Settings) {
   return async ({ user, credential }: Admission, request: FastifyRequest, reply: FastifyReply): Promise<TenantError | undefined> => {
     const { tenant, subject } = user
     if (await ask('isRestricted', () => isRestricted({ tenant, subject, capability, request }))) return errors.restricted(capability)
 
     const event = { tenant, subject, at: Date.now(), requestId: String(request.id) }
     await ask('beforeLogOut', () => beforeLogOut(event, request))
-    const before = await logOutUser(users, user, event, attempts, ask)
+    const before = await logOutUser(users, user, event, ask)
 
     if (before?.status !== 'logged_in' && before?.status !== 'logged_out') return errors.unexpectedState
     if (before.status === 'logged_in') await notify(event, reply)
-    if (mark !== undefined) await mark(credential)
+    await revoke?.(credential)
     return undefined
   }
 }
@@ -196,16 +204,11 @@ async function answerOf<T> (question: () => Awaitable<T>): Promise<T | TokenReje
 const plugin = 'tenantStatusLogout'
 
 function resolveOptions (options: TenantStatusLogoutOptions) {
-  const { users, authenticateTenant, verifyToken, capability = 'logout', tenantHeader = 'x-tenant-token', requireClientHeaders = [], attempts = 5, errorCodes = {} } = options
+  const { users, authenticateTenant, verifyToken } = options
   assertOption(typeof users?.get === 'function' && typeof users.compareAndSet === 'function', plugin, 'users', 'is missing: pass a user-status store, memoryUserStatusStore() for instance, or { get, compareAndSet }')
   assertOption(typeof authenticateTenant === 'function', plugin, 'authenticateTenant', 'is missing: pass (token, request) => the tenant, or undefined to refuse')
   assertOption(typeof verifyToken === 'function', plugin, 'verifyToken', 'is missing: pass a token verifier, fastJwtVerifier({ ... }) for instance')
   assertFunctions(options, plugin, ['principal', 'isRestricted', 'beforeLogOut', 'onLogout'])
-  assertOption(/^[\w-]+$/.test(tenantHeader), plugin, 'tenantHeader', 'must be the name of a header')
-  assertOption(Number.isInteger(attempts) && attempts > 0, plugin, 'attempts', 'must be a positive integer')
-  assertOption(Array.isArray(requireClientHeaders), plugin, 'requireClientHeaders', 'must be a list of names of headers')
-  const clientHeaders = requireClientHeaders.map(name => name.toLowerCase())
-
   const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin)
 
   return {
@@ -216,15 +219,28 @@ function resolveOptions (options: TenantStatusLogoutOptions) {
     principal: options.principal ?? principalOf,
     isRestricted: options.isRestricted ?? (() => false),
     beforeLogOut: options.beforeLogOut ?? (() => {}),
-    mark: logoutRevocation(options.revocation, plugin, ask),
+    revoke: logoutRevocation(options.revoke, plugin, ask),
     notify: logoutNotice(plugin, ask, options.onLogout, ({ subject, tenant }) => ({ scope: 'all', subject, tenant })),
     rateLimit: options.rateLimit ?? {},
+    ...resolveWire(options.wire)
+  }
+}
+
+function resolveWire (options: TenantWireOptions = {}) {
+  assertOption(typeof options === 'object' && options !== null, plugin, 'wire', 'must be an object: { capability, tenantHeader, ... }')
+  const { capability = 'logout', tenantHeader = 'x-tenant-token', clientHeaders = [], acceptBearerPrefix = false, wwwAuthenticate, errorCodes = {} } = options
+  assertOption(typeof capability === 'string', plugin, 'wire.capability', 'must be a string')
+  assertOption(/^[\w-]+$/.test(tenantHeader), plugin, 'wire.tenantHeader', 'must be the name of a header')
+  assertOption(Array.isArray(clientHeaders), plugin, 'wire.clientHeaders', 'must be a list of names of headers')
+  assertOption(typeof acceptBearerPrefix === 'boolean', plugin, 'wire.acceptBearerPrefix', 'must be true or false')
+  assertOption(typeof errorCodes === 'object' && errorCodes !== null, plugin, 'wire.errorCodes', 'must be an object: { tenant, user, expired }')
+  const required = clientHeaders.map(name => name.toLowerCase())
+  return {
     capability,
     tenantHeader: tenantHeader.toLowerCase(),
-    missingHeaders: ({ headers }: FastifyRequest) => clientHeaders.filter(name => textOf(headers[name]) === ''),
-    acceptBearerPrefix: options.acceptBearerPrefix === true,
-    wwwAuthenticate: options.wwwAuthenticate,
-    attempts,
+    missingHeaders: ({ headers }: FastifyRequest) => required.filter(name => textOf(headers[name]) === ''),
+    acceptBearerPrefix,
+    wwwAuthenticate,
     refusals: {
       tenant: { status: 401, code: errorCodes.tenant ?? 'INVALID_TENANT_TOKEN', message: 'Invalid tenant token' },
       user: { status: 401, code: errorCodes.user ?? 'INVALID_USER_TOKEN', message: 'Invalid user token' },

@@ -26,15 +26,16 @@ export interface TenantActivityOptions {
   /** Refuse tokens that were issued at or before the user's last logout, with 401 INVALID_USER_TOKEN. @default false: their use logs the user in again */
   readonly denyLoggedOut?: boolean | undefined
   /** What to do for a user without a record. @default 'ignore' */
-  readonly onUnknownUser?: 'ignore' | 'create' | undefined
+  readonly unknownUsers?: 'ignore' | 'create' | undefined
   /** How old the last activity of a logged-in user must be before it is written again, in milliseconds. @default 60000 */
   readonly interval?: number | undefined
   /**
-   * Answer 503 while the store cannot be read or written, before the host's handler runs. The activity is written then
-   * before the answer is known, so that 401, 429 and 5xx count too.
-   * @default false: the host's route answers as usual, and the failure is logged
+   * What to do while the store cannot be read or written. `allow`: the host's route answers as usual, and the failure is
+   * logged. `refuse`: 503, before the host's handler runs. The activity is then written before the answer is known, so
+   * that 401, 429 and 5xx count as use too.
+   * @default 'allow'
    */
-  readonly failClosed?: boolean | undefined
+  readonly whenUnavailable?: 'refuse' | 'allow' | undefined
   /** How long each call to the host's functions may take, in milliseconds. @default 5000 */
   readonly timeout?: number | undefined
 }
@@ -61,7 +62,7 @@ export const tenantActivity: FastifyPluginAsync<TenantActivityOptions> = fp(guar
 })
 
 async function guard (fastify: FastifyInstance, options: TenantActivityOptions): Promise<void> {
-  const { ask, users, userOf, denyLoggedOut, createUnknown, interval, failClosed } = resolveOptions(options)
+  const { ask, users, userOf, denyLoggedOut, createUnknown, interval, refuses } = resolveOptions(options)
   const sighting = Symbol('fastify-logout.sighting')
   fastify.decorateRequest(sighting, null)
 
@@ -79,13 +80,13 @@ async function guard (fastify: FastifyInstance, options: TenantActivityOptions):
       }
       const seen: Sighting = { user: { tenant, subject }, record, at: Date.now() }
       request.setDecorator(sighting, seen)
-      if (failClosed) await write(seen, request)
+      if (refuses) await write(seen, request)
       judge('live', reply)
     } catch (error) {
       judge('unknown', reply)
       request.setDecorator(sighting, unknown)
       logFailure(request, error)
-      if (failClosed) return sendTenantError(request, reply, unavailable)
+      if (refuses) return sendTenantError(request, reply, unavailable)
     }
   }
 
@@ -99,7 +100,7 @@ async function guard (fastify: FastifyInstance, options: TenantActivityOptions):
   // A body may take its time to arrive: what is known of the user must be from before it, if authentication was.
   fastify.addHook('preParsing', observe)
   fastify.addHook('preHandler', observe)
-  if (failClosed) return
+  if (refuses) return
   fastify.addHook('onResponse', async (request, reply) => {
     const seen = request.getDecorator<Sighting | typeof unknown | null>(sighting)
     if (seen === null || seen === unknown || !showsActivity(reply.statusCode)) return
@@ -142,17 +143,18 @@ const deniedToken = { status: 401, code: 'INVALID_USER_TOKEN', message: 'Invalid
 const plugin = 'tenantActivity'
 
 function resolveOptions (options: TenantActivityOptions) {
-  const { users, user, onUnknownUser = 'ignore' } = options
+  const { users, user, unknownUsers = 'ignore', whenUnavailable = 'allow' } = options
   assertOption(typeof users?.get === 'function' && typeof users.compareAndSet === 'function', plugin, 'users', 'is missing: pass the user-status store of the logout flow')
   assertOption(typeof user === 'function', plugin, 'user', 'is missing: pass request => ({ tenant, subject, issuedAt }), or undefined for an anonymous request')
-  assertOption(['ignore', 'create'].includes(onUnknownUser), plugin, 'onUnknownUser', 'must be "ignore" or "create"')
+  assertOption(['ignore', 'create'].includes(unknownUsers), plugin, 'unknownUsers', 'must be "ignore" or "create"')
+  assertOption(['refuse', 'allow'].includes(whenUnavailable), plugin, 'whenUnavailable', 'must be "refuse" or "allow"')
   return {
     ask: askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin),
     users,
     userOf: user,
     denyLoggedOut: options.denyLoggedOut === true,
-    createUnknown: onUnknownUser === 'create',
+    createUnknown: unknownUsers === 'create',
     interval: duration(options.interval, 60_000, plugin, 'interval'),
-    failClosed: options.failClosed === true
+    refuses: whenUnavailable === 'refuse'
   }
 }

@@ -174,7 +174,7 @@ async function hostWith (verifyToken: VerifyToken) {
   const users = memoryUserStatusStore()
   users.set({ tenant: 'acme', subject: 'alice' }, 'logged_in')
   const principal: typeof principalOf = claims => ({ ...principalOf(claims), tenant: 'acme' })
-  await app.register(signingHubLogout, { verifyToken, isActive: () => true, removeDeviceToken: () => 'removed', recordActivity: () => {} })
+  await app.register(signingHubLogout, { verifyToken, isActive: () => true, deviceToken: { remove: () => 'removed' }, recordActivity: () => {} })
   await app.register(tenantStatusLogout, { verifyToken, principal, users, authenticateTenant: () => 'acme' })
   return {
     close: () => app.close(),

@@ -227,7 +227,7 @@ t.test('a frozen Redis under the rate limit', t => withPrivateRedis(t, async ser
       users.set(user('alice'), 'logged_in')
       const store = redisRateLimitStore(client, { prefix: name })
       const open = await host(users, { rateLimit: { store, max: 3 } })
-      const closed = await host(users, { rateLimit: { store, max: 3, failClosed: true } })
+      const closed = await host(users, { rateLimit: { store, max: 3, whenUnavailable: 'refuse' } })
       t.match(await open.logOut('alice'), { status: 200, headers: { 'x-ratelimit-remaining': 2 } })
       t.match(await closed.logOut('alice'), { status: 200, headers: { 'x-ratelimit-remaining': 1 } }, 'two nodes count together')
 

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { signingHubLogout, type DeviceTokenOutcome, type DeviceTokenRemoval, type SigningHubActivity, type SigningHubLogoutOptions } from '../../lib/flows/signinghub.ts'
 import { TokenRejectedError, type Claims } from '../../lib/token-verifier.ts'
+import { assertMisuse, type WrongOptions } from '../misuse.ts'
 import { wire, type Answer, type HeaderLines } from '../wire.ts'
 
 const denied = 'Request authorization denied'
@@ -59,14 +60,16 @@ function host () {
     verifyToken,
     isActive: async (user: string) => user === 'nobody' ? undefined : user !== 'disabled',
     mayActFor: async ({ actor }: { actor: string }) => actor !== 'stranger',
-    removeDeviceToken: async (removal: DeviceTokenRemoval): Promise<DeviceTokenOutcome> => {
-      steps.push('removeDeviceToken')
-      removals.push(removal)
-      const owner = owners.get(removal.deviceToken)
-      if (owner === undefined) return 'not-found'
-      if (owner !== removal.subject) return 'not-owner'
-      owners.delete(removal.deviceToken)
-      return 'removed'
+    deviceToken: {
+      remove: async (removal: DeviceTokenRemoval): Promise<DeviceTokenOutcome> => {
+        steps.push('remove')
+        removals.push(removal)
+        const owner = owners.get(removal.deviceToken)
+        if (owner === undefined) return 'not-found'
+        if (owner !== removal.subject) return 'not-owner'
+        owners.delete(removal.deviceToken)
+        return 'removed'
+      }
     },
     recordActivity: async (activity: SigningHubActivity) => {
       steps.push('recordActivity')
@@ -121,7 +124,7 @@ t.test('a logout', async t => {
     t.strictSame(await post({ device_token: 'of-alice' }), done)
     t.strictSame(await post(), done)
     t.equal(lines.length, 1)
-    t.match(lines[0], /removeDeviceToken/)
+    t.match(lines[0], /deviceToken\.remove/)
     t.strictSame(await post(undefined, { authorization: 'Bearer admin-for-alice' }), failure(401, denied, 'Bearer'), 'nobody may act for another')
   })
 
@@ -300,9 +303,9 @@ t.test('a body', async t => {
   })
 })
 
-t.test('with requireDeviceToken a logout without a push token is refused', async t => {
+t.test('with deviceToken.required a logout without a push token is refused', async t => {
   const { options, steps } = host()
-  const { json, post } = await serve(t, { ...options, requireDeviceToken: true, maxDeviceTokenLength: 8 })
+  const { json, post } = await serve(t, { ...options, deviceToken: { ...options.deviceToken, required: true, maxLength: 8 } })
   for (const body of ['', ' ', 'null', '{}', '{"device_token":null}', '{"device_token":""}', '{"device_token":" \\t\\u00a0\\ufeff"}', '{"device_token":"123456789"}']) {
     t.strictSame(await json(body), invalidBody, body)
   }
@@ -325,19 +328,19 @@ t.test('a push token of somebody else, or of nobody', async t => {
 
   t.test('is the vendor\'s 403 or 404 where the host asks for it, and nothing is recorded or revoked', async t => {
     const { options, steps } = host()
-    const { post } = await serve(t, { ...options, onForeignDeviceToken: 'forbid', onUnknownDeviceToken: 'not-found' })
+    const { post } = await serve(t, { ...options, deviceToken: { ...options.deviceToken, foreign: 'forbid', unknown: 'not-found' } })
     t.strictSame(await post({ device_token: 'of-bob' }), failure(403, 'Document does not belong to user'))
     t.strictSame(await post({ device_token: 'of-nobody' }), failure(404, 'Document not found'))
-    t.strictSame(steps, ['removeDeviceToken', 'removeDeviceToken'])
+    t.strictSame(steps, ['remove', 'remove'])
     t.strictSame(await post(), done, 'no push token is neither')
     t.strictSame(await post({ device_token: 'of-alice' }), done)
   })
 
   t.test('each policy goes for itself', async t => {
     const { options } = host()
-    const forbidding = await serve(t, { ...options, onForeignDeviceToken: 'forbid' })
+    const forbidding = await serve(t, { ...options, deviceToken: { ...options.deviceToken, foreign: 'forbid' } })
     t.strictSame(await forbidding.post({ device_token: 'of-nobody' }), done)
-    const missing = await serve(t, { ...options, onUnknownDeviceToken: 'not-found' })
+    const missing = await serve(t, { ...options, deviceToken: { ...options.deviceToken, unknown: 'not-found' } })
     t.strictSame(await missing.post({ device_token: 'of-bob' }), done)
   })
 })
@@ -355,14 +358,14 @@ t.test('what can be retried comes first, what kills the token comes last', async
       onLogout: (activity, request) => { told.push([activity.deviceToken, request.url]); steps.push('onLogout') }
     })
     t.strictSame(await post(device), done)
-    t.strictSame(steps, ['removeDeviceToken', 'recordActivity', 'revoke', 'onLogout'])
+    t.strictSame(steps, ['remove', 'recordActivity', 'revoke', 'onLogout'])
     t.strictSame(revoked, [['alice', 'alice']])
     t.strictSame(told, [['removed', '/v3/logout']])
   })
 
   t.test('a push token that cannot be removed does not stop the record, but the revocation', async t => {
     const { options, steps, activities } = host()
-    const { post } = await serve(t, { ...options, removeDeviceToken: fail })
+    const { post } = await serve(t, { ...options, deviceToken: { remove: fail } })
     t.strictSame(await post(device), internal)
     t.strictSame(steps, ['recordActivity'])
     t.equal(activities[0]?.deviceToken, 'failed')
@@ -372,14 +375,14 @@ t.test('what can be retried comes first, what kills the token comes last', async
     const { options, steps } = host()
     const { post } = await serve(t, { ...options, recordActivity: fail })
     t.strictSame(await post(device), internal)
-    t.strictSame(steps, ['removeDeviceToken'])
+    t.strictSame(steps, ['remove'])
   })
 
   t.test('a failed revocation is a 500, and the host is told of no logout', async t => {
     const { options, steps } = host()
     const { post } = await serve(t, { ...options, revoke: fail })
     t.strictSame(await post(device), internal)
-    t.strictSame(steps, ['removeDeviceToken', 'recordActivity'])
+    t.strictSame(steps, ['remove', 'recordActivity'])
   })
 
   t.test('a failure of onLogout is logged and changes nothing', async t => {
@@ -398,12 +401,18 @@ t.test('what can be retried comes first, what kills the token comes last', async
     t.strictSame(await post(device), internal)
     t.strictSame(await post(device), done)
     t.notOk(owners.has('of-alice'))
-    t.strictSame(steps, ['removeDeviceToken', 'removeDeviceToken', 'revoke', 'onLogout'])
+    t.strictSame(steps, ['remove', 'remove', 'revoke', 'onLogout'])
   })
 })
 
+/** The options of a host with one function replaced. */
+function replaced (name: string, by: () => never): SigningHubLogoutOptions {
+  const { options } = host()
+  return name === 'remove' ? { ...options, deviceToken: { remove: by } } : { ...options, [name]: by }
+}
+
 t.test('a function of the host that fails is the 500, logged with its cause, and no word of it leaves', async t => {
-  const named = ['verifyToken', 'principal', 'mayActFor', 'isActive', 'removeDeviceToken', 'recordActivity', 'revoke'] as const
+  const named = ['verifyToken', 'principal', 'mayActFor', 'isActive', 'remove', 'recordActivity', 'revoke'] as const
   const status = (statusCode: number) => Object.assign(new Error('secret'), { statusCode, code: 'FST_ERR_VALIDATION' })
   const failures: ReadonlyArray<readonly [name: string, failing: () => never]> = [
     ['throws', () => { throw new Error('secret') }],
@@ -422,18 +431,18 @@ t.test('a function of the host that fails is the 500, logged with its cause, and
   const logger = { level: 'error', stream: { write: (line: string) => { lines.push(line) } } }
   for (const [name, failing] of failures) {
     await Promise.all(named.map(async option => {
-      const { post } = await serve(t, { ...host().options, [option]: failing, timeout: 20 }, { logger })
+      const { post } = await serve(t, { ...replaced(option, failing), timeout: 20 }, { logger })
       t.strictSame(await post({ device_token: 'of-alice' }, { authorization: 'Bearer admin-for-alice' }), internal, `${option} ${name}`)
     }))
-    t.strictSame(lines.map(line => /(\w+) failed/.exec(line)?.[1]).sort(), [...named].sort(), `${name}: each is logged once`)
+    t.strictSame(lines.map(line => /(?:deviceToken\.)?(\w+) failed/.exec(line)?.[1]).sort(), [...named].sort(), `${name}: each is logged once`)
     lines.length = 0
   }
 })
 
 t.test('a token is refused by the verifier alone', async t => {
   const refuse = () => { throw new TokenRejectedError('revoked') }
-  for (const option of ['principal', 'mayActFor', 'isActive', 'removeDeviceToken', 'recordActivity', 'revoke'] as const) {
-    const { post } = await serve(t, { ...host().options, [option]: refuse })
+  for (const option of ['principal', 'mayActFor', 'isActive', 'remove', 'recordActivity', 'revoke'] as const) {
+    const { post } = await serve(t, replaced(option, refuse))
     t.strictSame(await post({ device_token: 'of-alice' }, { authorization: 'Bearer admin-for-alice' }), internal, option)
   }
   const { post } = await serve(t, { ...host().options, verifyToken: async () => refuse() })
@@ -486,29 +495,28 @@ t.test('an error of the host\'s own hooks keeps its 4xx, in the vendor\'s shape'
 })
 
 t.test('misuse is a TypeError while registering, which names the option', async t => {
-  const wrong: Readonly<Record<string, readonly unknown[]>> = {
+  const wrong: WrongOptions = {
     verifyToken: [undefined, 'secret', {}],
     principal: ['sub', null],
     isActive: [true],
     mayActFor: [true],
-    removeDeviceToken: [{ remove () {} }],
     recordActivity: ['log'],
-    revoke: [true],
+    revoke: [true, null, 'all'],
     onLogout: [[]],
-    requireDeviceToken: ['true', 1, null],
-    maxDeviceTokenLength: [0, -1, 1.5, Infinity, '4096', NaN],
-    onForeignDeviceToken: ['not-found', true],
-    onUnknownDeviceToken: ['forbid', ''],
+    deviceToken: [null, 'ignore', false],
+    'deviceToken.remove': [{ remove () {} }, null],
+    'deviceToken.required': ['true', 1, null],
+    'deviceToken.maxLength': [0, -1, 1.5, Infinity, '4096', NaN],
+    'deviceToken.foreign': ['not-found', true],
+    'deviceToken.unknown': ['forbid', ''],
+    'revoke.revocations': [undefined, {}],
+    'revoke.scope': ['others', null],
+    'revoke.lifetime': [undefined, 0, '1h'],
+    'revoke.clockTolerance': [-1, NaN],
     paths: [[], ['logout'], '/logout', [undefined], null],
     timeout: [0, -1, NaN, Infinity, '5000', 2_147_483_648]
   }
-  for (const [option, values] of Object.entries(wrong)) {
-    for (const value of values) {
-      const app = Fastify()
-      await t.rejects(Promise.resolve(app.register(signingHubLogout, { verifyToken, [option]: value } as never)), {
-        name: 'TypeError', message: new RegExp(`^signingHubLogout: option "${option}" .*(must be|is missing: pass)`)
-      }, `${option}: ${JSON.stringify(value)}`)
-    }
-  }
+  const revoke = { revocations: { revoke: () => {} }, lifetime: 1000 }
+  await assertMisuse(t, signingHubLogout, 'signingHubLogout', { verifyToken, revoke, deviceToken: {} }, wrong)
   await t.rejects(Promise.resolve(Fastify().register(signingHubLogout, {} as never)), /option "verifyToken" is missing/)
 })

@@ -77,8 +77,8 @@ async function serve (t: Test, options: Options = {}, { authenticate = 'onReques
 
 t.test('use after a logout logs the user in again', async t => {
   for (const guard of ['before the flow', 'behind the flow'] as const) {
-    for (const failClosed of [false, true]) {
-      const { use, logOut, users, status } = await serve(t, { failClosed }, { guard })
+    for (const whenUnavailable of ['allow', 'refuse'] as const) {
+      const { use, logOut, users, status } = await serve(t, { whenUnavailable }, { guard })
       await logOut()
       const { loggedOutAt } = users.get(alice) ?? {}
       t.match(await use(), { status: 200, body: 'own' })
@@ -121,9 +121,9 @@ t.test('what began before a logout does not undo it', async t => {
     }
   })
 
-  for (const failClosed of [false, true]) {
-    t.test(`a request whose body takes its time${failClosed ? ', where the host asks for certainty' : ''}`, async t => {
-      const { app, logOut, status } = await serve(t, { failClosed })
+  for (const whenUnavailable of ['allow', 'refuse'] as const) {
+    t.test(`a request whose body takes its time${whenUnavailable === 'refuse' ? ', where the host asks for certainty' : ''}`, async t => {
+      const { app, logOut, status } = await serve(t, { whenUnavailable })
       const payload = new PassThrough()
       const answer = app.inject({ method: 'POST', url: '/own', headers: { 'x-user': 'alice', 'content-type': 'text/plain' }, payload })
       payload.write('slow')
@@ -180,14 +180,14 @@ t.test('an answer shows whether a request was use', async t => {
 })
 
 t.test('activity touches nobody but whom it is of', async t => {
-  for (const failClosed of [false, true]) {
+  for (const whenUnavailable of ['allow', 'refuse'] as const) {
     const writes: unknown[] = []
     const { users } = tenantHost()
     const spied = {
       get: users.get,
       compareAndSet: (...[user, expected, change]: Parameters<typeof users.compareAndSet>) => { writes.push(user); return users.compareAndSet(user, expected, change) }
     }
-    const { use } = await serve(t, { users: spied, failClosed })
+    const { use } = await serve(t, { users: spied, whenUnavailable })
     for (const subject of ['suspended', 'terminated', 'blocked', 'pending', 'stranger']) {
       t.match(await use({ 'x-user': subject }), { status: 200, body: 'own' })
     }
@@ -196,7 +196,7 @@ t.test('activity touches nobody but whom it is of', async t => {
 
     for (const nobody of [undefined, null]) {
       const asked: unknown[] = []
-      const { use } = await serve(t, { failClosed, user: async () => nobody, users: { get: user => { asked.push(user); return undefined }, compareAndSet: () => false } })
+      const { use } = await serve(t, { whenUnavailable, user: async () => nobody, users: { get: user => { asked.push(user); return undefined }, compareAndSet: () => false } })
       t.match(await use(), { status: 200, body: 'own' })
       t.strictSame(asked, [], 'an anonymous request asks no store')
     }
@@ -204,11 +204,11 @@ t.test('activity touches nobody but whom it is of', async t => {
 })
 
 t.test('a request is written down once', async t => {
-  for (const failClosed of [false, true]) {
+  for (const whenUnavailable of ['allow', 'refuse'] as const) {
     const { users } = tenantHost()
     let [reads, writes] = [0, 0]
     const { use } = await serve(t, {
-      failClosed,
+      whenUnavailable,
       users: { get: user => { reads++; return users.get(user) }, compareAndSet: (...change) => { writes++; return users.compareAndSet(...change) } }
     })
     await use()
@@ -217,8 +217,8 @@ t.test('a request is written down once', async t => {
 })
 
 t.test('a user without a record is created where the host asks for it', async t => {
-  for (const [onUnknownUser, expected] of [['create', 'logged_in'], ['ignore', undefined], [undefined, undefined]] as const) {
-    const { use, status } = await serve(t, { onUnknownUser })
+  for (const [unknownUsers, expected] of [['create', 'logged_in'], ['ignore', undefined], [undefined, undefined]] as const) {
+    const { use, status } = await serve(t, { unknownUsers })
     t.match(await use({ 'x-user': 'stranger' }), { status: 200 })
     t.equal(status('stranger'), expected)
   }
@@ -253,8 +253,8 @@ t.test('the time of the last activity is written once in an interval, but a logo
 
 t.test('tokens issued at or before the last logout can be denied', async t => {
   const second = 1_700_000_000_000
-  for (const failClosed of [false, true]) {
-    const { users, use, status, logOut, ran } = await serve(t, { denyLoggedOut: true, failClosed })
+  for (const whenUnavailable of ['allow', 'refuse'] as const) {
+    const { users, use, status, logOut, ran } = await serve(t, { denyLoggedOut: true, whenUnavailable })
     t.match(await use(), { status: 200 }, 'nobody was logged out')
     users.logOut(alice, { at: second + 500, requestId: '' })
     ran.length = 0
@@ -296,18 +296,18 @@ t.test('where the books cannot be kept', async t => {
     'GET /unchanged': app => app.get('/unchanged', async (_request, reply) => reply.code(304).send())
   }
   for (const [name, options] of Object.entries(outages)) {
-    for (const failClosed of [undefined, true]) {
+    for (const whenUnavailable of [undefined, 'refuse'] as const) {
       for (const [route, add] of Object.entries(own)) {
         const lines: string[] = []
         let handled = 0
-        const { app } = await serve(t, { ...options, failClosed, timeout: 20 }, { server: { logger: { level: 'error', stream: { write: (line: string) => { lines.push(line) } } } } })
+        const { app } = await serve(t, { ...options, whenUnavailable, timeout: 20 }, { server: { logger: { level: 'error', stream: { write: (line: string) => { lines.push(line) } } } } })
         app.addHook('preHandler', async () => { handled++ })
         await add(app)
         const [method, url] = route.split(' ')
         const answer = await app.inject({ method: method as 'GET', url: String(url), headers: { 'x-user': 'alice' } })
         await sleep(name === 'the write is late' ? 30 : 2)
         const body = answer.body.replace(/\d{4}-[^"]+Z/, 'now')
-        if (failClosed) {
+        if (whenUnavailable === 'refuse') {
           t.strictSame([answer.statusCode, body, handled], [503, method === 'HEAD' ? '' : unavailable.body, 0], `${name}: ${route} is a 503, and its handler did not run`)
           t.equal(answer.headers['cache-control'], 'no-store')
         } else {
@@ -338,9 +338,9 @@ t.test('a request that could not be looked up in time is not looked up later', a
 })
 
 t.test('a guard registered twice keeps the same books', async t => {
-  for (const failClosed of [false, true]) {
-    const { app, users, use, logOut, begin, status } = await serve(t, { failClosed })
-    await app.register(tenantActivity, { users, user: ({ headers }) => ({ tenant: 'acme', subject: String(headers['x-user']) }), failClosed })
+  for (const whenUnavailable of ['allow', 'refuse'] as const) {
+    const { app, users, use, logOut, begin, status } = await serve(t, { whenUnavailable })
+    await app.register(tenantActivity, { users, user: ({ headers }) => ({ tenant: 'acme', subject: String(headers['x-user']) }), whenUnavailable })
     await logOut()
     const goOn = await begin('handler')
     await logOut()
@@ -364,7 +364,7 @@ t.test('the routes of the host answer as they would without it', async t => {
   const alone = Fastify()
   t.teardown(() => alone.close())
   own(alone)
-  for (const options of [{}, { failClosed: true, denyLoggedOut: true }]) {
+  for (const options of [{}, { whenUnavailable: 'refuse', denyLoggedOut: true }] as const) {
     const { app } = await serve(t, options)
     own(app)
     for (const request of [
@@ -404,7 +404,8 @@ t.test('misuse is a TypeError while registering, which names the option', async 
   const wrong: Readonly<Record<string, readonly unknown[]>> = {
     users: [undefined, null, {}, { get () {} }],
     user: [undefined, 'alice'],
-    onUnknownUser: ['keep', true, null],
+    unknownUsers: ['keep', true, null],
+    whenUnavailable: ['open', true, null],
     interval: [0, '1m', NaN],
     timeout: [0, '5s', Infinity]
   }

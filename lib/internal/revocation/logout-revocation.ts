@@ -8,7 +8,7 @@ import type { Claims } from '../../token-verifier.ts'
 /** How a flow over tokens makes its logout stick: by marks that a `revocationGuard` honours. */
 export interface LogoutRevocation {
   /** Where the marks live: a revocation store, or a replica of one. */
-  readonly store: Pick<RevocationStore, 'revoke'>
+  readonly revocations: Pick<RevocationStore, 'revoke'>
   /** `current`: the token that was sent, and its session. `all`: everything of the user that was issued until now. @default 'current' */
   readonly scope?: 'current' | 'all' | undefined
   /** The longest lifetime of any token of this kind, in milliseconds: marks outlive what they kill. */
@@ -20,14 +20,15 @@ export interface LogoutRevocation {
 /** Marks a credential as the option says; `undefined` without the option. */
 export function logoutRevocation (option: LogoutRevocation | undefined, caller: string, ask: Ask): ((credential: () => Credential) => Promise<void>) | undefined {
   if (option === undefined) return undefined
-  const { store, scope = 'current', clockTolerance = 0 } = option
-  assertOption(typeof store?.revoke === 'function', caller, 'revocation.store', 'is missing: pass a revocation store, redisRevocationStore(redis) for instance')
-  assertOption(['current', 'all'].includes(scope), caller, 'revocation.scope', 'must be "current" or "all"')
-  assertOption(option.lifetime !== undefined, caller, 'revocation.lifetime', 'is missing: pass the longest lifetime of a token, in milliseconds')
-  const lifetime = duration(option.lifetime, 0, caller, 'revocation.lifetime')
-  assertOption(clockTolerance >= 0, caller, 'revocation.clockTolerance', 'must be a number of milliseconds, 0 or more')
+  assertOption(typeof option === 'object' && option !== null, caller, 'revoke', 'must be an object, { revocations, lifetime }, when it is given')
+  const { revocations, scope = 'current', clockTolerance = 0 } = option
+  assertOption(typeof revocations?.revoke === 'function', caller, 'revoke.revocations', 'is missing: pass a revocation store, redisRevocationStore(redis) for instance')
+  assertOption(['current', 'all'].includes(scope), caller, 'revoke.scope', 'must be "current" or "all"')
+  assertOption(option.lifetime !== undefined, caller, 'revoke.lifetime', 'is missing: pass the longest lifetime of a token, in milliseconds')
+  const lifetime = duration(option.lifetime, 0, caller, 'revoke.lifetime')
+  assertOption(clockTolerance >= 0, caller, 'revoke.clockTolerance', 'must be a number of milliseconds, 0 or more')
   return async credential => {
-    await ask('revocations.revoke', () => store.revoke(...logoutMarks(credential(), { scope, lifetime, clockTolerance })))
+    await ask('revocations.revoke', () => revocations.revoke(...logoutMarks(credential(), { scope, lifetime, clockTolerance })))
   }
 }
 

@@ -1,13 +1,16 @@
 import { Outage, type Ask } from '../plugin/ask.ts'
 import type { StatusChange, UserKey, UserStatus, UserStatusStore } from '../../user-status-store.ts'
 
+/** How often to try when other writes to the record get in between. */
+const attempts = 5
+
 /**
  * Logs a user out, in one round trip where the store can: the record as it was before. A user who is neither logged in
  * nor logged out is left alone.
  *
  * @throws {Outage} when the store fails, and when other writes got in between too often
  */
-export async function logOutUser (users: UserStatusStore, user: UserKey, change: Omit<StatusChange, 'status'>, attempts: number, ask: Ask): Promise<UserStatus | undefined> {
+export async function logOutUser (users: UserStatusStore, user: UserKey, change: Omit<StatusChange, 'status'>, ask: Ask): Promise<UserStatus | undefined> {
   const { at, requestId } = change
   if (users.logOut !== undefined) return ask('users.logOut', () => users.logOut?.(user, { at, requestId }))
 

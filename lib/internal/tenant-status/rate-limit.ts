@@ -16,8 +16,8 @@ export interface TenantRateLimit {
   readonly keyGenerator?: ((request: FastifyRequest) => Awaitable<string>) | undefined
   /** Where requests are counted, as a store class of `@fastify/rate-limit`. @default in this process */
   readonly store?: FastifyRateLimitStoreCtor | undefined
-  /** Answer 500 while the store fails, instead of letting requests through. @default false */
-  readonly failClosed?: boolean | undefined
+  /** What to do with a logout while the store fails: refuse it with 500, or let it through uncounted. @default 'allow' */
+  readonly whenUnavailable?: 'refuse' | 'allow' | undefined
   /** `legacy`: `X-RateLimit-*`; `ietf`: `RateLimit` and `RateLimit-Policy`. `Retry-After` stands on every 429. @default 'legacy' */
   readonly headers?: 'legacy' | 'ietf' | 'both' | 'none' | undefined
 }
@@ -33,10 +33,11 @@ const resetHeader = 'x-ratelimit-reset'
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/ for the `ietf` headers
  */
 export async function limitRequests (scope: FastifyInstance, limit: TenantRateLimit, ask: Ask, caller: string): Promise<void> {
-  const { max = 30, headers = 'legacy', store, keyGenerator = addressOf } = limit
+  const { max = 30, headers = 'legacy', store, keyGenerator = addressOf, whenUnavailable = 'allow' } = limit
   const window = duration(limit.window, 3_600_000, caller, 'rateLimit.window')
   assertOption(Number.isInteger(max) && max > 0, caller, 'rateLimit.max', 'must be a positive integer')
   assertOption(['legacy', 'ietf', 'both', 'none'].includes(headers), caller, 'rateLimit.headers', 'must be "legacy", "ietf", "both" or "none"')
+  assertOption(['refuse', 'allow'].includes(whenUnavailable), caller, 'rateLimit.whenUnavailable', 'must be "refuse" or "allow"')
   assertFunctions({ 'rateLimit.keyGenerator': keyGenerator, 'rateLimit.store': store }, caller, ['rateLimit.keyGenerator', 'rateLimit.store'])
 
   await scope.register(rateLimit, {
@@ -46,7 +47,7 @@ export async function limitRequests (scope: FastifyInstance, limit: TenantRateLi
     timeWindow: window,
     cache: 100_000,
     ban: -1,
-    skipOnError: limit.failClosed !== true,
+    skipOnError: whenUnavailable === 'allow',
     continueExceeding: false,
     exponentialBackoff: false,
     enableDraftSpec: false,

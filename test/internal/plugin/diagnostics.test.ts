@@ -134,7 +134,7 @@ t.test('a guard that fails closed publishes one verdict for each request, also w
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(tenantActivity, {
-    users: { ...users, compareAndSet: (...change) => { if (failing) throw new Error('down'); return users.compareAndSet(...change) } }, user: () => alice, failClosed: true
+    users: { ...users, compareAndSet: (...change) => { if (failing) throw new Error('down'); return users.compareAndSet(...change) } }, user: () => alice, whenUnavailable: 'refuse'
   })
   app.get('/', () => 'in')
   const messages = listen(t)

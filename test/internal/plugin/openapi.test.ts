@@ -23,7 +23,7 @@ async function documentOf (openapi: NonNullable<FastifyDynamicSwaggerOptions['op
   const verifyToken = () => ({})
   for (const prefix of ['', '/auth']) {
     await app.register(signingHubLogout, {
-      prefix, verifyToken, requireDeviceToken: prefix === '/auth', ...(secured && { security: [{ bearer: [] }] })
+      prefix, verifyToken, deviceToken: { required: prefix === '/auth' }, ...(secured && { security: [{ bearer: [] }] })
     })
     const sessions = memorySessionStore()
     await app.register(kratosLogout, { prefix, sessions })

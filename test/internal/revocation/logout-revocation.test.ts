@@ -26,7 +26,7 @@ const tokenOf = (subject: string, claims: object = {}) => sign({ sub: subject, t
 interface Logout { readonly name: string, readonly logOut: (token: string) => Promise<number>, readonly app: FastifyInstance, readonly logouts: string[] }
 
 /** One host with both flows, a guard, and a route of each kind. */
-async function host (t: Test, revocation: LogoutRevocation, guarded: Pick<RevocationStore, 'check'>): Promise<Logout[]> {
+async function host (t: Test, revoke: LogoutRevocation, guarded: Pick<RevocationStore, 'check'>): Promise<Logout[]> {
   const app = Fastify()
   t.teardown(() => app.close())
   app.addHttpMethod('PROPFIND')
@@ -48,9 +48,9 @@ async function host (t: Test, revocation: LogoutRevocation, guarded: Pick<Revoca
     if (token !== '') request.setDecorator<Credential>('credential', credentialOf(verifyToken(token), token))
   })
   await app.register(revocationGuard, { revocations: guarded, credential: request => request.getDecorator<Credential | null>('credential') })
-  await app.register(signingHubLogout, { verifyToken, revocation, onLogout: ({ subject }) => { logouts.push(subject) } })
+  await app.register(signingHubLogout, { verifyToken, revoke, onLogout: ({ subject }) => { logouts.push(subject) } })
   await app.register(tenantStatusLogout, {
-    users, verifyToken, revocation, authenticateTenant: () => 'acme', rateLimit: { max: 1000 }, onLogout: ({ subject }) => { logouts.push(subject) }
+    users, verifyToken, revoke, authenticateTenant: () => 'acme', rateLimit: { max: 1000 }, onLogout: ({ subject }) => { logouts.push(subject) }
   })
   for (const [method, url] of routes) app.route({ method, url, handler: async () => 'in' })
   app.get('/stream', async () => Readable.from(['i', 'n']))
@@ -100,7 +100,7 @@ async function upgrade (app: FastifyInstance, path: string, headers: Record<stri
 
 t.test('by default the token that was sent is dead on every kind of route, and its session; others live', async t => {
   const store = memoryRevocationStore()
-  for (const { name, logOut, app } of await host(t, { store, lifetime }, store)) {
+  for (const { name, logOut, app } of await host(t, { revocations: store, lifetime }, store)) {
     const sid = randomUUID()
     const [token, sameSession, other, withoutId] = [tokenOf('alice', { sid }), tokenOf('alice', { sid }), tokenOf('alice'), tokenOf('alice', { jti: undefined })]
     t.strictSame(await statuses(app, token), new Set([200]), name)
@@ -117,7 +117,7 @@ t.test('by default the token that was sent is dead on every kind of route, and i
 t.test('with the scope "all" everything of the user that was issued until now is dead, a later login lives', async t => {
   for (const index of [0, 1]) {
     const store = memoryRevocationStore()
-    const { logOut, app } = (await host(t, { store, lifetime, scope: 'all' }, store))[index] as Logout
+    const { logOut, app } = (await host(t, { revocations: store, lifetime, scope: 'all' }, store))[index] as Logout
     const [token, other, bob, elsewhere] = [tokenOf('alice'), tokenOf('alice', { sid: 's' }), tokenOf('bob'), tokenOf('alice', { tenant: 'globex' })]
     t.equal(await logOut(token), 200)
     for (const dead of [token, other]) t.strictSame(await statuses(app, dead), new Set([401]))
@@ -131,7 +131,7 @@ t.test('a store that takes no marks makes the logout a failure; the retry succee
   for (const index of [0, 1]) {
     let down = true
     const store = { revoke: async (...marks: readonly Mark[]) => { if (down) throw new Error('secret detail'); await good.revoke(...marks) } }
-    const { name, logOut, logouts, app } = (await host(t, { store, lifetime }, good))[index] as Logout
+    const { name, logOut, logouts, app } = (await host(t, { revocations: store, lifetime }, good))[index] as Logout
     const token = tokenOf('alice')
     t.equal(await logOut(token), 500, name)
     t.strictSame(await statuses(app, token), new Set([200]))
@@ -145,10 +145,10 @@ t.test('a store that takes no marks makes the logout a failure; the retry succee
 t.test('misuse is a TypeError that names the option', async t => {
   const store = memoryRevocationStore()
   const wrong = {
-    'revocation.store': { lifetime }, 'revocation.scope': { store, lifetime, scope: 'subject' }, 'revocation.lifetime': { store }, 'revocation.clockTolerance': { store, lifetime, clockTolerance: -1 }
+    'revoke.revocations': { lifetime }, 'revoke.scope': { revocations: store, lifetime, scope: 'subject' }, 'revoke.lifetime': { revocations: store }, 'revoke.clockTolerance': { revocations: store, lifetime, clockTolerance: -1 }
   }
   for (const [option, revocation] of Object.entries(wrong)) {
     await t.rejects(host(t, revocation as LogoutRevocation, store), { name: 'TypeError', message: new RegExp(`"${option}"`) })
   }
-  await t.rejects(host(t, { store, lifetime: 0 }, store), { name: 'TypeError', message: /"revocation.lifetime"/ })
+  await t.rejects(host(t, { revocations: store, lifetime: 0 }, store), { name: 'TypeError', message: /"revoke.lifetime"/ })
 })

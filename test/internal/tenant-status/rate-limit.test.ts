@@ -216,7 +216,7 @@ t.test('a store of the host', async t => {
       }
 
       const { options, users } = tenantHost()
-      const { logOut } = await serve(t, { ...options, timeout: 20, rateLimit: { store: failingStore(answer), failClosed: true } }, { server })
+      const { logOut } = await serve(t, { ...options, timeout: 20, rateLimit: { store: failingStore(answer), whenUnavailable: 'refuse' } }, { server })
       t.strictSame(await logOut(), internal({}), 'or, where the host asks for it, refuses')
       t.equal(users.get(alice)?.status, 'logged_in')
     })
@@ -237,10 +237,11 @@ t.test('a store of the host', async t => {
 })
 
 t.test('misuse is a TypeError while registering, which names the option', async t => {
-  const wrong: Readonly<Record<keyof Omit<TenantRateLimit, 'failClosed'>, readonly unknown[]>> = {
+  const wrong: Readonly<Record<keyof TenantRateLimit, readonly unknown[]>> = {
     max: [0, -1, 1.5, '30', NaN, null],
     window: [0, '1 hour', Infinity],
     headers: ['IETF', true, ''],
+    whenUnavailable: ['open', true, null],
     keyGenerator: ['ip'],
     store: [{ incr () {} }]
   }
