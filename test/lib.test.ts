@@ -39,7 +39,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'flows/tenant-status': ['internal/tenant-status'],
   guards: ['contracts', 'internal/plugin', 'internal/revocation', 'fastify'],
   'guards/tenant-activity': ['internal/tenant-status'],
-  bridges: ['contracts', 'internal/plugin', 'internal/marks', 'internal/revocation', 'types of fastify'],
+  bridges: ['contracts', 'internal/async', 'internal/plugin', 'internal/marks', 'internal/revocation', 'types of fastify'],
 
   'session-stores': ['contracts', 'internal/records', 'internal/databases', 'internal/collections'],
   'user-status-stores': ['contracts', 'internal/records', 'internal/databases'],
@@ -48,6 +48,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'token-verifiers': ['contracts', 'internal/jose', 'internal/oauth', 'internal/http', 'internal/collections', 'internal/plugin'],
   conformance: ['contracts', 'internal/conformance'],
 
+  'internal/async': ['contracts'],
   'internal/plugin': ['contracts', 'fastify', 'typebox'],
   'internal/http': ['internal/plugin', 'types of fastify'],
   'internal/kratos': ['contracts', 'internal/plugin', 'internal/http', 'types of fastify', 'typebox'],

@@ -1,139 +1,214 @@
-import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
-import { checkWithin, revokeWithin, unknownError } from '../internal/revocation/check.ts'
-import type { Credential, RevocationStore, Verdict } from '../revocation-store.ts'
-import { tokenDigest } from '../token-digest.ts'
+import { after, isPromise, recovered } from '../internal/async/awaitable.ts'
+import { callBack, valueOf, type Callback } from '../internal/async/callback.ts'
+import { askWithin } from '../internal/plugin/ask.ts'
+import { assertFunctions, assertOption, duration, lifetimeOf } from '../internal/plugin/options.ts'
+import { checkWithin, unknownError } from '../internal/revocation/check.ts'
+import { logoutMarks } from '../internal/revocation/logout-marks.ts'
+import { attachProtection, sessionMarkId, type SessionProtection } from '../internal/revocation/protected-session-store.ts'
+import type { Credential, RevocationStore } from '../revocation-store.ts'
 
-/** What is asked of a store of express-session: the one of @fastify/session, connect-redis, and any other. */
+/** A session store as express-session defines it: the one of @fastify/session, connect-redis, and any other. */
 export interface ProtectableSessionStore {
-  /** Finds a session. It is not asked for one that is revoked. */
+  /** Finds a session. */
   get (sessionId: string, callback: (error: unknown, session?: unknown) => void): unknown
-  /** Saves a session, also one that was destroyed while its request ran. */
+  /** Saves a session. */
   set (sessionId: string, session: never, callback: (error?: unknown) => void): unknown
-  /** Forgets a session, once its mark is written. */
+  /** Removes a session. */
   destroy (sessionId: string, callback: (error?: unknown) => void): unknown
 }
 
-/** How {@link protectSessionStore} tells what a session is, and how long it has to remember that it was revoked. */
-export interface ProtectSessionStoreOptions {
-  /** The longest time a session lives in the store after it was last saved, in milliseconds: the cookie's `maxAge`, or the store's own expiry. @default 86400000, a day, as connect-redis has it */
+/** The type of the sessions in a store: what its `set` takes. */
+export type SessionOf<Store> =
+  Store extends { set: (sessionId: string, session: infer Session, callback: never) => unknown }
+    ? unknown extends Session ? Record<string, unknown> : [Session] extends [never] ? Record<string, unknown> : Session
+    : Record<string, unknown>
+
+/** The options of {@link protectSessionStore}. Times are milliseconds. */
+export interface ProtectSessionStoreOptions<Session = Record<string, unknown>> {
+  /**
+   * The longest time that a session lives in the store after it was last saved: the cookie's `maxAge`, or the expiry of
+   * the store itself. Saving a session whose cookie lives longer fails.
+   * @default 86400000, a day, the default of connect-redis
+   */
   readonly lifetime?: number | undefined
-  /** What else is known of a session, so that it can be logged out with all of its subject: its `subject`, `tenant`, and when it was `issuedAt`. */
-  readonly credential?: ((session: Record<string, unknown>) => Omit<Credential, 'tokenId' | 'sessionId'>) | undefined
-  /** How long the revocation store may take, in milliseconds. @default 5000 */
+  /**
+   * Returns whose session this is, so that a mark of its user revokes it: its `subject`, `tenant` and when it was
+   * `issuedAt`, the time of the login. Returns `undefined` for a session without a user.
+   * @default no session has a user: each is revoked by its own id only
+   */
+  readonly credential?: ((session: Session) => Omit<Credential, 'tokenId' | 'sessionId'> | undefined | null) | undefined
+  /**
+   * How long the revocation store may take.
+   * @default 5000
+   */
   readonly timeout?: number | undefined
 }
 
-/** What {@link protectSessionStore} adds to the type of a store: whoever gives no callback gets a promise, as of connect-redis. */
+/** What {@link protectSessionStore} adds to the type of a store: a method without a callback returns a promise. */
 export interface SessionStoreWithoutCallbacks {
   /** Resolves the session, or nothing for one that is unknown or revoked. */
   get (sessionId: string): Promise<unknown>
   /** Resolves once the session is saved. */
   set (sessionId: string, session: unknown): Promise<unknown>
-  /** Resolves once the mark is written and the session is gone. */
+  /** Resolves once the session is revoked. */
   destroy (sessionId: string): Promise<unknown>
 }
 
-type Callback = (error?: unknown, session?: unknown) => void
-type AnyStore = { [Method in 'get' | 'destroy']: (sessionId: string, callback: Callback) => unknown } & {
-  set (sessionId: string, session: unknown, callback: Callback): unknown
+type Method = (sessionId: string, callback: Callback) => unknown
+type MethodWithSession = (sessionId: string, session: object, callback: Callback) => unknown
+interface AnyStore {
+  readonly get: Method
+  readonly destroy: Method
+  readonly set: MethodWithSession
+  readonly touch?: MethodWithSession
 }
 
+const caller = 'protectSessionStore'
 const slowestRequest = 3_600_000
+const cleanupTimeout = 1000
 
 /**
- * Makes a session store proof against resurrection: `destroy` first marks the session as revoked, and `get` never finds a
- * revoked session again, also when a request that was still running saves it back afterwards.
+ * Protects a session store against resurrection: `destroy` first marks the session as revoked, and `get` never finds a
+ * revoked session, even if a request that was still running has saved it back. Such a save succeeds, and the session is
+ * removed again.
  *
- * Everything else of the store stays as it is. When the marks cannot be written or read, the callback gets an error of
- * status 503, and the session is neither destroyed nor found. A callback may be left out: there is a promise then.
+ * When the marks cannot be written or read, the callback gets an error with status 503, and the session is neither
+ * destroyed nor found. Once the mark is written, `destroy` succeeds: a store that then fails to remove the session, or
+ * takes longer than a second, is reported on the channel `fastify-logout:outage`.
+ *
+ * Callbacks are called synchronously where both stores answer synchronously. A method without a callback returns a
+ * promise. Everything else of the store stays as it is. In marks, a session is known by `tokenDigest(sessionId)`.
  *
  * @throws {TypeError} for an option that is missing or wrong
+ * @example
+ * ```ts
+ * import fastifySession from '@fastify/session'
+ * import { protectSessionStore } from 'fastify-logout/bridges/express-session'
+ * import { memoryRevocationStore } from 'fastify-logout/revocation-stores/memory'
+ *
+ * declare module 'fastify' {
+ *   interface Session { user?: string, loggedInAt?: number }
+ * }
+ *
+ * const store = protectSessionStore(new fastifySession.MemoryStore(), memoryRevocationStore(), {
+ *   lifetime: 30 * 24 * 3_600_000,
+ *   credential: ({ user, loggedInAt }) => user === undefined ? undefined : { subject: user, issuedAt: loggedInAt }
+ * })
+ * ```
  */
-export function protectSessionStore<Store extends ProtectableSessionStore> (store: Store, revocations: Pick<RevocationStore, 'check' | 'revoke'>, options: ProtectSessionStoreOptions = {}): Store & SessionStoreWithoutCallbacks {
-  const plugin = 'protectSessionStore'
-  assertOption(store !== undefined && store !== null, plugin, 'store', 'is missing: pass the session store to protect')
-  assertFunctions(store, plugin, ['get', 'set', 'destroy'])
-  assertOption(typeof revocations?.check === 'function' && typeof revocations.revoke === 'function', plugin, 'revocations', 'is missing: pass a revocation store, redisRevocationStore(redis) for instance')
-  assertFunctions(options, plugin, ['credential'])
-  const lifetime = duration(options.lifetime, 86_400_000, plugin, 'lifetime')
-  const timeout = duration(options.timeout, 5000, plugin, 'timeout')
-  const { credential = () => ({}) } = options
+export function protectSessionStore<Store extends ProtectableSessionStore, Session = SessionOf<Store>> (
+  store: Store,
+  revocations: Pick<RevocationStore, 'check' | 'revoke'>,
+  options: ProtectSessionStoreOptions<Session> = {}
+): Store & SessionStoreWithoutCallbacks {
+  const settings = resolveOptions(store, revocations, options)
   const inner = store as unknown as AnyStore
-  const revoke = revokeWithin(revocations, timeout, plugin)
-  const check = checkWithin(revocations, timeout, plugin)
-  const verdictOn = async (id: string, session: unknown): Promise<Verdict> => {
-    try {
-      return await check({ ...credential(session as Record<string, unknown>), sessionId: sessionMarkId(id) })
-    } catch (cause) {
-      throw unknownError(cause)
-    }
-  }
-
-  const own: AnyStore = {
-    get: (id, callback) => answering(callback, callback => {
-      return inner.get(id, (error, session) => {
-        if (error || !session) return callback(error, session)
-        verdictOn(id, session).then(verdict => verdict === 'live' ? session : null).then(...settling(callback))
-      })
-    }),
-
-    set: (id, session, callback) => answering(callback, callback => {
-      if (maxAgeOf(session) > lifetime) return callback(new TypeError(`${plugin}: option "lifetime" must not be shorter than the cookie's maxAge`))
-      return inner.set(id, session, error => {
-        if (error) return callback(error)
-        // No request finds a revoked session: that it is also removed is tidiness, and may fail.
-        verdictOn(id, session).then(
-          verdict => { verdict === 'live' ? later(callback) : inner.destroy(id, () => later(callback)) },
-          () => later(callback)
-        )
-      })
-    }),
-
-    destroy: (id, callback) => answering(callback, callback => {
-      const mark = { sessionId: sessionMarkId(id), until: Math.ceil(Date.now() + lifetime + slowestRequest) }
-      const markThenDestroy = async () => {
-        await revoke(mark)
-        await new Promise<void>((resolve, reject) => {
-          inner.destroy(id, error => { error ? reject(error) : resolve() })
-        })
-      }
-      markThenDestroy().then(...settling(callback))
-    })
-  }
+  const protection = protectionOf(inner, settings)
   // Inheriting keeps what callers of a store of express-session rely on: events, `generate`, `regenerate`.
-  return Object.assign(Object.create(store), forwarders(store), own)
+  const own = Object.assign(Object.create(store), forwarders(store), protectedMethods(inner, settings, protection))
+  attachProtection(own, protection)
+  return own
 }
 
-/** The methods that are the store's own affair run on the store itself: it may keep its state in private fields. */
+type Settings = ReturnType<typeof resolveOptions>
+
+function resolveOptions<Session> (
+  store: ProtectableSessionStore, revocations: Pick<RevocationStore, 'check' | 'revoke'>, options: ProtectSessionStoreOptions<Session>
+) {
+  assertOption(typeof store === 'object' && store !== null, caller, 'store', 'is missing: pass the session store to protect')
+  const methods: object = store
+  for (const name of ['get', 'set', 'destroy'] as const) {
+    assertOption(name in methods && typeof store[name] === 'function', caller, 'store', `must have a method "${name}", as stores of express-session have`)
+  }
+  assertOption(typeof revocations?.check === 'function' && typeof revocations.revoke === 'function', caller, 'revocations',
+    'is missing: pass a revocation store, such as redisRevocationStore(redis)')
+  assertFunctions(options, caller, ['credential'])
+  const timeout = duration(options.timeout, 5000, caller, 'timeout')
+  const { credential = () => undefined } = options
+  return {
+    revocations,
+    lifetime: lifetimeOf(options.lifetime, 86_400_000, caller, 'lifetime'),
+    credential: credential as (session: object) => unknown,
+    check: checkWithin(revocations, timeout, caller),
+    ask: askWithin(timeout, caller),
+    askBriefly: askWithin(cleanupTimeout, caller)
+  }
+}
+
+function protectionOf (inner: AnyStore, { revocations, lifetime, credential, askBriefly }: Settings): SessionProtection {
+  return {
+    revocations,
+    lifetime: lifetime + slowestRequest,
+    credentialOf: (id, session) => ({ ...credentialWithoutId(credential, session), sessionId: sessionMarkId(id) }),
+    remove: id => askBriefly('store.destroy', () => after(valueOf(done => inner.destroy(id, done)), () => {}))
+  }
+}
+
+function credentialWithoutId (credential: (session: object) => unknown, session: object): object {
+  let known
+  try {
+    known = credential(session)
+  } catch (cause) {
+    throw new TypeError(`${caller}: option "credential" threw an error. It must return undefined for a session without a user`, { cause })
+  }
+  assertOption(known === undefined || (typeof known === 'object' && !isPromise(known)), caller, 'credential',
+    'must return an object such as { subject, issuedAt }, or undefined for a session without a user')
+  return { ...known }
+}
+
+function protectedMethods (inner: AnyStore, settings: Settings, { credentialOf, remove, lifetime: markLifetime }: SessionProtection): Partial<AnyStore> {
+  const { revocations, check, ask, lifetime } = settings
+  const removeQuietly = (id: string) => recovered(() => remove(id), () => {})
+
+  const get: Method = (id, callback) => callBack(callback, () =>
+    after(valueOf(done => inner.get(id, done)), session => {
+      if (typeof session !== 'object' || session === null) return session
+      const credential = credentialOf(id, session)
+      const verdict = recovered(() => check(credential), cause => { throw unknownError(cause) })
+      return after(verdict, verdict => verdict === 'live' ? session : null)
+    }))
+
+  const set: MethodWithSession = (id, session, callback) => callBack(callback, () => {
+    assertNoLonger(session, lifetime)
+    const credential = credentialOf(id, session)
+    return after(valueOf(done => inner.set(id, session, done)), () => {
+      // Where the marks cannot be read now, `get` reads them.
+      const verdict = recovered(() => check(credential), () => 'live' as const)
+      return after(verdict, verdict => verdict === 'live' ? undefined : removeQuietly(id))
+    })
+  })
+
+  const touch: MethodWithSession = (id, session, callback) => callBack(callback, () => {
+    assertNoLonger(session, lifetime)
+    return valueOf(done => inner.touch?.(id, session, done))
+  })
+
+  const destroy: Method = (id, callback) => callBack(callback, () => {
+    const marks = logoutMarks({ sessionId: sessionMarkId(id) }, { lifetime: markLifetime })
+    const marked = recovered(() => ask('revocations.revoke', () => revocations.revoke(...marks)), cause => {
+      throw Object.assign(new Error('the session cannot be revoked at present', { cause }), { statusCode: 503 })
+    })
+    return after(marked, () => removeQuietly(id))
+  })
+
+  return { get, set, destroy, ...(typeof inner.touch === 'function' && { touch }) }
+}
+
+/** The methods that need no protection run on the store itself: it may keep its state in private fields. */
 function forwarders (store: object): object {
   const methods = store as Record<string, ((...values: unknown[]) => unknown) | undefined>
-  const names = ['touch', 'all', 'ids', 'length', 'clear'].filter(name => typeof methods[name] === 'function')
+  const names = ['all', 'ids', 'length', 'clear'].filter(name => typeof methods[name] === 'function')
   return Object.fromEntries(names.map(name => [name, (...values: unknown[]) => methods[name]?.(...values)]))
 }
 
-/** The session id in marks: the store's own id opens the session, so it is kept as a digest. */
-export function sessionMarkId (sessionId: string): string {
-  return tokenDigest(sessionId)
+/** A mark must outlive the session: a cookie that lives longer than `lifetime` would bring a revoked session back. */
+function assertNoLonger (session: object, lifetime: number): void {
+  const { cookie } = session as { cookie?: { originalMaxAge?: unknown, originalExpires?: unknown, expires?: unknown } }
+  const { originalMaxAge, originalExpires, expires } = cookie ?? {}
+  const lives = [Number(originalMaxAge), millisecondsUntil(originalExpires), millisecondsUntil(expires)]
+  assertOption(!lives.some(life => life > lifetime), caller, 'lifetime', "must not be shorter than the life of the session's cookie, its maxAge or expires")
 }
 
-/** express-session gives no callback when its user gave none. A promise that nobody asked for must not end the process. */
-function answering (callback: Callback | undefined, work: (callback: Callback) => unknown): unknown {
-  if (callback !== undefined) return work(callback)
-  const answer = new Promise((resolve, reject) => work((error, value) => { error ? reject(error) : resolve(value) }))
-  answer.catch(() => {})
-  return answer
-}
-
-function settling (callback: Callback): [(value: unknown) => void, (error: unknown) => void] {
-  return [value => later(callback, null, value), error => later(callback, error)]
-}
-
-/** What a callback throws is its caller's affair, and no rejection of ours. */
-function later (callback: Callback, ...values: unknown[]): void {
-  setImmediate(() => { callback(...values) })
-}
-
-function maxAgeOf (session: unknown): number {
-  const { cookie } = session as { cookie?: { originalMaxAge?: number | null } }
-  return cookie?.originalMaxAge ?? 0
+function millisecondsUntil (instant: unknown): number {
+  return instant instanceof Date || typeof instant === 'string' ? new Date(instant).getTime() - Date.now() : NaN
 }

@@ -6,10 +6,12 @@ import { createRequire } from 'node:module'
 import { createServer, get, type IncomingMessage } from 'node:http'
 import { createClient } from 'redis'
 import t, { type Test } from 'tap'
-import { protectSessionStore, sessionMarkId, type ProtectableSessionStore } from '../../lib/bridges/express-session.ts'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { protectSessionStore, type ProtectableSessionStore } from '../../lib/bridges/express-session.ts'
 import type { RevocationStore } from '../../lib/revocation-store.ts'
 import { memoryRevocationStore } from '../../lib/revocation-stores/memory.ts'
 import { redisRevocationStore } from '../../lib/revocation-stores/redis.ts'
+import { tokenDigest } from '../../lib/token-digest.ts'
 import { withRedis } from '../servers/redis.ts'
 
 const { MemoryStore } = createRequire(import.meta.url)('@fastify/session') as { MemoryStore: new () => ProtectableSessionStore & { store: Map<string, unknown> } }
@@ -114,9 +116,9 @@ t.test('a subject\'s sessions are logged out by one mark, later ones are live', 
   const [one, two] = [await login(), await login()]
   const kept = decodeURIComponent(two.cookie).replace(/^sessionId=([^.]*).*$/, '$1')
   const until = Date.now() + 3_600_000
-  revocations.revoke({ subject: 'alice', cutoff: Date.now(), except: sessionMarkId(kept), until })
+  revocations.revoke({ subject: 'alice', cutoff: Date.now(), except: tokenDigest(kept), until })
   t.equal(await me(one), 'nobody')
-  t.equal(await me(two), 'alice', 'the one that was spared')
+  t.equal(await me(two), 'alice', 'the session that the mark excepts')
   await new Promise(resolve => setTimeout(resolve, 5))
   const three = await login()
   t.equal(await me(three), 'alice')
@@ -149,9 +151,13 @@ t.test('while the marks cannot be read or written, a session is neither found no
 
 t.test('failures of the session store are its own', async t => {
   const failure = new Error('the store is down')
-  const down: ProtectableSessionStore = { get: (_id, callback) => callback(failure), set: (_id, _session, callback) => callback(failure), destroy: (_id, callback) => callback(failure) }
+  const down: ProtectableSessionStore = {
+    get: (_id, callback) => callback(failure),
+    set: (_id, _session, callback) => callback(failure),
+    destroy: (_id, callback) => callback(failure)
+  }
   const store = protectSessionStore(down, memoryRevocationStore())
-  for (const method of ['get', 'destroy'] as const) t.equal(await new Promise(resolve => store[method]('id', resolve)), failure)
+  t.equal(await new Promise(resolve => store.get('id', resolve)), failure)
   t.equal(await new Promise(resolve => store.set('id', {} as never, resolve)), failure)
 })
 
@@ -186,16 +192,198 @@ t.test('it serves express-session too, whose regenerate and events it keeps', as
   t.equal(typeof store.on, 'function')
 })
 
-t.test('a cookie that outlives the marks, and misuse, are TypeErrors', async t => {
+/** Calls a method of a store and resolves what it calls back with, and whether that was synchronous. */
+function called (call: (callback: (...values: unknown[]) => void) => unknown): Promise<{ error: unknown, value: unknown, isSync: boolean }> {
+  let isSync = true
+  return new Promise(resolve => {
+    call((error, value) => resolve({ error, value, isSync }))
+    isSync = false
+  })
+}
+
+t.test('callbacks are called synchronously where both stores answer synchronously, and later where one does not', async t => {
+  const marks = memoryRevocationStore()
+  const later: Pick<RevocationStore, 'check' | 'revoke'> = {
+    check: async credential => marks.check(credential),
+    revoke: async (...added) => marks.revoke(...added)
+  }
+  const rows = [
+    [new MemoryStore(), marks, true],
+    [new MemoryStore(), later, false],
+    [new expressSession.MemoryStore(), marks, false],
+    [new expressSession.MemoryStore(), later, false]
+  ] as const
+  for (const [index, [inner, revocations, isSync]] of rows.entries()) {
+    const id = `row ${index}`
+    const store = protectSessionStore<ProtectableSessionStore>(inner, revocations)
+    const session = { user: 'alice', cookie: {} } as never
+    t.match(await called(callback => store.set(id, session, callback)), { error: null, isSync })
+    t.match(await called(callback => store.get(id, callback)), { error: null, value: { user: 'alice' }, isSync })
+    t.match(await called(callback => store.destroy(id, callback)), { error: null, isSync })
+    t.match(await called(callback => store.set(id, session, callback)), { error: null, isSync }, 'saved back')
+    t.notOk((await called(callback => store.get(id, callback))).value)
+  }
+})
+
+t.test('errors are called back synchronously too', async t => {
+  const failure = new Error('down')
+  const thrown = () => { throw failure }
+  const store = protectSessionStore(new MemoryStore(), { check: thrown, revoke: thrown })
+  await store.set('id', {})
+  t.match(await called(callback => store.get('id', callback)), { error: { statusCode: 503, cause: { cause: failure } }, isSync: true })
+  t.match(await called(callback => store.destroy('id', callback)), { error: { statusCode: 503, cause: { cause: failure } }, isSync: true })
+  const faulty = protectSessionStore<ProtectableSessionStore>({ get: thrown, set: thrown, destroy: thrown }, memoryRevocationStore())
+  t.match(await called(callback => faulty.get('id', callback)), { error: failure, isSync: true })
+  t.match(await called(callback => faulty.set('id', {} as never, callback)), { error: failure, isSync: true })
+})
+
+t.test('a host whose hook answers without "return reply" works as it does over the bare store', async t => {
+  for (const store of [new MemoryStore(), protectSessionStore(new MemoryStore(), memoryRevocationStore())]) {
+    const app = fastify()
+    t.teardown(() => app.close())
+    await app.register(fastifyCookie)
+    await app.register(fastifySession, { secret: 'a secret of 32 characters at least', cookie: { secure: false }, store: store as never })
+    let handled = 0
+    app.addHook('onRequest', async (request, reply) => {
+      if (sessionOf(request)['user'] === undefined) reply.code(401).send('log in first')
+    })
+    app.get('/', async () => { handled++; return 'in' })
+    const { statusCode, body } = await app.inject('/')
+    t.same([statusCode, body, handled], [401, 'log in first', 0])
+  }
+})
+
+t.test('a cookie that outlives the marks is refused, whichever of its members says so', async t => {
+  const inner = Object.assign(new MemoryStore(), { touch: (_id: string, _session: unknown, callback: () => void) => callback() })
+  const store = protectSessionStore(inner, memoryRevocationStore(), { lifetime: 60_000 })
+  const at = (milliseconds: number) => new Date(Date.now() + milliseconds)
+  const tooLong = [
+    { originalMaxAge: 60_001 }, { expires: at(90_000) }, { expires: at(90_000).toJSON() }, { originalMaxAge: 1000, expires: at(90_000) },
+    { originalMaxAge: 1000, originalExpires: at(90_000), expires: at(1000) }
+  ]
+  for (const cookie of tooLong) {
+    for (const method of ['set', 'touch'] as const) {
+      const { error } = await called(callback => store[method]('id', { cookie } as never, callback))
+      t.match(error, { name: 'TypeError', message: /option "lifetime" must not be shorter/ }, `${method} ${JSON.stringify(cookie)}`)
+    }
+  }
+  t.equal(inner.store.size, 0)
+  const good = [undefined, {}, { originalMaxAge: 60_000, expires: at(60_000) }, { originalMaxAge: null, expires: null }, { expires: at(-1) }, { expires: 'never' }, { expires: false }]
+  for (const cookie of good) {
+    for (const method of ['set', 'touch'] as const) {
+      t.match(await called(callback => store[method]('id', { cookie } as never, callback)), { error: null }, `${method} ${JSON.stringify(cookie)}`)
+    }
+  }
+})
+
+t.test('cookies of 30 days work with @fastify/session, by maxAge and by expires', async t => {
+  const days = 30 * 86_400_000
+  for (const cookie of [{ maxAge: days }, { expires: new Date(Date.now() + days) }]) {
+    const app = fastify()
+    t.teardown(() => app.close())
+    const store = protectSessionStore(new MemoryStore(), memoryRevocationStore(), { lifetime: days })
+    await app.register(fastifyCookie)
+    await app.register(fastifySession, { secret: 'a secret of 32 characters at least', cookie: { secure: false, ...cookie }, store: store as never })
+    app.get('/', async request => { sessionOf(request)['user'] = 'alice'; return 'in' })
+    const first = await app.inject('/')
+    const [set] = first.cookies
+    t.equal(first.statusCode, 200)
+    t.equal((await app.inject({ url: '/', cookies: { sessionId: String(set?.value) } })).statusCode, 200)
+  }
+})
+
+t.test('a credential function that throws, or returns what is no credential, is named in the error', async t => {
+  const inner = new MemoryStore()
+  inner.store.set('id', { cookie: {} })
+  const revocations = memoryRevocationStore()
+  const failure = new TypeError("Cannot read properties of undefined (reading 'id')")
+  const rows: ReadonlyArray<[() => unknown, RegExp]> = [
+    [() => { throw failure }, /^protectSessionStore: option "credential" threw an error\. It must return undefined for a session without a user$/],
+    [async () => ({ subject: 'alice' }), /^protectSessionStore: option "credential" must return an object such as .*, or undefined for a session without a user$/],
+    [() => 'alice', /option "credential" must return an object/]
+  ]
+  for (const [credential, message] of rows) {
+    const store = protectSessionStore(inner, revocations, { credential: credential as never })
+    t.match(await called(callback => store.get('id', callback)), { error: { name: 'TypeError', message } })
+    t.match(await called(callback => store.set('new', {} as never, callback)), { error: { name: 'TypeError', message } })
+    t.notOk(inner.store.has('new'), 'nothing is saved')
+  }
+  const throwing = protectSessionStore(inner, revocations, { credential: () => { throw failure } })
+  t.equal((await called(callback => throwing.get('id', callback)).then(({ error }) => error as Error)).cause, failure)
+})
+
+t.test('a session without a user needs no credential: anonymous requests are served, and their sessions can be ended', async t => {
+  for (const nothing of [undefined, null, {}]) {
+    const { app, me } = await host(t, protectSessionStore(new MemoryStore(), memoryRevocationStore(), { credential: () => nothing }))
+    const { cookies: [cookie] } = await app.inject('/me')
+    const headers = { cookie: `${cookie?.name}=${cookie?.value}` }
+    t.equal(await me(headers), 'nobody')
+    t.equal((await app.inject({ method: 'POST', url: '/logout', headers })).statusCode, 200)
+  }
+})
+
+t.test('once the mark is written, destroy succeeds: a store that cannot remove the session is reported, and waited for briefly', async t => {
+  const faults: ReadonlyArray<[string, ProtectableSessionStore['destroy']]> = [
+    ['fails', (_id, callback) => callback(new Error('down'))],
+    ['throws', () => { throw new Error('down') }],
+    ['hangs', () => {}]
+  ]
+  for (const [name, destroy] of faults) {
+    const reports: unknown[] = []
+    const listener = (message: unknown) => reports.push(message)
+    subscribe('fastify-logout:outage', listener)
+    const inner = new MemoryStore()
+    inner.store.set('id', { user: 'alice' })
+    const store = protectSessionStore(Object.assign(inner, { destroy }), memoryRevocationStore())
+    const begun = performance.now()
+    t.match(await called(callback => store.destroy('id', callback)), { error: null }, name)
+    t.ok(performance.now() - begun < 4000, name)
+    t.notOk(await store.get('id'), `${name}: the session is revoked all the same`)
+    t.match(await called(callback => store.set('id', { user: 'alice' } as never, callback)), { error: null }, `${name}: saved back`)
+    t.notOk(await store.get('id'))
+    unsubscribe('fastify-logout:outage', listener)
+    t.match(reports, [1, 2].map(() => ({ plugin: 'protectSessionStore', question: 'store.destroy' })), name)
+  }
+})
+
+t.test('a save that cannot be checked succeeds, and the session is found again only if it is live', async t => {
+  let isDown = false
+  const marks = memoryRevocationStore()
+  const check: RevocationStore['check'] = credential => {
+    if (isDown) throw new Error('down')
+    return marks.check(credential)
+  }
+  const store = protectSessionStore(new MemoryStore(), { revoke: marks.revoke, check })
+  await store.destroy('revoked')
+  isDown = true
+  for (const id of ['live', 'revoked']) t.match(await called(callback => store.set(id, { user: 'alice' } as never, callback)), { error: null })
+  isDown = false
+  t.match(await store.get('live'), { user: 'alice' })
+  t.notOk(await store.get('revoked'))
+})
+
+t.test('misuse is a TypeError that names the option', async t => {
   const store = new MemoryStore()
   const revocations = memoryRevocationStore()
-  const short = protectSessionStore(store, revocations, { lifetime: 1000 })
-  t.match(await new Promise(resolve => short.set('id', { cookie: { originalMaxAge: 1001 } } as never, resolve)), { name: 'TypeError', message: /"lifetime"/ })
-  t.equal(store.store.size, 0)
-  t.throws(() => protectSessionStore(undefined as unknown as ProtectableSessionStore, revocations), { name: 'TypeError', message: /"store"/ })
-  t.throws(() => protectSessionStore({ ...store, get: 1 } as unknown as ProtectableSessionStore, revocations), { name: 'TypeError', message: /"get"/ })
-  t.throws(() => protectSessionStore(store, {} as RevocationStore), { name: 'TypeError', message: /"revocations"/ })
-  t.throws(() => protectSessionStore(store, revocations, { lifetime: NaN }), { name: 'TypeError', message: /"lifetime"/ })
+  const rows: ReadonlyArray<[unknown[], RegExp]> = [
+    [[undefined, revocations], /"store" is missing/],
+    [[null, revocations], /"store" is missing/],
+    [['store', revocations], /"store" is missing/],
+    [[{ ...store, get: 1 }, revocations], /"store" must have a method "get"/],
+    [[{ get () {}, destroy () {} }, revocations], /"store" must have a method "set"/],
+    [[{ get () {}, set () {} }, revocations], /"store" must have a method "destroy"/],
+    [[store], /"revocations" is missing/],
+    [[store, null], /"revocations" is missing/],
+    [[store, { check () {} }], /"revocations" is missing/],
+    [[store, { revoke () {} }], /"revocations" is missing/],
+    [[store, revocations, { lifetime: NaN }], /"lifetime" must be a positive number/],
+    [[store, revocations, { timeout: 0 }], /"timeout"/],
+    [[store, revocations, { credential: {} }], /"credential" must be a function/]
+  ]
+  for (const [values, message] of rows) {
+    t.throws(() => Reflect.apply(protectSessionStore, undefined, values), { name: 'TypeError', message }, String(message))
+    t.throws(() => Reflect.apply(protectSessionStore, undefined, values), { message: /^protectSessionStore: option "/ })
+  }
 })
 
 t.test('a store with private fields serves with all its methods, as itself', async t => {

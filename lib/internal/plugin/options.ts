@@ -21,6 +21,20 @@ export function duration (value: number | undefined, standard: number, caller: s
   return value
 }
 
+/** A hundred years: whatever is longer is a mistake, and could not be kept as an instant by every store. */
+const longestLifetime = 100 * 365.25 * 24 * 3_600_000
+
+/**
+ * Checks a duration that no timer has to hold, such as the lifetime of a session, and returns it, or the default when it
+ * is not given. In milliseconds.
+ */
+export function lifetimeOf (value: number | undefined, standard: number, caller: string, option: string): number {
+  if (value === undefined) return standard
+  assertOption(typeof value === 'number' && value > 0 && value <= longestLifetime, caller, option,
+    `must be a positive number of milliseconds, at most ${longestLifetime}`)
+  return value
+}
+
 /** One non-empty string or a non-empty list of them, as a list. An unset environment variable is neither. */
 export function nonEmptyStrings (value: unknown, caller: string, option: string): readonly string[] {
   const list: readonly unknown[] = Array.isArray(value) ? value : [value]

@@ -1,6 +1,6 @@
 import type { Awaitable } from '../../awaitable.ts'
 import { askWithin } from '../plugin/ask.ts'
-import type { Credential, Mark, RevocationStore, Verdict } from '../../revocation-store.ts'
+import type { Credential, RevocationStore, Verdict } from '../../revocation-store.ts'
 import { TokenRejectedError } from '../../token-verifier.ts'
 
 /** What to do while nobody can tell whether a credential is revoked. */
@@ -19,18 +19,6 @@ export function checkWithin (revocations: Pick<RevocationStore, 'check'>, millis
     }
     return revocations.check(facts)
   })
-}
-
-/** Marks credentials as revoked. Rejects, within the timeout and with a status of 503, when the store did not take the marks. */
-export function revokeWithin (revocations: Pick<RevocationStore, 'revoke'>, milliseconds: number, caller: string): (...marks: readonly Mark[]) => Promise<void> {
-  const ask = askWithin(milliseconds, caller)
-  return async (...marks) => {
-    try {
-      await ask('revocations.revoke', () => revocations.revoke(...marks))
-    } catch (cause) {
-      throw Object.assign(new Error('the credential cannot be revoked at present', { cause }), { statusCode: 503 })
-    }
-  }
 }
 
 /** 401: the credential is revoked. */
