@@ -1,4 +1,4 @@
-import { keyPrefix, redisScripts, type RedisClient } from '../internal/databases/redis.ts'
+import { keyPrefix, listOf, numberOf, redisScripts, type RedisClient, type Reply } from '../internal/databases/redis.ts'
 
 /** Where in Redis {@link redisRateLimitStore} counts. */
 export interface RedisRateLimitStoreOptions {
@@ -74,11 +74,16 @@ export function redisRateLimitStore (redis: RedisClient, options: RedisRateLimit
       return [`${prefix}${this.#route}/${encodeURIComponent(key)}`]
     }
 
-    #count (callback: Callback, ask: () => Promise<unknown>): void {
-      const answer = async () => await ask() as [number, number]
-      answer().then(([current, ttl]) => callback(null, { current, ttl }), callback)
+    #count (callback: Callback, ask: () => Promise<Reply>): void {
+      const counted = async () => countOf(await ask())
+      counted().then(count => callback(null, count), callback)
     }
   }
+}
+
+function countOf (reply: Reply): RateLimitCount {
+  const [current, ttl] = listOf(reply)
+  return { current: numberOf(current), ttl: numberOf(ttl) }
 }
 
 const hitLua = `

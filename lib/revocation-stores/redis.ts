@@ -4,7 +4,7 @@ import { isCutOff } from '../internal/marks/cutoff.ts'
 import { assertMarks, markId } from '../internal/marks/id.ts'
 import { questionOf, rowsOfMarks } from '../internal/marks/row.ts'
 import { cutoffOfText, revocationKeys } from '../internal/marks/redis.ts'
-import { redisScripts, type RedisClient } from '../internal/databases/redis.ts'
+import { listOf, numberOf, redisScripts, type RedisClient } from '../internal/databases/redis.ts'
 import type { RevocationStore } from '../revocation-store.ts'
 
 /** Where in Redis {@link redisRevocationStore} keeps its marks. */
@@ -48,13 +48,13 @@ export function redisRevocationStore (redis: RedisClient, options: RedisRevocati
     async check (facts) {
       const { ids, subjects } = questionOf(facts)
       const now = Date.now()
-      const [dead, ...cutoffs] = await check([keys.marks, keys.cutoffs], `${now}`, ...ids, ...subjects) as [number, ...unknown[]]
-      const isDead = dead === 1 || cutoffs.some(text => typeof text === 'string' && isCutOff(cutoffOfText(text), facts, now))
+      const [dead, ...cutoffs] = listOf(await check([keys.marks, keys.cutoffs], `${now}`, ...ids, ...subjects))
+      const isDead = numberOf(dead) === 1 || cutoffs.some(text => typeof text === 'string' && isCutOff(cutoffOfText(text), facts, now))
       return isDead ? 'revoked' : 'live'
     },
 
     async claimOnce (key, until) {
-      return await claim([`${keys.claim}${markId(key)}`], randomUUID(), `${until}`, `${Date.now()}`) === 1
+      return numberOf(await claim([`${keys.claim}${markId(key)}`], randomUUID(), `${until}`, `${Date.now()}`)) === 1
     }
   }
 }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Promised } from '../awaitable.ts'
-import { keyPrefix, redisScripts, type RedisClient } from '../internal/databases/redis.ts'
+import { keyPrefix, listOf, numberOf, redisScripts, textOf, type RedisClient, type Reply } from '../internal/databases/redis.ts'
 import { isSessionId, isSubject, sessionOf, sessionRecord } from '../internal/records/session.ts'
 import type { Session, SessionStore } from '../session-store.ts'
 import { tokenDigest } from '../token-digest.ts'
@@ -39,7 +39,7 @@ export function redisSessionStore (redis: RedisClient, options: RedisSessionStor
 
   const logOutTogether = waitingCalls(async (calls: ReadonlyArray<readonly [digest: string, call: string]>) => {
     const answers = await logOut(keys, ...calls.flat())
-    return (answers as unknown[]).map(answer => typeof answer === 'string' ? new Error(answer) : answer)
+    return listOf(answers).map(answer => typeof answer === 'string' ? new Error(answer) : answer)
   })
 
   return {
@@ -47,7 +47,7 @@ export function redisSessionStore (redis: RedisClient, options: RedisSessionStor
       const record = sessionRecord(token, session)
       const stored = await create(keys, tokenDigest(token), record.id, record.subject, JSON.stringify(record), member(record),
         `${record.expiresAt}`, `${record.keepUntil}`, `${Date.now()}`, randomUUID())
-      if (stored !== 1) throw new Error('a session with this token or id exists already')
+      if (numberOf(stored) !== 1) throw new Error('a session with this token or id exists already')
     },
 
     async find (token) {
@@ -66,15 +66,15 @@ export function redisSessionStore (redis: RedisClient, options: RedisSessionStor
     async logOutSubject ({ subject, except, count }) {
       const ended = isSubject(subject)
         ? await logOutSubject(keys, subject, isSessionId(except) ? except : '', count === true ? '1' : '', `${Date.now()}`, randomUUID())
-        : 0
-      return count === true ? Number(ended) : undefined
+        : '0'
+      return count === true ? numberOf(ended) : undefined
     },
 
     async list ({ subject, except, after, limit }) {
       if (!isSubject(subject)) return []
       const start = after === undefined ? '+' : `(${member(after)}`
       const listed = await list(keys, subject, start, `${limit}`, `${Date.now()}`, isSessionId(except) ? except : '')
-      return (listed as unknown[]).map(text => sessionOf(JSON.parse(String(text)), true))
+      return listOf(listed).map(text => sessionOf(JSON.parse(textOf(text)), true))
     }
   }
 }
@@ -84,8 +84,10 @@ function member ({ createdAt, id }: Pick<Session, 'createdAt' | 'id'>): string {
   return `${createdAt}`.padStart(16, '0') + id
 }
 
-function sessionOfAnswer (answer: unknown): Session | undefined {
-  return Array.isArray(answer) ? sessionOf(JSON.parse(String(answer[0])), Number(answer[1]) === 1) : undefined
+function sessionOfAnswer (answer: Reply): Session | undefined {
+  if (answer === null) return undefined
+  const [record, live] = listOf(answer)
+  return sessionOf(JSON.parse(textOf(record)), numberOf(live) === 1)
 }
 
 /*

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Promised } from '../awaitable.ts'
-import { keyPrefix, redisScripts, type RedisClient } from '../internal/databases/redis.ts'
+import { keyPrefix, listOf, numberOf, redisScripts, textOf, type RedisClient, type Reply } from '../internal/databases/redis.ts'
 import type { UserKey, UserRecords, UserStatus, UserStatusStore } from '../user-status-store.ts'
 
 /** Where in Redis {@link redisUserStatusStore} keeps its records. */
@@ -31,7 +31,7 @@ export function redisUserStatusStore (redis: RedisClient, options: RedisUserStat
     },
 
     async compareAndSet (user, expected, { status, at, requestId }) {
-      return await compareAndSet(keyOf(user), randomUUID(), status, `${at}`, requestId, `${expected ?? ''}`) === 1
+      return numberOf(await compareAndSet(keyOf(user), randomUUID(), status, `${at}`, requestId, `${expected ?? ''}`)) === 1
     },
 
     async logOut (user, { at, requestId }) {
@@ -48,9 +48,9 @@ export function redisUserStatusStore (redis: RedisClient, options: RedisUserStat
   }
 }
 
-function recordOf (answer: unknown): UserStatus | undefined {
-  if (!Array.isArray(answer)) return undefined
-  const [status, version, loggedOutAt, lastSeenAt] = answer.map(String) as [string, string, string, string]
+function recordOf (answer: Reply): UserStatus | undefined {
+  if (answer === null) return undefined
+  const [status, version, loggedOutAt, lastSeenAt] = listOf(answer).map(textOf) as [string, string, string, string]
   return { status, version, loggedOutAt: timeOf(loggedOutAt), lastSeenAt: timeOf(lastSeenAt) }
 }
 

@@ -5,7 +5,7 @@ import t from 'tap'
 
 import { redisRateLimitStore, type RateLimitCount } from '../../lib/rate-limit-stores/redis.ts'
 import type { RedisClient } from '../../lib/internal/databases/redis.ts'
-import { connectRedisClients } from '../servers/redis-clients.ts'
+import { connectOddRedisClients, connectRedisClients } from '../servers/redis-clients.ts'
 import { withPrivateRedis, withRedis } from '../servers/redis.ts'
 
 let made = 0
@@ -120,6 +120,17 @@ t.test('on a server that others use too', t => withRedis(t, async ({ url }) => {
   })
 }))
 
+t.test('it counts in numbers, through clients with options that change the types of replies', t => withPrivateRedis(t, async ({ url }) => {
+  const { named, end } = await connectOddRedisClients(url)
+  t.teardown(end)
+  for (const [name, client] of named) {
+    const { hit, look } = counter(client, freshPrefix())
+    t.strictSame(await hit('a', 60_000), { current: 1, ttl: 60_000 }, name)
+    t.match(await hit('a', 60_000), { current: 2, ttl: Number }, name)
+    t.match(await look('a'), { current: 2, ttl: Number }, name)
+  }
+}))
+
 t.test('each hit is one command, as the server saw it', t => withPrivateRedis(t, async ({ url }) => {
   const clients = await connectRedisClients(url)
   t.teardown(clients.end)
@@ -139,7 +150,7 @@ t.test('each hit is one command, as the server saw it', t => withPrivateRedis(t,
 t.test('a wrong client, prefix or setting is a TypeError that names it', async t => {
   const client = { evalsha: async () => {}, eval: async () => {} }
   t.throws(() => redisRateLimitStore({} as RedisClient), { name: 'TypeError', message: /redisRateLimitStore: pass a client/ })
-  t.throws(() => redisRateLimitStore(client, { prefix: '{a}' }), { name: 'TypeError', message: /redisRateLimitStore: prefix/ })
+  t.throws(() => redisRateLimitStore(client, { prefix: '{a}' }), { name: 'TypeError', message: /redisRateLimitStore: option "prefix" must/ })
   const Store = redisRateLimitStore(client)
   t.throws(() => new Store({ continueExceeding: true }), { name: 'TypeError', message: /continueExceeding/ })
   t.throws(() => new Store({ exponentialBackoff: true }), { name: 'TypeError', message: /exponentialBackoff/ })

@@ -6,7 +6,7 @@ import { revocationReplica } from '../../lib/internal/revocation/replica.ts'
 import type { Mark, RevocationFeed, SubjectMark } from '../../lib/revocation-store.ts'
 import { redisRevocationFeed, type RedisDuplicator } from '../../lib/revocation-stores/redis-feed.ts'
 import { redisRevocationStore } from '../../lib/revocation-stores/redis.ts'
-import { connectRedisClients } from '../servers/redis-clients.ts'
+import { connectOddRedisClients, connectRedisClients } from '../servers/redis-clients.ts'
 import { withPrivateRedis } from '../servers/redis.ts'
 import { everyMark, follows } from './follow.ts'
 
@@ -14,6 +14,15 @@ const hour = 3_600_000
 const until = Date.now() + hour
 let made = 0
 const freshPrefix = () => `test-${made++}`
+
+t.test('the rules, through clients with options that change the types of replies', t => withPrivateRedis(t, async ({ url }) => {
+  const { named, end } = await connectOddRedisClients(url)
+  t.teardown(end)
+  for (const [name, client] of named) {
+    const store = redisRevocationStore(client, { prefix: freshPrefix() })
+    for (const rule of revocationStoreRules) await t.resolves(rule.check(() => store), `${name}: ${rule.name}`)
+  }
+}))
 
 t.test('on a server', t => withPrivateRedis(t, async ({ url }) => {
   const clients = await connectRedisClients(url)
@@ -162,7 +171,7 @@ t.test('on a cluster of node-redis the server that has the keys is asked, and no
 t.test('misuse is a TypeError that names what is wrong', async t => {
   const client = { evalsha: async () => 1, eval: async () => 1, duplicate () { throw new Error('not now') } }
   t.throws(() => redisRevocationStore({} as RedisClient), { name: 'TypeError', message: /pass a client of ioredis/ })
-  t.throws(() => redisRevocationStore(client, { prefix: 'a b' }), { name: 'TypeError', message: /prefix must be/ })
+  t.throws(() => redisRevocationStore(client, { prefix: 'a b' }), { name: 'TypeError', message: /redisRevocationStore: option "prefix" must/ })
   t.throws(() => redisRevocationStore(client, { feedLength: 0 }), { name: 'TypeError', message: /feedLength/ })
   t.throws(() => redisRevocationFeed({} as RedisDuplicator), { name: 'TypeError', message: /pass a client of ioredis/ })
   t.throws(() => redisRevocationFeed(client, { pageSize: 0.5 }), { name: 'TypeError', message: /pageSize/ })

@@ -7,7 +7,7 @@ import { sessionStoreRules } from '../../lib/conformance/session-store.ts'
 import type { IoredisLike, RedisClient } from '../../lib/internal/databases/redis.ts'
 import type { NewSession } from '../../lib/session-store.ts'
 import { redisSessionStore } from '../../lib/session-stores/redis.ts'
-import { connectRedisClients } from '../servers/redis-clients.ts'
+import { connectOddRedisClients, connectRedisClients } from '../servers/redis-clients.ts'
 import { withPrivateRedis, withRedis } from '../servers/redis.ts'
 import { spread } from './spread.ts'
 
@@ -154,6 +154,15 @@ t.test('on a server that others use too', t => withRedis(t, async ({ url }) => {
   })
 }))
 
+t.test('the rules, through clients with options that change the types of replies', t => withPrivateRedis(t, async ({ url }) => {
+  const { named, end } = await connectOddRedisClients(url)
+  t.teardown(end)
+  for (const [name, client] of named) {
+    const store = redisSessionStore(client, { prefix: freshPrefix() })
+    for (const rule of sessionStoreRules) await t.resolves(rule.check(() => store), `${name}: ${rule.name}`)
+  }
+}))
+
 t.test('each verb is one command, as the server saw it, however many sessions there are', t => withPrivateRedis(t, async ({ url }) => {
   const clients = await connectRedisClients(url)
   t.teardown(clients.end)
@@ -236,7 +245,7 @@ t.test('a wrong client or prefix is a TypeError that names it', async t => {
   }
   const client: IoredisLike = { eval: async () => null, evalsha: async () => null }
   for (const prefix of ['', 'a b', '{a}', 'a}', 'a*', 'ä', 1]) {
-    t.throws(() => redisSessionStore(client, { prefix: prefix as string }), { name: 'TypeError', message: /redisSessionStore: prefix/ })
+    t.throws(() => redisSessionStore(client, { prefix: prefix as string }), { name: 'TypeError', message: /redisSessionStore: option "prefix" must/ })
   }
 })
 

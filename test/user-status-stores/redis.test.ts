@@ -7,7 +7,7 @@ import { userStatusStoreRules } from '../../lib/conformance/user-status-store.ts
 import type { IoredisLike, RedisClient } from '../../lib/internal/databases/redis.ts'
 import { redisUserStatusStore } from '../../lib/user-status-stores/redis.ts'
 import type { UserStatusStore } from '../../lib/user-status-store.ts'
-import { connectRedisClients } from '../servers/redis-clients.ts'
+import { connectOddRedisClients, connectRedisClients } from '../servers/redis-clients.ts'
 import { withPrivateRedis, withRedis } from '../servers/redis.ts'
 
 const alice = { tenant: 'acme', subject: 'alice' }
@@ -110,6 +110,19 @@ t.test('on a server that others use too', t => withRedis(t, async ({ url }) => {
     await t.rejects(store.get(alice), /WRONGTYPE/)
     await t.rejects(store.logOut(alice, { at: 1, requestId: 'r' }), /WRONGTYPE/)
   })
+}))
+
+t.test('the rules, through clients with options that change the types of replies', t => withPrivateRedis(t, async ({ url }) => {
+  const { named, end } = await connectOddRedisClients(url)
+  t.teardown(end)
+  for (const [name, client] of named) {
+    for (const rule of userStatusStoreRules) {
+      await t.resolves(rule.check(() => {
+        const store = redisUserStatusStore(client, { prefix: freshPrefix() })
+        return { store, set: store.set }
+      }), `${name}: ${rule.name}`)
+    }
+  }
 }))
 
 t.test('each verb is one command, as the server saw it', t => withPrivateRedis(t, async ({ url }) => {

@@ -1,6 +1,7 @@
+import { Buffer } from 'node:buffer'
 import { hash } from 'node:crypto'
 
-/** What is asked of a client of ioredis or iovalkey, cluster clients included. */
+/** The methods that are called on a client of ioredis or iovalkey, cluster clients included. */
 export interface IoredisLike {
   /** Runs a script that the server knows by this digest. */
   evalsha (digest: string, numberOfKeys: number, ...keysAndArguments: string[]): Promise<unknown>
@@ -8,7 +9,7 @@ export interface IoredisLike {
   eval (script: string, numberOfKeys: number, ...keysAndArguments: string[]): Promise<unknown>
 }
 
-/** What is asked of a client of node-redis, cluster clients and pools included. */
+/** The methods that are called on a client of node-redis, cluster clients and pools included. */
 export interface NodeRedisLike {
   /** Runs a script that the server knows by this digest. */
   evalSha (digest: string, options: { keys: string[], arguments: string[] }): Promise<unknown>
@@ -19,8 +20,14 @@ export interface NodeRedisLike {
 /** A client that the host has: of ioredis, iovalkey or node-redis. */
 export type RedisClient = IoredisLike | NodeRedisLike
 
+/**
+ * A reply in one form, whatever the client and its options make of it: numbers and bytes are text, and maps are flat
+ * lists of keys and values. `null` is Redis' nil.
+ */
+export type Reply = string | null | readonly Reply[]
+
 /** Runs a script with these keys and arguments. */
-export type RunScript = (keys: readonly string[], ...values: string[]) => Promise<unknown>
+export type RunScript = (keys: readonly string[], ...values: string[]) => Promise<Reply>
 
 /**
  * Prepares Lua scripts for the client, whichever it is: `EVALSHA`, so one round trip; only where the server does not
@@ -34,21 +41,64 @@ export function redisScripts (client: RedisClient, caller: string): (lua: string
     const digest = hash('sha1', lua)
     return async (keys, ...values) => {
       try {
-        return await run(digest, keys, values)
+        return replyOf(await run(digest, keys, values))
       } catch (error) {
         if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error
-        return runWhole(lua, keys, values)
+        return replyOf(await runWhole(lua, keys, values))
       }
     }
   }
 }
 
-/** Checks a prefix of keys, and answers with it. Whatever follows in a key begins behind its colon. */
+/** Checks a prefix of keys, and returns it with the colon that ends it. */
 export function keyPrefix (prefix: string, caller: string): string {
   if (typeof prefix !== 'string' || !/^[\w.:-]{1,100}$/.test(prefix)) {
-    throw new TypeError(`${caller}: prefix must be 1 to 100 letters, digits, and _ . : -`)
+    throw new TypeError(`${caller}: option "prefix" must be 1 to 100 letters, digits, and _ . : -`)
   }
   return `${prefix}:`
+}
+
+/**
+ * Reads a reply as the client gives it. Clients have options that change the types of replies: `stringNumbers` and
+ * `replyMapping` of ioredis, type mappings and RESP 3 of node-redis.
+ *
+ * @throws an error that stands in the reply, and a `TypeError` for a value that no client gives
+ */
+export function replyOf (given: unknown): Reply {
+  if (typeof given === 'string' || given === null) return given
+  if (Array.isArray(given)) return given.map(replyOf)
+  if (typeof given === 'number' || typeof given === 'bigint' || given instanceof String) return String(given)
+  if (ArrayBuffer.isView(given)) return Buffer.from(given.buffer, given.byteOffset, given.byteLength).toString()
+  if (typeof given === 'boolean') return given ? '1' : '0'
+  if (given instanceof Set) return Array.from(given, replyOf)
+  if (given instanceof Map) return Array.from(given).flat().map(replyOf)
+  if (given instanceof Error) throw given
+  if (typeof given === 'object') return Object.entries(given).flat().map(replyOf)
+  throw new TypeError(`Redis: a reply of type ${typeof given} cannot be read`)
+}
+
+/** The text of a reply. @throws {TypeError} for nil and lists */
+export function textOf (reply: Reply | undefined): string {
+  if (typeof reply === 'string') return reply
+  throw unexpected(reply, 'a text')
+}
+
+/** The number of a reply. @throws {TypeError} for nil, lists, and texts that are not a number */
+export function numberOf (reply: Reply | undefined): number {
+  const number = typeof reply === 'string' && reply.trim() !== '' ? Number(reply) : NaN
+  if (!Number.isNaN(number)) return number
+  throw unexpected(reply, 'a number')
+}
+
+/** The list of a reply. @throws {TypeError} for nil and texts */
+export function listOf (reply: Reply | undefined): readonly Reply[] {
+  if (typeof reply === 'object' && reply !== null) return reply
+  throw unexpected(reply, 'a list')
+}
+
+function unexpected (reply: Reply | undefined, expected: string): TypeError {
+  const got = reply === null || reply === undefined ? 'nothing' : typeof reply === 'string' ? 'a text' : 'a list'
+  return new TypeError(`Redis: the reply is ${got} where ${expected} was expected`)
 }
 
 type Run = (script: string, keys: readonly string[], values: readonly string[]) => Promise<unknown>
