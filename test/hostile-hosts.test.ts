@@ -3,77 +3,11 @@ import Fastify, { type FastifyInstance, type FastifyServerOptions, type InjectOp
 import { PassThrough } from 'node:stream'
 import t from 'tap'
 import { z, type ZodType } from 'zod'
-import { kratosAdmin } from '../lib/flows/kratos-admin.ts'
-import { kratosBrowserLogout } from '../lib/flows/kratos-browser.ts'
-import { kratosLogout } from '../lib/flows/kratos-native.ts'
-import { kratosSessions } from '../lib/flows/kratos-sessions.ts'
-import { signingHubLogout } from '../lib/flows/signinghub.ts'
-import { tenantStatusLogout } from '../lib/flows/tenant-status.ts'
 import { logoutUrlToken } from '../lib/internal/kratos/logout-url-token.ts'
-import { memorySessionStore } from '../lib/session-stores/memory.ts'
-import { TokenRejectedError } from '../lib/token-verifier.ts'
-import { memoryUserStatusStore } from '../lib/user-status-stores/memory.ts'
+import { registerFlows, secrets } from './every-flow.ts'
 import { wire, type Answer } from './wire.ts'
 
-// Our flows, and what is asked of them
-
-const secrets = {
-  bearer: 'bearer-5ecret',
-  refusedBearer: 'refused-bearer-5ecret',
-  device: 'device-5ecret',
-  session: 'session-5ecret',
-  unknownSession: 'unknown-session-5ecret',
-  tenant: 'tenant-5ecret',
-  refusedTenant: 'refused-tenant-5ecret',
-  user: 'user-5ecret',
-  refusedUser: 'refused-user-5ecret',
-  cookie: 'cookie-5ecret',
-  otherCookie: 'other-cookie-5ecret',
-  thirdCookie: 'third-cookie-5ecret',
-  down: 'down-5ecret'
-}
-
-function verifyToken (token: string) {
-  if (token === secrets.bearer || token === secrets.user) return { sub: 'alice', tenant: 'acme' }
-  if (token === secrets.down) throw new Error('the key server is down')
-  throw new TokenRejectedError('untrusted')
-}
-
-async function registerFlows (app: FastifyInstance): Promise<void> {
-  const users = memoryUserStatusStore()
-  users.set({ tenant: 'acme', subject: 'alice' }, 'logged_in')
-  let live = true
-  await app.register(signingHubLogout, { verifyToken, deviceToken: { remove: () => 'removed' } })
-  await app.register(kratosLogout, {
-    sessions: {
-      logOut: async token => {
-        if (token === secrets.down) throw new Error('the database is down')
-        if (token !== secrets.session) return undefined
-        const status = live ? 'active' : 'logged_out'
-        live = false
-        return { id: 's1', subject: 'alice', status, createdAt: 0, expiresAt: Infinity, keepUntil: Infinity }
-      }
-    }
-  })
-  await app.register(tenantStatusLogout, { users, verifyToken, authenticateTenant: token => token === secrets.tenant ? 'acme' : undefined })
-  await registerSessions(app)
-}
-
-const started = Date.now()
-
-async function registerSessions (app: FastifyInstance): Promise<void> {
-  const sessions = memorySessionStore()
-  for (const [index, token] of [secrets.cookie, secrets.otherCookie, secrets.thirdCookie].entries()) {
-    await sessions.create(token, { id: `c${index}`, subject: 'carol', createdAt: started - index, expiresAt: started + 3_600_000, keepUntil: started + 3_600_000 })
-  }
-  const find = async (token: string) => {
-    if (token === secrets.down) throw new Error('the database is down')
-    return sessions.find(token)
-  }
-  await app.register(kratosBrowserLogout, { sessions: { ...sessions, find }, publicUrl: 'https://login.example', defaultReturnUrl: 'https://app.example/' })
-  await app.register(kratosSessions, { sessions: { ...sessions, find }, ids: 'any' })
-  await app.register(kratosAdmin, { sessions, ids: 'any', authorize: ({ headers }) => headers['x-admin'] === 'yes' })
-}
+// What is asked of our flows
 
 const json = { 'content-type': 'application/json' }
 const bearer = { authorization: `Bearer ${secrets.bearer}` }

@@ -11,7 +11,7 @@ import { bareIdentity, kratosSession, kratosSessionSchema, type KratosIdentity }
 import type { OnLogout } from '../logout-event.ts'
 import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
-import { operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
+import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
 import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
 import { askWithin } from '../internal/plugin/ask.ts'
 import { pathOf, queryOf } from '../internal/http/query.ts'
@@ -89,6 +89,7 @@ async function routes (fastify: FastifyInstance, options: KratosAdminOptions): P
   const { ask, sessions, authorize, identity, readId, notify, security } = resolveOptions(options)
   const { prefix } = fastify
 
+  noActivity(fastify)
   isolateFromHost(fastify)
   publishRefusals(fastify, plugin)
   validateNothing(fastify)
@@ -99,8 +100,11 @@ async function routes (fastify: FastifyInstance, options: KratosAdminOptions): P
   })
 
   fastify.delete<{ Params: { id: string } }>('/admin/sessions/:id', {
-    config: noActivity,
-    schema: { ...described('disableSession', 'Log out a session', prefix, security), params, response: responses.logOutOne }
+    schema: freshSchema({
+      ...described('disableSession', 'Log out a session', prefix, security),
+      params,
+      response: responses.logOutOne
+    })
   }, async (request, reply) => {
     const read = readId(request.params.id)
     if ('problem' in read) return sendKratosError(request, reply, errors.notAnId(read.problem))
@@ -112,8 +116,11 @@ async function routes (fastify: FastifyInstance, options: KratosAdminOptions): P
   })
 
   fastify.delete<{ Params: { id: string } }>('/admin/identities/:id/sessions', {
-    config: noActivity,
-    schema: { ...described('deleteIdentitySessions', 'Log out every session of a subject', prefix, security), params, response: responses.logOutAll }
+    schema: freshSchema({
+      ...described('deleteIdentitySessions', 'Log out every session of a subject', prefix, security),
+      params,
+      response: responses.logOutAll
+    })
   }, async (request, reply) => {
     const read = readId(request.params.id)
     if ('problem' in read) return sendKratosError(request, reply, errors.notAnId(read.problem))
@@ -127,8 +134,12 @@ async function routes (fastify: FastifyInstance, options: KratosAdminOptions): P
 
   fastify.get<{ Params: { id: string } }>('/admin/identities/:id/sessions', {
     exposeHeadRoute: false,
-    config: noActivity,
-    schema: { ...described('listIdentitySessions', 'List the live sessions of a subject', prefix, security), params, querystring, response: responses.list }
+    schema: freshSchema({
+      ...described('listIdentitySessions', 'List the live sessions of a subject', prefix, security),
+      params,
+      querystring,
+      response: responses.list
+    })
   }, async (request, reply) => {
     const read = readId(request.params.id)
     if ('problem' in read) return sendKratosError(request, reply, errors.notAnId(read.problem))

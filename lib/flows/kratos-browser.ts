@@ -12,7 +12,7 @@ import type { OnLogout } from '../logout-event.ts'
 import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
 import { isLogoutUrlToken, logoutUrlToken } from '../internal/kratos/logout-url-token.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
-import { operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
+import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
 import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
 import { askWithin } from '../internal/plugin/ask.ts'
 import { isPrefetch } from '../internal/http/prefetch.ts'
@@ -113,13 +113,14 @@ async function routes (fastify: FastifyInstance, options: KratosBrowserLogoutOpt
   const { findCaller, judgeReturnTo, refuse } = settings
   const logOut = logout(settings)
 
+  noActivity(fastify)
   isolateFromHost(fastify)
   publishRefusals(fastify, plugin)
   validateNothing(fastify)
   fastify.setErrorHandler(settings.answerFailure)
 
   fastify.get('/self-service/logout/browser', {
-    exposeHeadRoute: false, config: noActivity, schema: startSchema(fastify.prefix, options.security)
+    exposeHeadRoute: false, schema: freshSchema(startSchema(fastify.prefix, options.security))
   }, async (request, reply) => {
     const caller = await findCaller(request)
     if (caller === undefined) return refuse(request, reply, errors.noSession)
@@ -129,9 +130,9 @@ async function routes (fastify: FastifyInstance, options: KratosBrowserLogoutOpt
     return sendKratosJson(reply, settings.logoutUrl(caller.token, given ? target.location : undefined))
   })
 
-  const secretUrl = { config: noActivity, logLevel: levelWithoutRequests(fastify.log) }
+  const secretUrl = { logLevel: levelWithoutRequests(fastify.log) }
   fastify.get('/self-service/logout', {
-    ...secretUrl, exposeHeadRoute: false, schema: submissionSchema(fastify.prefix, options.security)
+    ...secretUrl, exposeHeadRoute: false, schema: freshSchema(submissionSchema(fastify.prefix, options.security))
   }, async (request, reply) => {
     const query = queryOf(request)
     const token = query.get('token')
@@ -151,7 +152,7 @@ async function routes (fastify: FastifyInstance, options: KratosBrowserLogoutOpt
   })
 
   // HEAD is the host's 404. It has a route so that its line in the log, which has the token, is quiet too.
-  fastify.head('/self-service/logout', { ...secretUrl, schema: undocumented }, (_request, reply) => { reply.callNotFound() })
+  fastify.head('/self-service/logout', { ...secretUrl, schema: freshSchema(undocumented) }, (_request, reply) => { reply.callNotFound() })
 }
 
 type Settings = ReturnType<typeof resolveOptions>

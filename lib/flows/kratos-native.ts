@@ -8,7 +8,7 @@ import { kratosErrorOf, kratosErrorSchema, sendKratosError, withKratosHeaders, t
 import type { OnLogout } from '../logout-event.ts'
 import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
-import { operationId } from '../internal/plugin/openapi.ts'
+import { freshSchema, operationId } from '../internal/plugin/openapi.ts'
 import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
 import { askWithin } from '../internal/plugin/ask.ts'
 import { isLive, type SessionStore } from '../session-store.ts'
@@ -67,6 +67,7 @@ export const kratosLogout: FastifyPluginAsync<KratosLogoutOptions> = fp(routes, 
 async function routes (fastify: FastifyInstance, options: KratosLogoutOptions): Promise<void> {
   const { ask, sessions, notify } = resolveOptions(options)
 
+  noActivity(fastify)
   isolateFromHost(fastify)
   publishRefusals(fastify, plugin)
   // Fastify remembers the parser of a type that it knows by name, and searches the one of '*' anew for each request.
@@ -77,8 +78,7 @@ async function routes (fastify: FastifyInstance, options: KratosLogoutOptions): 
     method: 'DELETE',
     url: '/self-service/logout/api',
     bodyLimit: 5 * 1024 * 1024,
-    config: noActivity,
-    schema: routeSchema(fastify.prefix),
+    schema: freshSchema(routeSchema(fastify.prefix)),
     onRequest: (request, reply, done) => {
       const error = unreadable(request)
       if (error === undefined) done()

@@ -12,7 +12,7 @@ import { bareIdentity, kratosSession, kratosSessionSchema, type KratosIdentity }
 import type { OnLogout } from '../logout-event.ts'
 import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
-import { operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
+import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
 import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
 import { askWithin } from '../internal/plugin/ask.ts'
 import { pathOf, queryOf } from '../internal/http/query.ts'
@@ -91,6 +91,7 @@ async function routes (fastify: FastifyInstance, options: KratosSessionsOptions)
   const { ask, sessions, findCaller, isActive, identityOf, readId, notify, security } = resolveOptions(options, fastify)
   const { prefix } = fastify
 
+  noActivity(fastify)
   isolateFromHost(fastify)
   publishRefusals(fastify, plugin)
   validateNothing(fastify)
@@ -103,10 +104,9 @@ async function routes (fastify: FastifyInstance, options: KratosSessionsOptions)
       method,
       url: '/sessions/whoami',
       exposeHeadRoute: false,
-      config: noActivity,
-      schema: method === 'GET'
+      schema: freshSchema(method === 'GET'
         ? { ...described('toSession', 'Get the session of this request', prefix, security), response: responses.whoami }
-        : { hide: true, tags: ['logout'], response: responses.whoami },
+        : { hide: true, tags: ['logout'], response: responses.whoami }),
       handler: async (request, reply) => {
         const caller = await findCaller(request)
         if (caller === undefined || !await ask('isActive', () => isActive(caller.session))) return sendKratosError(request, reply, errors.nobody)
@@ -120,8 +120,11 @@ async function routes (fastify: FastifyInstance, options: KratosSessionsOptions)
 
   fastify.get('/sessions', {
     exposeHeadRoute: false,
-    config: noActivity,
-    schema: { ...described('listMySessions', 'List the other sessions of the user', prefix, security), querystring: pageSchema, response: responses.list }
+    schema: freshSchema({
+      ...described('listMySessions', 'List the other sessions of the user', prefix, security),
+      querystring: pageSchema,
+      response: responses.list
+    })
   }, async (request, reply) => {
     const caller = await findCaller(request)
     if (caller === undefined) return sendKratosError(request, reply, errors.noSession)
@@ -135,8 +138,10 @@ async function routes (fastify: FastifyInstance, options: KratosSessionsOptions)
   })
 
   fastify.delete('/sessions', {
-    config: noActivity,
-    schema: { ...described('disableMyOtherSessions', 'Log out the other sessions of the user', prefix, security), response: responses.logOutOthers }
+    schema: freshSchema({
+      ...described('disableMyOtherSessions', 'Log out the other sessions of the user', prefix, security),
+      response: responses.logOutOthers
+    })
   }, async (request, reply) => {
     const caller = await findCaller(request)
     if (caller === undefined) return sendKratosError(request, reply, errors.noSession)
@@ -148,12 +153,11 @@ async function routes (fastify: FastifyInstance, options: KratosSessionsOptions)
   })
 
   fastify.delete<{ Params: { id: string } }>('/sessions/:id', {
-    config: noActivity,
-    schema: {
+    schema: freshSchema({
       ...described('disableMySession', 'Log out one of the other sessions of the user', prefix, security),
       params: Type.Object({ id: Type.String({ description: 'The public id of the session' }) }),
       response: responses.logOutOne
-    }
+    })
   }, async (request, reply) => {
     const caller = await findCaller(request)
     if (caller === undefined) return sendKratosError(request, reply, errors.noSession)

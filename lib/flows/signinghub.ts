@@ -9,7 +9,7 @@ import { isolateFromHost, verbatim } from '../internal/plugin/host-isolation.ts'
 import { logoutNotice } from '../internal/plugin/logout-notice.ts'
 import { credentialOfPrincipal, logoutRevocation, type LogoutRevocation } from '../internal/revocation/logout-revocation.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
-import { operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
+import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
 import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
 import { askWithin, Outage, type Ask } from '../internal/plugin/ask.ts'
 import { principalOf, type Principal, type PrincipalOf } from '../principal.ts'
@@ -148,6 +148,7 @@ async function routes (fastify: FastifyInstance, options: SigningHubLogoutOption
     fastify.log.warn('signingHubLogout: without the option "deviceToken.remove" the push tokens that clients send are ignored')
   }
 
+  noActivity(fastify)
   isolateFromHost(fastify)
   publishRefusals(fastify, plugin)
   acceptJson(fastify)
@@ -159,8 +160,7 @@ async function routes (fastify: FastifyInstance, options: SigningHubLogoutOption
       method: 'POST',
       url: path,
       bodyLimit: 1_048_576,
-      config: noActivity,
-      schema: routeSchema(fastify.prefix + path, settings),
+      schema: freshSchema(routeSchema(fastify.prefix + path, settings)),
       onRequest: async (request, reply) => {
         // Fastify refuses a media type that it cannot read before any parser sees that the body is blank.
         request.headers['content-type'] = isJson(request) ? 'application/json' : undefined

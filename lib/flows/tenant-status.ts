@@ -6,7 +6,7 @@ import { isolateFromHost } from '../internal/plugin/host-isolation.ts'
 import { logoutNotice } from '../internal/plugin/logout-notice.ts'
 import { credentialOfPrincipal, logoutRevocation, type LogoutRevocation } from '../internal/revocation/logout-revocation.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
-import { operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
+import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
 import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
 import { askWithin, Outage } from '../internal/plugin/ask.ts'
 import { isPrefetch } from '../internal/http/prefetch.ts'
@@ -121,6 +121,7 @@ async function routes (fastify: FastifyInstance, options: TenantStatusLogoutOpti
     return 'status' in verdict ? verdict : logOut(verdict, request, reply)
   }
 
+  noActivity(fastify)
   isolateFromHost(fastify)
   publishRefusals(fastify, plugin)
   fastify.setErrorHandler(answerFailure)
@@ -130,8 +131,7 @@ async function routes (fastify: FastifyInstance, options: TenantStatusLogoutOpti
     method: 'GET',
     url: '/auth/logout',
     exposeHeadRoute: false,
-    config: noActivity,
-    schema: routeSchema(fastify.prefix, options.security),
+    schema: freshSchema(routeSchema(fastify.prefix, options.security)),
     handler: async (request, reply) => {
       const refused = await refusalOf(request, reply)
       if (refused === undefined) return sendTenantSuccess(request, reply)

@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, HookHandlerDoneFunction, RouteOptions } from 'fastify'
 import fp from 'fastify-plugin'
 import { aboutRequest, noteArrival, publish } from '../internal/plugin/diagnostics.ts'
-import { noActivity } from '../internal/plugin/no-activity.ts'
+import { isLogoutScope } from '../internal/plugin/no-activity.ts'
 import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
 import { checkWithin, revokedError, unknownError, type WhenUnavailable } from '../internal/revocation/check.ts'
 import type { Credential, RevocationStore, Verdict } from '../revocation-store.ts'
@@ -49,8 +49,8 @@ async function guard (fastify: FastifyInstance, options: RevocationGuardOptions)
   const settings = resolveOptions(options)
   const hooks = { refuse: revocationHook(settings, 'refuse'), allow: revocationHook(settings, 'allow') }
 
-  fastify.addHook('onRoute', route => {
-    const policy = policyOf(route, settings.whenUnavailable)
+  fastify.addHook('onRoute', function (route) {
+    const policy = policyOf(route) ?? (isLogoutScope(this) ? false : settings.whenUnavailable)
     if (policy === false) return
     const own: unknown[] = [route[settings.hook] ?? []].flat()
     Object.assign(route, { [settings.hook]: [...own, hooks[policy]] })
@@ -59,12 +59,13 @@ async function guard (fastify: FastifyInstance, options: RevocationGuardOptions)
 
 type Settings = ReturnType<typeof resolveOptions>
 
-function policyOf (route: RouteOptions, standard: WhenUnavailable): WhenUnavailable | false {
+/** What the route itself says. */
+function policyOf (route: RouteOptions): WhenUnavailable | false | undefined {
   const config: Readonly<Record<PropertyKey, unknown>> = { ...route.config }
   const { revocation } = config
   if (revocation === 'refuse' || revocation === 'allow' || revocation === false) return revocation
   assertOption(revocation === undefined, 'revocationGuard', 'config.revocation', `of the route ${route.url} must be "refuse", "allow" or false`)
-  return Reflect.ownKeys(noActivity).some(key => key in config) ? false : standard
+  return undefined
 }
 
 function revocationHook (settings: Settings, whenUnavailable: WhenUnavailable) {

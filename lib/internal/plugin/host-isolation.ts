@@ -1,4 +1,4 @@
-import type { TSchema } from '@sinclair/typebox'
+import { KindGuard } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
 import type { FastifyInstance } from 'fastify'
 
@@ -7,12 +7,16 @@ import type { FastifyInstance } from 'fastify'
  * what the flow adds itself, and validated by their TypeBox schemas, without coercion. What is invalid is refused, also
  * where the host sets `attachValidation` on every route.
  *
+ * A schema that a hook of the host adds to a route documents the route, and validates nothing unless it is a TypeBox schema.
+ *
  * Replies need no such care as long as they are sent as text through {@link verbatim}.
  */
 export function isolateFromHost (scope: FastifyInstance): void {
   scope.removeAllContentTypeParsers()
   scope.setValidatorCompiler(({ schema }) => {
-    const compiled = TypeCompiler.Compile(schema as TSchema)
+    // A hook of the host may have added a schema of another library.
+    if (!KindGuard.IsSchema(schema)) return () => true
+    const compiled = TypeCompiler.Compile(schema)
     return (value: unknown) => compiled.Check(value) ? { value } : { error: new Error('the value does not match its schema') }
   })
   scope.setSerializerCompiler(() => JSON.stringify)

@@ -1,11 +1,24 @@
-import type { FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 
-const mark = Symbol('fastify-logout.no-activity')
+/** The same in every copy of this package, so that the guard of one copy knows the logout routes of another. */
+const mark = Symbol.for('fastify-logout.no-activity')
 
-/** The `config` of every logout route: a request to it is no activity of its user. */
-export const noActivity: object = { [mark]: true }
+/**
+ * Makes the routes of an encapsulated scope logout routes: a request to one of them is not activity of its user, and
+ * `revocationGuard` leaves them alone.
+ *
+ * The mark is on the scope. What a host's `onRoute` hook writes into a route's `config`, or leaves out of it, changes nothing.
+ */
+export function noActivity (scope: FastifyInstance): void {
+  scope.decorate(mark, true)
+}
+
+/** Whether the routes of this scope are logout routes. */
+export function isLogoutScope (scope: FastifyInstance): boolean {
+  return scope.hasDecorator(mark)
+}
 
 /** Whether a request to this route shows that its user is active. */
 export function isActivity (request: FastifyRequest): boolean {
-  return !(mark in request.routeOptions.config)
+  return !isLogoutScope(request.server)
 }
