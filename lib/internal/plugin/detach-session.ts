@@ -44,7 +44,8 @@ export async function detachEndedSession (request: FastifyRequest, ask: Ask): Pr
   try {
     if (await ask('request.sessionStore.get', () => stored(sessionStore, sessionId))) return
   } catch (error) {
-    request.log.warn({ err: error, event: 'logout.session-unknown' }, 'request.session is not saved: its store could not tell whether it still exists')
+    const message = 'request.session is not saved: its store could not tell whether it still exists'
+    request.log.warn({ err: error, event: 'logout.session-unknown' }, message)
   }
   replaceSession(request)
 }
