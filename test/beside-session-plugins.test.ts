@@ -201,7 +201,6 @@ const flows: Readonly<Record<string, Flow>> = {
   'signingHubLogout, where onLogout destroys the session': {
     register: app => app.register(signingHubLogout, {
       verifyToken: () => ({ sub: 'alice' }),
-      removeDeviceToken: () => 'removed',
       onLogout: (_activity, request) => request.session.destroy()
     }),
     logOut: () => ({ method: 'POST', url: '/v3/logout', headers: { authorization: 'Bearer token' } }),
@@ -416,7 +415,7 @@ async function secureHost (withPlugin: boolean) {
   await app.register(kratosBrowserLogout, { sessions, publicUrl, defaultReturnUrl: publicUrl })
   await app.register(kratosSessions, { sessions })
   await app.register(kratosAdmin, { sessions, ...admin })
-  await app.register(signingHubLogout, { verifyToken: () => ({ sub: 'alice' }), removeDeviceToken: () => 'removed' })
+  await app.register(signingHubLogout, { verifyToken: () => ({ sub: 'alice' }) })
   await app.register(tenantStatusLogout, { users, verifyToken: () => ({ sub: 'alice', tenant: 'acme' }), authenticateTenant: () => 'acme' })
   return app
 }
