@@ -29,7 +29,10 @@ export type { IoredisLike, NodeRedisLike, RedisClient } from './internal/databas
 export type { WhenUnavailable } from './internal/revocation/check.ts'
 export { revocationReplica } from './internal/revocation/replica.ts'
 export type { RevocationReplica, RevocationReplicaOptions } from './internal/revocation/replica.ts'
-export type { Credential, FeedPage, Mark, RevocationFeed, RevocationSource, RevocationStore, SessionMark, SubjectMark, TokenMark, Verdict } from './revocation-store.ts'
+export type {
+  Credential, FeedPage, FollowableRevocationStore, Mark, MarkScope, RevocationFeed, RevocationSource, RevocationStore, SessionMark, SubjectMark,
+  TokenMark, Verdict
+} from './revocation-store.ts'
 export type { CookieIdentity, CredentialCookie } from './internal/http/cookie.ts'
 export type { SessionCookie } from './internal/kratos/session-cookie.ts'
 export type { NewSession, Session, SessionDevice, SessionPage, SessionStore, SubjectLogout } from './session-store.ts'

@@ -1,80 +1,142 @@
 import type { Awaitable } from './awaitable.ts'
 
 /**
- * Marks say what is dead, and until when that must be remembered. They only ever join: no mark takes another one back,
- * so the order, the repetition and the place of their arrival change no verdict.
+ * A mark says what is revoked, and until when that must be remembered. Marks only add up: no mark takes another one back,
+ * so the order, the repetition and the place of their arrival change no verdict. {@link logoutMarks} makes them.
  *
- * `until` is epoch milliseconds: the latest instant at which a credential that the mark kills could still be accepted,
- * {@link logoutMarks} computes it. A store remembers the mark at least until then, and forgets it afterwards.
+ * Ids are non-empty strings; the number that a host has for an id stands for its text.
  */
 export type Mark = TokenMark | SessionMark | SubjectMark
 
-/** This one token is dead. */
-export interface TokenMark {
-  /** The `jti`, or the digest of a token without one. Unique within the store: a host with several issuers puts the issuer into it. */
+/** What every mark says besides the ids that it is about. */
+export interface MarkScope {
+  /** The issuer within which the ids are unique. Without it, the mark covers the ids of every issuer. */
+  readonly issuer?: string | undefined
+  /**
+   * Epoch milliseconds: the latest instant at which a credential that the mark covers could still be accepted. A store
+   * remembers the mark at least until then, and forgets it afterwards.
+   */
+  readonly until: number
+  /**
+   * Set on marks that a store gives out: those of their ids that begin with `#` are digests, which is the form in which
+   * stores keep ids that are long or have unusual characters. Never set it yourself: elsewhere `#` is an ordinary character.
+   */
+  readonly digested?: true | undefined
+}
+
+/** Revokes one token. */
+export interface TokenMark extends MarkScope {
+  /** The `jti`, or the digest of a token without one. */
   readonly tokenId: string
-  readonly until: number
 }
 
-/** Everything that belongs to this session is dead. */
-export interface SessionMark {
+/** Revokes everything that belongs to one session. */
+export interface SessionMark extends MarkScope {
   readonly sessionId: string
-  readonly until: number
 }
 
-/** Everything of this subject that was issued at or before an instant is dead, but for one session. */
-export interface SubjectMark {
+/** Revokes everything of a subject that goes back to a login at or before an instant, except for one session. */
+export interface SubjectMark extends MarkScope {
   readonly subject: string
-  /** The tenant (or issuer) within which the subject is unique. Without it, the mark covers the subject in every tenant. */
+  /** The tenant within which the subject is unique. Without it, the mark covers the subject in every tenant. */
   readonly tenant?: string | undefined
-  /** Epoch milliseconds: what was issued at this instant or before is dead. */
+  /** Epoch milliseconds: the mark covers what was issued at this instant or before. */
   readonly cutoff: number
-  /** The one session that this mark leaves alone. Another mark without it, or with another, does not. */
+  /** The one session that this mark leaves alone. Other marks may still cover that session. */
   readonly except?: string | undefined
-  readonly until: number
 }
 
-/** What a verified credential says of itself. The more of it is there, the more marks can reach it. */
+/**
+ * Identifiers of a verified credential. Each one present lets more kinds of marks match, so give everything that is known.
+ *
+ * Issuer and tenant only keep apart what differs in them: a credential that does not name its issuer is covered by the
+ * marks of every issuer, and the same is true of tenants. Leaving one out can revoke too much, never too little.
+ *
+ * @example
+ * ```ts
+ * import type { Credential } from 'fastify-logout'
+ *
+ * const credential: Credential = {
+ *   tokenId: '0b9c0e2e', sessionId: 'b2c4', subject: 'alice', issuer: 'https://id.example.com',
+ *   issuedAt: Date.now(), loggedInAt: Date.now() - 60_000
+ * }
+ * ```
+ */
 export interface Credential {
   readonly tokenId?: string | undefined
   readonly sessionId?: string | undefined
   readonly subject?: string | undefined
   readonly tenant?: string | undefined
-  /** Epoch milliseconds. A credential that does not say when it was issued is dead by every cutoff of its subject. */
+  readonly issuer?: string | undefined
+  /** Epoch milliseconds. A credential with neither `issuedAt` nor `loggedInAt` is covered by every cutoff of its subject. */
   readonly issuedAt?: number | undefined
+  /**
+   * When the user logged in, in epoch milliseconds. Cutoffs are then compared with this instant and not with `issuedAt`,
+   * so that a token which was refreshed after "log out everywhere" stays revoked.
+   */
+  readonly loggedInAt?: number | undefined
+  /** When the credential expires, in epoch milliseconds. Marks made from it last until then or longer. */
+  readonly expiresAt?: number | undefined
 }
 
 /** Whether some live mark covers a credential. */
 export type Verdict = 'live' | 'revoked'
 
-/** Where marks live. A rejection means "could not tell". */
+/**
+ * Keeps marks. A rejection means "could not tell".
+ *
+ * @example
+ * ```ts
+ * import { logoutMarks, type RevocationStore } from 'fastify-logout'
+ * import { memoryRevocationStore } from 'fastify-logout/revocation-stores/memory'
+ *
+ * const revocations: RevocationStore = memoryRevocationStore()
+ * const credential = { tokenId: '0b9c0e2e', subject: 'alice', issuedAt: Date.now() }
+ *
+ * const first = await revocations.revoke(...logoutMarks(credential, { lifetime: 3_600_000 }))
+ * console.log(first, await revocations.check(credential)) // true 'revoked'
+ * ```
+ */
 export interface RevocationStore {
   /**
-   * Joins marks to those that are there, in one round trip. Once it resolves, every `check` that starts afterwards sees them.
-   * A mark whose `until` has passed does nothing. Rejects with a `TypeError` when a mark is not well-formed.
+   * Adds marks to those that are there, in one round trip. Once it resolves, every `check` that starts afterwards sees them.
+   * A mark whose `until` has passed does nothing. Rejects with a `TypeError` for a malformed mark, and adds nothing then.
+   *
+   * Resolves `true` if one of the marks revokes something that the marks of the same ids, issuer and tenant did not
+   * revoke before; a later `until` alone adds nothing. Of many concurrent calls with the same token mark or the same
+   * session mark, exactly one resolves `true`.
    */
-  revoke (...marks: readonly Mark[]): Awaitable<void>
+  revoke (...marks: readonly Mark[]): Awaitable<boolean>
 
   /** Judges one credential, in one round trip. */
-  check (facts: Credential): Awaitable<Verdict>
+  check (credential: Credential): Awaitable<Verdict>
 
-  /** `true` for the first who claims this key, `false` for everybody else until the claim ends: one use of a `jti`. */
+  /** Resolves `true` for the first caller who claims this key, and `false` for everybody else until the claim ends: one use of a `jti`. */
   claimOnce (key: string, until: number): Awaitable<boolean>
 }
 
-/** Tells of marks as they become known on this node, wherever they were made. */
+/** Reports marks as they become known on this node, wherever they were made. */
 export interface RevocationSource {
-  /** Calls the listener once for each mark that adds something to what was known. Answers with the way to stop. */
+  /**
+   * Calls the listener once for each mark that revokes something more than was known. Returns a function that ends this.
+   * A listener that throws or rejects keeps nothing from being revoked, and no other listener from being called.
+   */
   onRevoked (listener: (mark: Mark) => void): () => void
+}
+
+/** A store that a local replica can follow. */
+export interface FollowableRevocationStore extends RevocationStore {
+  /** Makes a feed of this store's marks. Each replica needs a feed of its own. */
+  feed (): RevocationFeed
 }
 
 /** How a local replica follows a store: one question, asked again and again. */
 export interface RevocationFeed {
   /**
-   * The marks that were joined behind this position. Without a position, or with one that the feed can no longer connect
+   * Resolves the marks that were added behind this position. Without a position, or with one that the feed can no longer connect
    * to, it begins anew: every live mark follows, and `complete` is false until the last of them was handed out.
    * When there is nothing new, it waits for news for at most `timeout` milliseconds. Rejects when the store cannot be
-   * reached; who asks then closes the feed and asks again.
+   * reached; the caller then closes the feed and asks again.
    */
   next (position: string | undefined, timeout: number): Promise<FeedPage>
 
@@ -86,6 +148,6 @@ export interface RevocationFeed {
 export interface FeedPage {
   readonly marks: readonly Mark[]
   readonly position: string
-  /** Whether everything that was joined before the question is now handed out. */
+  /** Whether everything that was added before the question is now handed out. */
   readonly complete: boolean
 }

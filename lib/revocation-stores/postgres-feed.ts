@@ -49,10 +49,11 @@ export function postgresRevocationFeed (pool: PostgresPool, options: PostgresRev
   return {
     async next (position = start, timeout) {
       const { run, news } = await (listening ??= listen(pool, table))
-      const [at, id, spared] = JSON.parse(position) as [string, string, string]
+      const [at, ...key] = JSON.parse(position) as [string, string, string, string, string]
       const read = () => run(
-        `SELECT id, spared, cutoff, until, position FROM ${quoted}
-        WHERE (position, id, spared) > ($1, $2, $3) AND until > $4 ORDER BY position, id, spared LIMIT $5`, at, id, spared, Date.now(), pageSize)
+        `SELECT id, issuer, tenant, "except", cutoff, until, position FROM ${quoted}
+        WHERE (position, id, issuer, tenant, "except") > ($1, $2, $3, $4, $5) AND until > $6
+        ORDER BY position, id, issuer, tenant, "except" LIMIT $7`, at, ...key, Date.now(), pageSize)
 
       const woken = news(timeout)
       let rows = await read()
@@ -72,13 +73,20 @@ export function postgresRevocationFeed (pool: PostgresPool, options: PostgresRev
   }
 }
 
-const start = '["0","",""]'
+const start = '["0","","","",""]'
 
 function page (rows: Array<Record<string, unknown>>, position: string, pageSize: number): FeedPage {
   const last = rows.at(-1)
   return {
-    marks: rows.map(row => markOfRow({ id: String(row['id']), spared: String(row['spared']), cutoff: Number(row['cutoff']), until: Number(row['until']) })),
-    position: last === undefined ? position : JSON.stringify([last['position'], last['id'], last['spared']].map(String)),
+    marks: rows.map(row => markOfRow({
+      id: String(row['id']),
+      issuer: String(row['issuer']),
+      tenant: String(row['tenant']),
+      except: String(row['except']),
+      cutoff: Number(row['cutoff']),
+      until: Number(row['until'])
+    })),
+    position: last === undefined ? position : JSON.stringify(['position', 'id', 'issuer', 'tenant', 'except'].map(name => String(last[name]))),
     complete: rows.length < pageSize
   }
 }

@@ -35,12 +35,14 @@ export function postgresRevocationStore (client: PostgresClient, options: Postgr
       assertMarks(marks)
       const now = Date.now()
       const rows = rowsOfMarks(marks, now)
-      if (rows.length > 0) await run(sql.revoke, JSON.stringify(rows), now - 60_000, revocationChannel(table))
+      if (rows.length === 0) return false
+      const [answer] = await run(sql.revoke, JSON.stringify(rows), now - 60_000, revocationChannel(table), now)
+      return answer?.['news'] === true
     },
 
-    async check (facts) {
-      const { ids, subjects, session, issuedAt } = questionOf(facts)
-      return (await run(sql.check, Date.now(), ids, subjects, issuedAt, session)).length === 0 ? 'live' : 'revoked'
+    async check (credential) {
+      const { ids, issuer, tenant, session, issuedAt } = questionOf(credential)
+      return (await run(sql.check, Date.now(), ids, issuedAt, session, issuer, tenant)).length === 0 ? 'live' : 'revoked'
     },
 
     async claimOnce (key, until) {
@@ -68,41 +70,54 @@ export function postgresRevocationTable (table = 'logout_revocation'): string {
   const [quoted, index] = [quotedTable(table, caller), quotedTable(table.replace(/^.*\./, ''), caller).slice(1, -1)]
   return underLock(`CREATE TABLE IF NOT EXISTS ${quoted} (
   id text COLLATE "C" NOT NULL,
-  spared text COLLATE "C" NOT NULL,
+  issuer text COLLATE "C" NOT NULL,
+  tenant text COLLATE "C" NOT NULL,
+  "except" text COLLATE "C" NOT NULL,
   cutoff bigint NOT NULL,
   until bigint NOT NULL,
   position bigserial NOT NULL,
-  PRIMARY KEY (id, spared)
+  added bigint NOT NULL,
+  PRIMARY KEY (id, issuer, tenant, "except")
 );
 CREATE INDEX IF NOT EXISTS "${index.slice(0, 53)}_until" ON ${quoted} (until);
-CREATE INDEX IF NOT EXISTS "${index.slice(0, 53)}_position" ON ${quoted} (position, id, spared);`)
+CREATE INDEX IF NOT EXISTS "${index.slice(0, 53)}_position" ON ${quoted} (position, id, issuer, tenant, "except");`)
 }
 
+/** `added` is the position at which a mark last revoked something that it had not revoked before. */
 function statements (table: string) {
   const lock = `hashtextextended('fastify-logout ${table}', 0)`
+  const key = 'id, issuer, tenant, "except"'
   return {
     // Positions are given under a lock that lasts until the commit: who has read a position has missed none before it.
     revoke: `WITH new AS MATERIALIZED (
-        SELECT * FROM json_to_recordset($1) AS r(id text, spared text, cutoff bigint, until bigint)
+        SELECT * FROM json_to_recordset($1) AS r(id text, issuer text, tenant text, "except" text, cutoff bigint, until bigint)
       ), locked AS MATERIALIZED (
         SELECT pg_advisory_xact_lock(${lock})
       ), next AS MATERIALIZED (
         SELECT nextval(pg_get_serial_sequence('${table}', 'position')) AS position FROM locked
       ), swept AS (
-        DELETE FROM ${table} WHERE (id, spared) IN (
-          SELECT id, spared FROM next, ${table} AS old WHERE until < $2 AND id NOT IN (SELECT id FROM new)
+        DELETE FROM ${table} WHERE (${key}) IN (
+          SELECT ${key} FROM next, ${table} AS old WHERE until < $2 AND id NOT IN (SELECT id FROM new)
           ORDER BY until LIMIT 100 FOR UPDATE OF old SKIP LOCKED
         )
       ), written AS (
-        INSERT INTO ${table} AS old (id, spared, cutoff, until, position)
-        SELECT id, spared, cutoff, until, next.position FROM new, next ORDER BY id, spared
-        ON CONFLICT (id, spared) DO UPDATE SET
-          cutoff = greatest(old.cutoff, excluded.cutoff), until = greatest(old.until, excluded.until), position = excluded.position
+        INSERT INTO ${table} AS old (${key}, cutoff, until, position, added)
+        SELECT ${key}, cutoff, until, next.position, next.position FROM new, next ORDER BY ${key}
+        ON CONFLICT (${key}) DO UPDATE SET
+          cutoff = greatest(old.cutoff, excluded.cutoff), until = greatest(old.until, excluded.until), position = excluded.position,
+          added = CASE WHEN old.until <= $4 OR old.cutoff < excluded.cutoff THEN excluded.position ELSE old.added END
+        RETURNING ${key}, added = position AS added
       )
-      SELECT pg_notify($3, '')`,
-    check: `SELECT 1 FROM ${table} WHERE until > $1
-      AND (id = ANY($2) OR (id = ANY($3) AND cutoff >= $4 AND (spared = '' OR spared <> $5))) LIMIT 1`,
-    claim: `INSERT INTO ${table} AS old (id, spared, cutoff, until, position) VALUES ($1, '', 0, $2, -1)
-      ON CONFLICT (id, spared) DO UPDATE SET until = excluded.until WHERE old.until <= $3 RETURNING id`
+      SELECT pg_notify($3, ''), EXISTS (
+        SELECT 1 FROM written JOIN new USING (${key}) WHERE added AND (
+          SELECT count(*) + count(*) FILTER (WHERE known."except" = '') FROM ${table} AS known
+          WHERE known.id = new.id AND known.issuer = new.issuer AND known.tenant = new.tenant AND known."except" <> new."except"
+          AND known.until > $4 AND known.cutoff >= new.cutoff
+        ) < 2
+      ) AS news`,
+    check: `SELECT 1 FROM ${table} WHERE until > $1 AND id = ANY($2) AND cutoff >= $3 AND ("except" = '' OR "except" <> $4)
+      AND (issuer = '' OR $5 = '' OR issuer = $5) AND (tenant = '' OR $6 = '' OR tenant = $6) LIMIT 1`,
+    claim: `INSERT INTO ${table} AS old (${key}, cutoff, until, position, added) VALUES ($1, '', '', '', 0, $2, -1, -1)
+      ON CONFLICT (${key}) DO UPDATE SET until = excluded.until WHERE old.until <= $3 RETURNING id`
   }
 }

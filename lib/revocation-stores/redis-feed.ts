@@ -1,7 +1,5 @@
-import { marksOfCutoff } from '../internal/marks/cutoff.ts'
-import { subjectOfKey } from '../internal/marks/id.ts'
 import { markOfRow, type MarkRow } from '../internal/marks/row.ts'
-import { cutoffOfText, revocationKeys } from '../internal/marks/redis.ts'
+import { revocationKeys, rowsOfText } from '../internal/marks/redis.ts'
 import type { FeedPage, Mark, RevocationFeed } from '../revocation-store.ts'
 
 /** What is asked of the host's client, of ioredis, iovalkey or node-redis: another connection like it. */
@@ -71,9 +69,9 @@ export function redisRevocationFeed (redis: RedisDuplicator, options: RedisRevoc
     async next (position, timeout) {
       open ??= connect(redis.duplicate(), keys.feed)
       const send = await open.send
-      if (position === undefined) return { marks: [], position: scanning('ZSCAN', '0', await lastEntry(send, keys.feed)), complete: false }
+      if (position === undefined) return { marks: [], position: scanning('0', await lastEntry(send, keys.feed)), complete: false }
       const [command, cursor, entry] = position.split(' ') as [string, string, string]
-      if (command === 'ZSCAN' || command === 'HSCAN') return scan(send, keys, { command, cursor, entry }, pageSize)
+      if (command === 'HSCAN') return scan(send, keys, { cursor, entry }, pageSize)
       return read(send, keys.feed, { position, pageSize, timeout })
     },
 
@@ -111,23 +109,16 @@ async function lastEntry (send: Send, feed: string): Promise<string> {
   return last?.[0] ?? '0-0'
 }
 
-function scanning (command: string, cursor: string, entry: string): string {
-  return `${command} ${cursor} ${entry}`
+function scanning (cursor: string, entry: string): string {
+  return `HSCAN ${cursor} ${entry}`
 }
 
 /** Every mark that was there before the entry, some at a time; what came since is read behind the entry. */
-async function scan (send: Send, keys: ReturnType<typeof revocationKeys>, at: { command: 'ZSCAN' | 'HSCAN', cursor: string, entry: string }, pageSize: number): Promise<FeedPage> {
-  const { command, cursor, entry } = at
-  const [next, found] = await send(command, command === 'ZSCAN' ? keys.marks : keys.cutoffs, cursor, 'COUNT', `${pageSize}`) as [string, string[]]
+async function scan (send: Send, keys: ReturnType<typeof revocationKeys>, at: { cursor: string, entry: string }, pageSize: number): Promise<FeedPage> {
+  const [next, found] = await send('HSCAN', keys.marks, at.cursor, 'COUNT', `${pageSize}`) as [string, string[]]
   const marks: Mark[] = []
-  for (let index = 0; index < found.length; index += 2) marks.push(...scannedMarks(command, String(found[index]), String(found[index + 1])))
-  if (next !== '0') return { marks, position: scanning(command, next, entry), complete: false }
-  return { marks, position: command === 'ZSCAN' ? scanning('HSCAN', '0', entry) : entry, complete: false }
-}
-
-function scannedMarks (command: 'ZSCAN' | 'HSCAN', id: string, value: string): Mark[] {
-  if (command === 'HSCAN') return marksOfCutoff(subjectOfKey(id.slice(1)), cutoffOfText(value))
-  return id.startsWith('u') ? [] : [markOfRow({ id, spared: '', cutoff: 0, until: Number(value) })]
+  for (let index = 0; index < found.length; index += 2) marks.push(...rowsOfText(String(found[index]), String(found[index + 1])).map(markOfRow))
+  return { marks, position: next === '0' ? at.entry : scanning(next, at.entry), complete: false }
 }
 
 async function read (send: Send, feed: string, { position, pageSize, timeout }: { position: string, pageSize: number, timeout: number }): Promise<FeedPage> {
@@ -136,7 +127,7 @@ async function read (send: Send, feed: string, { position, pageSize, timeout }: 
   const [first] = entries
   const last = first === undefined ? await lastEntry(send, feed) : position
   const gap = first === undefined ? isBehind(last, position) : field(first, 'behind') !== position
-  if (gap) return { marks: [], position: scanning('ZSCAN', '0', await lastEntry(send, feed)), complete: false }
+  if (gap) return { marks: [], position: scanning('0', await lastEntry(send, feed)), complete: false }
   return {
     marks: entries.flatMap(entry => (JSON.parse(field(entry, 'marks')) as MarkRow[]).map(markOfRow)),
     position: entries.at(-1)?.[0] ?? position,

@@ -1,9 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import type { Promised } from '../awaitable.ts'
-import { isCutOff } from '../internal/marks/cutoff.ts'
 import { assertMarks, markId } from '../internal/marks/id.ts'
-import { questionOf, rowsOfMarks } from '../internal/marks/row.ts'
-import { cutoffOfText, revocationKeys } from '../internal/marks/redis.ts'
+import { isRevokedBy, questionOf, rowsOfMarks } from '../internal/marks/row.ts'
+import { revocationKeys, rowsOfText } from '../internal/marks/redis.ts'
 import { listOf, numberOf, redisScripts, type RedisClient } from '../internal/databases/redis.ts'
 import type { RevocationStore } from '../revocation-store.ts'
 
@@ -40,17 +39,19 @@ export function redisRevocationStore (redis: RedisClient, options: RedisRevocati
       assertMarks(marks)
       const now = Date.now()
       const rows = rowsOfMarks(marks, now)
-      if (rows.length === 0) return
-      const values = rows.flatMap(({ id, spared, cutoff, until }) => [id, spared, `${cutoff}`, `${until}`])
-      await revoke([keys.marks, keys.cutoffs, keys.feed], `${now - 60_000}`, `${feedLength}`, JSON.stringify(rows), ...values)
+      if (rows.length === 0) return false
+      const texts = rows.map(row => ({ ...row, cutoff: `${row.cutoff}`, until: `${row.until}` }))
+      const news = await revoke([keys.ends, keys.marks, keys.feed], `${now}`, `${feedLength}`, JSON.stringify(rows), JSON.stringify(texts))
+      return numberOf(news) === 1
     },
 
-    async check (facts) {
-      const { ids, subjects } = questionOf(facts)
+    async check (credential) {
+      const question = questionOf(credential)
+      if (question.ids.length === 0) return 'live'
+      const found = listOf(await check([keys.marks], ...question.ids))
+      const rows = question.ids.flatMap((id, index) => typeof found[index] === 'string' ? rowsOfText(id, found[index]) : [])
       const now = Date.now()
-      const [dead, ...cutoffs] = listOf(await check([keys.marks, keys.cutoffs], `${now}`, ...ids, ...subjects))
-      const isDead = numberOf(dead) === 1 || cutoffs.some(text => typeof text === 'string' && isCutOff(cutoffOfText(text), facts, now))
-      return isDead ? 'revoked' : 'live'
+      return rows.some(row => isRevokedBy(row, question, now)) ? 'revoked' : 'live'
     },
 
     async claimOnce (key, until) {
@@ -59,58 +60,58 @@ export function redisRevocationStore (redis: RedisClient, options: RedisRevocati
   }
 }
 
-/** A cutoff is a text: at, exceptAt, until, except. */
+/** The marks of one id are a list in JSON. Numbers are texts there, so that none is rounded. */
 const revokeLua = `
-local ended = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[1], 'LIMIT', 0, 100)
+local now = tonumber(ARGV[1])
+local ended = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('(%.0f', now - 60000), 'LIMIT', 0, 100)
 for _, id in ipairs(ended) do
   redis.call('ZREM', KEYS[1], id)
-  if id:sub(1, 1) == 'u' then redis.call('HDEL', KEYS[2], id) end
+  redis.call('HDEL', KEYS[2], id)
 end
 
-local never = '${Number.MIN_SAFE_INTEGER}'
 local function greater (a, b)
   if tonumber(a) >= tonumber(b) then return a end
   return b
 end
-local function join (a, b)
-  if tonumber(b.at) > tonumber(a.at) then a, b = b, a end
-  local other = b.at
-  if b.except ~= '' and b.except == a.except then other = b.exceptAt end
-  local exceptAt = greater(a.exceptAt, other)
-  local except = a.except
-  if tonumber(exceptAt) >= tonumber(a.at) then exceptAt, except = a.at, '' end
-  return { at = a.at, exceptAt = exceptAt, untilTime = greater(a.untilTime, b.untilTime), except = except }
+local function add (known, new)
+  local same, excepts, covered
+  for _, row in ipairs(known) do
+    if row.issuer == new.issuer and row.tenant == new.tenant then
+      if row.except == new.except then same = row end
+      if tonumber(row['until']) > now and tonumber(row.cutoff) >= tonumber(new.cutoff) then
+        covered = covered or excepts or row.except == '' or row.except == new.except
+        excepts = true
+      end
+    end
+  end
+  if same then
+    same.cutoff, same['until'] = greater(same.cutoff, new.cutoff), greater(same['until'], new['until'])
+  else
+    known[#known + 1] = { issuer = new.issuer, tenant = new.tenant, except = new.except, cutoff = new.cutoff, ['until'] = new['until'] }
+  end
+  return not covered
 end
 
-for i = 4, #ARGV, 4 do
-  local id, spared, cutoff, untilTime = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
-  local known = redis.call('ZSCORE', KEYS[1], id)
-  if not known or tonumber(known) < tonumber(untilTime) then redis.call('ZADD', KEYS[1], untilTime, id) end
-  if id:sub(1, 1) == 'u' then
-    local new = { at = cutoff, exceptAt = cutoff, untilTime = untilTime, except = spared }
-    if spared ~= '' then new.exceptAt = never end
-    local old = redis.call('HGET', KEYS[2], id)
-    if old then
-      local at, exceptAt, oldUntil, except = old:match('^(%S+) (%S+) (%S+) (.*)$')
-      new = join({ at = at, exceptAt = exceptAt, untilTime = oldUntil, except = except }, new)
-    end
-    redis.call('HSET', KEYS[2], id, new.at .. ' ' .. new.exceptAt .. ' ' .. new.untilTime .. ' ' .. new.except)
+local news = 0
+for _, new in ipairs(cjson.decode(ARGV[4])) do
+  local text = redis.call('HGET', KEYS[2], new.id)
+  local known = {}
+  for _, row in ipairs(text and cjson.decode(text) or {}) do
+    if tonumber(row['until']) >= now - 60000 then known[#known + 1] = row end
   end
+  if add(known, new) then news = 1 end
+  redis.call('HSET', KEYS[2], new.id, cjson.encode(known))
+  redis.call('ZADD', KEYS[1], 'GT', new['until'], new.id)
 end
 
 local last = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], '*', 'behind', last and last[1] or '0-0', 'marks', ARGV[3])
 local latest = tonumber(redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2])
 for _, key in ipairs(KEYS) do redis.call('PEXPIREAT', key, string.format('%.0f', latest + 60000)) end
+return news
 `
 
-const checkLua = `
-for i = 2, 3 do
-  local untilTime = ARGV[i] ~= '' and redis.call('ZSCORE', KEYS[1], ARGV[i])
-  if untilTime and tonumber(untilTime) > tonumber(ARGV[1]) then return { 1 } end
-end
-return { 0, ARGV[4] ~= '' and redis.call('HGET', KEYS[2], ARGV[4]), ARGV[5] ~= '' and redis.call('HGET', KEYS[2], ARGV[5]) }
-`
+const checkLua = "return redis.call('HMGET', KEYS[1], unpack(ARGV))"
 
 /** The claim of a command that a client sends again after a cut connection is recognised. */
 const claimLua = `

@@ -3,7 +3,7 @@ import { assertMarks, markId } from '../internal/marks/id.ts'
 import { questionOf, rowsOfMarks } from '../internal/marks/row.ts'
 import type { RevocationStore } from '../revocation-store.ts'
 import { quotedTable } from '../internal/databases/sql-table.ts'
-import { migrateSqlite, sqliteStatements, type SqliteDatabase } from '../internal/databases/sqlite.ts'
+import { migrateSqlite, sqliteStatements, type RunSqlite, type SqliteDatabase } from '../internal/databases/sqlite.ts'
 
 /** Where in the database {@link sqliteRevocationStore} keeps its marks. */
 export interface SqliteRevocationStoreOptions {
@@ -17,7 +17,9 @@ export interface SqliteRevocationStore extends Immediate<RevocationStore> {
   migrate (): Promise<void>
 }
 
-const revokesForEachSweep = 64
+const callsForEachSweep = 64
+/** Milliseconds. A clock that was ahead for a while has not made anything be forgotten. */
+const keptAfterEnd = 60_000
 
 /**
  * Keeps marks in a table of SQLite, shared by the processes of one machine. Every call is one statement, which blocks
@@ -31,28 +33,35 @@ export function sqliteRevocationStore (database: SqliteDatabase, options: Sqlite
   const { table = 'logout_revocation' } = options
   const prepare = sqliteStatements(database, table, 'sqliteRevocationStore')
   const sql = statements(quotedTable(table, 'sqliteRevocationStore'))
-  const [revoke, check, claim, sweep] = [prepare(sql.revoke), prepare(sql.check), prepare(sql.claim), prepare(sql.sweep)] as const
-  let untilSweep = 0
+  const [add, extend, check, claim, sweep] = [sql.add, sql.extend, sql.check, sql.claim, sql.sweep].map(prepare) as [RunSqlite, RunSqlite, RunSqlite, RunSqlite, RunSqlite]
+  let callsUntilSweep = 0
+
+  const sweepSometimes = () => {
+    if (callsUntilSweep-- > 0) return
+    sweep(100 * callsForEachSweep)
+    callsUntilSweep = callsForEachSweep
+  }
 
   return {
     revoke (...marks) {
       assertMarks(marks)
-      const now = Date.now()
-      const rows = rowsOfMarks(marks, now)
-      if (rows.length === 0) return
-      if (untilSweep-- === 0) {
-        sweep(now, 100 * revokesForEachSweep)
-        untilSweep = revokesForEachSweep
-      }
-      revoke(JSON.stringify(rows))
+      const rows = rowsOfMarks(marks, Date.now())
+      if (rows.length === 0) return false
+      sweepSometimes()
+      const json = JSON.stringify(rows)
+      const added = add(json, Date.now()).length
+      if (added < rows.length) extend(json)
+      return added > 0
     },
 
-    check (facts) {
-      const { ids, subjects, session, issuedAt } = questionOf(facts)
-      return check(Date.now(), ...ids, ...subjects, issuedAt, session).length === 0 ? 'live' : 'revoked'
+    check (credential) {
+      const { ids: [first = '', second = '', third = ''], issuer, tenant, session, issuedAt } = questionOf(credential)
+      const found = check(Date.now(), first, second, third, issuedAt, session, issuer, issuer, tenant, tenant)
+      return found.length === 0 ? 'live' : 'revoked'
     },
 
     claimOnce (key, until) {
+      sweepSometimes()
       return claim(`c${markId(key)}`, until, Date.now()).length === 1
     },
 
@@ -68,26 +77,40 @@ export function sqliteRevocationStore (database: SqliteDatabase, options: Sqlite
  * @throws {TypeError} for a table's name with other characters than letters, digits and underscores.
  */
 export function sqliteRevocationTable (table = 'logout_revocation'): string {
-  const quoted = quotedTable(table, 'sqliteRevocationTable')
+  const caller = 'sqliteRevocationTable'
+  const quoted = quotedTable(table, caller)
   return `CREATE TABLE IF NOT EXISTS ${quoted} (
   id TEXT NOT NULL,
-  spared TEXT NOT NULL,
+  issuer TEXT NOT NULL,
+  tenant TEXT NOT NULL,
+  "except" TEXT NOT NULL,
   cutoff INTEGER NOT NULL,
   until INTEGER NOT NULL,
-  PRIMARY KEY (id, spared)
+  PRIMARY KEY (id, issuer, tenant, "except")
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS ${quotedTable(`${table}_until`, 'sqliteRevocationTable')} ON ${quotedTable(table.replace(/^.*\./, ''), 'sqliteRevocationTable')} (until)`
+CREATE INDEX IF NOT EXISTS ${quotedTable(`${table}_until`, caller)} ON ${quotedTable(table.replace(/^.*\./, ''), caller)} (until)`
 }
 
+/** One statement adds what revokes something more, and returns it; the other one makes what was known stay longer. */
 function statements (table: string) {
+  const key = 'id, issuer, tenant, "except"'
+  const insert = `INSERT INTO ${table} (${key}, cutoff, until) SELECT ${key}, cutoff, until FROM given`
+  const update = `ON CONFLICT (${key}) DO UPDATE SET cutoff = max(cutoff, excluded.cutoff), until = max(until, excluded.until) RETURNING id`
+  const given = ['id', 'issuer', 'tenant', 'except', 'cutoff', 'until'].map(name => `value ->> '${name}' AS "${name}"`).join(', ')
   return {
-    revoke: `INSERT INTO ${table} (id, spared, cutoff, until)
-      SELECT value ->> 'id', value ->> 'spared', value ->> 'cutoff', value ->> 'until' FROM json_each(?) WHERE true
-      ON CONFLICT (id, spared) DO UPDATE SET cutoff = max(cutoff, excluded.cutoff), until = max(until, excluded.until) RETURNING id`,
-    check: `SELECT 1 AS dead FROM ${table} WHERE until > ?
-      AND (id IN (?, ?) OR (id IN (?, ?) AND cutoff >= ? AND (spared = '' OR spared <> ?))) LIMIT 1`,
-    claim: `INSERT INTO ${table} (id, spared, cutoff, until) VALUES (?, '', 0, ?)
-      ON CONFLICT (id, spared) DO UPDATE SET until = excluded.until WHERE until <= ? RETURNING id`,
-    sweep: `DELETE FROM ${table} WHERE (id, spared) IN (SELECT id, spared FROM ${table} WHERE until <= ? ORDER BY until LIMIT ?) RETURNING id`
+    // Two cutoffs that leave different sessions alone leave none alone together.
+    add: `WITH given AS (SELECT ${given} FROM json_each(?)) ${insert} WHERE (
+        SELECT count(*) + count(*) FILTER (WHERE known."except" IN ('', given."except")) FROM ${table} AS known
+        WHERE known.id = given.id AND known.issuer = given.issuer AND known.tenant = given.tenant
+        AND known.cutoff >= given.cutoff AND known.until > ?
+      ) < 2 ${update}`,
+    extend: `WITH given AS (SELECT ${given} FROM json_each(?)) ${insert} WHERE true ${update}`,
+    check: `SELECT 1 FROM ${table} WHERE until > ? AND id IN (?, ?, ?) AND cutoff >= ? AND ("except" = '' OR "except" <> ?)
+      AND (issuer = '' OR ? = '' OR issuer = ?) AND (tenant = '' OR ? = '' OR tenant = ?) LIMIT 1`,
+    claim: `INSERT INTO ${table} (${key}, cutoff, until) VALUES (?, '', '', '', 0, ?)
+      ON CONFLICT (${key}) DO UPDATE SET until = excluded.until WHERE until <= ? RETURNING id`,
+    sweep: `DELETE FROM ${table} WHERE (${key}) IN (
+      SELECT ${key} FROM ${table} WHERE until <= CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) - ${keptAfterEnd} ORDER BY until LIMIT ?
+    ) RETURNING id`
   }
 }

@@ -84,7 +84,8 @@ t.test('on a server', t => withPostgres(t, async ({ url }) => {
   await t.test('what ended a minute ago is forgotten with the next call, unless it is marked again', async t => {
     const { table, store } = await fresh()
     const past = Date.now() - 61_000
-    await pool.query(`INSERT INTO ${table} VALUES ('told', '', 0, ${past}, 1), ('cold', '', 0, ${past}, -1), ('tagain', '', 0, ${past}, 1)`)
+    await pool.query(`INSERT INTO ${table} VALUES
+      ('told', '', '', '', 0, ${past}, 1, 1), ('cold', '', '', '', 0, ${past}, -1, -1), ('tagain', '', '', '', 0, ${past}, 1, 1)`)
     await store.revoke({ tokenId: 't', until }, { tokenId: 'again', until })
     t.same((await pool.query(`SELECT id FROM ${table} ORDER BY id`)).rows, [{ id: 'tagain' }, { id: 'tt' }])
   })
@@ -93,8 +94,8 @@ t.test('on a server', t => withPostgres(t, async ({ url }) => {
     const { table, store } = await fresh()
     const feed = postgresRevocationFeed(pool, { table })
     await store.revoke({ tokenId: 'a', until })
-    const far = await feed.next('["1000","",""]', 1)
-    t.same(far, { marks: [], position: '["0","",""]', complete: false })
+    const far = await feed.next('["1000","","","",""]', 1)
+    t.same(far, { marks: [], position: '["0","","","",""]', complete: false })
     t.same((await feed.next(far.position, 1)).marks, [{ tokenId: 'a', until }])
     feed.close()
   })
@@ -103,9 +104,9 @@ t.test('on a server', t => withPostgres(t, async ({ url }) => {
     const { table, store } = await fresh()
     const feed = postgresRevocationFeed(pool, { table })
     await store.claimOnce('k', until)
-    await pool.query(`INSERT INTO ${table} VALUES ('told', '', 0, 1, 1)`)
+    await pool.query(`INSERT INTO ${table} VALUES ('told', '', '', '', 0, 1, 1, 1)`)
     const asked = Date.now()
-    t.same(await feed.next(undefined, 60), { marks: [], position: '["0","",""]', complete: true })
+    t.same(await feed.next(undefined, 60), { marks: [], position: '["0","","","",""]', complete: true })
     t.ok(Date.now() - asked >= 50)
     const waiting = feed.next(undefined, 8000)
     await store.revoke({ tokenId: 'a', until })

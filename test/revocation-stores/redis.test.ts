@@ -75,11 +75,13 @@ t.test('on a server', t => withPrivateRedis(t, async ({ url }) => {
     const past = Date.now() - 61_000
     const subject: SubjectMark = { subject: 'u', cutoff: 1, until: until - hour / 2 }
     await store.revoke({ tokenId: 't', until }, subject)
-    for (const id of ['told', 'sold', 'u0old']) await ioredis.zadd(`{${prefix}}:marks`, `${past}`, id)
-    await ioredis.hset(`{${prefix}}:cutoffs`, 'u0old', `1 1 ${past} `)
+    for (const id of ['told', 'sold', 'uold']) {
+      await ioredis.zadd(`{${prefix}}:ends`, `${past}`, id)
+      await ioredis.hset(`{${prefix}}:marks`, id, '[]')
+    }
     await store.revoke(subject)
-    t.same(await ioredis.zrange(`{${prefix}}:marks`, '0', '-1'), ['u0u', 'tt'])
-    t.same(await ioredis.hkeys(`{${prefix}}:cutoffs`), ['u0u'])
+    t.same(await ioredis.zrange(`{${prefix}}:ends`, '0', '-1'), ['uu', 'tt'])
+    t.same((await ioredis.hkeys(`{${prefix}}:marks`)).sort(), ['tt', 'uu'])
     const keys = await ioredis.keys(`{${prefix}}*`)
     t.equal(keys.length, 3)
     for (const key of keys) t.equal(await ioredis.pexpiretime(key), until + 60_000, key)

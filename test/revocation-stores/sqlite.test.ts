@@ -1,6 +1,6 @@
 import t from 'tap'
 import { revocationStoreRules } from '../../lib/conformance/revocation-store.ts'
-import { sqliteRevocationStore, sqliteRevocationTable } from '../../lib/revocation-stores/sqlite.ts'
+import { sqliteRevocationStore, sqliteRevocationTable, type SqliteRevocationStore } from '../../lib/revocation-stores/sqlite.ts'
 import type { SqliteDatabase } from '../../lib/internal/databases/sqlite.ts'
 import { sqliteLibraries } from '../servers/sqlite-libraries.ts'
 
@@ -20,19 +20,56 @@ for (const { name, open, skip } of sqliteLibraries) {
 
     await t.test('it answers with plain values', async t => {
       const until = Date.now() + hour
-      t.equal(store.revoke({ tokenId: 't', until }), undefined)
+      t.equal(store.revoke({ tokenId: 't', until }), true)
       t.equal(store.check({ tokenId: 't' }), 'revoked')
       t.equal(store.claimOnce('k', until), true)
     })
 
-    await t.test('what has ended is forgotten, claims included, and nothing else', async t => {
-      const store = sqliteRevocationStore(database, { table: 'ended' })
-      await store.migrate()
+    await t.test('what ended a minute ago is forgotten with the calls that come, claims included, and nothing else', async t => {
       const until = Date.now() + hour
-      database.prepare(`INSERT INTO ended VALUES ('told', '', 0, ${Date.now() - 1}), ('cold', '', 0, ${Date.now() - 1}) RETURNING id`).all()
-      store.claimOnce('k', until)
-      store.revoke({ tokenId: 't', until }, { tokenId: 'past', until: Date.now() - 1 })
-      t.match(database.prepare('SELECT id FROM ended ORDER BY id').all(), [{ id: 'ck' }, { id: 'tt' }])
+      const calls = [
+        (store: SqliteRevocationStore) => store.revoke({ tokenId: 't', until }),
+        (store: SqliteRevocationStore) => store.claimOnce('t', until)
+      ]
+      for (const [index, call] of calls.entries()) {
+        const table = `ended${index}`
+        const store = sqliteRevocationStore(database, { table })
+        await store.migrate()
+        const insert = database.prepare(`INSERT INTO ${table} VALUES (?, '', '', '', 0, ?) RETURNING id`)
+        for (const id of ['told', 'cold']) insert.all(id, Date.now() - 61_000)
+        for (const id of ['tnew', 'cnew']) insert.all(id, Date.now() - 50_000)
+        call(store)
+        const ids = database.prepare(`SELECT id FROM ${table} ORDER BY id`).all().map(row => (row as { id: string }).id)
+        t.strictSame(ids, index === 0 ? ['cnew', 'tnew', 'tt'] : ['cnew', 'ct', 'tnew'])
+      }
+    })
+
+    await t.test('a process whose clock is ten minutes ahead makes nobody else\'s marks be forgotten', async t => {
+      const table = 'ahead'
+      const store = sqliteRevocationStore(database, { table })
+      await store.migrate()
+      const soon = Date.now() + 300_000
+      store.revoke({ tokenId: 'soon', until: soon })
+      const hasty = sqliteRevocationStore(database, { table })
+      const { now } = Date
+      Date.now = () => now() + 600_000
+      try {
+        t.equal(hasty.revoke({ tokenId: 'x', until: Date.now() + hour }), true)
+        hasty.claimOnce('k', Date.now() + hour)
+      } finally {
+        Date.now = now
+      }
+      t.equal(store.check({ tokenId: 'soon' }), 'revoked')
+    })
+
+    await t.test('a mark that is known and now lasts longer does so', async t => {
+      const store = sqliteRevocationStore(database, { table: 'longer' })
+      await store.migrate()
+      const now = Date.now()
+      store.revoke({ tokenId: 't', until: now + hour })
+      t.equal(store.revoke({ tokenId: 't', until: now + 2 * hour }, { sessionId: 's', until: now + hour }), true)
+      const rows = database.prepare('SELECT id, until FROM longer ORDER BY id').all().map(row => Object.values(row as object))
+      t.strictSame(rows, [['ss', now + hour], ['tt', now + 2 * hour]])
     })
 
     await t.test('instants of any kind are compared, not crashed on', async t => {

@@ -3,6 +3,7 @@ import { isShort, markId } from './id.ts'
 
 const shardCount = 256
 const slotWords = 4
+const issuerKind = 0xff
 const smallest = 8
 const fullest = 0.75
 const latestSecond = 0xffff_ffff
@@ -12,13 +13,14 @@ const latestSecond = 0xffff_ffff
  * sight, and no step that takes longer than rebuilding one of its 256 shards.
  *
  * It keeps keyed 96-bit fingerprints instead of the ids. With a million of them, an id that was never added is taken
- * for one with odds of 1 in 10^22. An id and its {@link markId} are the same. Instants are kept in
- * seconds, rounded up.
+ * for one with odds of 1 in 10^22; where ids were added with issuers, one that is looked up without any, with odds of
+ * 1 in 10^13. Instants are kept in seconds, rounded up.
  */
 export interface FingerprintTable {
-  /** Adds an id, or makes it stay longer. Answers whether that changed anything. */
-  add (kind: number, id: string, until: number, now: number): boolean
-  has (kind: number, id: string, now: number): boolean
+  /** Adds an id in its stored form ({@link markId}), or makes it stay longer. Returns whether it was not there before. */
+  add (kind: number, id: string, until: number, now: number, issuer?: string): boolean
+  /** Whether an id was added. An issuer keeps ids apart only if both sides name one. */
+  has (kind: number, id: string, now: number, issuer?: string): boolean
   /** Gives back the memory of what ran out in one of the shards; the next call takes the next one. */
   sweep (now: number): void
   /** Bytes in use. */
@@ -30,13 +32,30 @@ export function fingerprintTable (hash: KeyedHash = keyedHash()): FingerprintTab
   const shards = Array.from({ length: shardCount }, () => new Uint32Array(0))
   const used = new Uint32Array(shardCount)
   const print = new Uint32Array(4)
+  const issuerPrint = new Uint32Array(3)
   let nextToSweep = 0
+  let hasIssuers = false
 
   const shardOf = (index: number) => shards[index] as Uint32Array<ArrayBuffer>
 
   // Whether an id needs another form is seen while it is hashed: hardly one does.
   const fingerprint = (kind: number, id: string) => {
     if (!isShort(id) || !hash(kind, id, print)) hash(kind, markId(id), print)
+  }
+
+  /** The third word of a fingerprint with an issuer: the other two are the same for all issuers of an id. */
+  const wordOfIssuer = (issuer: string) => {
+    hash(issuerKind, issuer, issuerPrint)
+    return (word(print, 2) ^ word(issuerPrint, 0)) >>> 0
+  }
+
+  const hasInScope = (shard: Uint32Array, second: number, issuer: string | undefined) => {
+    for (let slot = firstSlotOf(shard, print); word(shard, slot + 3) !== 0; slot = nextSlotOf(shard, slot)) {
+      if (word(shard, slot) !== print[0] || word(shard, slot + 1) !== print[1] || word(shard, slot + 3) <= second) continue
+      const third = word(shard, slot + 2)
+      if (issuer === undefined || third === print[2] || third === wordOfIssuer(markId(issuer))) return true
+    }
+    return false
   }
 
   const rebuild = (index: number, now: number) => {
@@ -46,10 +65,14 @@ export function fingerprintTable (hash: KeyedHash = keyedHash()): FingerprintTab
   }
 
   return {
-    add (kind, id, until, now) {
+    add (kind, id, until, now, issuer) {
       const expiry = Math.min(Math.ceil(until / 1000), latestSecond)
       if (expiry <= now / 1000) return false
-      fingerprint(kind, id)
+      hash(kind, id, print)
+      if (issuer !== undefined) {
+        hasIssuers = true
+        print[2] = wordOfIssuer(issuer)
+      }
       const index = word(print, 1) % shardCount
       if (word(used, index) >= fullest * shardOf(index).length / slotWords) rebuild(index, now)
       const shard = shardOf(index)
@@ -59,12 +82,13 @@ export function fingerprintTable (hash: KeyedHash = keyedHash()): FingerprintTab
       if (known === 0) used[index] = word(used, index) + 1
       print[3] = expiry
       shard.set(print, slot)
-      return known <= now / 1000 || known < expiry
+      return known <= now / 1000
     },
-    has (kind, id, now) {
+    has (kind, id, now, issuer) {
       fingerprint(kind, id)
       const shard = shardOf(word(print, 1) % shardCount)
-      return shard.length > 0 && word(shard, slotOf(shard, print) + 3) > now / 1000
+      if (shard.length === 0) return false
+      return hasIssuers ? hasInScope(shard, now / 1000, issuer) : word(shard, slotOf(shard, print) + 3) > now / 1000
     },
     sweep (now) {
       const shard = shardOf(nextToSweep)
@@ -78,14 +102,21 @@ export function fingerprintTable (hash: KeyedHash = keyedHash()): FingerprintTab
 /** Where this fingerprint is, or the empty slot where it belongs. There always is an empty one. */
 function slotOf (shard: Uint32Array, print: Uint32Array): number {
   const first = word(print, 0)
-  const capacity = shard.length / slotWords
-  let slot = Math.floor(first / 0x1_0000_0000 * capacity) * slotWords
+  let slot = firstSlotOf(shard, print)
   while (word(shard, slot + 3) !== 0) {
     if (word(shard, slot) === first && word(shard, slot + 1) === print[1] && word(shard, slot + 2) === print[2]) return slot
-    slot += slotWords
-    if (slot === shard.length) slot = 0
+    slot = nextSlotOf(shard, slot)
   }
   return slot
+}
+
+/** The slot in which the search for a fingerprint begins. */
+function firstSlotOf (shard: Uint32Array, print: Uint32Array): number {
+  return Math.floor(word(print, 0) / 0x1_0000_0000 * (shard.length / slotWords)) * slotWords
+}
+
+function nextSlotOf (shard: Uint32Array, slot: number): number {
+  return slot + slotWords === shard.length ? 0 : slot + slotWords
 }
 
 /** A shard with what is live in the old one, and room for more. */

@@ -1,45 +1,52 @@
 import type { Mark } from '../../revocation-store.ts'
 import { tokenDigest } from '../../token-digest.ts'
 
-const plain = /^(?:[\x20-\x22\x24-\x7e][\x20-\x7e]{0,127}|#[\w-]{43})$/
+const plain = /^[\x20-\x22\x24-\x7e][\x20-\x7e]{0,127}$/
+const digest = /^#[\w-]{43}$/
 
 /**
- * The form in which an id is stored and compared: itself if it is short and of printable ASCII, otherwise `#` and its
- * digest. Its own form is left as it is, so a mark may be read from one store and joined to another. The number that a
- * host in JavaScript has for an id is its text.
+ * The form in which an id is stored and compared: itself if it is short, of printable ASCII, and does not begin with
+ * `#`; otherwise `#` and its digest. No id can be spelled so that it has the stored form of another one. A number is
+ * converted to its text.
  */
 export function markId (id: string): string {
   return plain.test(id) ? `${id}` : `#${tokenDigest(id)}`
 }
 
-/** Whether an id has the form in which it is stored, if only it is of printable ASCII. */
+/** The stored form of an id that a mark names: a mark out of a store has it already. */
+export function idOfMark (id: string, { digested }: Pick<Mark, 'digested'>): string {
+  return digested === true && `${id}`.startsWith('#') ? id : markId(id)
+}
+
+/** Whether an id has the form in which it is stored, provided that it is of printable ASCII. */
 export function isShort (id: string): boolean {
   return id.length <= 128 && !id.startsWith('#')
 }
 
-/** One text for a subject, with or without a tenant. */
-export function subjectKey (subject: string, tenant: string | undefined): string {
-  const id = markId(subject)
-  if (tenant === undefined) return `0${id}`
-  const scope = markId(tenant)
-  return `${scope.length}:${scope}:${id}`
-}
-
-/** What {@link subjectKey} was made of. */
-export function subjectOfKey (key: string): { readonly subject: string, readonly tenant?: string } {
-  if (key.startsWith('0')) return { subject: key.slice(1) }
-  const colon = key.indexOf(':')
-  const end = colon + 1 + Number(key.slice(0, colon))
-  return { subject: key.slice(end + 1), tenant: key.slice(colon + 1, end) }
+/** Whether a value can be an id: a non-empty string, or the number that stands for its text. */
+export function isId (value: unknown): value is string {
+  return (typeof value === 'string' && value !== '') || Number.isSafeInteger(value)
 }
 
 /** Throws a `TypeError` that names what is wrong with a mark, never its ids. */
 export function assertMarks (marks: readonly Mark[]): void {
   for (const mark of marks) {
-    const id: unknown = 'tokenId' in mark ? mark.tokenId : 'sessionId' in mark ? mark.sessionId : mark.subject
-    if (typeof id !== 'string' || id === '') throw new TypeError('mark: "tokenId", "sessionId" or "subject" must be a text that is not empty')
-    if (!Number.isSafeInteger(mark.until)) throw new TypeError('mark: "until" must be an instant in whole epoch milliseconds')
-    if ('cutoff' in mark && !Number.isSafeInteger(mark.cutoff)) throw new TypeError('mark: "cutoff" must be an instant in whole epoch milliseconds')
-    if ('subject' in mark && !('cutoff' in mark)) throw new TypeError('mark: "cutoff" is missing')
+    const { tokenId, sessionId, subject, cutoff, ...scope } = { ...mark } as Readonly<Record<string, unknown>>
+    assertMark(isId(tokenId ?? sessionId ?? subject), '"tokenId", "sessionId" or "subject" must be a non-empty string')
+    assertMark(Number.isSafeInteger(mark.until), '"until" must be an instant in whole epoch milliseconds')
+    if (subject !== undefined) assertMark(Number.isSafeInteger(cutoff), '"cutoff" must be an instant in whole epoch milliseconds')
+    for (const name of ['issuer', 'tenant', 'except']) {
+      assertMark(scope[name] === undefined || isId(scope[name]), `"${name}" must be a non-empty string when it is given`)
+    }
+    assertMark(mark.digested !== true || [tokenId, sessionId, subject, scope['issuer'], scope['tenant'], scope['except']].every(isStored),
+      '"digested" is set, but an id that begins with "#" is no digest')
   }
+}
+
+function isStored (id: unknown): boolean {
+  return id === undefined || !`${id}`.startsWith('#') || digest.test(`${id}`)
+}
+
+function assertMark (holds: boolean, problem: string): void {
+  if (!holds) throw new TypeError(`mark: ${problem}`)
 }

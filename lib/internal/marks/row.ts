@@ -1,66 +1,88 @@
-import { markId, subjectKey, subjectOfKey } from './id.ts'
+import { idOfMark, isId, markId } from './id.ts'
 import type { Credential, Mark } from '../../revocation-store.ts'
 
 /**
- * A mark as a row. Marks with the same `id` and `spared` join by taking the greater `cutoff` and the greater `until`;
- * a row is dropped when it has ended.
+ * A mark as a row. Marks with the same `id`, `issuer`, `tenant` and `except` join by taking the greater `cutoff` and the
+ * greater `until`; a row is dropped when it has ended. An empty text stands for what the mark does not name.
  */
 export interface MarkRow {
-  /** `t` and the id of a token, `s` and the id of a session, `u` and the key of a subject. */
+  /** `t` and the id of a token, `s` and the id of a session, `u` and the id of a subject. */
   readonly id: string
-  /** The session that a cutoff leaves alone, or nothing. */
-  readonly spared: string
-  /** The cutoff of a subject; 0 for a token or a session. */
+  readonly issuer: string
+  readonly tenant: string
+  /** The session that a cutoff leaves alone. */
+  readonly except: string
+  /** The cutoff of a subject; later than every instant for a token or a session. */
   readonly cutoff: number
   readonly until: number
 }
 
+const always = Number.MAX_SAFE_INTEGER
+
 /** The row of a mark. */
 export function rowOfMark (mark: Mark): MarkRow {
   const { until } = mark
-  if ('tokenId' in mark) return { id: `t${markId(mark.tokenId)}`, spared: '', cutoff: 0, until }
-  if ('sessionId' in mark) return { id: `s${markId(mark.sessionId)}`, spared: '', cutoff: 0, until }
+  const stored = (id: string | undefined) => id === undefined ? '' : idOfMark(id, mark)
+  const scope = { issuer: stored(mark.issuer), tenant: '', except: '', cutoff: always, until }
+  if ('tokenId' in mark) return { id: `t${stored(mark.tokenId)}`, ...scope }
+  if ('sessionId' in mark) return { id: `s${stored(mark.sessionId)}`, ...scope }
   const { subject, tenant, cutoff, except } = mark
-  return { id: `u${subjectKey(subject, tenant)}`, spared: except === undefined ? '' : markId(except), cutoff, until }
+  return { id: `u${stored(subject)}`, ...scope, tenant: stored(tenant), except: stored(except), cutoff }
 }
 
 /** The mark of a row. */
-export function markOfRow ({ id, spared, cutoff, until }: MarkRow): Mark {
+export function markOfRow ({ id, issuer, tenant, except, cutoff, until }: MarkRow): Mark {
   const name = id.slice(1)
-  if (id.startsWith('t')) return { tokenId: name, until }
-  if (id.startsWith('s')) return { sessionId: name, until }
-  return { ...subjectOfKey(name), cutoff, ...(spared !== '' && { except: spared }), until }
+  const digested = [name, issuer, tenant, except].some(text => text.startsWith('#'))
+  const scope = { ...(issuer !== '' && { issuer }), until, ...(digested && { digested }) }
+  if (id.startsWith('t')) return { tokenId: name, ...scope }
+  if (id.startsWith('s')) return { sessionId: name, ...scope }
+  return { subject: name, ...(tenant !== '' && { tenant }), cutoff, ...(except !== '' && { except }), ...scope }
 }
 
-/** Several rows as one list in which each `id` and `spared` occurs once, in an order that is the same for all who write. */
+/** Several marks as rows of which no two join, in an order that is the same for all who write. */
 export function rowsOfMarks (marks: readonly Mark[], now: number): MarkRow[] {
   const rows = new Map<string, MarkRow>()
   for (const row of marks.filter(mark => mark.until > now).map(rowOfMark)) {
-    const key = JSON.stringify([row.id, row.spared])
+    const key = JSON.stringify([row.id, row.issuer, row.tenant, row.except])
     const known = rows.get(key) ?? row
     rows.set(key, { ...row, cutoff: Math.max(row.cutoff, known.cutoff), until: Math.max(row.until, known.until) })
   }
   return [...rows.keys()].sort().map(key => rows.get(key) as MarkRow)
 }
 
-/** What to look for: any row of the first ids, or a row of the second ids whose cutoff is not before `issuedAt` and that does not spare the session. */
+/** What to look for: a row with one of the ids that revokes the rest, {@link isRevokedBy}. */
 export interface MarkQuestion {
-  readonly ids: readonly [string, string]
-  readonly subjects: readonly [string, string]
+  /** At most three. */
+  readonly ids: readonly string[]
+  /** Empty texts stand for what the credential does not name. */
+  readonly issuer: string
+  readonly tenant: string
   readonly session: string
-  /** A whole number of milliseconds. */
+  /** The instant that is compared with cutoffs: a whole number of milliseconds. */
   readonly issuedAt: number
 }
 
-/** The question of some facts. Empty texts stand for what the credential does not have, and are no ids. */
-export function questionOf ({ tokenId, sessionId, subject, tenant, issuedAt = NaN }: Credential): MarkQuestion {
+/** The question of a credential. */
+export function questionOf ({ tokenId, sessionId, subject, tenant, issuer, issuedAt = NaN, loggedInAt = issuedAt }: Credential): MarkQuestion {
+  const stored = (id: string | undefined) => isId(id) ? markId(id) : ''
+  const ids = [['t', stored(tokenId)], ['s', stored(sessionId)], ['u', stored(subject)]] as const
   return {
-    ids: [tokenId === undefined ? '' : `t${markId(tokenId)}`, sessionId === undefined ? '' : `s${markId(sessionId)}`],
-    subjects: [
-      subject === undefined ? '' : `u${subjectKey(subject, undefined)}`,
-      subject === undefined || tenant === undefined ? '' : `u${subjectKey(subject, tenant)}`
-    ],
-    session: sessionId === undefined ? '' : markId(sessionId),
-    issuedAt: Number.isNaN(issuedAt) ? Number.MIN_SAFE_INTEGER : Math.max(Number.MIN_SAFE_INTEGER, Math.min(Number.MAX_SAFE_INTEGER, Math.ceil(issuedAt)))
+    ids: ids.filter(([, id]) => id !== '').map(([kind, id]) => `${kind}${id}`),
+    issuer: stored(issuer),
+    tenant: stored(tenant),
+    session: stored(sessionId),
+    issuedAt: Number.isNaN(loggedInAt) ? -always : Math.max(-always, Math.min(always, Math.ceil(loggedInAt)))
   }
+}
+
+/** Whether a row with one of the question's ids revokes the credential. */
+export function isRevokedBy ({ issuer, tenant, except, cutoff, until }: MarkRow, question: MarkQuestion, now: number): boolean {
+  return until > now && cutoff >= question.issuedAt && (except === '' || except !== question.session) &&
+    isSameScope(issuer, question.issuer) && isSameScope(tenant, question.tenant)
+}
+
+/** What one side does not name keeps nothing apart. */
+function isSameScope (marked: string, asked: string): boolean {
+  return marked === '' || asked === '' || marked === asked
 }

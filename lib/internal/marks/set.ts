@@ -1,16 +1,16 @@
-import { cutoffOf, isCutOff, joinCutoffs, type Cutoff } from './cutoff.ts'
+import { cutoffOf, isCutOff, isSameCutoff, joinCutoffs, type Cutoff } from './cutoff.ts'
 import { fingerprintTable } from './fingerprint-table.ts'
-import { subjectKey } from './id.ts'
+import { idOfMark, isId, markId } from './id.ts'
 import type { Credential, Mark, SubjectMark, Verdict } from '../../revocation-store.ts'
 
 /** The live marks in this process's memory: 21 to 32 bytes for each token or session. */
 export interface MarkSet {
-  /** Joins a mark. Answers whether it adds something to what was known. */
+  /** Adds a mark. Returns whether it revokes something that was not revoked before. */
   join (mark: Mark, now: number): boolean
-  check (facts: Credential, now: number): Verdict
+  check (credential: Credential, now: number): Verdict
   /** Whether this is the first claim of a key until the claim ends. */
   claim (key: string, until: number, now: number): boolean
-  /** How much is remembered of subjects, and in bytes of everything else. */
+  /** The number of subjects that are remembered, and the bytes of everything else. */
   size (): { readonly subjects: number, readonly bytes: number }
 }
 
@@ -18,64 +18,86 @@ const token = 0
 const session = 1
 const claimed = 2
 
-/** An empty {@link MarkSet}. What runs out goes with the marks that come, a little with each: there is no timer. */
+/** A cutoff and the stored forms of what keeps it apart from others of the same subject id. */
+interface ScopedCutoff extends Cutoff {
+  readonly issuer: string | undefined
+  readonly tenant: string | undefined
+}
+
+/** An empty {@link MarkSet}. What has ended goes with the marks that come, a little with each: there is no timer. */
 export function markSet (): MarkSet {
   const table = fingerprintTable()
-  const cutoffs = new Map<string, Cutoff>()
-  let oldest = cutoffs.entries()
-  let tenants = false
+  const subjects = new Map<string, ScopedCutoff[]>()
+  let oldest = subjects.entries()
 
   const sweep = (now: number) => {
     table.sweep(now)
     for (let step = 0; step < 2; step++) {
       const { done, value } = oldest.next()
-      if (done === true) oldest = cutoffs.entries()
-      else if (value[1].until <= now) cutoffs.delete(value[0])
+      if (done === true) oldest = subjects.entries()
+      else if (value[1].every(({ until }) => until <= now)) subjects.delete(value[0])
     }
   }
 
   const joinSubject = (mark: SubjectMark, now: number): boolean => {
-    const key = subjectKey(mark.subject, mark.tenant)
-    const known = cutoffs.get(key)
-    const own = cutoffOf(mark)
-    const joined = known === undefined || known.until <= now ? own : joinCutoffs(known, own)
-    if (mark.tenant !== undefined) tenants = true
-    cutoffs.set(key, joined)
-    return !isSame(joined, known)
+    const id = idOfMark(mark.subject, mark)
+    const own = scopedCutoffOf(mark)
+    const cutoffs = subjects.get(id)
+    if (cutoffs === undefined) {
+      subjects.set(id, [own])
+      return true
+    }
+    const others = cutoffs.filter(({ until }) => until > now)
+    const index = others.findIndex(({ issuer, tenant }) => issuer === own.issuer && tenant === own.tenant)
+    const [known] = index === -1 ? [] : others.splice(index, 1)
+    const joined = known === undefined ? own : { ...own, ...joinCutoffs(known, own) }
+    subjects.set(id, [...others, joined])
+    return known === undefined || !isSameCutoff(known, joined)
   }
 
-  const isCut = (key: string, facts: Credential, now: number): boolean => {
-    const cutoff = cutoffs.get(key)
-    return cutoff !== undefined && isCutOff(cutoff, facts, now)
+  const isSubjectRevoked = (subject: string, credential: Credential, now: number): boolean => {
+    const cutoffs = subjects.get(markId(subject))
+    return cutoffs !== undefined && cutoffs.some(cutoff => isInScope(cutoff, credential) && isCutOff(cutoff, credential, now))
   }
 
   return {
     join (mark, now) {
       if (mark.until <= now) return false
       sweep(now)
-      if ('tokenId' in mark) return table.add(token, mark.tokenId, mark.until, now)
-      if ('sessionId' in mark) return table.add(session, mark.sessionId, mark.until, now)
-      return joinSubject(mark, now)
+      if ('subject' in mark) return joinSubject(mark, now)
+      const issuer = mark.issuer === undefined ? undefined : idOfMark(mark.issuer, mark)
+      if ('tokenId' in mark) return table.add(token, idOfMark(mark.tokenId, mark), mark.until, now, issuer)
+      return table.add(session, idOfMark(mark.sessionId, mark), mark.until, now, issuer)
     },
-    check (facts, now) {
-      const { tokenId, sessionId, subject, tenant } = facts
-      const dead = (tokenId !== undefined && table.has(token, tokenId, now)) ||
-        (sessionId !== undefined && table.has(session, sessionId, now)) ||
-        (subject !== undefined && cutoffs.size > 0 && (
-          isCut(subjectKey(subject, undefined), facts, now) ||
-          (tenants && tenant !== undefined && isCut(subjectKey(subject, tenant), facts, now))))
-      return dead ? 'revoked' : 'live'
+    check (credential, now) {
+      const { tokenId, sessionId, subject } = credential
+      const issuer = isId(credential.issuer) ? credential.issuer : undefined
+      const revoked = (isId(tokenId) && table.has(token, tokenId, now, issuer)) ||
+        (isId(sessionId) && table.has(session, sessionId, now, issuer)) ||
+        (isId(subject) && subjects.size > 0 && isSubjectRevoked(subject, credential, now))
+      return revoked ? 'revoked' : 'live'
     },
     claim (key, until, now) {
       sweep(now)
       const first = !table.has(claimed, key, now)
-      if (first) table.add(claimed, key, until, now)
+      if (first) table.add(claimed, markId(key), until, now)
       return first
     },
-    size: () => ({ subjects: cutoffs.size, bytes: table.size() })
+    size: () => ({ subjects: subjects.size, bytes: table.size() })
   }
 }
 
-function isSame (a: Cutoff, b: Cutoff | undefined): boolean {
-  return b !== undefined && a.at === b.at && a.except === b.except && a.exceptAt === b.exceptAt && a.until === b.until
+function scopedCutoffOf (mark: SubjectMark): ScopedCutoff {
+  const { issuer, tenant } = mark
+  return {
+    ...cutoffOf(mark),
+    issuer: issuer === undefined ? undefined : idOfMark(issuer, mark),
+    tenant: tenant === undefined ? undefined : idOfMark(tenant, mark)
+  }
+}
+
+/** What one side does not name keeps nothing apart. */
+function isInScope (cutoff: ScopedCutoff, { issuer, tenant }: Credential): boolean {
+  return (cutoff.issuer === undefined || !isId(issuer) || cutoff.issuer === markId(issuer)) &&
+    (cutoff.tenant === undefined || !isId(tenant) || cutoff.tenant === markId(tenant))
 }

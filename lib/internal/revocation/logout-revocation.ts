@@ -2,13 +2,14 @@ import { credentialOf, logoutMarks } from './logout-marks.ts'
 import { assertOption, duration } from '../plugin/options.ts'
 import type { Ask } from '../plugin/ask.ts'
 import type { Principal } from '../../principal.ts'
-import type { Credential, RevocationStore } from '../../revocation-store.ts'
+import type { Awaitable } from '../../awaitable.ts'
+import type { Credential, Mark } from '../../revocation-store.ts'
 import type { Claims } from '../../token-verifier.ts'
 
 /** How a flow over tokens makes its logout stick: by marks that a `revocationGuard` honours. */
 export interface LogoutRevocation {
   /** Where the marks live: a revocation store, or a replica of one. */
-  readonly revocations: Pick<RevocationStore, 'revoke'>
+  readonly revocations: { revoke (...marks: readonly Mark[]): Awaitable<unknown> }
   /** `current`: the token that was sent, and its session. `all`: everything of the user that was issued until now. @default 'current' */
   readonly scope?: 'current' | 'all' | undefined
   /** The longest lifetime of any token of this kind, in milliseconds: marks outlive what they kill. */

@@ -77,16 +77,17 @@ export function revocationReplica (options: RevocationReplicaOptions): Revocatio
       await closed?.ended
     },
 
-    check (facts: Credential): Awaitable<Verdict> {
+    check (credential: Credential): Awaitable<Verdict> {
       // Marks only join: what is known to be dead is dead, however old the knowledge.
-      if (marks.check(facts, Date.now()) === 'revoked') return 'revoked'
-      return since(completeAt) <= maxStaleness ? 'live' : store.check(facts)
+      if (marks.check(credential, Date.now()) === 'revoked') return 'revoked'
+      return since(completeAt) <= maxStaleness ? 'live' : store.check(credential)
     },
 
     async revoke (...added) {
       assertMarks(added)
-      await store.revoke(...added)
+      const news = await store.revoke(...added)
       join(added)
+      return news
     },
 
     claimOnce: (key, until) => store.claimOnce(key, until),

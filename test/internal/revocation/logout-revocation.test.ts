@@ -130,7 +130,12 @@ t.test('a store that takes no marks makes the logout a failure; the retry succee
   const good = memoryRevocationStore()
   for (const index of [0, 1]) {
     let down = true
-    const store = { revoke: async (...marks: readonly Mark[]) => { if (down) throw new Error('secret detail'); await good.revoke(...marks) } }
+    const store = {
+      async revoke (...marks: readonly Mark[]) {
+        if (down) throw new Error('secret detail')
+        return good.revoke(...marks)
+      }
+    }
     const { name, logOut, logouts, app } = (await host(t, { revocations: store, lifetime }, good))[index] as Logout
     const token = tokenOf('alice')
     t.equal(await logOut(token), 500, name)
