@@ -57,12 +57,12 @@ export function cookieReader (fastify: FastifyInstance, cookie: CredentialCookie
   return (header = '') => rawValues(header, name).flatMap(raw => valueOf(raw) || [])
 }
 
-/** The values of a cookie as they stand in the header. */
+/** The values of a cookie as they stand in the header, without the double quotes that RFC 6265 allows around one. */
 function rawValues (header: string, name: string): string[] {
   const values: string[] = []
   for (const pair of header.split(';')) {
     const equals = pair.indexOf('=')
-    if (equals !== -1 && pair.slice(0, equals).trim() === name) values.push(pair.slice(equals + 1).trim())
+    if (equals !== -1 && pair.slice(0, equals).trim() === name) values.push(pair.slice(equals + 1).trim().replace(/^"(.*)"$/s, '$1'))
   }
   return values
 }

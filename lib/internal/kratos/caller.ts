@@ -1,6 +1,5 @@
 import type { FastifyRequest } from 'fastify'
 import type { IncomingHttpHeaders } from 'node:http'
-import { bearerToken } from '../http/bearer-token.ts'
 import type { Ask } from '../plugin/ask.ts'
 import { detachEndedSession, hostSessionId } from '../plugin/detach-session.ts'
 import type { ReadSessionCookie } from './session-cookie.ts'
@@ -13,6 +12,9 @@ export interface KratosCredential {
   readonly inCookie: boolean
 }
 
+/** As Ory Kratos reads it: one space, and nothing behind the token. RFC 6750 would allow several spaces. */
+const bearer = /^bearer (\S+)$/i
+
 /**
  * Finds the session token where Ory Kratos looks for it: in `X-Session-Token`, then in the session cookie, then in
  * `Authorization: Bearer`. The first one counts, even if its session is gone.
@@ -20,7 +22,7 @@ export interface KratosCredential {
 export function kratosCredential (headers: IncomingHttpHeaders, readCookie: ReadSessionCookie): KratosCredential | undefined {
   const cookie = readCookie(headers.cookie)
   const header = String(headers['x-session-token'] ?? '')
-  const token = header !== '' ? header : cookie ?? bearerToken(headers.authorization)
+  const token = header !== '' ? header : cookie ?? bearer.exec(headers.authorization ?? '')?.[1]
   return token === undefined ? undefined : { token, inCookie: token === cookie }
 }
 

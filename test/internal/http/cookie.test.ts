@@ -17,9 +17,10 @@ for (const [host, cookies] of [['no cookie plugin', undefined], ['@fastify/cooki
   t.test(`every value of a cookie is read, in order and without empty ones, on a host with ${host}`, async t => {
     const { read } = await reader(t, {}, cookies)
     for (const [header, values] of [
-      ['sid=abc', ['abc']], ['a=b; sid=abc; c=d', ['abc']], ['a=b;sid = abc ', ['abc']], ['sid="abc"', ['"abc"']],
+      ['sid=abc', ['abc']], ['a=b; sid=abc; c=d', ['abc']], ['a=b;sid = abc ', ['abc']], ['sid="abc"', ['abc']],
       ['sid=a%3Db%20%C3%BC', ['a=b \u00fc']], ['sid=a=b==', ['a=b==']], ['sid=%zz', ['%zz']],
       ['sid=; sid=second', ['second']], ['sid=first; sid=second', ['first', 'second']], ['sid=one; a=b; sid=one', ['one', 'one']],
+      ['sid="a%20b"', ['a b']], ['sid=""', []], ['sid="', ['"']], ['sid="a', ['"a']], ['sid=a"', ['a"']], ['sid="a"b"', ['a"b']],
       ['', []], [undefined, []], ['sid', []], ['sid=', []], ['Sid=abc', []],
       ['xsid=abc', []], ['sidx=abc', []], ['a=sid=abc', []], [';;=;=a', []]
     ] as const) t.strictSame(read(header), values, String(header))

@@ -10,7 +10,13 @@ t.test('the session token is looked for in X-Session-Token, in the cookie, in Au
   t.strictSame(find({ authorization: 'bEARER bearer' }), { token: 'bearer', inCookie: false })
   t.equal(find({}), undefined)
   t.equal(find({ authorization: 'Basic YTpi' }), undefined)
-  t.equal(find({ authorization: 'Bearer a b' }), undefined)
+})
+
+t.test('Bearer is followed by exactly one space and one token, as Ory Kratos reads it', async t => {
+  t.match(find({ authorization: 'Bearer a,b' }), { token: 'a,b' })
+  for (const authorization of ['Bearer a b', 'Bearer  a', 'Bearer\ta', 'Bearer a ', 'Bearer ', 'Bearer', 'Bearera', ' Bearer a', 'xBearer a']) {
+    t.equal(find({ authorization }), undefined, authorization)
+  }
 })
 
 t.test('a cookie with the token that the header carried has to go with its session', async t => {
