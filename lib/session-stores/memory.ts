@@ -1,143 +1,196 @@
 import { Buffer } from 'node:buffer'
-import { deadlineQueue } from '../internal/collections/deadline-queue.ts'
+import type { Immediate } from '../awaitable.ts'
+import { deadlineQueue, type DeadlineQueue } from '../internal/collections/deadline-queue.ts'
+import { queryById, queryBySubject, queryPage } from '../internal/records/session-query.ts'
 import { sessionOf, sessionRecord, type SessionRecord } from '../internal/records/session.ts'
-import type { Session, SessionPage, SessionStore } from '../session-store.ts'
+import type { Session, SessionStore } from '../session-store.ts'
 import { tokenDigest } from '../token-digest.ts'
 
 /** How much {@link memorySessionStore} may hold. */
 export interface MemorySessionStoreOptions {
   /**
-   * At most so many sessions, logged-out ones included until their `keepUntil`. Once they are reached, `create`
-   * refuses: nobody is logged out to make room. @default 100000
+   * The most sessions, logged-out ones included until their `keepUntil`. When the store is full, `create` throws: nobody
+   * is logged out to make room. @default 100000
    */
   readonly maxSessions?: number | undefined
 }
 
-interface Kept {
-  readonly digest: string
-  readonly record: SessionRecord
-  loggedOut: boolean
-  generation: Generation
-}
-
-/** The sessions of a subject that one {@link SessionStore.logOutSubject} ends: by `ended`, without touching them. */
-interface Generation {
-  ended: boolean
-  readonly live: Map<string, Kept>
-}
-
-const forgottenPerCreate = 16
+/** {@link memorySessionStore}. It returns plain values, never a promise. */
+export interface MemorySessionStore extends Immediate<SessionStore> {}
 
 /**
- * Sessions in this process: gone with a restart, unknown to other nodes. For tests, examples and single-process hosts.
+ * Keeps sessions in this process: a restart forgets them, and other processes do not know them. For tests, examples and
+ * hosts with one process.
  *
- * It answers without a promise, runs no timers, and logs out a subject's ten thousand sessions as fast as ten.
+ * It runs no timers, and logs out a subject's ten thousand sessions as fast as ten.
  *
- * @throws {TypeError} when `maxSessions` is no positive whole number
+ * @throws {TypeError} when `maxSessions` is not a positive integer.
+ * @example
+ * ```ts
+ * import { memorySessionStore } from 'fastify-logout/session-stores/memory'
+ *
+ * const sessions = memorySessionStore({ maxSessions: 10_000 })
+ * const now = Date.now()
+ * sessions.create('a-token', { id: '1', subject: 'alice', createdAt: now, expiresAt: now + 60_000, keepUntil: now + 60_000 })
+ * sessions.logOut('a-token') // { id: '1', subject: 'alice', status: 'active', ... }
+ * ```
  */
-export function memorySessionStore ({ maxSessions = 100_000 }: MemorySessionStoreOptions = {}): SessionStore {
-  if (!Number.isSafeInteger(maxSessions) || maxSessions < 1) {
-    throw new TypeError('memorySessionStore: maxSessions must be a positive whole number')
-  }
-  const byDigest = new Map<string, Kept>()
-  const byId = new Map<string, Kept>()
-  const bySubject = new Map<string, Generation>()
-  const keepUntil = deadlineQueue<Kept>()
-
-  const kept = (found: Kept | undefined) => found !== undefined && found.record.keepUntil > Date.now() ? found : undefined
-
-  function logOut (found: Kept | undefined, subject?: string): Session | undefined {
-    const session = kept(found)
-    if (session === undefined || (subject !== undefined && subject !== session.record.subject)) return undefined
-    const before = asSession(session)
-    session.loggedOut = true
-    leaveGeneration(session)
-    return before
-  }
-
-  function leaveGeneration ({ generation, record }: Kept) {
-    generation.live.delete(record.id)
-    if (generation.live.size === 0 && bySubject.get(record.subject) === generation) bySubject.delete(record.subject)
-  }
-
-  function enterGeneration (session: Kept) {
-    session.generation.live.set(session.record.id, session)
-    bySubject.set(session.record.subject, session.generation)
-  }
-
-  function forgetDue (atMost: number) {
-    const now = Date.now()
-    for (let forgotten = 0; forgotten < atMost; forgotten++) {
-      const due = keepUntil.takeDue(now)
-      if (due === undefined) return
-      byDigest.delete(due.digest)
-      byId.delete(due.record.id)
-      leaveGeneration(due)
-    }
-  }
+export function memorySessionStore (options: MemorySessionStoreOptions = {}): MemorySessionStore {
+  const { maxSessions } = resolveOptions(options)
+  const sessions: Sessions = { byDigest: new Map(), byId: new Map(), bySubject: new Map(), due: deadlineQueue(({ keepUntil }) => keepUntil) }
 
   return {
     create (token, session) {
       const record = sessionRecord(token, session)
       const digest = tokenDigest(token)
-      forgetDue(byDigest.has(digest) || byId.has(record.id) ? Infinity : forgottenPerCreate)
-      if (byDigest.has(digest) || byId.has(record.id)) throw new Error('a session with this token or id exists already')
-      if (byDigest.size >= maxSessions) throw new Error(`the session store is full: maxSessions is ${maxSessions}`)
-
-      const created = { digest, record, loggedOut: false, generation: bySubject.get(record.subject) ?? newGeneration() }
-      byDigest.set(digest, created)
-      byId.set(record.id, created)
-      enterGeneration(created)
-      keepUntil.add(record.keepUntil, created)
+      const isTaken = () => sessions.byDigest.has(digest) || sessions.byId.has(record.id)
+      forgetDue(sessions, isTaken() ? Infinity : forgottenPerCreate)
+      if (isTaken()) throw new Error('a session with this token or id exists already')
+      if (sessions.byDigest.size >= maxSessions) throw new Error(`the session store is full: maxSessions is ${maxSessions}`)
+      add(sessions, digest, record)
     },
 
     find (token) {
-      const found = kept(byDigest.get(tokenDigest(token)))
-      return found && asSession(found)
+      const kept = sessions.byDigest.get(tokenDigest(token))
+      return isRemembered(kept) ? asSession(kept) : undefined
     },
 
-    logOut: token => logOut(byDigest.get(tokenDigest(token))),
+    logOut: token => logOut(sessions, sessions.byDigest.get(tokenDigest(token))),
 
-    logOutById: ({ id, subject }) => logOut(byId.get(id), subject),
+    logOutById (asked) {
+      const query = queryById(asked)
+      const kept = query && sessions.byId.get(query.id)
+      return query?.subject === null || query?.subject === kept?.subject ? logOut(sessions, kept) : undefined
+    },
 
-    logOutSubject ({ subject, except, count }) {
-      const generation = bySubject.get(subject)
-      const spared = except === undefined ? undefined : generation?.live.get(except)
-      const ended = count === true ? liveIn(generation, except).length : undefined
-      if (generation === undefined) return ended
-
-      generation.ended = true
-      bySubject.delete(subject)
-      if (spared !== undefined) {
-        spared.generation = newGeneration()
-        enterGeneration(spared)
-      }
+    logOutSubject ({ count, ...asked }) {
+      const query = queryBySubject(asked)
+      const group = query && sessions.bySubject.get(query.subject)
+      const ended = count === true ? liveIn(group, query?.except).length : undefined
+      if (group !== undefined) endGroup(sessions, group, query?.except)
       return ended
     },
 
-    list: page => pageOf(liveIn(bySubject.get(page.subject), page.except), page)
+    list (page) {
+      const query = queryPage(page)
+      if (query === undefined) return []
+      return liveIn(sessions.bySubject.get(query.subject), query.except)
+        .filter(kept => newestFirst(query.start, kept) < 0)
+        .sort(newestFirst)
+        .slice(0, query.limit)
+        .map(asSession)
+    }
   }
 }
 
-function newGeneration (): Generation {
-  return { ended: false, live: new Map() }
+const forgottenPerCreate = 16
+
+function resolveOptions ({ maxSessions = 100_000 }: MemorySessionStoreOptions) {
+  if (!Number.isSafeInteger(maxSessions) || maxSessions < 1) {
+    throw new TypeError('memorySessionStore: option "maxSessions" must be a positive integer')
+  }
+  return { maxSessions }
 }
 
-function asSession ({ record, loggedOut, generation }: Kept): Session {
-  return sessionOf(record, !loggedOut && !generation.ended)
+interface Sessions {
+  readonly byDigest: Map<string, Kept>
+  readonly byId: Map<string, Kept>
+  readonly bySubject: Map<string, Group>
+  readonly due: DeadlineQueue<Kept>
 }
 
-function liveIn (generation: Generation | undefined, except: string | undefined): Kept[] {
+/** A session in memory. It is in the chain of its group until it is logged out. One object, because there may be millions. */
+interface Kept extends SessionRecord {
+  readonly digest: string
+  loggedOut: boolean
+  group: Group
+  previous: Kept | undefined
+  next: Kept | undefined
+}
+
+/** The sessions of a subject that are not logged out, as a chain. Ending the group ends all of them without touching them. */
+interface Group {
+  readonly subject: string
+  ended: boolean
+  first: Kept | undefined
+}
+
+function add (sessions: Sessions, digest: string, { id, subject, createdAt, expiresAt, keepUntil, details }: SessionRecord): void {
+  const group = sessions.bySubject.get(subject) ?? newGroup(sessions, subject)
+  const kept: Kept = {
+    digest, id, subject: group.subject, createdAt, expiresAt, keepUntil, details, loggedOut: false, group, previous: undefined, next: undefined
+  }
+  sessions.byDigest.set(digest, kept)
+  sessions.byId.set(id, kept)
+  sessions.due.add(kept)
+  enter(group, kept)
+}
+
+function newGroup (sessions: Sessions, subject: string): Group {
+  const group: Group = { subject, ended: false, first: undefined }
+  sessions.bySubject.set(subject, group)
+  return group
+}
+
+function enter (group: Group, kept: Kept): void {
+  kept.group = group
+  kept.previous = undefined
+  kept.next = group.first
+  if (group.first !== undefined) group.first.previous = kept
+  group.first = kept
+}
+
+function leave (sessions: Sessions, { group, previous, next }: Kept): void {
+  if (previous !== undefined) previous.next = next
+  else group.first = next
+  if (next !== undefined) next.previous = previous
+  if (group.first === undefined && !group.ended) sessions.bySubject.delete(group.subject)
+}
+
+function forgetDue (sessions: Sessions, atMost: number): void {
   const now = Date.now()
-  return [...generation?.live.values() ?? []].filter(({ record }) => record.expiresAt > now && record.id !== except)
+  for (let forgotten = 0; forgotten < atMost; forgotten++) {
+    const kept = sessions.due.takeDue(now)
+    if (kept === undefined) return
+    sessions.byDigest.delete(kept.digest)
+    sessions.byId.delete(kept.id)
+    if (!kept.loggedOut) leave(sessions, kept)
+  }
 }
 
-function pageOf (live: Kept[], { after, limit }: SessionPage): Session[] {
+function logOut (sessions: Sessions, kept: Kept | undefined): Session | undefined {
+  if (!isRemembered(kept)) return undefined
+  const before = asSession(kept)
+  if (!kept.loggedOut) leave(sessions, kept)
+  kept.loggedOut = true
+  return before
+}
+
+function endGroup (sessions: Sessions, group: Group, except: string | null | undefined): void {
+  const excepted = typeof except === 'string' ? sessions.byId.get(except) : undefined
+  const stays = excepted !== undefined && excepted.group === group && !excepted.loggedOut
+  if (stays) leave(sessions, excepted)
+  group.ended = true
+  sessions.bySubject.delete(group.subject)
+  if (stays) enter(newGroup(sessions, group.subject), excepted)
+}
+
+function isRemembered (kept: Kept | undefined): kept is Kept {
+  return kept !== undefined && kept.keepUntil > Date.now()
+}
+
+function asSession (kept: Kept): Session {
+  return sessionOf(kept, !kept.loggedOut && !kept.group.ended)
+}
+
+/** The live sessions of a group except one. */
+function liveIn (group: Group | undefined, except: string | null | undefined): Kept[] {
+  const now = Date.now()
+  const live: Kept[] = []
+  for (let kept = group?.first; kept !== undefined; kept = kept.next) {
+    if (kept.expiresAt > now && kept.id !== except) live.push(kept)
+  }
   return live
-    .filter(({ record }) => after === undefined || newestFirst(after, record) < 0)
-    .sort((a, b) => newestFirst(a.record, b.record))
-    .slice(0, limit)
-    .map(asSession)
 }
 
 function newestFirst (a: Pick<Session, 'id' | 'createdAt'>, b: Pick<Session, 'id' | 'createdAt'>): number {

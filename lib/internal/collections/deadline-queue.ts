@@ -1,60 +1,61 @@
-/** Items in the order of their deadlines, as a binary heap: adding and taking cost the logarithm of the size. */
+/** Items in the order of their deadlines. Adding and taking cost the logarithm of the size. */
 export interface DeadlineQueue<T> {
-  add (deadline: number, item: T): void
+  add (item: T): void
   /** Takes the item with the earliest deadline, if that is reached. */
   takeDue (now: number): T | undefined
 }
 
-interface Entry<T> {
-  readonly deadline: number
-  readonly item: T
-}
+type DeadlineOf<T> = (item: T) => number
 
-/** An empty queue. */
-export function deadlineQueue<T> (): DeadlineQueue<T> {
-  const heap: Array<Entry<T>> = []
+/** An empty queue, as a binary heap of the items themselves: an item costs one element of an array. */
+export function deadlineQueue<T extends object> (deadlineOf: DeadlineOf<T>): DeadlineQueue<T> {
+  const heap: T[] = []
 
   return {
-    add (deadline, item) {
-      const entry = { deadline, item }
-      heap.push(entry)
-      rise(heap, heap.length - 1, entry)
+    add (item) {
+      heap.push(item)
+      rise(heap, item, deadlineOf)
     },
     takeDue (now) {
       const first = heap[0]
-      if (first === undefined || first.deadline > now) return undefined
+      if (first === undefined || deadlineOf(first) > now) return undefined
       const last = heap.pop()
-      if (last !== undefined && last !== first) sink(heap, last)
-      return first.item
+      if (last !== undefined && last !== first) sink(heap, last, deadlineOf)
+      return first
     }
   }
 }
 
-function rise<T> (heap: Array<Entry<T>>, start: number, entry: Entry<T>): void {
-  let index = start
+/** Moves the last item up to its place. */
+function rise<T extends object> (heap: T[], item: T, deadlineOf: DeadlineOf<T>): void {
+  const deadline = deadlineOf(item)
+  let index = heap.length - 1
   while (index > 0) {
     const above = (index - 1) >> 1
     const parent = heap[above]
-    if (parent === undefined || parent.deadline <= entry.deadline) break
+    if (parent === undefined || deadlineOf(parent) <= deadline) break
     heap[index] = parent
     index = above
   }
-  heap[index] = entry
+  heap[index] = item
 }
 
-function sink<T> (heap: Array<Entry<T>>, entry: Entry<T>): void {
+/** Puts an item at the top and moves it down to its place. */
+function sink<T extends object> (heap: T[], item: T, deadlineOf: DeadlineOf<T>): void {
+  const deadline = deadlineOf(item)
   let index = 0
   while (true) {
-    const below = earlier(heap, 2 * index + 1)
+    const below = earlier(heap, 2 * index + 1, deadlineOf)
     const child = heap[below]
-    if (child === undefined || child.deadline >= entry.deadline) break
+    if (child === undefined || deadlineOf(child) >= deadline) break
     heap[index] = child
     index = below
   }
-  heap[index] = entry
+  heap[index] = item
 }
 
-function earlier<T> (heap: Array<Entry<T>>, left: number): number {
+/** The index of the earlier one of two children. */
+function earlier<T extends object> (heap: T[], left: number, deadlineOf: DeadlineOf<T>): number {
   const [a, b] = [heap[left], heap[left + 1]]
-  return a !== undefined && b !== undefined && b.deadline < a.deadline ? left + 1 : left
+  return a !== undefined && b !== undefined && deadlineOf(b) < deadlineOf(a) ? left + 1 : left
 }

@@ -1,7 +1,7 @@
 import type { UserStatus } from '../../user-status-store.ts'
 
 /** The record in a row of an SQL table; `undefined` without a row. */
-export function userStatusOf (row: Record<string, unknown> | undefined): UserStatus | undefined {
+export function userStatusOf (row: Readonly<Record<string, unknown>> | undefined): UserStatus | undefined {
   if (row === undefined) return undefined
   return {
     status: String(row['status']),
@@ -11,7 +11,7 @@ export function userStatusOf (row: Record<string, unknown> | undefined): UserSta
   }
 }
 
-/** `pg` gives a bigint as text, and some settings of the SQLite clients as a BigInt. */
+/** `pg` gives a bigint as text; some settings of the SQLite clients give it as a BigInt. */
 function timeOf (value: unknown): number | undefined {
   return value === null ? undefined : Number(value)
 }

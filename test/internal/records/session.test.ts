@@ -1,5 +1,5 @@
 import t from 'tap'
-import { isSessionId, isSubject, sessionOf, sessionRecord } from '../../../lib/internal/records/session.ts'
+import { isSessionId, isSubject, sessionIdOf, sessionOf, sessionRecord, subjectOf } from '../../../lib/internal/records/session.ts'
 
 const session = { id: 'id', subject: 'alice', createdAt: 1, expiresAt: 2, keepUntil: 3 }
 
@@ -14,8 +14,12 @@ t.test('what not every backend can keep is refused, and the token is in no messa
   const refused = (given: object, message: RegExp, token = 'secret') => {
     t.throws(() => sessionRecord(token, { ...session, ...given }), { name: 'TypeError', message })
   }
-  refused({}, /token of a session must be a string that is not empty/, '')
-  for (const text of ['', 'a\0', '\ud800', 'a'.repeat(513), 7, undefined]) {
+  refused({}, /token of a session must be a non-empty string/, '')
+  for (const id of [7.5, NaN, undefined, null, {}]) {
+    refused({ id }, /^the id of a session must be a string$/)
+    refused({ subject: id }, /^the subject of a session must be a string$/)
+  }
+  for (const text of ['', 'a\0', '\ud800', 'a'.repeat(513)]) {
     refused({ id: text }, /id of a session must be a string of 1 to 255 characters/)
     refused({ subject: text }, /subject of a session must be a string of 1 to 512 characters/)
   }
@@ -30,8 +34,16 @@ t.test('what not every backend can keep is refused, and the token is in no messa
   t.end()
 })
 
-t.test('an id or a subject that no session can have is told without asking a backend', t => {
-  t.same(['id', '😀', 'a'.repeat(255), 'a'.repeat(256), '', '\0', '\udc00'].map(isSessionId), [true, true, true, false, false, false, false])
-  t.same(['alice', 'a'.repeat(512), 'a'.repeat(513), ''].map(isSubject), [true, true, false, false])
+t.test('the id and the subject that a host has as numbers are stored as text', t => {
+  t.match(sessionRecord('token', { ...session, id: 7, subject: 12n } as never), { id: '7', subject: '12' })
+  t.end()
+})
+
+t.test('an id or a subject that no session can have is known without asking a backend', t => {
+  t.same(['id', '😀', 'a'.repeat(255), 7].map(sessionIdOf), ['id', '😀', 'a'.repeat(255), '7'])
+  t.same(['a'.repeat(256), '', '\0', '\udc00'].map(sessionIdOf), [undefined, undefined, undefined, undefined])
+  t.same(['alice', 'a'.repeat(512), 'a'.repeat(513), '', 12].map(subjectOf), ['alice', 'a'.repeat(512), undefined, undefined, '12'])
+  t.same(['id', '', 7].map(isSessionId), [true, false, false])
+  t.same(['alice', '', 7].map(isSubject), [true, false, false])
   t.end()
 })
