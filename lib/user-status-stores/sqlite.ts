@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import type { Immediate } from '../awaitable.ts'
 import { quotedTable } from '../internal/databases/sql-table.ts'
-import { migrateSqlite, sqliteStatements, type SqliteDatabase } from '../internal/databases/sqlite.ts'
+import { migrateSqlite, prepareAll, sqliteStatements, type SqliteDatabase } from '../internal/databases/sqlite.ts'
+import { checkedChange } from '../internal/records/status-change.ts'
 import { idsOf } from '../internal/records/user-key.ts'
-import type { UserRecords, UserStatus, UserStatusStore } from '../user-status-store.ts'
 import { userStatusOf } from '../internal/records/user-status-row.ts'
+import type { UserRecords, UserStatus, UserStatusStore } from '../user-status-store.ts'
 
 /** Where in the database {@link sqliteUserStatusStore} keeps its records. */
 export interface SqliteUserStatusStoreOptions {
@@ -12,9 +13,9 @@ export interface SqliteUserStatusStoreOptions {
   readonly table?: string | undefined
 }
 
-/** {@link sqliteUserStatusStore}. It answers with plain values; a failure is thrown. */
+/** {@link sqliteUserStatusStore}. It returns plain values; a failure is thrown. */
 export interface SqliteUserStatusStore extends Immediate<Required<UserStatusStore> & UserRecords> {
-  /** Makes the table where it is not there. Safe to run twice, and from two processes at once. */
+  /** Makes the table where it is missing. Safe to run twice, and from two processes at once. */
   migrate (): Promise<void>
 }
 
@@ -22,46 +23,57 @@ export interface SqliteUserStatusStore extends Immediate<Required<UserStatusStor
  * Keeps the status of users in a table of SQLite, shared by the processes of one machine. Every call is one statement,
  * which blocks this process while another one writes, for as long as the database's `busy_timeout` says.
  *
- * A host that writes to the table by itself changes `version` with every write, to `hex(randomblob(16))`.
+ * Put the file into WAL mode before the store is made. Without it a process that reads makes logouts of other processes
+ * fail as "locked", which a process warning says once. A host that writes to the table itself sets
+ * `version = hex(randomblob(16))` with every write.
  *
  * @param database Of `node:sqlite` (`DatabaseSync`, Node 22.13 or newer) or better-sqlite3. It is never closed.
- * @throws {TypeError} when it is no such database, or the table's name has other characters than letters, digits and underscores.
+ * @throws {TypeError} when it is not such a database, or the table's name has other characters than letters, digits and underscores.
+ * @example
+ * ```ts
+ * import { sqliteUserStatusStore } from 'fastify-logout/user-status-stores/sqlite'
+ * import Database from 'better-sqlite3'
+ *
+ * const database = new Database('users.db')
+ * database.exec('PRAGMA journal_mode = WAL; PRAGMA busy_timeout = 500')
+ * const users = sqliteUserStatusStore(database)
+ * await users.migrate()
+ * users.set({ tenant: 'acme', subject: 'alice' }, 'logged_in')
+ * ```
  */
 export function sqliteUserStatusStore (database: SqliteDatabase, options: SqliteUserStatusStoreOptions = {}): SqliteUserStatusStore {
   const { table = 'logout_user_status' } = options
-  const prepare = sqliteStatements(database, table, 'sqliteUserStatusStore')
   const sql = statements(quotedTable(table, 'sqliteUserStatusStore'))
-  const [get, create, update, logOut, set, remove] = [prepare(sql.get), prepare(sql.create), prepare(sql.update), prepare(sql.logOut), prepare(sql.set), prepare(sql.remove)] as const
+  const run = prepareAll(sqliteStatements(database, table, 'sqliteUserStatusStore'), sql)
 
   return {
     get (user) {
-      return userStatusOf(get(...idsOf(user))[0])
+      return userStatusOf(run.get(...idsOf(user))[0])
     },
 
-    compareAndSet (user, expected, { status, at, requestId }) {
-      const loggedOutAt = status === 'logged_out' ? at : null
-      const lastSeenAt = status === 'logged_in' ? at : null
+    compareAndSet (user, expected, change) {
+      const { at, requestId } = checkedChange(change)
+      const times = change.status === 'logged_out' ? [at, null] as const : [null, at] as const
       const written = expected === undefined
-        ? create(...idsOf(user), randomUUID(), status, requestId, loggedOutAt, lastSeenAt)
-        : update(randomUUID(), status, requestId, loggedOutAt, lastSeenAt, ...idsOf(user), `${expected}`)
+        ? run.create(...idsOf(user), randomUUID(), change.status, requestId, ...times)
+        : run.update(randomUUID(), change.status, requestId, ...times, ...idsOf(user), `${expected}`)
       return written.length === 1
     },
 
-    logOut (user, { at, requestId }) {
-      return beforeLogout(logOut(randomUUID(), at, requestId, ...idsOf(user))[0])
+    logOut (user, change) {
+      const { at, requestId } = checkedChange(change)
+      return beforeLogout(run.logOut(randomUUID(), at, requestId, ...idsOf(user))[0])
     },
 
     set (user, status) {
-      set(...idsOf(user), randomUUID(), status)
+      run.set(...idsOf(user), randomUUID(), status)
     },
 
     remove (user) {
-      remove(...idsOf(user))
+      run.remove(...idsOf(user))
     },
 
-    migrate () {
-      return migrateSqlite(database, sqliteUserStatusTable(table))
-    }
+    migrate: () => migrateSqlite(database, sqliteUserStatusTable(table))
   }
 }
 

@@ -9,7 +9,7 @@ import { kratosLogout } from '../../lib/flows/kratos-native.ts'
 import { sqliteSessionStore } from '../../lib/session-stores/sqlite.ts'
 import { sqliteLibraries } from '../servers/sqlite-libraries.ts'
 
-type Role = 'migrate' | 'hold' | 'logOutEach' | 'logOutAll' | 'logInAndOut'
+type Role = 'migrate' | 'hold' | 'logOutEach' | 'logOutAtDefaults' | 'logOutAll' | 'logInAndOut'
 
 const hour = 3_600_000
 
@@ -39,7 +39,7 @@ async function end (child: ChildProcess, ended: Promise<unknown>) {
   await ended
 }
 
-for (const { name, open, skip } of sqliteLibraries) {
+for (const { name, open, openAtDefaults, skip } of sqliteLibraries) {
   t.test(name, { skip }, async t => {
     await t.test('processes migrate a new file at once, and no session is ended twice', async t => {
       const path = join(t.testdir({}), 'sessions.db')
@@ -75,6 +75,31 @@ for (const { name, open, skip } of sqliteLibraries) {
       const told = lines()
       t.ok(told.length >= 50)
       t.ok(told.every(id => store.find(`t0ken-5ecret-${id}`)?.status === 'logged_out'), `all ${told.length}`)
+    })
+
+    await t.test('two processes without WAL, at the defaults of the library: what they told of is logged out after SIGKILL', async t => {
+      const path = join(t.testdir({}), 'sessions.db')
+      const reader = openAtDefaults(path)
+      await sqliteSessionStore(reader).migrate()
+      t.same(reader.prepare('PRAGMA journal_mode').all(), [{ journal_mode: 'delete' }])
+      reader.exec('BEGIN')
+      reader.prepare('SELECT * FROM logout_session').all()
+      const processes = ['one', 'other'].map(argument => start(t, name, path, 'logOutAtDefaults', argument))
+      await Promise.all(processes.map(({ tells }) => tells(1)))
+      reader.exec('COMMIT')
+      reader.close()
+      await Promise.all(processes.map(({ tells }) => tells(301)))
+      await Promise.all(processes.map(({ child, ended }) => end(child, ended)))
+
+      const after = openAtDefaults(path)
+      t.teardown(() => after.close())
+      const store = sqliteSessionStore(after)
+      for (const { lines } of processes) {
+        const [collision, ...told] = lines()
+        t.match(collision, /database is locked/)
+        t.equal(told.length, 300)
+        t.strictSame(told.filter(id => store.find(`t0ken-5ecret-${id}`)?.status !== 'logged_out'), [])
+      }
     })
 
     await t.test('a file locked by a frozen process: 500, and 204 when that process is gone', async t => {

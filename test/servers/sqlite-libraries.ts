@@ -10,13 +10,22 @@ type SqliteClass = new (path: string) => ReturnType<OpenSqlite>
 const BetterSqlite: SqliteClass = createRequire(import.meta.url)('better-sqlite3')
 const nodeSqlite = process.getBuiltinModule('node:sqlite') as { DatabaseSync: SqliteClass } | undefined
 
-/** Each library that we take, and how to open a file with it. Nobody waits for a lock unless told so by `PRAGMA busy_timeout`. */
-export const sqliteLibraries: ReadonlyArray<{ readonly name: string, readonly open: OpenSqlite, readonly skip: string | false }> = [
+interface SqliteLibrary {
+  readonly name: string
+  /** Opens a file. Nothing waits for a lock unless `PRAGMA busy_timeout` says so. */
+  readonly open: OpenSqlite
+  /** Opens a file as a host does that sets nothing. */
+  readonly openAtDefaults: OpenSqlite
+  readonly skip: string | false
+}
+
+/** Each library that the stores accept. */
+export const sqliteLibraries: readonly SqliteLibrary[] = [
   library('better-sqlite3', BetterSqlite, isBuilt(BetterSqlite) ? false : skipped('run npm rebuild better-sqlite3: it is built for another Node')),
   library('node:sqlite', nodeSqlite?.DatabaseSync, nodeSqlite === undefined && 'needs Node 22.13 or newer')
 ]
 
-/** Nobody needs both: where Node has a SQLite of its own, the other one may be missing, in CI too. */
+/** No host needs both: where Node has a SQLite of its own, the other one may be missing, in CI too. */
 function skipped (whatToDo: string): string {
   return nodeSqlite === undefined ? missing(whatToDo) : whatToDo
 }
@@ -32,13 +41,17 @@ function isBuilt (Library: SqliteClass): boolean {
   }
 }
 
-function library (name: string, Library: SqliteClass | undefined, skip: string | false) {
+function library (name: string, Library: SqliteClass | undefined, skip: string | false): SqliteLibrary {
+  const openAtDefaults = (path: string) => {
+    if (Library === undefined) throw new Error(`${name} is not there`)
+    return new Library(path)
+  }
   return {
     name,
     skip,
-    open (path: string) {
-      if (Library === undefined) throw new Error(`${name} is not there`)
-      const database = new Library(path)
+    openAtDefaults,
+    open (path) {
+      const database = openAtDefaults(path)
       database.exec('PRAGMA busy_timeout = 0')
       return database
     }

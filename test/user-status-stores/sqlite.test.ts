@@ -118,32 +118,6 @@ for (const { name, open, skip } of sqliteLibraries) {
   })
 }
 
-t.test('migrate gives up on a database that cannot be written', async t => {
-  const database: SqliteDatabase = {
-    prepare: () => ({ all: () => [] }),
-    exec () { throw new Error('attempt to write a readonly database') }
-  }
-  await t.rejects(sqliteUserStatusStore(database).migrate(), /readonly/)
-})
-
-t.test('migrate gives up on a lock after five seconds', async t => {
-  const start = Date.now()
-  t.teardown(() => { Date.now = now })
-  const now = Date.now
-  let calls = 0
-  const database: SqliteDatabase = {
-    prepare: () => ({ all: () => [] }),
-    exec () {
-      calls += 1
-      Date.now = () => start + calls * 2400
-      throw new Error('database is locked')
-    }
-  }
-  Date.now = () => start
-  await t.rejects(sqliteUserStatusStore(database).migrate(), /locked/)
-  t.equal(calls, 3)
-})
-
 t.test('a wrong database or table is a TypeError that names it', async t => {
   for (const database of [undefined, null, {}, 'users.db']) {
     t.throws(() => sqliteUserStatusStore(database as SqliteDatabase), { name: 'TypeError', message: /sqliteUserStatusStore: pass a database/ })
