@@ -79,7 +79,11 @@ async function redis () {
 /** @returns {Promise<Stores>} */
 async function postgres () {
   const { default: { Pool } } = await import('pg')
-  const pool = new Pool({ connectionString: process.env.DATABASE_URL ?? 'postgres://postgres@127.0.0.1:5432/postgres' })
+  const pool = new Pool({
+    connectionString: process.env.DATABASE_URL ?? 'postgres://postgres@127.0.0.1:5432/postgres',
+    connectionTimeoutMillis: 5000,
+    query_timeout: 5000
+  })
   pool.on('error', () => {}) // A connection that broke while idle: the next query opens another.
   const sessions = postgresSessionStore(pool)
   const users = postgresUserStatusStore(pool)

@@ -56,7 +56,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'internal/revocation': ['contracts', 'internal/marks', 'internal/plugin'],
   'internal/marks': ['contracts', 'internal/databases'],
   'internal/records': ['contracts'],
-  'internal/databases': [],
+  'internal/databases': ['internal/records'],
   'internal/jose': ['contracts', 'internal/plugin', 'fast-jwt'],
   'internal/oauth': ['internal/plugin', 'internal/jose'],
   'internal/collections': [],

@@ -23,12 +23,12 @@ async function open (file, name, store, memoryOptions) {
   const { [name]: make } = await import(file)
   if (store.kind === 'memory') return make(memoryOptions)
   const client = await openClient(store)
-  const made = make(store.named ? naming(client) : client)
+  const made = store.named ? make(naming(client), { batch: true }) : make(client)
   await made.migrate?.()
   return made
 }
 
-/** As the README has it for connections that are the server's own. */
+/** Names each statement, for connections that are the server's own. */
 function naming (pool) {
   return { query: (text, values) => pool.query({ name: hash('sha1', text), text, ...values && { values } }) }
 }

@@ -1,62 +1,67 @@
 import { randomInt } from 'node:crypto'
 import type { Promised } from '../awaitable.ts'
-import { postgresStatements, underLock, type PostgresClient } from '../internal/databases/postgres.ts'
-import { isSessionId, isSubject, sessionRecord } from '../internal/records/session.ts'
-import { firstSession, pageStart, sessionColumns, sessionOfRow } from '../internal/records/session-row.ts'
+import { postgresCalls, resolveBatch } from '../internal/databases/postgres-batch.ts'
+import { sessionNames, sessionStatements, sessionTables } from '../internal/databases/postgres-session-sql.ts'
+import { postgresStatements, type PostgresClient, type RunStatement } from '../internal/databases/postgres.ts'
+import { queryById, queryBySubject, queryPage } from '../internal/records/session-query.ts'
+import { firstSession, sessionOfRow } from '../internal/records/session-row.ts'
+import { sessionRecord } from '../internal/records/session.ts'
 import type { SessionStore } from '../session-store.ts'
-import { quotedTable } from '../internal/databases/sql-table.ts'
 import { tokenDigest } from '../token-digest.ts'
-import { waitingCalls } from '../internal/databases/call-batch.ts'
 
-/** Where in the database {@link postgresSessionStore} keeps its sessions. */
+/** Where in the database {@link postgresSessionStore} keeps its sessions, and how it asks for them. */
 export interface PostgresSessionStoreOptions {
-  /** The table, with its schema in front if need be: 40 characters at most. A second one, `<table>_subject`, stands beside it. @default 'logout_session' */
+  /** The table, with its schema in front if needed: at most 40 characters. A second table, `<table>_subject`, and a function, `<table>_log_out`, stand beside it. @default 'logout_session' */
   readonly table?: string | undefined
+  /**
+   * Whether logouts of one turn of the event loop share a statement, which is much cheaper under load. Leave it off for a
+   * client whose `query` looks up the current transaction of the request, for example in AsyncLocalStorage: the logouts
+   * of other requests would become part of that transaction, and end with its rollback.
+   *
+   * @default true for a Pool of pg, false for any other client
+   */
+  readonly batch?: boolean | undefined
 }
 
 /** {@link postgresSessionStore} */
 export interface PostgresSessionStore extends Promised<SessionStore> {
-  /** Makes the tables where they are not there. Safe to run twice, and from two nodes at once. */
+  /** Makes the tables and the function where they are missing. Safe to run twice, and from two nodes at once. */
   migrate (): Promise<void>
-  /** Deletes what is past its `keepUntil`, a thousand rows with each statement. Resolves the number of sessions deleted. */
+  /** Deletes the sessions that are past their `keepUntil`, a thousand rows with each statement. Resolves to the number of sessions deleted. */
   prune (): Promise<number>
 }
 
-const batch = 1000
-
 /**
- * Keeps sessions in two tables of PostgreSQL 13 or newer. Every call is one statement, which logouts
- * of the same turn of the event loop share, right at the isolation level `READ COMMITTED`, which is PostgreSQL's default.
- * A logout that was answered is as durable as a commit is on that server.
+ * Keeps sessions in two tables of PostgreSQL 13 or newer. Every call is one statement, and logouts of one turn of the
+ * event loop share one.
  *
- * A login that commits while `logOutSubject` waits for it is ended too, but is not in the `count`.
+ * A logout that was answered is as durable as a commit on that server. After a failover to a standby that was behind
+ * (asynchronous replication), the store is as it was at an earlier instant: the logouts of the last moments are undone, and
+ * the logins too. `synchronous_standby_names` prevents this: then a commit waits for the standby.
  *
- * @param client A Pool of `pg`, or anything with its `query`. It is never closed.
- * @throws {TypeError} when the client has no `query`, or the table's name has other characters than letters, digits and underscores.
+ * A logout whose session is locked by another transaction is repeated for half a minute, and holds up no other logout.
+ * Conflicts at the isolation levels `REPEATABLE READ` and `SERIALIZABLE` are repeated too. A login that commits while
+ * `logOutSubject` waits for it is ended, but is not in the `count`.
+ *
+ * @param client A Pool of `pg`, or any object with its `query`. It is never closed. Give the Pool `query_timeout` and
+ * `connectionTimeoutMillis`: connections that fall silent stay in a Pool without them for up to 15 minutes.
+ * @throws {TypeError} when the client has no `query`, or an option is wrong.
+ * @example
+ * ```ts
+ * import { postgresSessionStore } from 'fastify-logout/session-stores/postgres'
+ * import pg from 'pg'
+ *
+ * const pool = new pg.Pool({ connectionTimeoutMillis: 5000, query_timeout: 5000, statement_timeout: 4000 })
+ * const sessions = postgresSessionStore(pool)
+ * await sessions.migrate()
+ * ```
  */
 export function postgresSessionStore (client: PostgresClient, options: PostgresSessionStoreOptions = {}): PostgresSessionStore {
-  const { table = 'logout_session' } = options
-  const run = postgresStatements(client, table, 'postgresSessionStore')
-  const sql = statements(namesOf(table, 'postgresSessionStore'))
-
-  const logOutTogether = waitingCalls(async (digests: readonly string[]) => {
-    const different = [...new Set(digests)]
-    // As one of many, a lone logout would take longer; a named statement is planned once only for one.
-    const rows = different.length === 1
-      ? await run(sql.logOut, different[0], Date.now())
-      : await run(sql.logOutMany, different, Date.now())
-    const unseen = new Map(rows.map(row => [row['digest'], sessionOfRow(row)]))
-    return digests.map((digest) => {
-      const session = unseen.get(digest)
-      if (session !== undefined) unseen.set(digest, { ...session, status: 'logged_out' })
-      return session
-    })
-  })
-
-  async function deleted (statement: string, sum = 0): Promise<number> {
-    const { length } = await run(statement, Date.now(), batch)
-    return length < batch ? sum + length : deleted(statement, sum + length)
-  }
+  const { table, names, batch } = resolveOptions(client, options)
+  const run = postgresStatements(client, table, caller)
+  const sql = sessionStatements(names)
+  const logOut = postgresCalls<string>({ batch, run: digests => run(sql.logOut, digests, Date.now()) })
+  const logOutById = postgresCalls<IdQuery>({ batch: false, run: ([query]) => run(sql.logOutById, query?.id, Date.now(), query?.subject) })
 
   return {
     async create (token, session) {
@@ -69,26 +74,28 @@ export function postgresSessionStore (client: PostgresClient, options: PostgresS
     },
 
     async logOut (token) {
-      return logOutTogether(tokenDigest(token))
+      const row = await logOut(tokenDigest(token))
+      return row && sessionOfRow(row)
     },
 
-    async logOutById ({ id, subject }) {
-      if (!isSessionId(id) || !(subject === undefined || isSubject(subject))) return undefined
-      return firstSession(await run(sql.logOutById, id, Date.now(), subject ?? null))
+    async logOutById (asked) {
+      const query = queryById(asked)
+      const row = query && await logOutById(query)
+      return row && sessionOfRow(row)
     },
 
-    async logOutSubject ({ subject, except, count }) {
-      if (!isSubject(subject)) return count === true ? 0 : undefined
-      const spared = isSessionId(except) ? except : null
-      if (count === true) return Number((await run(sql.countSubject, subject, spared, Date.now()))[0]?.['ended'])
-      await run(sql.logOutSubject, subject, spared)
+    async logOutSubject ({ count, ...asked }) {
+      const query = queryBySubject(asked)
+      if (count === true) return query === undefined ? 0 : countEnded(await run(sql.countSubject, query.subject, query.except, Date.now()))
+      if (query !== undefined) await run(sql.logOutSubject, query.subject, query.except)
       return undefined
     },
 
     async list (page) {
-      if (!isSubject(page.subject)) return []
-      const rows = await run(sql.list, page.subject, Date.now(), isSessionId(page.except) ? page.except : null, ...pageStart(page), page.limit)
-      return rows.map(sessionOfRow)
+      const query = queryPage(page)
+      if (query === undefined) return []
+      const { subject, except, start, limit } = query
+      return (await run(sql.list, subject, Date.now(), except, start.createdAt, start.id, limit)).map(sessionOfRow)
     },
 
     async migrate () {
@@ -96,118 +103,37 @@ export function postgresSessionStore (client: PostgresClient, options: PostgresS
     },
 
     async prune () {
-      const sessions = await deleted(sql.prune)
-      await deleted(sql.pruneSubjects)
+      const sessions = await deleteDue(run, sql.prune)
+      await deleteDue(run, sql.pruneSubjects)
       return sessions
     }
   }
 }
 
+const caller = 'postgresSessionStore'
+
+type IdQuery = NonNullable<ReturnType<typeof queryById>>
+
+function resolveOptions (client: PostgresClient, { table = 'logout_session', batch }: PostgresSessionStoreOptions) {
+  return { table, names: sessionNames(table, caller), batch: resolveBatch(batch, client, caller) }
+}
+
+function countEnded ([row]: ReadonlyArray<Readonly<Record<string, unknown>>>): number {
+  return Number(row?.['ended'])
+}
+
+const rowsAtOnce = 1000
+
+async function deleteDue (run: RunStatement, statement: string, sum = 0): Promise<number> {
+  const { length } = await run(statement, Date.now(), rowsAtOnce)
+  return length < rowsAtOnce ? sum + length : deleteDue(run, statement, sum + length)
+}
+
 /**
  * What `migrate()` runs, for hosts with migrations of their own.
  *
- * @throws {TypeError} for a table's name with other characters than letters, digits and underscores, or more than 40.
+ * @throws {TypeError} for a table's name with other characters than letters, digits and underscores, or with more than 40.
  */
 export function postgresSessionTables (table = 'logout_session'): string {
-  const { sessions, subjects, index } = namesOf(table, 'postgresSessionTables')
-  return underLock(`CREATE TABLE IF NOT EXISTS ${subjects} (
-  subject text COLLATE "C" PRIMARY KEY,
-  epoch bigint NOT NULL,
-  keep_until bigint NOT NULL
-);
-CREATE TABLE IF NOT EXISTS ${sessions} (
-  digest text COLLATE "C" PRIMARY KEY,
-  id text COLLATE "C" NOT NULL UNIQUE,
-  subject text COLLATE "C" NOT NULL,
-  epoch bigint NOT NULL,
-  logged_out boolean NOT NULL DEFAULT false,
-  created_at bigint NOT NULL,
-  expires_at bigint NOT NULL,
-  keep_until bigint NOT NULL,
-  details text NOT NULL
-) WITH (fillfactor = 80);
-CREATE INDEX IF NOT EXISTS ${index('list')} ON ${sessions} (subject, epoch, created_at, id);
-CREATE INDEX IF NOT EXISTS ${index('keep')} ON ${sessions} (keep_until);
-CREATE INDEX IF NOT EXISTS ${index('subject_keep')} ON ${subjects} (keep_until);`)
-}
-
-interface Names {
-  readonly sessions: string
-  readonly subjects: string
-  readonly index: (name: string) => string
-}
-
-function namesOf (table: string, caller: string): Names {
-  const sessions = quotedTable(table, caller)
-  const name = table.slice(table.indexOf('.') + 1)
-  if (name.length > 40) throw new TypeError(`${caller}: table must have at most 40 characters, so that the names made from it are whole`)
-  return { sessions, subjects: quotedTable(`${table}_subject`, caller), index: purpose => `"${name}_${purpose}_index"` }
-}
-
-/*
- * A session is active while it has the epoch of its subject. Whoever changes either locks the subject first, and sees
- * the session as it is behind that lock, not as it was when the statement began. Epochs begin at random: one that was pruned never comes back.
- */
-function statements ({ sessions, subjects }: Names) {
-  // Locks in the order of the clauses, and of the digests: two of these never wait for each other.
-  const logOut = (condition: string) => `WITH before AS MATERIALIZED (
-      SELECT kept.digest, kept.logged_out, ${sessionColumns}, NOT kept.logged_out AND kept.epoch = owner.epoch AS active
-      FROM ${sessions} AS kept JOIN ${subjects} AS owner ON owner.subject = kept.subject
-      WHERE ${condition} AND kept.keep_until > $2 ORDER BY kept.digest FOR SHARE OF owner FOR UPDATE OF kept
-    ), written AS (
-      UPDATE ${sessions} SET logged_out = true WHERE digest = ANY (ARRAY (SELECT digest FROM before WHERE NOT logged_out))
-    )
-    SELECT * FROM before`
-
-  const endEpoch = `WITH ended AS MATERIALIZED (
-      UPDATE ${subjects} SET epoch = epoch + 1 WHERE subject = $1 RETURNING epoch - 1 AS epoch
-    ), spared AS (
-      UPDATE ${sessions} AS now SET epoch = CASE now.epoch WHEN ended.epoch THEN ended.epoch + 1 ELSE now.epoch END
-      FROM ended WHERE now.id = $2::text AND now.subject = $1
-    )`
-
-  return {
-    create: `WITH owner AS MATERIALIZED (
-        INSERT INTO ${subjects} AS known (subject, epoch, keep_until) VALUES ($3, $9, $6)
-        ON CONFLICT (subject) DO UPDATE SET keep_until = greatest(known.keep_until, excluded.keep_until)
-        RETURNING epoch
-      ), forgotten AS (
-        DELETE FROM ${sessions} AS kept USING owner WHERE (kept.digest = $1 OR kept.id = $2) AND kept.keep_until <= $8 RETURNING 1
-      )
-      INSERT INTO ${sessions} (digest, id, subject, epoch, created_at, expires_at, keep_until, details)
-      SELECT $1, $2, $3, owner.epoch, $4, $5, $6, $7 FROM owner WHERE (SELECT count(*) FROM forgotten) >= 0`,
-
-    find: `SELECT ${sessionColumns}, NOT kept.logged_out AND kept.epoch = owner.epoch AS active
-      FROM ${sessions} AS kept JOIN ${subjects} AS owner ON owner.subject = kept.subject
-      WHERE kept.digest = $1 AND kept.keep_until > $2`,
-
-    logOut: logOut('kept.digest = $1'),
-
-    logOutMany: logOut('kept.digest = ANY ($1)'),
-
-    logOutById: logOut('kept.id = $1 AND kept.subject = coalesce($3, kept.subject)'),
-
-    logOutSubject: `${endEpoch} SELECT FROM ended`,
-
-    countSubject: `${endEpoch}, behind AS MATERIALIZED (
-        SELECT kept.epoch FROM ${sessions} AS kept CROSS JOIN ended
-        WHERE kept.subject = $1 AND kept.id IS DISTINCT FROM $2 AND NOT kept.logged_out AND kept.expires_at > $3
-        FOR NO KEY UPDATE OF kept
-      )
-      SELECT count(*) AS ended FROM behind JOIN ended ON behind.epoch = ended.epoch`,
-
-    list: `SELECT ${sessionColumns}, true AS active
-      FROM ${sessions} AS kept JOIN ${subjects} AS owner ON owner.subject = kept.subject AND owner.epoch = kept.epoch
-      WHERE kept.subject = $1 AND NOT kept.logged_out AND kept.expires_at > $2 AND kept.id IS DISTINCT FROM $3
-      AND (kept.created_at, kept.id) < ($4, $5)
-      ORDER BY kept.created_at DESC, kept.id DESC LIMIT $6`,
-
-    prune: `DELETE FROM ${sessions} WHERE digest IN (
-        SELECT digest FROM ${sessions} WHERE keep_until <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED
-      ) RETURNING 1`,
-
-    pruneSubjects: `DELETE FROM ${subjects} WHERE subject IN (
-        SELECT subject FROM ${subjects} WHERE keep_until <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED
-      ) RETURNING 1`
-  }
+  return sessionTables(sessionNames(table, 'postgresSessionTables'))
 }

@@ -1,73 +1,82 @@
 import { randomUUID } from 'node:crypto'
 import type { Promised } from '../awaitable.ts'
-import { postgresStatements, underLock, type PostgresClient } from '../internal/databases/postgres.ts'
-import { quotedTable } from '../internal/databases/sql-table.ts'
+import { postgresCalls, resolveBatch } from '../internal/databases/postgres-batch.ts'
+import { userNames, userStatements, userTable } from '../internal/databases/postgres-user-sql.ts'
+import { postgresStatements, type PostgresClient } from '../internal/databases/postgres.ts'
+import { checkedChange } from '../internal/records/status-change.ts'
 import { idsOf } from '../internal/records/user-key.ts'
-import type { UserRecords, UserStatus, UserStatusStore } from '../user-status-store.ts'
 import { userStatusOf } from '../internal/records/user-status-row.ts'
-import { waitingCalls } from '../internal/databases/call-batch.ts'
+import type { UserRecords, UserStatusStore } from '../user-status-store.ts'
 
-/** Where in the database {@link postgresUserStatusStore} keeps its records. */
+/** Where in the database {@link postgresUserStatusStore} keeps its records, and how it asks for them. */
 export interface PostgresUserStatusStoreOptions {
-  /** The table, with its schema in front if need be. @default 'logout_user_status' */
+  /** The table, with its schema in front if needed: at most 40 characters. A function, `<table>_log_out`, stands beside it. @default 'logout_user_status' */
   readonly table?: string | undefined
+  /**
+   * Whether logouts of one turn of the event loop share a statement, which is much cheaper under load. Leave it off for a
+   * client whose `query` looks up the current transaction of the request, for example in AsyncLocalStorage: the logouts
+   * of other requests would become part of that transaction, and end with its rollback.
+   *
+   * @default true for a Pool of pg, false for any other client
+   */
+  readonly batch?: boolean | undefined
 }
 
 /** {@link postgresUserStatusStore} */
 export interface PostgresUserStatusStore extends Promised<Required<UserStatusStore> & UserRecords> {
-  /** Makes the table where it is not there. Safe to run twice, and from two nodes at once. */
+  /** Makes the table and the function where they are missing. Safe to run twice, and from two nodes at once. */
   migrate (): Promise<void>
 }
 
 /**
- * Keeps the status of users in a table of PostgreSQL 13 or newer. Every call is one statement, which logouts of the
- * same turn of the event loop share. A logout that was answered is as durable as a commit is on that server. Ids with a NUL in them, which PostgreSQL cannot hold, are refused.
+ * Keeps the status of users in a table of PostgreSQL 13 or newer. Every call is one statement, and logouts of one turn of
+ * the event loop share one.
  *
- * A host that writes to the table by itself changes `version` with every write, to `gen_random_uuid()`.
+ * A logout that was answered is as durable as a commit on that server. After a failover to a standby that was behind
+ * (asynchronous replication), the store is as it was at an earlier instant: the changes of the last moments are undone.
+ * `synchronous_standby_names` prevents this: then a commit waits for the standby.
  *
- * @param client A Pool of `pg`, or anything with its `query`. It is never closed.
- * @throws {TypeError} when the client has no `query`, or the table's name has other characters than letters, digits and underscores.
+ * A logout of a user whose row is locked by another transaction is repeated for half a minute, and holds up no other
+ * logout. Conflicts at the isolation levels `REPEATABLE READ` and `SERIALIZABLE` are repeated too. Ids with a NUL are
+ * refused, because PostgreSQL cannot keep them.
+ *
+ * A host that writes to the table itself sets `version = gen_random_uuid()` with every write.
+ *
+ * @param client A Pool of `pg`, or any object with its `query`. It is never closed. Give the Pool `query_timeout` and
+ * `connectionTimeoutMillis`: connections that fall silent stay in a Pool without them for up to 15 minutes.
+ * @throws {TypeError} when the client has no `query`, or an option is wrong.
+ * @example
+ * ```ts
+ * import { postgresUserStatusStore } from 'fastify-logout/user-status-stores/postgres'
+ * import pg from 'pg'
+ *
+ * const pool = new pg.Pool({ connectionTimeoutMillis: 5000, query_timeout: 5000, statement_timeout: 4000 })
+ * const users = postgresUserStatusStore(pool)
+ * await users.migrate()
+ * await users.set({ tenant: 'acme', subject: 'alice' }, 'logged_in')
+ * ```
  */
 export function postgresUserStatusStore (client: PostgresClient, options: PostgresUserStatusStoreOptions = {}): PostgresUserStatusStore {
-  const { table = 'logout_user_status' } = options
-  const run = postgresStatements(client, table, 'postgresUserStatusStore')
-  const sql = statements(quotedTable(table, 'postgresUserStatusStore'))
-
-  async function logOutAll (logouts: readonly Logout[]): Promise<Array<UserStatus | Error | undefined>> {
-    const first = new Map<string, Logout>()
-    for (const logout of logouts) if (!first.has(logout.user)) first.set(logout.user, logout)
-    const values = [...first.values()]
-    // As one of many, a lone logout would take a third longer.
-    const rows = values.length === 1
-      ? await run(sql.logOut, ...columns.map(column => values[0]?.[column]))
-      : await run(sql.logOutMany, ...columns.map(column => values.map(logout => logout[column])))
-    const before = new Map(rows.map(row => [userOf(String(row['tenant']), String(row['subject'])), userStatusOf(row)]))
-
-    // Who is in it twice is logged out twice, one after the other. The first time is committed, whatever becomes of the second.
-    const again = logouts.filter(logout => first.get(logout.user) !== logout)
-    const failed = (cause: unknown) => again.map(() => new Error('the statement for users who log out twice at once failed', { cause }))
-    const later = again.length === 0 ? [] : await logOutAll(again).catch(failed)
-    return logouts.map(logout => first.get(logout.user) === logout ? before.get(logout.user) : later.shift())
-  }
-  const logOutTogether = waitingCalls(logOutAll)
+  const { table, names, batch } = resolveOptions(client, options)
+  const run = postgresStatements(client, table, caller)
+  const sql = userStatements(names)
+  const logOut = postgresCalls<Logout>({ batch, run: calls => run(sql.logOut, ...columnsOf(calls)) })
 
   return {
     async get (user) {
       return userStatusOf((await run(sql.get, ...idsOf(user)))[0])
     },
 
-    async compareAndSet (user, expected, { status, at, requestId }) {
-      const written = expected === undefined
-        ? await run(sql.create, ...idsOf(user), randomUUID(), status, at, requestId)
-        : await run(sql.update, ...idsOf(user), randomUUID(), status, at, requestId, `${expected}`)
+    async compareAndSet (user, expected, change) {
+      const { at, requestId } = checkedChange(change)
+      const values = [...idsOf(user), randomUUID(), change.status, at, requestId]
+      const written = expected === undefined ? await run(sql.create, ...values) : await run(sql.update, ...values, `${expected}`)
       return written.length === 1
     },
 
-    async logOut (user, { at, requestId }) {
-      const [tenant, subject] = idsOf(user)
-      // The server would refuse everybody's logout with it.
-      if (`${tenant}${subject}${requestId}`.includes('\0')) throw new Error('the id of a tenant, a subject or a request has a NUL')
-      return logOutTogether({ user: userOf(tenant, subject), tenant, subject, version: randomUUID(), at, requestId })
+    async logOut (user, change) {
+      const { at, requestId } = checkedChange(change)
+      return userStatusOf(await logOut([...idsOf(user), randomUUID(), at, requestId]))
     },
 
     async set (user, status) {
@@ -84,70 +93,24 @@ export function postgresUserStatusStore (client: PostgresClient, options: Postgr
   }
 }
 
-interface Logout {
-  readonly user: string
-  readonly tenant: string
-  readonly subject: string
-  readonly version: string
-  readonly at: number
-  readonly requestId: string
+const caller = 'postgresUserStatusStore'
+
+function resolveOptions (client: PostgresClient, { table = 'logout_user_status', batch }: PostgresUserStatusStoreOptions) {
+  return { table, names: userNames(table, caller), batch: resolveBatch(batch, client, caller) }
 }
 
-/** What a logout asks for, in the order of the statements' values. */
-const columns = ['tenant', 'subject', 'version', 'at', 'requestId'] as const
+type Logout = readonly [tenant: string, subject: string, version: string, at: number, requestId: string]
 
-function userOf (tenant: string, subject: string): string {
-  return JSON.stringify([tenant, subject])
+/** The values of the statement: one array for each column. */
+function columnsOf (calls: readonly Logout[]): unknown[][] {
+  return [0, 1, 2, 3, 4].map(column => calls.map(call => call[column]))
 }
 
 /**
  * What `migrate()` runs, for hosts with migrations of their own.
  *
- * @throws {TypeError} for a table's name with other characters than letters, digits and underscores.
+ * @throws {TypeError} for a table's name with other characters than letters, digits and underscores, or with more than 40.
  */
 export function postgresUserStatusTable (table = 'logout_user_status'): string {
-  return underLock(`CREATE TABLE IF NOT EXISTS ${quotedTable(table, 'postgresUserStatusTable')} (
-  tenant text COLLATE "C" NOT NULL,
-  subject text COLLATE "C" NOT NULL,
-  status text NOT NULL,
-  version text NOT NULL DEFAULT gen_random_uuid(),
-  logged_out_at bigint,
-  last_seen_at bigint,
-  request_id text,
-  PRIMARY KEY (tenant, subject)
-);`)
-}
-
-function statements (table: string) {
-  return {
-    get: `SELECT status, version, logged_out_at, last_seen_at FROM ${table} WHERE tenant = $1 AND subject = $2`,
-    create: `INSERT INTO ${table} (tenant, subject, version, status, logged_out_at, last_seen_at, request_id)
-      VALUES ($1, $2, $3, $4::text, CASE WHEN $4 = 'logged_out' THEN $5::bigint END, CASE WHEN $4 = 'logged_in' THEN $5 END, $6)
-      ON CONFLICT DO NOTHING RETURNING version`,
-    update: `UPDATE ${table} SET version = $3, status = $4::text, request_id = $6,
-      logged_out_at = CASE WHEN $4 = 'logged_out' THEN greatest(logged_out_at, $5::bigint) ELSE logged_out_at END,
-      last_seen_at = CASE WHEN $4 = 'logged_in' THEN greatest(last_seen_at, $5) ELSE last_seen_at END
-      WHERE tenant = $1 AND subject = $2 AND version = $7 AND status IN ('logged_in', 'logged_out') RETURNING version`,
-    logOut: `WITH before AS MATERIALIZED (
-        SELECT tenant, subject, status, version, logged_out_at, last_seen_at FROM ${table} WHERE tenant = $1 AND subject = $2 FOR UPDATE
-      ), written AS (
-        UPDATE ${table} AS now SET version = $3, status = 'logged_out', logged_out_at = greatest(now.logged_out_at, $4::bigint), request_id = $5
-        FROM before WHERE now.tenant = before.tenant AND now.subject = before.subject AND before.status IN ('logged_in', 'logged_out')
-      )
-      SELECT * FROM before`,
-    logOutMany: `WITH asked AS MATERIALIZED (
-        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[]) AS asked (tenant, subject, next, at, request)
-      ), before AS MATERIALIZED (
-        SELECT kept.tenant, kept.subject, kept.status, kept.version, kept.logged_out_at, kept.last_seen_at, asked.next, asked.at, asked.request
-        FROM ${table} AS kept JOIN asked ON kept.tenant = asked.tenant AND kept.subject = asked.subject
-        ORDER BY kept.tenant, kept.subject FOR UPDATE OF kept
-      ), written AS (
-        UPDATE ${table} AS now SET version = before.next, status = 'logged_out', logged_out_at = greatest(now.logged_out_at, before.at), request_id = before.request
-        FROM before WHERE now.tenant = before.tenant AND now.subject = before.subject AND before.status IN ('logged_in', 'logged_out')
-      )
-      SELECT tenant, subject, status, version, logged_out_at, last_seen_at FROM before`,
-    set: `INSERT INTO ${table} (tenant, subject, version, status) VALUES ($1, $2, $3, $4)
-      ON CONFLICT (tenant, subject) DO UPDATE SET version = excluded.version, status = excluded.status`,
-    remove: `DELETE FROM ${table} WHERE tenant = $1 AND subject = $2`
-  }
+  return userTable(userNames(table, 'postgresUserStatusTable'))
 }

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { hash, randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
@@ -23,7 +24,7 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
   const [pool] = pools as [pg.Pool]
   const tables: string[] = []
   t.teardown(async () => {
-    for (const table of tables) await pool.query(`DROP TABLE IF EXISTS ${table}, ${table}_subject`)
+    for (const table of tables) await pool.query(`DROP TABLE IF EXISTS ${table}, ${table}_subject; DROP FUNCTION IF EXISTS ${table}_log_out`)
     await Promise.all(pools.map(each => each.end()))
   })
 
@@ -81,37 +82,120 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     t.equal(before.filter(found => found?.status === 'active').length, 60)
   })
 
-  await t.test('a logout that waits for its subject holds no session that another one waits for', async t => {
+  await t.test('a session that another transaction has locked delays only its own logout, on a single connection too', async t => {
+    const { table, store } = await fresh()
+    const single = new pg.Pool({ connectionString: url, max: 1 })
+    t.teardown(() => single.end())
+    const node = postgresSessionStore(single, { table })
+    const tokens = Array.from({ length: 50 }, (_, i) => `token ${i}`)
+    for (const token of tokens) await store.create(token, session({ id: token }))
+    const client = await pool.connect()
+    await client.query('BEGIN')
+    await client.query(`SELECT FROM ${table} WHERE id IN ('token 7', 'token 8') FOR UPDATE`)
+    let ended: unknown
+    const locked = Promise.all([node.logOut('token 7'), node.logOutById({ id: 'token 8' })]).then(before => { ended = before })
+    const [first, ...others] = await Promise.all(tokens.filter(token => !['token 7', 'token 8'].includes(token)).map(token => node.logOut(token)))
+    t.ok([first, ...others].every(before => before?.status === 'active'))
+    t.equal((await node.logOut('token 0'))?.status, 'logged_out', 'and no later one')
+    t.equal(ended, undefined)
+    await client.query('COMMIT')
+    client.release()
+    await locked
+    t.match(ended, [{ status: 'active' }, { status: 'active' }])
+  })
+
+  await t.test('a logout whose statement takes too long fails alone', async t => {
+    const { table, store } = await fresh()
+    for (const token of ['a', 'slow', 'b']) await store.create(token, session({ id: token }))
+    await pool.query(`CREATE FUNCTION ${table}_slow () RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(30); RETURN new; END'`)
+    await pool.query(`CREATE TRIGGER slow BEFORE UPDATE ON ${table} FOR EACH ROW WHEN (old.id = 'slow') EXECUTE FUNCTION ${table}_slow()`)
+    t.teardown(() => pool.query(`DROP FUNCTION ${table}_slow CASCADE`))
+    const impatient = new pg.Pool({ connectionString: url, max: 4, statement_timeout: 500 })
+    t.teardown(() => impatient.end())
+    const node = postgresSessionStore(impatient, { table })
+    const outcomes = await Promise.allSettled(['a', 'slow', 'b'].map(token => node.logOut(token)))
+    t.match(outcomes, [{ value: { status: 'active' } }, { reason: { code: '57014' } }, { value: { status: 'active' } }])
+    t.equal((await store.find('slow'))?.status, 'active')
+  })
+
+  await t.test('a logout is in the transaction of its own request, and in no other one', async t => {
+    const { table, store } = await fresh()
+    for (const token of ['one', 'other', 'third']) await store.create(token, session({ id: token }))
+    const transactions = new AsyncLocalStorage<pg.PoolClient>()
+    const ofRequest: PostgresClient = { query: (text, values) => (transactions.getStore() ?? pool).query(text, values) }
+    const node = postgresSessionStore(ofRequest, { table })
+    const client = await pool.connect()
+    await client.query('BEGIN')
+    const before = await Promise.all([transactions.run(client, () => node.logOut('one')), node.logOut('other'), node.logOut('third')])
+    t.match(before, [{ status: 'active' }, { status: 'active' }, { status: 'active' }])
+    await client.query('ROLLBACK')
+    client.release()
+    t.strictSame((await Promise.all(['one', 'other', 'third'].map(token => store.find(token)))).map(found => found?.status), ['active', 'logged_out', 'logged_out'])
+  })
+
+  for (const level of ['repeatable read', 'serializable']) {
+    await t.test(`the rules, and 400 logouts of one user, for a role whose default is ${level}`, async t => {
+      const { table } = await fresh()
+      const strict = Array.from({ length: 2 }, () => new pg.Pool({ connectionString: url, max: 4, options: `-c default_transaction_isolation=${level.replace(' ', '\\ ')}` }))
+      t.teardown(() => Promise.all(strict.map(each => each.end())))
+      t.match((await strict[0]?.query('SHOW transaction_isolation'))?.rows, [{ transaction_isolation: level }])
+      const stores = strict.map(each => postgresSessionStore(each, { table }))
+      const shared = spread(stores)
+      for (const rule of sessionStoreRules) await t.resolves(rule.check(() => shared), rule.name)
+
+      const tokens = Array.from({ length: 400 }, (_, i) => `token ${i}`)
+      for (const token of tokens) await shared.create(token, session({ id: token }))
+      const before = await Promise.all([...tokens, ...tokens].map(async (token, i) => {
+        await sleep(i % 40)
+        return shared.logOut(token)
+      }))
+      t.equal(before.filter(found => found?.status === 'active').length, 400)
+      t.equal(before.filter(found => found?.status === 'logged_out').length, 400)
+    })
+  }
+
+  await t.test('a logout in a transaction that began before a logout of the subject is a conflict, not a second end', async t => {
     const { table, store } = await fresh()
     await store.create('token', session())
     const client = await pool.connect()
-    await client.query('BEGIN')
-    await client.query(`UPDATE ${table}_subject SET epoch = epoch + 1`)
-    const waiting = store.logOut('token')
-    const isWaiting = async () => (await pool.query('SELECT FROM pg_stat_activity WHERE wait_event_type = \'Lock\' AND query LIKE $1', [`%${table}%`])).rowCount === 1
-    for (let attempt = 0; attempt < 200 && !await isWaiting(); attempt++) await sleep(5)
-    await t.resolves(client.query(`SELECT FROM ${table} FOR UPDATE NOWAIT`))
-    await client.query('COMMIT')
+    await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ')
+    await client.query('SELECT 1')
+    t.equal(await store.logOutSubject({ subject: 'alice', count: true }), 1)
+    await t.rejects(postgresSessionStore(client, { table }).logOut('token'), { code: '40001' })
+    await client.query('ROLLBACK')
     client.release()
-    t.equal((await waiting)?.status, 'logged_out')
   })
 
-  await t.test('who waits for a logout of the subject sees what it did', async t => {
+  await t.test('a logout does not wait for a logout of its subject that is not committed yet', async t => {
     const { table, store } = await fresh()
     await store.create('token', session({ id: 'id' }))
-    await store.create('spared', session({ id: 'spared' }))
+    await store.create('excepted', session({ id: 'excepted' }))
     const client = await pool.connect()
     const first = postgresSessionStore(client, { table })
     await client.query('BEGIN')
-    await first.logOutSubject({ subject: 'alice', except: 'spared' })
-    const waiting = Promise.all([store.logOut('token'), store.logOutById({ id: 'spared' }), store.create('late', session())] as const)
+    await first.logOutSubject({ subject: 'alice', except: 'excepted' })
+    t.equal((await store.logOut('token'))?.status, 'active')
+    const waiting = Promise.all([store.logOutById({ id: 'excepted' }), store.create('late', session())] as const)
     await sleep(50)
     await client.query('COMMIT')
     client.release()
-    const [ended, spared] = await waiting
-    t.equal(ended?.status, 'logged_out')
-    t.equal(spared?.status, 'active')
+    t.equal((await waiting)[0]?.status, 'active', 'it is seen as that logout left it')
+    t.equal((await store.find('token'))?.status, 'logged_out')
+    t.equal((await store.find('excepted'))?.status, 'logged_out')
     t.equal((await store.find('late'))?.status, 'active')
+  })
+
+  await t.test('a logout that waits for a logout of its subject sees what that did', async t => {
+    const { table, store } = await fresh()
+    await store.create('token', session({ id: 'id' }))
+    const client = await pool.connect()
+    await client.query('BEGIN')
+    t.equal(await postgresSessionStore(client, { table }).logOutSubject({ subject: 'alice', count: true }), 1)
+    const waiting = Promise.all([store.logOut('token'), store.logOutById({ id: 'id' })])
+    await sleep(50)
+    await client.query('COMMIT')
+    client.release()
+    t.strictSame((await waiting).map(before => before?.status), ['logged_out', 'logged_out'])
   })
 
   await t.test('a logout of the subject ends a login that it waited for', async t => {
@@ -209,7 +293,7 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
         () => store.logOutSubject({ subject: 's' }), () => store.logOutSubject({ subject: 's', count: true }), () => store.list({ subject: 's', limit: 1 })
       ]
       for (const verb of verbs) {
-        await t.rejects(verb(), { message: `table ${table} is missing: run migrate()`, cause: { severity: 'ERROR' } })
+        await t.rejects(verb(), { message: /^table \S+ is missing(, or another version made it)?: run migrate\(\)$/, cause: { severity: 'ERROR' } })
       }
     }
   })

@@ -1,11 +1,13 @@
+/** Runs several calls as one. `run` resolves to the answers in the order of the calls, or rejects for all of them. */
+export type RunTogether<Call, Answer> = (calls: readonly Call[]) => Promise<ReadonlyArray<Answer | PromiseLike<Answer> | Error>>
+
 /**
- * Runs calls that wait in the same turn of the event loop as one: under load a backend is asked once for many. Nobody
- * waits for company: a lone call goes out at the end of its turn. At most `most` calls make one, in their order.
+ * Runs the calls of one turn of the event loop as one: under load a backend is asked once for many. No call waits for
+ * others to come: a single call is run at the end of its turn. At most `most` calls are run as one, in their order.
  *
- * `run` answers in the order of the calls, with an `Error` for each that failed by itself: only that call rejects. What
- * `run` rejects with, all of its calls reject with.
+ * An `Error` among the answers rejects only its own call. A promise among them is awaited by its own call only.
  */
-export function waitingCalls<Call, Answer> (run: (calls: readonly Call[]) => Promise<ReadonlyArray<Answer | Error>>, most = 100): (call: Call) => Promise<Answer> {
+export function waitingCalls<Call, Answer> (run: RunTogether<Call, Answer>, most = 100): (call: Call) => Promise<Answer> {
   let waiting: Array<Waiting<Call, Answer>> = []
 
   function flush () {
@@ -22,11 +24,11 @@ export function waitingCalls<Call, Answer> (run: (calls: readonly Call[]) => Pro
 
 interface Waiting<Call, Answer> {
   readonly call: Call
-  readonly resolve: (answer: Answer) => void
+  readonly resolve: (answer: Answer | PromiseLike<Answer>) => void
   readonly reject: (error: unknown) => void
 }
 
-async function settle<Call, Answer> (run: (calls: readonly Call[]) => Promise<ReadonlyArray<Answer | Error>>, due: ReadonlyArray<Waiting<Call, Answer>>): Promise<void> {
+async function settle<Call, Answer> (run: RunTogether<Call, Answer>, due: ReadonlyArray<Waiting<Call, Answer>>): Promise<void> {
   try {
     const answers = await run(due.map(({ call }) => call))
     if (answers.length !== due.length) throw new Error(`${due.length} calls got ${answers.length} answers`)

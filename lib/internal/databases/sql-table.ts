@@ -1,18 +1,27 @@
 /**
- * Checks the name of a table, with or without its schema, and answers with it quoted.
+ * Checks the name of a table, with or without its schema, and returns it in double quotes.
  *
- * @throws {TypeError} for anything but letters, digits and underscores; `caller` begins the message.
+ * @throws {TypeError} for other characters than letters, digits and underscores; `caller` begins the message.
  */
 export function quotedTable (name: string, caller: string): string {
   if (typeof name !== 'string' || !/^[a-z_]\w{0,62}(\.[a-z_]\w{0,62})?$/i.test(name)) {
-    throw new TypeError(`${caller}: table must be a name of letters, digits and underscores, with a schema in front if need be`)
+    throw new TypeError(`${caller}: option "table" must be a name of letters, digits and underscores, with a schema in front if needed`)
   }
   return name.split('.').map(part => `"${part}"`).join('.')
 }
 
-/** The error of a statement; for a table that is not there, one that tells what to do. */
+const undefinedTable = '42P01'
+const undefinedFunction = '42883'
+const undefinedSchema = '3F000'
+
+/** The error of a statement. For a table or function that is missing, one that says what to do. */
 export function missingTable (error: unknown, table: string): unknown {
   const { code, message } = error instanceof Error ? error as Error & { code?: unknown } : { message: '' }
-  if (code !== '42P01' && !message.startsWith('no such table')) return error
-  return new Error(`table ${table} is missing: run migrate()`, { cause: error })
+  if (code === undefinedTable || code === undefinedSchema || message.startsWith('no such table')) {
+    return new Error(`table ${table} is missing: run migrate()`, { cause: error })
+  }
+  if (code === undefinedFunction) {
+    return new Error(`table ${table} is missing, or another version made it: run migrate()`, { cause: error })
+  }
+  return error
 }
