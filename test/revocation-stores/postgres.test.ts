@@ -170,7 +170,7 @@ t.test('a connection that cannot listen is given back', async t => {
 t.test('misuse is a TypeError that names what is wrong', async t => {
   const pool = { query: async () => ({ rows: [] }), connect () { throw new Error('not now') } }
   t.throws(() => postgresRevocationStore({} as PostgresClient), { name: 'TypeError', message: /pass a Pool of pg/ })
-  t.throws(() => postgresRevocationStore(pool, { table: 'a b' }), { name: 'TypeError', message: /table must be/ })
+  t.throws(() => postgresRevocationStore(pool, { table: 'a b' }), { name: 'TypeError', message: /option "table" must be/ })
   t.throws(() => postgresRevocationFeed({} as PostgresPool), { name: 'TypeError', message: /pass a Pool of pg/ })
   t.throws(() => postgresRevocationFeed(pool, { pageSize: 0 }), { name: 'TypeError', message: /pageSize/ })
   t.match(postgresRevocationTable(), /CREATE TABLE IF NOT EXISTS "logout_revocation"/)

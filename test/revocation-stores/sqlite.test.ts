@@ -94,6 +94,6 @@ for (const { name, open, skip } of sqliteLibraries) {
 
 t.test('misuse is a TypeError that says what to do', async t => {
   t.throws(() => sqliteRevocationStore({} as SqliteDatabase), { name: 'TypeError', message: /node:sqlite or better-sqlite3/ })
-  t.throws(() => sqliteRevocationTable('drop table'), { name: 'TypeError', message: /table must be a name/ })
+  t.throws(() => sqliteRevocationTable('drop table'), { name: 'TypeError', message: /option "table" must be a name/ })
   t.match(sqliteRevocationTable(), /CREATE TABLE IF NOT EXISTS "logout_revocation"/)
 })

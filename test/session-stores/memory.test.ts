@@ -59,8 +59,8 @@ t.test('it answers without a promise', async t => {
   t.equal(store.logOutSubject({ subject: 'alice', count: true }), 0)
 })
 
-t.test('a maxSessions that is no positive whole number is refused', async t => {
+t.test('a maxSessions that is not a positive integer is refused', async t => {
   for (const maxSessions of [0, -1, 1.5, NaN, Infinity]) {
-    t.throws(() => memorySessionStore({ maxSessions }), { name: 'TypeError', message: /maxSessions must be a positive whole number/ })
+    t.throws(() => memorySessionStore({ maxSessions }), { name: 'TypeError', message: 'memorySessionStore: option "maxSessions" must be a positive integer' })
   }
 })
