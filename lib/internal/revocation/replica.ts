@@ -27,7 +27,7 @@ export interface RevocationReplica extends RevocationStore, RevocationSource {
   close (): Promise<void>
   /** Milliseconds since the replica was last known to be complete. */
   staleness (): number
-  /** How much is remembered of subjects, and in bytes of everything else. */
+  /** How many cutoffs of subjects are remembered, and how many bytes all marks take. */
   size (): { readonly subjects: number, readonly bytes: number }
 }
 
