@@ -26,21 +26,28 @@ function importsOf (file: string, source: string): Import[] {
 
 /** The files at the root of `lib`, but for the index: the public contracts. At run time they import only `node:` and each other. */
 const contracts = [
-  'awaitable.ts', 'logout-event.ts', 'principal.ts', 'revocation-store.ts', 'session-store.ts', 'token-digest.ts', 'token-verifier.ts', 'user-status-store.ts'
+  'awaitable.ts', 'logout-event.ts', 'principal.ts', 'revocation-store.ts', 'session-source.ts', 'session-store.ts', 'token-digest.ts',
+  'token-verifier.ts', 'user-status-store.ts'
 ]
+
+/** Public functions at the root of `lib`, beside the contracts: hosts call them from their own handlers. */
+const functions = ['logout-actions.ts']
 
 /** What each folder may import besides itself and `node:`. Whatever is not listed is a violation, and so is a folder that is not listed. */
 const allowed: Readonly<Record<string, readonly string[]>> = {
-  index: ['flows', 'guards', 'contracts', 'internal/revocation', 'types of internal'],
+  index: ['flows', 'guards', 'contracts', 'functions', 'internal/revocation', 'types of internal'],
   contracts: ['types of fastify'],
+  functions: ['contracts', 'internal/session-logout', 'types of fastify'],
 
   flows: ['contracts', 'internal/plugin', 'internal/http', 'internal/revocation', 'fastify', 'typebox'],
   'flows/kratos-*': ['internal/kratos'],
+  'flows/session': ['internal/session-logout'],
   'flows/tenant-status': ['internal/tenant-status'],
   guards: ['contracts', 'internal/plugin', 'internal/revocation', 'fastify'],
   'guards/tenant-activity': ['internal/tenant-status'],
   bridges: ['contracts', 'internal/async', 'internal/plugin', 'internal/marks', 'internal/revocation', 'types of fastify'],
 
+  'session-sources': ['contracts', 'internal/plugin', 'internal/http', 'internal/session-logout', 'types of fastify'],
   'session-stores': ['contracts', 'internal/records', 'internal/databases', 'internal/collections'],
   'user-status-stores': ['contracts', 'internal/records', 'internal/databases'],
   'revocation-stores': ['contracts', 'internal/marks', 'internal/databases'],
@@ -52,6 +59,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'internal/plugin': ['contracts', 'fastify', 'typebox'],
   'internal/http': ['internal/plugin', 'types of fastify'],
   'internal/kratos': ['contracts', 'internal/plugin', 'internal/http', 'types of fastify', 'typebox'],
+  'internal/session-logout': ['contracts', 'internal/plugin', 'internal/http', 'types of fastify'],
   'internal/tenant-status': ['contracts', 'internal/plugin', 'fastify', 'typebox'],
   'internal/revocation': ['contracts', 'internal/marks', 'internal/plugin'],
   'internal/marks': ['contracts', 'internal/databases'],
@@ -67,6 +75,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
 function placeOf (name: string): string {
   if (name === 'index.ts') return 'index'
   if (contracts.includes(name)) return 'contracts'
+  if (functions.includes(name)) return 'functions'
   if (name.endsWith('.ts')) return dirname(name)
   if (/^(?:fastify|fastify-plugin|@fastify\/.*)$/.test(name)) return 'fastify'
   return name.startsWith('@sinclair/typebox') ? 'typebox' : name
@@ -98,8 +107,8 @@ t.test('every file of lib can be imported by itself', async t => {
   for (const file of files) await t.resolves(import(`../lib/${file}`), file)
 })
 
-t.test('the root of lib holds the index and the public contracts, and nothing else', async t => {
-  t.strictSame(files.filter(name => !name.includes('/')), [...contracts, 'index.ts'].sort())
+t.test('the root of lib holds the index, the public contracts and public functions, and nothing else', async t => {
+  t.strictSame(files.filter(name => !name.includes('/')), [...contracts, ...functions, 'index.ts'].sort())
 })
 
 t.test('every import is allowed by the table of folders', async t => {
@@ -136,6 +145,8 @@ t.test('a planted violation is caught', async t => {
     ['conformance/session-store.ts', "import Fastify from 'fastify'"],
     ['internal/plugin/ask.ts', "import { kratosLogout } from '../../flows/kratos-native.ts'"],
     ['internal/marks/set.ts', "import { revocationReplica } from '../revocation/replica.ts'"],
+    ['logout-actions.ts', "import { sessionLogout } from './flows/session.ts'"],
+    ['session-sources/jwt.ts', "import { memoryRevocationStore } from '../revocation-stores/memory.ts'"],
     ['internal/new-room/part.ts', "import { isLive } from '../../session-store.ts'"]
   ]
   for (const [file, source] of planted) t.equal(violations({ [file]: source }).length, 1, `${file}: ${source}`)

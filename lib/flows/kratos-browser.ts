@@ -20,13 +20,11 @@ import { absoluteUrl } from '../internal/http/absolute-url.ts'
 import { queryOf } from '../internal/http/query.ts'
 import { removedCookie, type CookieIdentity } from '../internal/http/cookie.ts'
 import { returnToWithin, type ReturnTo } from '../internal/http/return-to.ts'
+import { clearSiteDataHeader, type SiteData } from '../internal/http/site-data.ts'
 import { namedSessionCookie, sessionCookieReader, type SessionCookie } from '../internal/kratos/session-cookie.ts'
 import { isLive, type SessionStore } from '../session-store.ts'
 
 // Options
-
-/** What browsers can be told to wipe. `cookies` wipes those of the whole registrable domain, sibling hosts included. */
-export type SiteData = 'cache' | 'cookies' | 'storage' | 'executionContexts' | 'clientHints' | 'prefetchCache' | 'prerenderCache'
 
 /** What {@link kratosBrowserLogout} asks of the host. `sessions`, `publicUrl` and `defaultReturnUrl` are required. */
 export interface KratosBrowserLogoutOptions {
@@ -174,10 +172,9 @@ function levelWithoutRequests ({ level }: FastifyBaseLogger): 'fatal' | 'error' 
 }
 
 const plugin = 'kratosBrowserLogout'
-const siteData: readonly string[] = ['cache', 'cookies', 'storage', 'executionContexts', 'clientHints', 'prefetchCache', 'prerenderCache'] satisfies readonly SiteData[]
 
 function resolveOptions (options: KratosBrowserLogoutOptions, fastify: FastifyInstance) {
-  const { sessions, allowedReturnUrls = [], errorUrl, cookie = {}, clearCookies = [], clearSiteData = [] } = options
+  const { sessions, allowedReturnUrls = [], errorUrl, cookie = {}, clearCookies = [], clearSiteData } = options
   assertOption(typeof sessions?.find === 'function' && typeof sessions.logOut === 'function', plugin, 'sessions', 'is missing: pass a session store, memorySessionStore() for instance, or { find, logOut }')
   assertFunctions(options, plugin, ['onLogout'])
   const base = absoluteUrl(options.publicUrl, plugin, 'publicUrl', 'where browsers find these routes, "https://login.example/auth" for instance')
@@ -186,13 +183,13 @@ function resolveOptions (options: KratosBrowserLogoutOptions, fastify: FastifyIn
   const errorPage = errorUrl === undefined ? undefined : absoluteUrl(errorUrl, plugin, 'errorUrl', 'where browsers go when something is wrong')
   assertOption(Array.isArray(allowedReturnUrls), plugin, 'allowedReturnUrls', 'must be a list of absolute URLs')
   assertOption(Array.isArray(clearCookies), plugin, 'clearCookies', 'must be a list of cookies')
-  assertOption(Array.isArray(clearSiteData) && clearSiteData.every(directive => siteData.includes(directive)), plugin, 'clearSiteData', `must be a list of ${siteData.join(', ')}`)
+  const siteData = clearSiteDataHeader(clearSiteData, plugin)
 
   const publicUrl = base.href.replace(/\/+$/, '')
   const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin)
   const readCookie = sessionCookieReader(fastify, cookie, plugin)
   const removals = [removedCookie(namedSessionCookie(cookie), plugin, 'cookie'), ...clearCookies.map(companion => removedCookie(companion, plugin, 'clearCookies'))]
-  const wiped = base.protocol === 'https:' ? clearSiteData.map(directive => `"${directive}"`).join(', ') : ''
+  const wiped = base.protocol === 'https:' ? siteData : ''
   const refuse = refusing(errorPage)
 
   return {

@@ -1,4 +1,4 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply } from 'fastify'
 import { assertOption } from '../plugin/options.ts'
 
 /**
@@ -67,13 +67,47 @@ function rawValues (header: string, name: string): string[] {
   return values
 }
 
+/** Removes a cookie from the client. */
+export type RemoveCookie = (reply: FastifyReply) => void
+
+/**
+ * Removes a cookie from the client, by the only `Set-Cookie` of that name: one that the host has set before on this reply
+ * is dropped.
+ *
+ * @throws {TypeError} for a combination that browsers reject: the cookie would stay
+ */
+export function cookieRemover (cookie: CookieIdentity, caller: string, option: string): RemoveCookie {
+  const header = removedCookie(cookie, caller, option)
+  const { name, ...attributes } = withDefaults(cookie)
+  return reply => {
+    dropSetCookie(reply, name)
+    // @fastify/cookie writes its cookies when the reply is sent, after the headers that are there.
+    const { clearCookie } = reply as FastifyReply & Partial<CookieReply>
+    if (typeof clearCookie === 'function') clearCookie.call(reply, name, attributes)
+    else reply.header('set-cookie', header)
+  }
+}
+
+function dropSetCookie (reply: FastifyReply, name: string): void {
+  const lines = [reply.getHeader('set-cookie') ?? []].flat().map(String)
+  const others = lines.filter(line => !line.startsWith(`${name}=`))
+  if (others.length === lines.length) return
+  reply.removeHeader('set-cookie')
+  for (const line of others) reply.header('set-cookie', line)
+}
+
+function withDefaults (cookie: CookieIdentity) {
+  const { name, path = '/', domain, secure = true, httpOnly = true, sameSite = 'lax', partitioned = false } = cookie
+  return { name, path, domain, secure, httpOnly, sameSite, partitioned }
+}
+
 /**
  * Returns the `Set-Cookie` value that removes the cookie.
  *
  * @throws {TypeError} for a combination that browsers reject: the cookie would stay
  */
 export function removedCookie (cookie: CookieIdentity, caller: string, option: string): string {
-  const { name, path = '/', domain, secure = true, httpOnly = true, sameSite = 'lax', partitioned = false } = cookie
+  const { name, path, domain, secure, httpOnly, sameSite, partitioned } = withDefaults(cookie)
   const check = (holds: boolean, hint: string) => assertOption(holds, caller, option, hint)
   check(/^[!#$%&'*+.^_`|~\w-]+$/.test(name), 'must have a name that can be the name of a cookie')
   check(/^\/[\u0020-\u003a\u003c-\u007e]*$/.test(path), 'must have a path that begins with a slash')
@@ -98,6 +132,11 @@ const sameSites = { strict: 'Strict', lax: 'Lax', none: 'None' }
 interface CookieHost {
   parseCookie (header: string): Readonly<Record<string, string | undefined>>
   unsignCookie (value: string): { readonly value: string | null }
+}
+
+/** What `@fastify/cookie` decorates replies with. */
+interface CookieReply {
+  clearCookie (this: FastifyReply, name: string, attributes: object): unknown
 }
 
 function percentDecoded (raw: string): string {

@@ -48,6 +48,54 @@ export function returnToWithin ({ standard, allowed, caller, option }: AllowedTa
   }
 }
 
+/** What {@link returnToHost} allows. */
+export interface HostTargets {
+  /** Where browsers find the host. Without it, only paths are the host's own. */
+  readonly publicUrl?: URL | undefined
+  /** The target of a request that names none. */
+  readonly standard: string
+  /** Further URLs, as in {@link returnToWithin}. */
+  readonly allowed: readonly string[]
+  readonly caller: string
+}
+
+/**
+ * Sends browsers back to the host: to a path of its own origin, or to an absolute URL with the public origin or within an
+ * entry. Returns the value of the `Location` header; `undefined` for a target that is not allowed.
+ *
+ * @throws {TypeError} for a default that is neither a path nor an absolute URL, and for an entry that can never match
+ */
+export function returnToHost ({ publicUrl, standard, allowed, caller }: HostTargets): (given: string | undefined) => string | undefined {
+  const origin = publicUrl?.origin ?? ''
+  const isTarget = typeof standard === 'string' && printable.test(standard) && (isPath(standard) || absolute.test(standard))
+  assertOption(isTarget, caller, 'defaultReturnUrl', 'must be a path, such as "/", or an absolute http or https URL')
+  assertOption(Array.isArray(allowed), caller, 'allowedReturnUrls', 'must be a list of absolute URLs')
+  const judge = returnToWithin({
+    standard: publicUrl ?? new URL('http://localhost'), // Never used: only absolute URLs are judged.
+    allowed: origin === '' ? allowed : [...allowed, `${origin}/`],
+    caller,
+    option: 'allowedReturnUrls'
+  })
+
+  return (given = '') => {
+    if (given === '') return standard
+    if (given.trim() !== given) return undefined
+    if (isPath(given)) return origin + encoded(given)
+    const judged = absolute.test(given) ? judge(given) : undefined
+    return judged !== undefined && 'location' in judged ? judged.location : undefined
+  }
+}
+
+/** Whether a browser reads this as a path of the same origin, whatever it may read differently from others. */
+function isPath (given: string): boolean {
+  return /^\/(?!\/)/.test(given) && !given.includes('\\') && !controls.test(given)
+}
+
+/** The same path in characters that a header can carry, as browsers encode them. */
+function encoded (path: string): string {
+  return path.replace(/[^\u0021-\u007e]+/g, text => Buffer.from(text).toString('hex').replace(/../g, '%$&'))
+}
+
 // eslint-disable-next-line no-control-regex
 const controls = /[\u0000-\u001f\u007f]/
 const printable = /^[\u0021-\u007e]+$/

@@ -5,7 +5,7 @@ import { channel, type Channel } from 'node:diagnostics_channel'
 export interface RequestMessage {
   /** The plugin that answered, `kratosLogout` for instance. */
   readonly plugin: string
-  /** `request.id`, as in the log. */
+  /** `request.id`, as in the log. Empty for a logout without a request. */
   readonly requestId: string
   /** Milliseconds since the plugin got the request; 0 for one that it got before anybody listened. */
   readonly duration: number
@@ -77,8 +77,9 @@ export function noteArrival (request: FastifyRequest): boolean {
 const everyChannel = Object.values(channels)
 const hasSubscribers = (one: Channel) => one.hasSubscribers
 
-/** What a message says of the request that this reply answers. */
-export function aboutRequest (plugin: string, { request }: FastifyReply): RequestMessage {
+/** What a message says of a request, such as the one that a reply answers. */
+export function aboutRequest (plugin: string, { request }: { readonly request: FastifyRequest | undefined }): RequestMessage {
+  if (request === undefined) return { plugin, requestId: '', duration: 0 }
   const now = performance.now()
   return { plugin, requestId: String(request.id), duration: now - (arrivals.get(request) ?? now) }
 }

@@ -1,0 +1,21 @@
+import { assertOption } from '../plugin/options.ts'
+
+/** What browsers can be told to wipe. `cookies` wipes those of the whole registrable domain, sibling hosts included. */
+export type SiteData = 'cache' | 'cookies' | 'storage' | 'executionContexts' | 'clientHints' | 'prefetchCache' | 'prerenderCache'
+
+const known = [
+  'cache', 'cookies', 'storage', 'executionContexts', 'clientHints', 'prefetchCache', 'prerenderCache'
+] as const satisfies readonly SiteData[]
+
+/**
+ * Returns the value of a `Clear-Site-Data` header; an empty one without directives.
+ *
+ * @throws {TypeError} for an unknown directive
+ * @see https://www.w3.org/TR/clear-site-data/#header
+ */
+export function clearSiteDataHeader (directives: readonly SiteData[] = [], caller: string): string {
+  const names: readonly string[] = known
+  assertOption(Array.isArray(directives) && directives.every(directive => names.includes(directive)), caller, 'clearSiteData',
+    `must be a list of ${known.join(', ')}`)
+  return directives.map(directive => `"${directive}"`).join(', ')
+}

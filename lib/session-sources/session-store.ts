@@ -1,0 +1,88 @@
+import type { FastifyRequest } from 'fastify'
+import { bearerToken } from '../internal/http/bearer-token.ts'
+import type { CredentialCookie } from '../internal/http/cookie.ts'
+import { assertFunctions, assertOption } from '../internal/plugin/options.ts'
+import { misconfigured } from '../internal/session-logout/error.ts'
+import { requestCookie, type RequestCookie } from '../internal/session-logout/request-cookie.ts'
+import type { SessionSource } from '../session-source.ts'
+import { isLive, type Session, type SessionStore } from '../session-store.ts'
+
+/** Where {@link sessionStoreSource} finds the session token of a request: exactly one of these. */
+export interface SessionStoreSourceOptions {
+  /** A cookie, with the attributes it was set with. Of several cookies of the name, all are logged out. */
+  readonly cookie?: CredentialCookie | undefined
+  /** The name of a header. `authorization` means `Authorization: Bearer`. */
+  readonly header?: string | undefined
+  /** A function of the host. */
+  readonly token?: ((request: FastifyRequest) => string | undefined) | undefined
+}
+
+/** A {@link SessionStore}, as far as a logout needs it. Without `logOutSubject`, only `current` can be logged out. */
+export type LogoutSessionStore = Pick<SessionStore, 'find' | 'logOut'> & Partial<Pick<SessionStore, 'logOutSubject'>>
+
+const caller = 'sessionStoreSource'
+
+/**
+ * The sessions of a {@link SessionStore}: ours, or one that implements its contract.
+ *
+ * Logging out `current` is one call to the store, which tells atomically whether the session was live.
+ *
+ * @throws {TypeError} for an option that is missing or wrong
+ * @example
+ * ```ts
+ * import Fastify from 'fastify'
+ * import { sessionLogout } from 'fastify-logout'
+ * import { sessionStoreSource } from 'fastify-logout/session-sources/session-store'
+ * import { memorySessionStore } from 'fastify-logout/session-stores/memory'
+ *
+ * const app = Fastify()
+ * const store = memorySessionStore()
+ * await app.register(sessionLogout, { sessions: sessionStoreSource(store, { cookie: { name: 'sid' } }) })
+ * ```
+ */
+export function sessionStoreSource (sessions: LogoutSessionStore, options: SessionStoreSourceOptions): SessionSource<Session> {
+  const { cookie, tokensOf } = resolveOptions(sessions, options)
+
+  return {
+    readsCookie: cookie !== undefined,
+    find: async request => firstLive(await Promise.all(tokensOf(request).map(token => sessions.find(token)))),
+    logOut: async request => firstLive(await Promise.all(tokensOf(request).map(token => sessions.logOut(token)))),
+    ...(sessions.logOutSubject !== undefined && {
+      logOutSubject: ({ subject, tenant, except }) => {
+        if (tenant !== undefined) throw misconfigured(caller, 'a SessionStore has no tenants: give each tenant a store of its own')
+        return sessions.logOutSubject?.({ subject, except })
+      }
+    }),
+    ...(cookie !== undefined && { forget: (_request, reply) => { cookie.remove(reply) } })
+  }
+}
+
+function resolveOptions (sessions: LogoutSessionStore, options: SessionStoreSourceOptions): {
+  readonly cookie: RequestCookie | undefined
+  readonly tokensOf: (request: FastifyRequest) => string[]
+} {
+  assertOption(typeof sessions?.find === 'function' && typeof sessions.logOut === 'function', caller, 'sessions',
+    'is missing: pass a session store, such as memorySessionStore()')
+  assertFunctions(sessions, caller, ['logOutSubject'])
+  const { cookie, header, token } = options ?? {}
+  const given = [cookie, header, token].filter(place => place !== undefined)
+  assertOption(given.length === 1, caller, 'cookie', 'or "header" or "token" must be given, and only one of them')
+  if (cookie !== undefined) {
+    const read = requestCookie(cookie, caller, 'cookie')
+    return { cookie: read, tokensOf: request => [...new Set(read.read(request))] }
+  }
+  const isHeader = header === undefined || (typeof header === 'string' && /^[\w-]+$/.test(header))
+  assertOption(isHeader, caller, 'header', 'must be the name of a header')
+  assertOption(token === undefined || typeof token === 'function', caller, 'token', 'must be a function, request => token')
+  const tokenOf = token ?? headerReader(header ?? '')
+  return { cookie: undefined, tokensOf: request => [tokenOf(request) ?? []].flat().filter(value => value !== '') }
+}
+
+function firstLive (found: ReadonlyArray<Session | undefined>): Session | undefined {
+  return found.find(session => session !== undefined && isLive(session, Date.now()))
+}
+
+function headerReader (header: string): (request: FastifyRequest) => string | undefined {
+  const name = header.toLowerCase()
+  return ({ headers }) => name === 'authorization' ? bearerToken(headers.authorization) : headers[name]?.toString()
+}

@@ -1,0 +1,60 @@
+import t from 'tap'
+import { callsWithin } from '../../../lib/internal/session-logout/calls.ts'
+import { misconfigured } from '../../../lib/internal/session-logout/error.ts'
+
+const unavailable = { code: 'LOGOUT_UNAVAILABLE', statusCode: 503, headers: { 'retry-after': '5' } }
+
+t.test('the answer of the host is passed on', async t => {
+  const call = callsWithin(1000, 'aPlugin')
+  t.equal(await call('one', () => 1), 1)
+  t.equal(await call('two', async () => 2), 2)
+})
+
+t.test('a function that throws, rejects or is late is an outage', async t => {
+  const call = callsWithin(20, 'aPlugin')
+  const down = new Error('down')
+  await t.rejects(call('throws', () => { throw down }), { ...unavailable, cause: { message: 'throws failed', cause: down } })
+  await t.rejects(call('rejects', () => Promise.reject(down)), { ...unavailable, cause: { cause: down } })
+  await t.rejects(call('hangs', () => new Promise(() => {})), { ...unavailable, cause: { cause: { message: 'no answer within 20 ms' } } })
+})
+
+t.test('a function that says that the host is not set up correctly is believed', async t => {
+  const call = callsWithin(1000, 'aPlugin')
+  const wrong = misconfigured('aSource', 'do something else')
+  await t.rejects(call('throws', () => { throw wrong }), wrong)
+  await t.rejects(call('rejects', () => Promise.reject(wrong)), { code: 'LOGOUT_MISCONFIGURED', cause: { message: 'aSource: do something else' } })
+})
+
+t.test('an answer that comes after the timeout is told once; one in time is not', async t => {
+  const call = callsWithin(20, 'aPlugin')
+  const late: unknown[] = []
+  const tellLate = async (answer: unknown) => { late.push(answer) }
+  let answer: (value: string) => void = () => {}
+  await t.rejects(call('late', () => new Promise<string>(resolve => { answer = resolve }), tellLate), unavailable)
+  t.strictSame(late, [])
+  answer('after all')
+  await new Promise(resolve => setImmediate(resolve))
+  t.strictSame(late, ['after all'])
+  await call('in time', async () => 'soon', tellLate)
+  let fail: (error: Error) => void = () => {}
+  await t.rejects(call('fails late', () => new Promise<string>((_resolve, reject) => { fail = reject }), tellLate), unavailable)
+  fail(new Error('too late to matter'))
+  await new Promise(resolve => setImmediate(resolve))
+  t.strictSame(late, ['after all'])
+})
+
+t.test('a listener for late answers may fail', async t => {
+  const call = callsWithin(20, 'aPlugin')
+  let answer: (value: string) => void = () => {}
+  await t.rejects(call('late', () => new Promise<string>(resolve => { answer = resolve }), async () => { throw new Error('nobody hears') }), unavailable)
+  answer('after all')
+  await new Promise(resolve => setImmediate(resolve))
+})
+
+t.test('a query builder, which runs each time it is awaited, runs once', async t => {
+  const call = callsWithin(1000, 'aPlugin')
+  let runs = 0
+  const builder: PromiseLike<number> = { then: resolve => Promise.resolve(++runs).then(resolve) }
+  t.equal(await call('builder', () => builder, async () => {}), 1)
+  t.equal(runs, 1)
+})
