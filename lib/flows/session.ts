@@ -12,7 +12,7 @@ import { wantsPage } from '../internal/http/wants-page.ts'
 import { publishRefusals } from '../internal/plugin/diagnostics.ts'
 import { isolateFromHost, validateNothing } from '../internal/plugin/host-isolation.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
-import { operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
+import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
 import { assertFunctions, assertOption } from '../internal/plugin/options.ts'
 import { bodyLimit, fieldsOf, mediaTypes, readBodies } from '../internal/session-logout/body.ts'
 import { isLogoutError, logoutError } from '../internal/session-logout/error.ts'
@@ -147,6 +147,7 @@ async function routes (fastify: FastifyInstance, options: SessionLogoutOptions):
   const inputOf = (request: FastifyRequest) => inputs.get(request) ?? readInput(request, settings)
   const logOut = logout(settings)
 
+  noActivity(fastify)
   isolateFromHost(fastify)
   validateNothing(fastify)
   publishRefusals(fastify, plugin)
@@ -160,8 +161,7 @@ async function routes (fastify: FastifyInstance, options: SessionLogoutOptions):
 
   fastify.post(path, {
     bodyLimit,
-    config: noActivity,
-    schema: routeSchema(fastify, settings),
+    schema: freshSchema(routeSchema(fastify, settings)),
     onRequest: async request => {
       if (isPrefetch(request.headers)) throw logoutError('LOGOUT_PREFETCH')
       if (hook === undefined) crossSite(request)

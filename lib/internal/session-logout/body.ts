@@ -18,7 +18,8 @@ export const bodyLimit = 8192
 export function readBodies (scope: FastifyInstance): void {
   const parseJson = scope.getDefaultJsonParser('remove', 'remove')
 
-  scope.addContentTypeParser('*', { parseAs: 'buffer' }, (request: FastifyRequest, body: Buffer, done) => {
+  // Fastify remembers the parser of a type that it knows by name, and searches the one of '*' anew for each request.
+  scope.addContentTypeParser([json, form, '*'], { parseAs: 'buffer' }, (request: FastifyRequest, body: Buffer, done) => {
     if (body.length === 0) return done(null, undefined)
     const type = request.headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase()
     if (type === form) return done(...parsedForm(body.toString()))
