@@ -52,7 +52,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'user-status-stores': ['contracts', 'internal/records', 'internal/databases'],
   'revocation-stores': ['contracts', 'internal/marks', 'internal/databases'],
   'rate-limit-stores': ['internal/databases'],
-  'token-verifiers': ['contracts', 'internal/jose', 'internal/oauth', 'internal/http', 'internal/collections', 'internal/plugin'],
+  'token-verifiers': ['contracts', 'internal/async', 'internal/jose', 'internal/oauth', 'internal/http', 'internal/collections', 'internal/plugin'],
   conformance: ['contracts', 'internal/conformance'],
 
   'internal/async': ['contracts'],
@@ -65,7 +65,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'internal/marks': ['contracts', 'internal/databases'],
   'internal/records': ['contracts'],
   'internal/databases': ['internal/records'],
-  'internal/jose': ['contracts', 'internal/plugin', 'fast-jwt'],
+  'internal/jose': ['contracts', 'internal/plugin', 'internal/http', 'fast-jwt'],
   'internal/oauth': ['internal/plugin', 'internal/jose'],
   'internal/collections': [],
   'internal/conformance': ['contracts']

@@ -67,6 +67,31 @@ const caller = 'protectSessionStore'
 const slowestRequest = 3_600_000
 const cleanupTimeout = 1000
 
+type Settings = ReturnType<typeof resolveOptions>
+
+function resolveOptions<Session> (
+  store: ProtectableSessionStore, revocations: Pick<RevocationStore, 'check' | 'revoke'>, options: ProtectSessionStoreOptions<Session>
+) {
+  assertOption(typeof store === 'object' && store !== null, caller, 'store', 'is missing: pass the session store to protect')
+  const methods: object = store
+  for (const name of ['get', 'set', 'destroy'] as const) {
+    assertOption(name in methods && typeof store[name] === 'function', caller, 'store', `must have a method "${name}", as stores of express-session have`)
+  }
+  assertOption(typeof revocations?.check === 'function' && typeof revocations.revoke === 'function', caller, 'revocations',
+    'is missing: pass a revocation store, such as redisRevocationStore(redis)')
+  assertFunctions(options, caller, ['credential'])
+  const timeout = duration(options.timeout, 5000, caller, 'timeout')
+  const { credential = () => undefined } = options
+  return {
+    revocations,
+    lifetime: lifetimeOf(options.lifetime, 86_400_000, caller, 'lifetime'),
+    credential: credential as (session: object) => unknown,
+    check: checkWithin(revocations, timeout, caller),
+    ask: askWithin(timeout, caller),
+    askBriefly: askWithin(cleanupTimeout, caller)
+  }
+}
+
 /**
  * Protects a session store against resurrection: `destroy` first marks the session as revoked, and `get` never finds a
  * revoked session, even if a request that was still running has saved it back. Such a save succeeds, and the session is
@@ -108,31 +133,6 @@ export function protectSessionStore<Store extends ProtectableSessionStore, Sessi
   const own = Object.assign(Object.create(store), forwarders(store), protectedMethods(inner, settings, protection))
   attachProtection(own, protection)
   return own
-}
-
-type Settings = ReturnType<typeof resolveOptions>
-
-function resolveOptions<Session> (
-  store: ProtectableSessionStore, revocations: Pick<RevocationStore, 'check' | 'revoke'>, options: ProtectSessionStoreOptions<Session>
-) {
-  assertOption(typeof store === 'object' && store !== null, caller, 'store', 'is missing: pass the session store to protect')
-  const methods: object = store
-  for (const name of ['get', 'set', 'destroy'] as const) {
-    assertOption(name in methods && typeof store[name] === 'function', caller, 'store', `must have a method "${name}", as stores of express-session have`)
-  }
-  assertOption(typeof revocations?.check === 'function' && typeof revocations.revoke === 'function', caller, 'revocations',
-    'is missing: pass a revocation store, such as redisRevocationStore(redis)')
-  assertFunctions(options, caller, ['credential'])
-  const timeout = duration(options.timeout, 5000, caller, 'timeout')
-  const { credential = () => undefined } = options
-  return {
-    revocations,
-    lifetime: lifetimeOf(options.lifetime, 86_400_000, caller, 'lifetime'),
-    credential: credential as (session: object) => unknown,
-    check: checkWithin(revocations, timeout, caller),
-    ask: askWithin(timeout, caller),
-    askBriefly: askWithin(cleanupTimeout, caller)
-  }
 }
 
 function protectionOf (inner: AnyStore, { revocations, lifetime, credential, askBriefly }: Settings): SessionProtection {

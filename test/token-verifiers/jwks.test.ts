@@ -57,7 +57,7 @@ for (const [way, changes] of ways) {
             issuer: issuer.url,
             audience,
             publicKey,
-            verifyToken: verifierFor(issuer, { fetch: (url, init) => fetch(source === '' ? url : source, init) }, { ...changes, algorithms: [algorithm] }),
+            verifyToken: verifierFor(issuer, { fetch: (url, init) => fetch(source || url, init) }, { ...changes, algorithms: [algorithm] }),
             mint: (claims, header) => issuer.sign('one', claims, header, algorithm),
             breakSource: () => { source = down.url }
           }
@@ -88,7 +88,8 @@ t.test('a token chooses among the issuers that are named, and makes us ask nobod
   t.equal(await outcome(verify, second.sign('two', claimsFor(first))), 'untrusted', 'the key id of the other issuer')
   t.equal(await outcome(verify, stranger.sign('one', claimsFor(stranger))), 'untrusted')
   t.equal(await outcome(verify, first.sign('one', claimsFor(first, { iss: [first.url] }))), 'untrusted')
-  t.equal(await outcome(verify, first.sign('one', claimsFor(first), { jku: `${stranger.url}${jwksPath}`, x5u: stranger.url, kid: 'new' })), 'untrusted')
+  const elsewhere = { jku: `${stranger.url}${jwksPath}`, x5u: stranger.url, kid: 'new' }
+  t.equal(await outcome(verify, first.sign('one', claimsFor(first), elsewhere)), 'untrusted')
   t.equal(stranger.seen.length, 0)
 })
 
@@ -153,7 +154,7 @@ t.test('many concurrent callers share one request', async (t) => {
 t.test('a new key is found when a token names it, a withdrawn one serves no longer', async (t) => {
   const issuer = await issuerFor(t, 'one')
   const verify = verifierFor(issuer)
-  const old = issuer.sign('one', claimsFor(issuer))
+  const old = issuer.sign('one', claimsFor(issuer, { iat: seconds() - 120 }))
   t.equal(await outcome(verify, old), 'alice')
   issuer.addKey('two')
   issuer.removeKey('one')
@@ -164,37 +165,111 @@ t.test('a new key is found when a token names it, a withdrawn one serves no long
   t.equal(issuer.count(jwksPath), 2)
 })
 
-t.test('10,000 tokens of unknown key ids make it ask no more than the cooldown allows', async (t) => {
+/** Tokens with key ids that nobody published, as many as are asked for. */
+function forgedTokens (issuer: Issuer, count: number, claims: Claims = {}): string[] {
+  const [, payload, signature] = issuer.sign('one', claimsFor(issuer, claims)).split('.')
+  return Array.from({ length: count }, (_, i) => {
+    const kid = createHash('md5').update(String(i)).digest('hex')
+    return `${Buffer.from(JSON.stringify({ alg: 'ES256', kid })).toString('base64url')}.${payload}.${signature}`
+  })
+}
+
+t.test('a key that was rotated in after a forged token is found, and never refused', async (t) => {
   const issuer = await issuerFor(t, 'one')
   const verify = verifierFor(issuer)
-  const good = issuer.sign('one', claimsFor(issuer))
-  const signature = good.slice(good.lastIndexOf('.'))
-  const payload = good.split('.')[1]
-  const refused = new Set()
-  for (let i = 0; i < 10_000; i++) {
-    const header = Buffer.from(JSON.stringify({ alg: 'ES256', kid: createHash('md5').update(String(i)).digest('hex') })).toString('base64url')
-    refused.add(await outcome(verify, `${header}.${payload}${signature}`))
-  }
-  t.same([...refused], ['untrusted'])
-  t.equal(issuer.count(jwksPath), 1)
-  t.equal(await outcome(verify, good), 'alice')
+  for (const forged of forgedTokens(issuer, 5, { iat: seconds() })) t.equal(await outcome(verify, forged), 'untrusted')
+  issuer.addKey('two')
+  t.equal(await outcome(verify, issuer.sign('two', claimsFor(issuer, { iat: seconds() }))), 'alice')
+})
+
+t.test('10,000 tokens with unknown key ids cause ten requests in a row: after that they are an outage, and so is a new key', async (t) => {
+  const issuer = await issuerFor(t, 'one')
+  const verify = verifierFor(issuer)
+  const outcomes = []
+  for (const forged of forgedTokens(issuer, 10_000, { iat: seconds() })) outcomes.push(await outcome(verify, forged))
+  t.same(outcomes.slice(0, 11), Array(11).fill('untrusted'), 'the first request is the one that brought the keys')
+  t.same([...new Set(outcomes.slice(11))], ['outage'])
+  t.equal(issuer.count(jwksPath), 11)
+  issuer.addKey('two')
+  t.equal(await outcome(verify, issuer.sign('two', claimsFor(issuer))), 'outage', 'what was not asked is not refused')
+  t.equal(await outcome(verify, issuer.sign('one', claimsFor(issuer))), 'alice', 'keys at hand serve')
+  const old = forgedTokens(issuer, 100, { iat: seconds() - 120 }).map(token => outcome(verify, token))
+  t.same([...new Set(await Promise.all(old))], ['untrusted'], 'the keys are newer than these tokens')
+  t.equal(issuer.count(jwksPath), 11)
 })
 
 t.test('when the cooldown is over, an unknown key id makes it ask once more', async (t) => {
   const issuer = await issuerFor(t, 'one')
   const verify = verifierFor(issuer, { cooldown: 400 })
-  const unknown = issuer.sign('one', claimsFor(issuer), { kid: 'two' })
-  t.equal(await outcome(verify, unknown), 'untrusted')
-  t.equal(await outcome(verify, unknown), 'untrusted')
-  t.equal(issuer.count(jwksPath), 1)
+  const forged = forgedTokens(issuer, 11)
+  for (const token of forged) await outcome(verify, token)
   issuer.addKey('two')
   const two = issuer.sign('two', claimsFor(issuer))
-  t.equal(await outcome(verify, two), 'untrusted', 'the issuer has just said that there is no such key')
   await sleep(420)
   t.equal(await outcome(verify, two), 'alice')
+})
+
+t.test('an issuer that rotates under load, among forged tokens and with slow answers, has none of its tokens refused', async (t) => {
+  const issuer = await issuerFor(t, 'key 0')
+  issuer.odd.set(jwksPath, async response => {
+    const body = JSON.stringify({ keys: issuer.jwks })
+    await sleep(Math.random() * 20)
+    response.writeHead(200).end(body)
+  })
+  const verify = verifierFor(issuer, { cooldown: 20, refreshAfter: 200 })
+  let current = 0
+  const over = new AbortController()
+  const outcomes = new Map<unknown, number>()
+  const client = async () => {
+    while (!over.signal.aborted) {
+      const answer = await outcome(verify, issuer.sign(`key ${current}`, claimsFor(issuer, { iat: seconds() })))
+      outcomes.set(answer, (outcomes.get(answer) ?? 0) + 1)
+      await sleep(1)
+    }
+  }
+  const forger = async () => {
+    for (let i = 0; !over.signal.aborted; i++) {
+      t.not(await outcome(verify, issuer.sign('key 0', claimsFor(issuer, { iat: seconds() }), { kid: `forged ${i}` })), 'alice')
+      await sleep(5)
+    }
+  }
+  const running = [...Array.from({ length: 4 }, client), forger()]
+  for (let rotation = 1; rotation <= 8; rotation++) {
+    await sleep(60)
+    issuer.addKey(`key ${rotation}`)
+    current = rotation
+  }
+  await sleep(60)
+  over.abort()
+  await Promise.all(running)
+  t.notOk(outcomes.has('untrusted'), JSON.stringify([...outcomes]))
+  t.ok(Number(outcomes.get('alice')) > 20, JSON.stringify([...outcomes]))
+})
+
+t.test('an issuer without key ids may replace its only key', async (t) => {
+  const issuer = await issuerFor(t, 'one')
+  const verify = verifierFor(issuer)
+  const token = () => issuer.sign('one', claimsFor(issuer), { kid: undefined })
+  t.equal(await outcome(verify, token()), 'alice')
+  const old = issuer.sign('one', claimsFor(issuer, { iat: seconds() - 120 }), { kid: undefined })
+  issuer.removeKey('one')
+  issuer.addKey('one')
+  t.equal(await outcome(verify, token()), 'alice')
+  t.equal(await outcome(verify, old), 'untrusted')
   t.equal(issuer.count(jwksPath), 2)
-  issuer.addKey('three')
-  t.equal(await outcome(verify, issuer.sign('three', claimsFor(issuer))), 'untrusted', 'a key that was found starts the cooldown too')
+})
+
+t.test('a key that replaces another one under its id is found after refreshAfter', async (t) => {
+  const issuer = await issuerFor(t, 'one')
+  const verify = verifierFor(issuer, { refreshAfter: 200 })
+  t.equal(await outcome(verify, issuer.sign('one', claimsFor(issuer))), 'alice')
+  issuer.removeKey('one')
+  issuer.addKey('one')
+  const token = issuer.sign('one', claimsFor(issuer))
+  t.equal(await outcome(verify, token), 'untrusted', 'the signature is wrong by the key of that id')
+  await sleep(220)
+  for (let i = 0; i < 200 && await outcome(verify, token) !== 'alice'; i++) await sleep(5)
+  t.equal(await outcome(verify, token), 'alice')
 })
 
 t.test('while the issuer is down, the keys at hand serve and unknown keys are an outage', async (t) => {
@@ -269,9 +344,9 @@ t.test('whatever is wrong with an answer is an outage', async (t) => {
     ['no content', jwksPath, response => response.writeHead(204).end(), /status 204/],
     ['an empty body', jwksPath, say(''), /not JSON/],
     ['no JSON', jwksPath, say('<html>'), /not JSON/],
-    ['no key set', jwksPath, say('{}'), /no JSON Web Key Set/],
-    ['null', jwksPath, say('null'), /no JSON Web Key Set/],
-    ['keys that are no list', jwksPath, say('{"keys":{}}'), /no JSON Web Key Set/],
+    ['no key set', jwksPath, say('{}'), /not a JSON Web Key Set/],
+    ['null', jwksPath, say('null'), /not a JSON Web Key Set/],
+    ['keys that are no list', jwksPath, say('{"keys":{}}'), /not a JSON Web Key Set/],
     ['a redirect', jwksPath, response => response.writeHead(302, { location: `${stranger.url}${jwksPath}` }).end(), /status 302/],
     ['too much', jwksPath, say(JSON.stringify({ keys: [], padding: 'x'.repeat(5000) })), /longer than 4096/],
     ['half an answer', jwksPath, response => response.writeHead(200).write('{"keys":['), /within 100 ms/],
@@ -308,6 +383,23 @@ t.test("a host's fetch that follows redirects and heeds no signal changes nothin
   // eslint-disable-next-line prefer-promise-reject-errors
   const mute = verifierFor(issuer, { fetch: () => Promise.reject() })
   t.equal(await outcome(mute, good), 'outage', 'a rejection without a reason')
+})
+
+t.test('discovery is asked again after refreshAfter: the old place may go on with the old keys', async (t) => {
+  const issuer = await issuerFor(t, 'one')
+  const verify = verifierFor(issuer, { refreshAfter: 100 }, { jwksUri: undefined })
+  t.equal(await outcome(verify, issuer.sign('one', claimsFor(issuer))), 'alice')
+  const oldKeys = JSON.stringify({ keys: issuer.jwks })
+  issuer.odd.set(jwksPath, response => response.end(oldKeys))
+  issuer.odd.set('/moved', response => response.end(JSON.stringify({ keys: issuer.jwks })))
+  issuer.odd.set(discoveryPath, response => response.writeHead(500).end())
+  issuer.addKey('two')
+  const two = issuer.sign('two', claimsFor(issuer))
+  await sleep(220)
+  t.equal(await outcome(verify, two), 'untrusted', 'while the document is down, the keys are looked for where they were')
+  issuer.odd.set(discoveryPath, response => response.end(JSON.stringify({ issuer: issuer.url, jwks_uri: `${issuer.url}/moved` })))
+  await sleep(220)
+  t.equal(await outcome(verify, two), 'alice')
 })
 
 t.test('discovery is asked once, and again when the keys have moved', async (t) => {
@@ -358,7 +450,9 @@ t.test('misconfiguration is a TypeError that names the option', async (t) => {
   const rows: ReadonlyArray<[object, RegExp]> = [
     [{ issuers: undefined }, /"issuers"/],
     [{ issuers: [] }, /"issuers"/],
-    [{ issuers: [good, good] }, /"issuers" names one issuer twice/],
+    [{ issuers: [good, good] }, /"issuers" must name each issuer once/],
+    [{ issuers: [null] }, /"issuers\[0\]" must be an object/],
+    [{ issuers: ['https://issuer.example'] }, /"issuers\[0\]" must be an object/],
     [{ issuers: [{ ...good, issuer: undefined }] }, /"issuers\[0\]\.issuer"/],
     [{ issuers: [good, { ...good, issuer: '' }] }, /"issuers\[1\]\.issuer"/],
     [{ issuers: [{ ...good, issuer: ['https://a.example'] }] }, /"issuers\[0\]\.issuer"/],
@@ -376,7 +470,7 @@ t.test('misconfiguration is a TypeError that names the option', async (t) => {
     [{ issuers: [{ ...good, jwksUri: 'https://:pass@issuer.example/keys' }] }, /"issuers\[0\]\.jwksUri"/],
     [{ issuers: [{ ...good, jwksUri: 'file:///etc/keys' }] }, /"issuers\[0\]\.jwksUri"/],
     [{ issuers: [{ ...good, discoveryUri: 'http://issuer.example/' }] }, /"issuers\[0\]\.discoveryUri"/],
-    [{ issuers: [{ ...good, jwksUri: 'https://a.example', discoveryUri: 'https://a.example' }] }, /"issuers\[0\]\.discoveryUri"/],
+    [{ issuers: [{ ...good, jwksUri: 'https://a.example', discoveryUri: 'https://a.example' }] }, /"issuers\[0\]\.discoveryUri" must not/],
     [{ cooldown: 0 }, /"cooldown"/],
     [{ refreshAfter: -1 }, /"refreshAfter"/],
     [{ timeout: Infinity }, /"timeout"/],

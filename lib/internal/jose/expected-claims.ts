@@ -1,47 +1,49 @@
 import { assertOption, nonEmptyStrings, wholeNumber } from '../plugin/options.ts'
 import { rejected, type Claims } from '../../token-verifier.ts'
 
-/** What a token has to say for itself, whoever vouches for it. */
+/** Options of every verifier about the claims of a token. Times are milliseconds. */
 export interface ClaimOptions {
   /**
-   * Claims that must be there besides those the verifier demands anyway. `null` counts as missing.
+   * Claims that must be present besides those that the verifier requires anyway. `null` counts as missing.
    * @default []
    */
   readonly requiredClaims?: readonly string[] | undefined
   /**
-   * How far the issuer's clock may be from ours, in milliseconds: both `exp` and `nbf` give way by so much.
+   * Tolerance applied to `exp` and `nbf`: how far the issuer's clock may differ from ours.
    * @default 0
    */
   readonly clockTolerance?: number | undefined
   /**
-   * Also accepts a token that expired less than so many milliseconds ago. For verifiers of logout only: whoever logs
-   * out with a token that has just run out means it. `nbf` stays strict.
+   * Also accepts a token that expired less than this time ago. Only for verifiers of logout: a user who logs out with a
+   * token that has just expired means it. `nbf` stays strict.
    * @default 0
    */
   readonly acceptExpiredFor?: number | undefined
 }
 
-/** What the verifier is made for. `undefined` leaves `iss` or `aud` unchecked; `required` is complete. */
+/** What a verifier expects. `undefined` leaves `iss` or `aud` unchecked. `required` is complete. */
 export interface ExpectedClaims {
   readonly issuers: readonly string[] | undefined
   readonly audiences: readonly string[] | undefined
   readonly required: readonly string[]
 }
 
-/** Refuses claims that are not meant for us, or not now. */
+/** Throws a `TokenRejectedError` for claims that are not for us, or not now. */
 export type CheckClaims = (claims: Claims) => void
 
 /**
- * Makes the check of registered claims that all verifiers share: `iss` is one of ours, `aud` names one of ours, `exp`
- * lies ahead and `nbf` does not, whatever is required is there, and no claim has a type that the standard does not give it.
+ * Makes the check of registered claims that all verifiers share: `iss` is one of ours, `aud` contains one of ours, `exp`
+ * is in the future and `nbf` is not, each required claim is present, and each claim has the type that the standard gives
+ * it. Times must be instants that a `Date` can hold.
  *
- * @throws TypeError when an option is not what it should be.
+ * @throws {TypeError} for an option that is wrong
  * @see https://www.rfc-editor.org/rfc/rfc7519#section-4.1
  */
-export function expectedClaims (caller: string, expected: ExpectedClaims, times: ClaimOptions): CheckClaims {
-  const tolerance = wholeNumber(times.clockTolerance, caller, 'clockTolerance', { standard: 0, least: 0 })
-  const bob = tolerance + wholeNumber(times.acceptExpiredFor, caller, 'acceptExpiredFor', { standard: 0, least: 0 })
-  const required = [...new Set([...expected.required, ...claimNames(times.requiredClaims, caller)])]
+export function expectedClaims (caller: string, expected: ExpectedClaims, options: ClaimOptions): CheckClaims {
+  const tolerance = wholeNumber(options.clockTolerance, caller, 'clockTolerance', { standard: 0, least: 0 })
+  const acceptExpiredFor = wholeNumber(options.acceptExpiredFor, caller, 'acceptExpiredFor', { standard: 0, least: 0 })
+  const tolerances = { tolerance, grace: tolerance + acceptExpiredFor }
+  const required = [...new Set([...expected.required, ...claimNames(options.requiredClaims, caller)])]
 
   return (claims) => {
     for (const name of required) {
@@ -52,7 +54,7 @@ export function expectedClaims (caller: string, expected: ExpectedClaims, times:
     checkStrings(claims)
     checkIssuer(claims['iss'], expected.issuers)
     checkAudience(claims['aud'], expected.audiences)
-    checkTimes(claims, Date.now(), tolerance, bob)
+    checkTimes(claims, Date.now(), tolerances)
   }
 }
 
@@ -86,10 +88,18 @@ function checkAudience (audience: unknown, audiences: readonly string[] | undefi
   }
 }
 
-function checkTimes (claims: Claims, now: number, tolerance: number, bob: number): void {
-  const expires = instant(claims, 'exp')
-  const begins = instant(claims, 'nbf')
-  if (expires !== undefined && now >= expires + bob) {
+interface Tolerances {
+  readonly tolerance: number
+  /** For `exp`: the tolerance, and how long an expired token is accepted. */
+  readonly grace: number
+}
+
+function checkTimes ({ exp, nbf, iat, auth_time: authTime }: Claims, now: number, { tolerance, grace }: Tolerances): void {
+  const expires = instant(exp, 'exp')
+  const begins = instant(nbf, 'nbf')
+  instant(iat, 'iat')
+  instant(authTime, 'auth_time')
+  if (expires !== undefined && now >= expires + grace) {
     throw rejected('expired', 'the token has expired')
   }
   if (begins !== undefined && now < begins - tolerance) {
@@ -97,14 +107,13 @@ function checkTimes (claims: Claims, now: number, tolerance: number, bob: number
   }
 }
 
-/** JSON writes no Infinity, but `1e999` is read as one: such a token would never expire. */
-function instant (claims: Claims, name: string): number | undefined {
-  const value = claims[name]
-  if (value === undefined || value === null) {
-    return undefined
-  }
-  if (typeof value !== 'number' || !Number.isFinite(value)) {
-    throw rejected('malformed', `the ${name} claim is not a number`)
+const latestDate = 8.64e15
+
+/** JSON has numbers beyond every date, such as `1e999`: a token with such an `exp` would never expire. */
+function instant (value: unknown, name: string): number | undefined {
+  if (value === undefined || value === null) return undefined
+  if (typeof value !== 'number' || !(Math.abs(value) <= latestDate / 1000)) {
+    throw rejected('malformed', `the ${name} claim is not a date`)
   }
   return value * 1000
 }

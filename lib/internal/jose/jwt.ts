@@ -2,7 +2,7 @@ import { createDecoder, createVerifier } from 'fast-jwt'
 import { rejected, type Claims, type TokenRejectionReason } from '../../token-verifier.ts'
 import type { SignatureAlgorithm } from './signature-algorithm.ts'
 
-/** Answers with the claims of a token whose signature is right, and refuses every other one. It looks at no claim. */
+/** Returns the claims of a token whose signature is right, and throws for every other one. It looks at no claim. */
 export type CheckSignature = (token: string) => Claims
 
 /** What a JWT says before anybody has checked it. */
@@ -11,25 +11,28 @@ export interface UncheckedJwt {
   readonly payload: Claims
 }
 
-/** The longest token that is looked at, in characters: Node takes no longer header by default. */
+/** The longest token that is read, in characters. Node accepts no longer header by default. */
 export const defaultMaxTokenLength = 16 * 1024
 
 /**
- * Makes the signature check for one key and the algorithms that go with it. Every call answers with a fresh object.
+ * Makes the signature check for one key and the algorithms that go with it. Each call returns a fresh object.
  *
- * @param key a public key in PEM (SPKI), or the bytes of a secret.
+ * A signature has one spelling only, because digests of tokens are keys elsewhere: base64url without padding and with
+ * zeros as spare bits. Critical extensions are refused, because none is understood. Members that occur twice in the header
+ * or the payload count as they stand last.
+ *
+ * @param key a public key in PEM (SPKI), or the bytes of a secret
+ * @see https://www.rfc-editor.org/rfc/rfc7515#section-4.1.11 for critical extensions
+ * @see https://www.rfc-editor.org/rfc/rfc7519#section-4 for members that occur twice
  */
 export function signatureCheck (key: string | Buffer, algorithms: readonly SignatureAlgorithm[]): CheckSignature {
-  const verify = createVerifier({ key, algorithms: [...algorithms], ignoreExpiration: true, ignoreNotBefore: true })
+  const verify = createVerifier({ key, algorithms: [...algorithms], ignoreExpiration: true, ignoreNotBefore: true, complete: true })
   return (token) => {
-    if (!endsCanonically(token)) {
-      throw rejected('malformed', 'the signature is not canonical base64url')
-    }
-    try {
-      return verify(token)
-    } catch (error) {
-      throw rejectionOf(error)
-    }
+    refuseOtherSpellings(token)
+    const { header, payload } = verified(verify, token)
+    // fast-jwt takes a `crit` of null, false, 0 or '' for none.
+    if (Object.hasOwn(header, 'crit')) throw rejected('untrusted', 'the token has a critical extension')
+    return payload
   }
 }
 
@@ -37,8 +40,12 @@ const decode = createDecoder({ complete: true })
 
 /** Reads header and payload without checking anything: good for choosing a key, never for trusting a claim. */
 export function readUnchecked (token: string): UncheckedJwt {
+  return verified(decode, token)
+}
+
+function verified (read: (token: string) => UncheckedJwt, token: string): UncheckedJwt {
   try {
-    return decode(token)
+    return read(token)
   } catch (error) {
     throw rejectionOf(error)
   }
@@ -67,7 +74,7 @@ const reasons: Readonly<Record<string, TokenRejectionReason>> = {
 
 /**
  * What an error of fast-jwt means: a refusal where the token is at fault, otherwise the error itself.
- * The refusal carries the code alone, because fast-jwt hangs payloads and fragments of the token on its errors.
+ * The refusal carries the code alone, because fast-jwt puts payloads and fragments of the token into its errors.
  */
 export function rejectionOf (error: unknown): unknown {
   const code = error instanceof Error && 'code' in error ? String(error.code) : ''
@@ -75,14 +82,11 @@ export function rejectionOf (error: unknown): unknown {
   return reason === undefined ? error : rejected(reason, code)
 }
 
-/** Spare bits at the end of the signature are zero, so that one token has one spelling. */
-function endsCanonically (token: string): boolean {
-  const length = token.length - token.lastIndexOf('.') - 1
-  const last = token.charAt(token.length - 1)
-  switch (length % 4) {
-    case 0: return true
-    case 2: return 'AQgw'.includes(last)
-    case 3: return 'AEIMQUYcgkosw048'.includes(last)
-    default: return false
-  }
+/** Refuses a JWT whose signature is not spelled as an issuer spells it. What is signed has one spelling anyway. */
+export function refuseOtherSpellings (token: string): void {
+  const signature = token.slice(token.lastIndexOf('.') + 1)
+  if (endings[signature.length % 4]?.test(signature) !== true) throw rejected('malformed', 'the signature is not canonical base64url')
 }
+
+/** The last character of base64url may only hold zeros in the bits that belong to no byte. */
+const endings: Readonly<Record<number, RegExp>> = { 0: /^[\w-]*$/, 2: /^[\w-]*[AQgw]$/, 3: /^[\w-]*[AEIMQUYcgkosw048]$/ }

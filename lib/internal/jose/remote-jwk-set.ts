@@ -1,88 +1,91 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Awaitable } from '../../awaitable.ts'
 import type { JwkSet } from './jwk-set.ts'
-import type { CheckSignature } from './jwt.ts'
-import type { SignatureAlgorithm } from './signature-algorithm.ts'
+import { fetchAllowance, keySource, type LookUp } from './key-source.ts'
 
-/** When a {@link RemoteJwkSet} asks again. In milliseconds. */
+/** When a {@link RemoteJwkSet} is fetched again. In milliseconds. */
 export interface RemoteJwkSetTimes {
-  /** An unknown key id makes it ask at most once in so long. */
+  /** Minimum time between fetches caused by unknown keys, on average: ten in a row are allowed. */
   readonly cooldown: number
-  /** Keys older than this are fetched anew. */
+  /** Keys older than this are fetched again. */
   readonly refreshAfter: number
+  /** How far the clock of the issuer may differ from ours, beyond a minute. */
+  readonly clockTolerance: number
 }
 
 /** The keys of one issuer, fetched when they are needed. */
 export interface RemoteJwkSet {
   /**
-   * Like {@link JwkSet.find}: at once when the key is at hand. Rejects when it could not be told, because the key is
-   * not among those we have and the issuer did not answer.
+   * Returns what `lookUp` finds, without a promise if it is in the keys at hand. `undefined` means that the issuer has no
+   * such key: it was asked after the token came, or more than a minute after the token was issued. Throws or rejects when
+   * that cannot be told, because the issuer does not answer, or may not be asked again yet.
+   *
+   * @param issuedAt when the token was issued, as the token itself says, in epoch milliseconds
    */
-  find (kid: string | undefined, algorithm: SignatureAlgorithm): Awaitable<CheckSignature | undefined>
+  find<Found> (lookUp: LookUp<Found>, issuedAt: number | undefined): Awaitable<Found | undefined>
+}
+
+interface Question<Found> {
+  readonly lookUp: LookUp<Found>
+  readonly issuedAt: number | undefined
+  /** How many fetches had begun when the token came. */
+  readonly begunBefore: number
 }
 
 /** After a failure the issuer is asked again no sooner than this. */
 const longestPause = 1000
+/** How long a caller waits for a refresh while there are keys that could serve. */
+const longestWait = 1000
+const usualClockDifference = 60_000
 
 /**
- * Keeps the keys of the issuer, which `load` fetches. Of many concurrent callers one fetches; keys that we have outlive an issuer that is
- * down; a new key is found as soon as a token names it, cooldown permitting; a withdrawn key is forgotten within twice
- * `refreshAfter` while the issuer answers.
+ * Keeps the keys of an issuer, which `load` fetches. Concurrent callers share a fetch.
+ *
+ * Keys at hand serve while the issuer is down or slow, and a withdrawn key is forgotten within twice `refreshAfter` while
+ * it answers. A key that is not at hand is fetched when a token names it. Tokens with forged key ids cause ten fetches
+ * in a row, and then one for each `cooldown`. Nothing is remembered of them.
  */
-export function remoteJwkSet (issuer: string, load: () => Promise<JwkSet>, { cooldown, refreshAfter }: RemoteJwkSetTimes): RemoteJwkSet {
-  const pause = Math.min(cooldown, longestPause)
-  let keys: JwkSet | undefined
-  let failure: Error | undefined
-  let pending: Promise<void> | undefined
-  let fetchedAt = -Infinity
-  let attemptedAt = -Infinity
-  let missedAt = -Infinity
+export function remoteJwkSet (issuer: string, load: () => Promise<JwkSet>, times: RemoteJwkSetTimes): RemoteJwkSet {
+  const { cooldown, refreshAfter, clockTolerance } = times
+  const source = keySource(issuer, load, Math.min(cooldown, longestPause))
+  const allowance = fetchAllowance(cooldown)
 
-  async function fetchKeys (): Promise<void> {
-    attemptedAt = performance.now()
-    try {
-      keys = await load()
-      fetchedAt = attemptedAt
-      failure = undefined
-    } catch (cause) {
-      failure = new Error(`the keys of ${issuer} could not be fetched`, { cause })
-    }
-    pending = undefined
+  const isOlderThanKeys = (issuedAt = Infinity) => issuedAt + usualClockDifference + clockTolerance < source.loadedAt()
+
+  async function findAnew<Found> ({ lookUp, issuedAt, begunBefore }: Question<Found>): Promise<Found | undefined> {
+    let answered
+    do {
+      const isCharged = source.isLoaded() && !source.isFetching() && !isOlderThanKeys(issuedAt)
+      if (isCharged && !allowance.isLeft()) throw new Error(`the keys of ${issuer} were fetched too often to be fetched for this token`)
+      answered = await source.fetch()
+      const found = source.find(lookUp)
+      if (found !== undefined) return found
+      source.assertFetched()
+      if (isCharged) allowance.use()
+      // A fetch that began before the token came may have been answered before its key was published.
+    } while (answered <= begunBefore && !isOlderThanKeys(issuedAt))
+    return undefined
   }
 
-  function refresh (): Promise<void> {
-    pending ??= fetchKeys()
-    return pending
-  }
-
-  function mayAsk (isMissing: boolean): boolean {
-    if (pending !== undefined) return true
-    if (failure !== undefined) return performance.now() - attemptedAt >= pause
-    return !isMissing || performance.now() - missedAt >= cooldown
-  }
-
-  function settle (kid: string | undefined, algorithm: SignatureAlgorithm): CheckSignature | undefined {
-    const found = keys?.find(kid, algorithm)
-    if (found === undefined && failure !== undefined) throw failure
-    return found
-  }
-
-  async function findAnew (kid: string | undefined, algorithm: SignatureAlgorithm): Promise<CheckSignature | undefined> {
-    const isFirst = keys === undefined
-    await refresh()
-    const found = settle(kid, algorithm)
-    if (found === undefined || !isFirst) missedAt = attemptedAt
-    return found
+  function findAtHand<Found> (question: Question<Found>): Awaitable<Found | undefined> {
+    const found = source.find(question.lookUp)
+    const isAnswered = found !== undefined || (isOlderThanKeys(question.issuedAt) && source.age() < cooldown)
+    return isAnswered ? found : findAnew(question)
   }
 
   return {
-    find (kid, algorithm) {
-      const found = keys?.find(kid, algorithm)
-      const age = performance.now() - fetchedAt
-      if (found !== undefined && age < refreshAfter) return found
-      if (!mayAsk(found === undefined)) return settle(kid, algorithm)
-      if (found === undefined || (age >= 2 * refreshAfter && failure === undefined)) return findAnew(kid, algorithm)
-      refresh()
-      return found
+    find (lookUp, issuedAt) {
+      const question = { lookUp, issuedAt, begunBefore: source.begun() }
+      if (!source.isLoaded() || source.age() < refreshAfter) return findAtHand(question)
+      const refreshed = source.fetch()
+      if (source.age() < 2 * refreshAfter || source.hasFailed()) return findAtHand(question)
+      return briefly(refreshed).then(() => findAtHand(question))
     }
   }
+}
+
+async function briefly (work: Promise<unknown>): Promise<void> {
+  const done = new AbortController()
+  await Promise.race([work, sleep(longestWait, undefined, { signal: done.signal }).catch(() => {})])
+  done.abort()
 }
