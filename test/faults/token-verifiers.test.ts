@@ -78,46 +78,82 @@ t.test('a revoked token, a stranger\'s and a JWT are refused by introspection', 
   t.equal(await outcome(verify, await provider.userToken(signedResource)), 'revoked', 'the provider knows no JWTs there')
 })
 
-t.test('keys rotated under load refuse nobody, and cost one request each', async (t) => {
+/** A token with a key id that nobody published, issued so many seconds ago. */
+function forged (kid: string, age = 0): string {
+  const claims = { iss: provider.issuer, aud: signedResource, sub: 'mallory', iat: Math.floor(Date.now() / 1000) - age, exp: 9_999_999_999 }
+  const parts = [{ alg: 'ES256', kid }, claims].map(part => Buffer.from(JSON.stringify(part)).toString('base64url'))
+  return `${parts.join('.')}.${randomBytes(64).toString('base64url')}`
+}
+
+t.test('keys rotated under load and among forged tokens refuse nobody, and cost one request each', async (t) => {
   const verify = byJwks({ cooldown: 20 })
   const before = await provider.count(jwksPath)
   const outcomes: unknown[] = []
-  const rotated = new AbortController()
-  const load = Array.from({ length: 4 }, async () => {
-    while (!rotated.signal.aborted) {
+  const over = new AbortController()
+  let rotations = 0
+  const client = async () => {
+    while (!over.signal.aborted) {
+      const rotationsBefore = rotations
       const token = await provider.userToken(signedResource)
-      outcomes.push(...await Promise.all([outcome(verify, token), outcome(verify, token), outcome(verify, token)]))
+      const answers = await Promise.all([outcome(verify, token), outcome(verify, token), outcome(verify, token)])
+      // A token that was signed just before its key was withdrawn may rightly be refused.
+      if (rotations === rotationsBefore) outcomes.push(...answers)
     }
-  })
+  }
+  const forger = async () => {
+    for (let i = 0; !over.signal.aborted; i++) {
+      t.not(await outcome(verify, forged(`forged ${i}`)), 'mallory')
+      await sleep(30)
+    }
+  }
+  const load = [client(), client(), client(), client(), forger()]
   for (let i = 0; i < 4; i++) {
     await sleep(120)
+    rotations++
     await provider.rotate()
+    rotations++
   }
   await sleep(120)
-  rotated.abort()
+  over.abort()
   await Promise.all(load)
-  // A token that was signed just before its key was withdrawn may rightly be refused: four callers, four rotations.
-  const others = outcomes.filter(answer => answer !== 'alice')
   t.ok(outcomes.length > 20, `${outcomes.length} tokens`)
-  t.ok(others.every(answer => answer === 'untrusted') && others.length <= 4 * 4 * 3, `${others.length} signed with a key that was withdrawn meanwhile`)
-  t.equal(await outcome(verify, await provider.userToken(signedResource)), 'alice')
+  t.same(outcomes.filter(answer => answer === 'untrusted'), [])
+  t.ok(outcomes.includes('alice'))
   const asked = await provider.count(jwksPath) - before
-  t.ok(asked >= 5 && asked <= 5 + 4 * 4, `asked ${asked} times`)
+  t.ok(asked >= 5, `asked ${asked} times`)
   t.equal(await provider.count(discoveryPath) > 0, true)
 })
 
-t.test('10,000 tokens of unknown key ids make it ask the provider no more than the cooldown allows', async (t) => {
+t.test('after a flood of forged tokens a rotated key is an outage until the cooldown allows to ask, and never a refusal', async (t) => {
+  const verify = byJwks({ cooldown: 500 })
+  t.equal(await outcome(verify, await provider.userToken(signedResource)), 'alice')
+  const before = await provider.count(jwksPath)
+  const outcomes: unknown[] = []
+  for (let i = 0; i < 1000; i++) outcomes.push(await outcome(verify, forged(`forged ${i}`)))
+  t.ok(outcomes.every(answer => answer === 'untrusted' || answer === 'outage'))
+  t.same(outcomes.slice(0, 10), Array(10).fill('untrusted'))
+  const asked = await provider.count(jwksPath) - before
+  t.ok(asked >= 10 && asked < 100, `asked ${asked} times`)
+  await provider.rotate()
+  const rotated = await provider.userToken(signedResource)
+  const answers: unknown[] = []
+  while (answers.at(-1) !== 'alice' && answers.length < 1000) {
+    answers.push(await outcome(verify, rotated))
+    await sleep(10)
+  }
+  t.equal(answers.at(-1), 'alice')
+  t.notOk(answers.includes('untrusted'))
+  t.equal(await outcome(verify, forged('old', 120)), 'untrusted', 'a token that is older than the keys is refused without asking')
+})
+
+t.test('10,000 concurrent tokens of unknown key ids cause no more than two requests', async (t) => {
   const verify = byJwks()
   const good = await provider.userToken(signedResource)
   t.equal(await outcome(verify, good), 'alice')
   const before = await provider.count(jwksPath)
-  const [, payload, signature] = good.split('.')
-  const answers = await Promise.all(Array.from({ length: 10_000 }, (_, i) => {
-    const header = Buffer.from(JSON.stringify({ alg: 'ES256', kid: `unknown-${i}` })).toString('base64url')
-    return outcome(verify, `${header}.${payload}.${signature}`)
-  }))
+  const answers = await Promise.all(Array.from({ length: 10_000 }, (_, i) => outcome(verify, forged(`forged ${i}`))))
   t.same([...new Set(answers)], ['untrusted'])
-  t.equal(await provider.count(jwksPath) - before, 1)
+  t.ok(await provider.count(jwksPath) - before <= 2)
   t.equal(await outcome(verify, good), 'alice')
 })
 
