@@ -1,4 +1,4 @@
-import { createSecretKey, generateKeyPairSync, randomBytes, type KeyObject } from 'node:crypto'
+import { createHmac, createSecretKey, generateKeyPairSync, randomBytes, type KeyObject } from 'node:crypto'
 import t from 'tap'
 
 import { tokenVerifierRules, type TokenVerifierHarness } from '../../lib/conformance/token-verifier.ts'
@@ -79,7 +79,8 @@ t.test('it tells what is no token from what nobody trusted signed, and both from
 
 t.test('a refusal repeats nothing of the token, neither in its message nor in its cause', async (t) => {
   const verify = fastJwtVerifier(options)
-  for (const token of ['c2VjcmV0.c2VjcmV0.c2VjcmV0', `${mint().split('.')[0]}.InNlY3JldCI.c2VjcmV0`, mint({ iss: 'secret' }), mint({ sub: ['secret'] })]) {
+  const unreadable = ['c2VjcmV0.c2VjcmV0.c2VjcmV0', `${mint().split('.')[0]}.InNlY3JldCI.c2VjcmV0`]
+  for (const token of [...unreadable, mint({ iss: 'secret' }), mint({ sub: ['secret'] })]) {
     try {
       verify(token)
       t.fail('it was accepted')
@@ -90,12 +91,83 @@ t.test('a refusal repeats nothing of the token, neither in its message nor in it
   }
 })
 
-t.test('what a right signature does not make right', async (t) => {
+/** A token with this text as its payload, after the claims that every token needs. */
+function withMembers (members: string): string {
+  return signJwt(secret, 'HS256', `{"iss":"${issuer}","aud":"${audience}","exp":${seconds() + 60},${members}}`)
+}
+
+t.test('times that no date can hold make a token malformed: it would never expire, or be younger than every logout', async (t) => {
   const verify = fastJwtVerifier(options)
-  const signed = (payload: string) => signJwt(secret, 'HS256', payload)
-  t.equal(reasonOf(verify, signed(`{"iss":"${issuer}","aud":"${audience}","exp":1e999}`)), 'malformed', 'an exp of infinity')
-  t.equal(reasonOf(verify, signed(`{"iss":"${issuer}","aud":"${audience}","exp":${seconds() + 60},"nbf":1e300}`)), 'untrusted', 'an nbf that no Date can hold')
-  t.equal(reasonOf(verify, signed(`{"iss":"${issuer}","aud":"${audience}","exp":-1e300}`)), 'expired')
+  for (const name of ['exp', 'nbf', 'iat', 'auth_time']) {
+    const beyond = ['1e999', '-1e999', '1e308', '9223372036854775807', '8640000000001', '-8640000000001']
+    for (const time of [...beyond, '"1800000000"', '[1]', 'true']) {
+      t.equal(reasonOf(verify, withMembers(`"${name}":${time}`)), 'malformed', `${name} ${time}`)
+    }
+  }
+  for (const time of ['8640000000000', '253402300799', `${seconds() + 60}.5`]) {
+    t.equal(reasonOf(verify, withMembers(`"exp":${time}`)), 'accepted', `exp ${time}`)
+    t.equal(reasonOf(verify, withMembers(`"iat":${time}`)), 'accepted', `iat ${time}`)
+  }
+  t.equal(reasonOf(verify, withMembers('"iat":null,"auth_time":null,"nbf":null')), 'accepted', 'null counts as missing')
+  t.equal(reasonOf(verify, withMembers('"nbf":8640000000000')), 'untrusted')
+  t.equal(reasonOf(verify, withMembers('"exp":-8640000000000')), 'expired')
+})
+
+t.test('a number beyond the safe integers is no subject, and another claim has the nearest number', async (t) => {
+  const verify = fastJwtVerifier(options)
+  t.equal(reasonOf(verify, withMembers('"sub":12345678901234567890')), 'malformed')
+  t.equal(verify(withMembers('"sub":"12345678901234567890"'))['sub'], '12345678901234567890')
+  t.equal(verify(withMembers('"account":9007199254740993'))['account'], 9007199254740992)
+})
+
+t.test('of members that occur twice the last one counts, in the header and in the payload', async (t) => {
+  const verify = fastJwtVerifier(options)
+  t.equal(verify(withMembers('"sub":"mallory","sub":"alice"'))['sub'], 'alice')
+  t.equal(reasonOf(verify, withMembers('"iss":"https://mallory.example"')), 'untrusted')
+  t.equal(reasonOf(verify, withMembers('"exp":1')), 'expired')
+  const withHeader = (header: string) => {
+    const input = [header, JSON.stringify(good())].map(part => Buffer.from(part).toString('base64url')).join('.')
+    return `${input}.${createHmac('sha256', secret).update(input).digest('base64url')}`
+  }
+  t.equal(reasonOf(verify, withHeader('{"alg":"none","alg":"HS256"}')), 'accepted')
+  t.equal(reasonOf(verify, withHeader('{"alg":"HS256","alg":"none"}')), 'untrusted')
+  t.equal(reasonOf(verify, withHeader('{"alg":"HS256","crit":["exp"],"crit":null}')), 'untrusted')
+})
+
+t.test('a token with a critical extension is refused, and so is one whose crit is no list', async (t) => {
+  const verify = fastJwtVerifier(options)
+  for (const crit of [['b64'], ['exp'], ['urn:example'], ['alg'], [], [7], 'b64', '', 0, false, null, {}]) {
+    const token = signJwt(secret, 'HS256', good(), { crit, b64: false, exp: 1, 'urn:example': true })
+    t.equal(reasonOf(verify, token), 'untrusted', JSON.stringify(crit))
+  }
+  t.equal(reasonOf(verify, signJwt(secret, 'HS256', good(), { b64: false })), 'accepted', 'what is not critical is ignored')
+})
+
+t.test('a nested or encrypted JWT is malformed', async (t) => {
+  const verify = fastJwtVerifier(options)
+  t.equal(reasonOf(verify, signJwt(secret, 'HS256', mint(), { cty: 'JWT' })), 'malformed')
+  t.equal(reasonOf(verify, signJwt(secret, 'HS256', JSON.stringify(mint()), { cty: 'JWT' })), 'malformed')
+  t.equal(reasonOf(verify, `${Buffer.from('{"alg":"dir","enc":"A256GCM"}').toString('base64url')}..AAAA.AAAA.AAAA`), 'malformed')
+  t.equal(verify(mint({ act: { token: mint() } }))['sub'], 'alice', 'one within a claim is nothing but text')
+})
+
+t.test('claims may be as many, as long and as deep as the token is allowed to be', async (t) => {
+  const verify = fastJwtVerifier(options)
+  const many = Object.fromEntries(Array.from({ length: 600 }, (_, i) => [`claim ${i}`, i]))
+  const deep = `${'['.repeat(5000)}${']'.repeat(5000)}`
+  for (const token of [mint(many), mint({ long: 'x'.repeat(11_000) }), withMembers(`"deep":${deep}`)]) {
+    t.ok(token.length < 16_384 && token.length > 9000)
+    t.equal(reasonOf(verify, token), 'accepted')
+  }
+  t.equal(reasonOf(verify, mint({ long: 'x'.repeat(16_384) })), 'malformed')
+})
+
+t.test('names of members that every object has are claims like others, and change nothing', async (t) => {
+  const verify = fastJwtVerifier(options)
+  const claims = verify(withMembers('"__proto__":{"sub":"mallory"},"constructor":1,"toString":2'))
+  t.equal(claims['sub'], undefined)
+  t.equal(Object.getPrototypeOf(claims), Object.prototype)
+  t.equal(({} as Record<string, unknown>)['sub'], undefined)
 })
 
 t.test('one token has one spelling', async (t) => {
@@ -193,32 +265,32 @@ t.test('misconfiguration is a TypeError that names the option and holds no secre
     ['a secret short for one of the algorithms', { key: randomBytes(63), algorithms: ['HS256', 'HS512'] }, /at least 64 bytes/],
     ['a function for a key', { key: () => secret }, /"key" must be a secret/],
     ['a public key object as a secret', { key: rsa.publicKey }, /"key" must be a secret/],
-    ['a public key as a secret', { key: publicPem(rsa) }, /not a secret/],
-    ['a private key as a secret', { key: privatePem(rsa) }, /not a secret/],
-    ['a JWK as a secret', { key: JSON.stringify(rsa.publicKey.export({ format: 'jwk' })) }, /not a secret/],
+    ['a public key as a secret', { key: publicPem(rsa) }, /must be a secret, and not a key of a pair/],
+    ['a private key as a secret', { key: privatePem(rsa) }, /must be a secret, and not a key of a pair/],
+    ['a JWK as a secret', { key: JSON.stringify(rsa.publicKey.export({ format: 'jwk' })) }, /must be a secret, and not a key of a pair/],
     ['an unset public key', { key: undefined, algorithms: ['RS256'] }, /"key" must be a public key/],
     ['an empty public key', { key: '', algorithms: ['RS256'] }, /"key" must be a public key/],
     ['a secret for a public key', { key: secret, algorithms: ['RS256'] }, /"key" must be a public key/],
     ['a secret object for a public key', { key: createSecretKey(secret), algorithms: ['RS256'] }, /"key" must be a public key/],
     ['a broken PEM', { key: publicPem(rsa).slice(0, 200), algorithms: ['RS256'] }, /"key" must be a public key/],
     ['a PEM that lost its line breaks', { key: publicPem(rsa).replaceAll('\n', ' '), algorithms: ['RS256'] }, /"key" must be a public key/],
-    ['a private key', { key: privatePem(rsa), algorithms: ['RS256'] }, /is a private key/],
+    ['a private key', { key: privatePem(rsa), algorithms: ['RS256'] }, /must be the public key/],
     ['a private key object', { key: rsa.privateKey, algorithms: ['RS256'] }, /"key" must be a public key/],
-    ['an RSA key for ES256', { key: publicPem(rsa), algorithms: ['ES256'] }, /holds ES256/],
-    ['an RSA key for RS256 and ES256', { key: publicPem(rsa), algorithms: ['RS256', 'ES256'] }, /holds ES256/],
-    ['an EC key for RS256', { key: publicPem(ec), algorithms: ['RS256'] }, /holds RS256/],
-    ['another curve', { key: publicPem(p384), algorithms: ['ES256'] }, /holds ES256/],
-    ['a curve of the same length', { key: publicPem(koblitz), algorithms: ['ES256'] }, /holds ES256/],
-    ['an Edwards key for ES256', { key: publicPem(ed), algorithms: ['ES256'] }, /holds ES256/],
-    ['an EC key for EdDSA', { key: publicPem(ec), algorithms: ['EdDSA'] }, /holds EdDSA/],
-    ['an RSA key of 1024 bits', { key: publicPem(tiny), algorithms: ['RS256'] }, /holds RS256/],
-    ['an RSA key that is for PSS only', { key: publicPem(pss), algorithms: ['PS256'] }, /holds PS256/],
+    ['an RSA key for ES256', { key: publicPem(rsa), algorithms: ['ES256'] }, /must not contain ES256/],
+    ['an RSA key for RS256 and ES256', { key: publicPem(rsa), algorithms: ['RS256', 'ES256'] }, /must not contain ES256/],
+    ['an EC key for RS256', { key: publicPem(ec), algorithms: ['RS256'] }, /must not contain RS256/],
+    ['another curve', { key: publicPem(p384), algorithms: ['ES256'] }, /must not contain ES256/],
+    ['a curve of the same length', { key: publicPem(koblitz), algorithms: ['ES256'] }, /must not contain ES256/],
+    ['an Edwards key for ES256', { key: publicPem(ed), algorithms: ['ES256'] }, /must not contain ES256/],
+    ['an EC key for EdDSA', { key: publicPem(ec), algorithms: ['EdDSA'] }, /must not contain EdDSA/],
+    ['an RSA key of 1024 bits', { key: publicPem(tiny), algorithms: ['RS256'] }, /must not contain RS256/],
+    ['an RSA key that is for PSS only', { key: publicPem(pss), algorithms: ['PS256'] }, /must not contain PS256/],
     ['required claims that are no list', { requiredClaims: 'sub' }, /requiredClaims/],
     ['an unset required claim', { requiredClaims: [undefined] }, /requiredClaims/],
     ['a tolerance in words', { clockTolerance: '10s' }, /clockTolerance/],
     ['a negative tolerance', { clockTolerance: -1 }, /clockTolerance/],
-    ['an endless bob', { acceptExpiredFor: Infinity }, /acceptExpiredFor/],
-    ['a bob of NaN', { acceptExpiredFor: NaN }, /acceptExpiredFor/],
+    ['an endless grace period', { acceptExpiredFor: Infinity }, /acceptExpiredFor/],
+    ['a grace period of NaN', { acceptExpiredFor: NaN }, /acceptExpiredFor/],
     ['no length at all', { maxTokenLength: 0 }, /maxTokenLength/]
   ]
   for (const [what, wrong, says] of rows) {
