@@ -75,7 +75,7 @@ t.test('it hands on the claims of an active token, frozen through and through, w
 
 t.test('an inactive token is refused, and told from a server that could not say', async (t) => {
   const issuer = await issuerFor(t)
-  const verify = verifierFor(issuer, { timeout: 100, maxResponseLength: 4096 })
+  const verify = verifierFor(issuer)
   const token = issuer.issueOpaque(active())
   t.equal(await outcome(verify, token), 'alice')
   issuer.introspected.set(token, { active: false })
@@ -109,7 +109,8 @@ t.test('an inactive token is refused, and told from a server that could not say'
   ]
   for (const [what, answer, cause] of rows) {
     issuer.odd.set(introspectionPath, answer)
-    const error: Error = await Promise.resolve(verify(token)).then(() => new Error('accepted'), reason => reason)
+    const timeout = cause.source.includes('within') ? 100 : 30_000
+    const error: Error = await Promise.resolve(verifierFor(issuer, { timeout, maxResponseLength: 4096 })(token)).then(() => new Error('accepted'), reason => reason)
     t.notMatch(error, { name: 'TokenRejectedError' }, what)
     t.match(error, { message: /could not say/, cause: { message: cause } }, what)
     t.notMatch(`${error.message} ${String(error.cause)}`, token)
