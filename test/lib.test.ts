@@ -49,6 +49,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
 
   'session-sources': ['contracts', 'internal/plugin', 'internal/http', 'internal/session-logout', 'types of fastify'],
   'session-stores': ['contracts', 'internal/records', 'internal/databases', 'internal/collections'],
+  'session-stores/express-session': ['internal/async', 'internal/plugin'],
   'user-status-stores': ['contracts', 'internal/records', 'internal/databases'],
   'revocation-stores': ['contracts', 'internal/marks', 'internal/databases'],
   'rate-limit-stores': ['internal/databases'],
