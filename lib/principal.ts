@@ -62,6 +62,11 @@ function isServiceAccount (user: unknown, application: string): boolean {
   return user === `service-account-${application.toLowerCase()}`
 }
 
+/** An id as text. A host in plain JavaScript may have numbers for ids. `undefined` for anything that cannot be an id. */
+export function optionalId (id: unknown): string | undefined {
+  return typeof id === 'bigint' || Number.isSafeInteger(id) ? String(id) : text(id)
+}
+
 function text (value: unknown): string | undefined {
   return isText(value) ? value : undefined
 }

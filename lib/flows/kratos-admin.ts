@@ -108,10 +108,11 @@ async function routes (fastify: FastifyInstance, options: KratosAdminOptions): P
   }, async (request, reply) => {
     const read = readId(request.params.id)
     if ('problem' in read) return sendKratosError(request, reply, errors.notAnId(read.problem))
-    const before = await ask('sessions.logOutById', () => sessions.logOutById(read))
+    const before = await ask('sessions.logOutById', () => sessions.logOutById(read), before => {
+      if (before !== undefined && isLive(before, Date.now())) return notify({ scope: 'session', session: before }, reply)
+    })
     await detachEndedSession(request, ask)
     if (before === undefined) return sendKratosError(request, reply, errors.notFound)
-    if (isLive(before, Date.now())) await notify({ scope: 'session', session: before }, reply)
     return sendKratosEmpty(reply, 204)
   })
 
@@ -125,10 +126,11 @@ async function routes (fastify: FastifyInstance, options: KratosAdminOptions): P
     const read = readId(request.params.id)
     if ('problem' in read) return sendKratosError(request, reply, errors.notAnId(read.problem))
     const { id: subject } = read
-    const count = await ask('sessions.logOutSubject', () => sessions.logOutSubject({ subject, count: true }))
+    const count = await ask('sessions.logOutSubject', () => sessions.logOutSubject({ subject, count: true }), count => {
+      if (count !== 0) return notify({ scope: 'all', subject, count }, reply)
+    })
     await detachEndedSession(request, ask)
     if (count === 0) return sendKratosError(request, reply, errors.notFound)
-    await notify({ scope: 'all', subject, count }, reply)
     return sendKratosEmpty(reply, 204)
   })
 
@@ -175,7 +177,7 @@ function resolveOptions (options: KratosAdminOptions) {
     authorize,
     identity: options.identity ?? bareIdentity,
     readId: ids === 'uuid' ? uuid : anyId,
-    notify: logoutNotice(plugin, ask, options.onLogout, sessionSummary),
+    notify: logoutNotice(plugin, ask, { onLogout: options.onLogout, summaryOf: sessionSummary }),
     security: options.security
   }
 }

@@ -159,8 +159,9 @@ type Settings = ReturnType<typeof resolveOptions>
 function logout ({ ask, sessions, notify }: Settings) {
   return async ({ token }: KratosCaller, reply: FastifyReply): Promise<boolean> => {
     detachSession(reply.request, token)
-    const before = await ask('sessions.logOut', () => sessions.logOut(token))
-    if (before !== undefined && isLive(before, Date.now())) await notify({ scope: 'session', session: before }, reply)
+    const before = await ask('sessions.logOut', () => sessions.logOut(token), before => {
+      if (before !== undefined && isLive(before, Date.now())) return notify({ scope: 'session', session: before }, reply)
+    })
     return before !== undefined
   }
 }
@@ -195,7 +196,7 @@ function resolveOptions (options: KratosBrowserLogoutOptions, fastify: FastifyIn
   return {
     ask,
     sessions,
-    notify: logoutNotice(plugin, ask, options.onLogout, sessionSummary),
+    notify: logoutNotice(plugin, ask, { onLogout: options.onLogout, summaryOf: sessionSummary }),
     findCaller: kratosCallers({ ask, sessions, readCookie }),
     judgeReturnTo: returnToWithin({ standard, allowed: [...allowedReturnUrls, `${publicUrl}/self-service`], caller: plugin, option: 'allowedReturnUrls' }),
     logoutUrl: (sessionToken: string, target: string | undefined) => {

@@ -87,10 +87,11 @@ async function routes (fastify: FastifyInstance, options: KratosLogoutOptions): 
     handler: async (request, reply) => {
       const token = request.body?.session_token ?? ''
       detachSession(request, token)
-      const before = token === '' ? undefined : await ask('sessions.logOut', () => sessions.logOut(token))
+      if (token === '') return sendKratosError(request, reply, errors.unknownToken)
+      const before = await ask('sessions.logOut', () => sessions.logOut(token), before => {
+        if (before !== undefined && isLive(before, Date.now())) return notify({ scope: 'session', session: before }, reply)
+      })
       if (before === undefined) return sendKratosError(request, reply, errors.unknownToken)
-
-      if (isLive(before, Date.now())) await notify({ scope: 'session', session: before }, reply)
       return withKratosHeaders(reply.code(204)).removeHeader('content-type').send()
     }
   })
@@ -120,7 +121,7 @@ function resolveOptions (options: KratosLogoutOptions) {
   return {
     ask,
     sessions: options.sessions,
-    notify: logoutNotice(plugin, ask, options.onLogout, sessionSummary)
+    notify: logoutNotice(plugin, ask, { onLogout: options.onLogout, summaryOf: sessionSummary })
   }
 }
 

@@ -146,9 +146,10 @@ async function routes (fastify: FastifyInstance, options: KratosSessionsOptions)
     const caller = await findCaller(request)
     if (caller === undefined) return sendKratosError(request, reply, errors.noSession)
     const { id, subject } = caller.session
-    const count = await ask('sessions.logOutSubject', () => sessions.logOutSubject({ subject, except: id, count: true })) ?? 0
+    const count = await ask('sessions.logOutSubject', () => sessions.logOutSubject({ subject, except: id, count: true }), (count = 0) => {
+      if (count > 0) return notify({ scope: 'others', subject, except: id, count }, reply)
+    }) ?? 0
     await detachEndedSession(request, ask)
-    if (count > 0) await notify({ scope: 'others', subject, except: id, count }, reply)
     return sendKratosJson(reply, { count })
   })
 
@@ -165,9 +166,10 @@ async function routes (fastify: FastifyInstance, options: KratosSessionsOptions)
     if ('problem' in read) return sendKratosError(request, reply, errors.notAnId(read.problem))
     const { id } = read
     if (id === caller.session.id) return sendKratosError(request, reply, errors.own)
-    const before = await ask('sessions.logOutById', () => sessions.logOutById({ id, subject: caller.session.subject }))
+    await ask('sessions.logOutById', () => sessions.logOutById({ id, subject: caller.session.subject }), before => {
+      if (before !== undefined && isLive(before, Date.now())) return notify({ scope: 'session', session: before }, reply)
+    })
     await detachEndedSession(request, ask)
-    if (before !== undefined && isLive(before, Date.now())) await notify({ scope: 'session', session: before }, reply)
     return sendKratosEmpty(reply, 204)
   })
 }
@@ -192,7 +194,7 @@ function resolveOptions (options: KratosSessionsOptions, fastify: FastifyInstanc
     isActive: options.isActive ?? (() => true),
     identityOf: (subject: string) => ask('identity', () => identity(subject)),
     readId: ids === 'uuid' ? uuid : anyId,
-    notify: logoutNotice(plugin, ask, options.onLogout, sessionSummary),
+    notify: logoutNotice(plugin, ask, { onLogout: options.onLogout, summaryOf: sessionSummary }),
     security: options.security
   }
 }

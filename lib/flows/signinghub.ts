@@ -1,44 +1,51 @@
-import { Type, type Static } from '@sinclair/typebox'
+import { Type } from '@sinclair/typebox'
 import type { FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { STATUS_CODES } from 'node:http'
 import type { Awaitable } from '../awaitable.ts'
+import { after } from '../internal/async/awaitable.ts'
 import { bearerToken } from '../internal/http/bearer-token.ts'
+import { askWithin, type Ask } from '../internal/plugin/ask.ts'
 import { publishRefusals } from '../internal/plugin/diagnostics.ts'
+import { failureStatus } from '../internal/plugin/failure-status.ts'
 import { isolateFromHost, verbatim } from '../internal/plugin/host-isolation.ts'
 import { logoutNotice } from '../internal/plugin/logout-notice.ts'
-import { credentialOfPrincipal, logoutRevocation, type LogoutRevocation } from '../internal/revocation/logout-revocation.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
 import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
-import { askWithin, Outage, type Ask } from '../internal/plugin/ask.ts'
-import { principalOf, type Principal, type PrincipalOf } from '../principal.ts'
+import { verdictOf } from '../internal/plugin/verdict.ts'
+import { credentialOfPrincipal, logoutRevocation, type LogoutRevocation } from '../internal/revocation/logout-revocation.ts'
+import { acceptJson, bodySchema, notJson, readAnyBody, type LogoutBody } from '../internal/signinghub/body.ts'
+import { optionalId, principalOf, type Principal, type PrincipalOf } from '../principal.ts'
 import type { Credential } from '../revocation-store.ts'
 import { isTokenRejected, type VerifyToken } from '../token-verifier.ts'
 
+const plugin = 'signingHubLogout'
+
 // Options
 
-/** A token's user: who is logged out, and who asks for it. Both are the same unless somebody acts for a user. */
+/** The user of a token: who is logged out, and who requests it. Both are the same unless somebody acts for a user. */
 export interface SigningHubUser extends Principal {
   readonly subject: string
   readonly actor: string
 }
 
-/** A push token to be forgotten, if it is this user's. */
+/** A push token to remove if it belongs to the subject. */
 export interface DeviceTokenRemoval extends SigningHubUser {
   readonly deviceToken: string
 }
 
-/** What became of a push token: removed, not there, or somebody else's and left alone. */
+/** What happened to a push token: it was removed, nobody has it, or it belongs to another user and was left alone. */
 export type DeviceTokenOutcome = 'removed' | 'not-found' | 'not-owner'
 
 /** One logout, for the audit trail. */
 export interface SigningHubActivity extends SigningHubUser {
   /** Epoch milliseconds. */
   readonly at: number
-  readonly ip: string
+  /** `request.ip`. Clients on a Unix socket have none, nor has a client that left before the request reached this plugin. */
+  readonly ip: string | undefined
   readonly userAgent: string | undefined
-  /** `none`: the client sent no push token. `failed`: it could not be removed, and the client is told to retry. */
+  /** `none`: the client sent no push token. `failed`: it could not be removed, and the response asks the client to retry. */
   readonly deviceToken: DeviceTokenOutcome | 'none' | 'failed'
 }
 
@@ -59,19 +66,23 @@ export interface DeviceTokenOptions {
   readonly unknown?: 'ignore' | 'not-found' | undefined
 }
 
-/** What {@link signingHubLogout} asks of the host. Only `verifyToken` is required. */
+/** The options of {@link signingHubLogout}. Only `verifyToken` is required. */
 export interface SigningHubLogoutOptions {
   /** Verifies the bearer token. */
   readonly verifyToken: VerifyToken
   /** Reads the user, and who acts for the user, from the claims. @default principalOf */
   readonly principal?: PrincipalOf | undefined
-  /** Is this account enabled? `undefined` says that there is no such user. Asked for the actor, then for the subject. @default every account is */
+  /**
+   * Whether this account is enabled: only `true` enables it, `undefined` means that there is no such user. Called for the
+   * actor, then for the subject.
+   * @default every account is enabled
+   */
   readonly isActive?: ((user: string) => Awaitable<boolean | undefined>) | undefined
-  /** May this actor act for this other subject? @default nobody may */
+  /** Whether this actor may act for this other subject: only `true` allows it. @default nobody may */
   readonly mayActFor?: ((user: SigningHubUser) => Awaitable<boolean>) | undefined
   /** What to do with the push token that the client sends. */
   readonly deviceToken?: DeviceTokenOptions | undefined
-  /** Records the logout. Its failure is a 500: the client retries. */
+  /** Records the logout. If it fails, the response is 500 and the client retries. @default nothing is recorded */
   readonly recordActivity?: ((activity: SigningHubActivity) => Awaitable<unknown>) | undefined
   /**
    * Revokes the bearer token: a function of the host, or marks that a `revocationGuard` honours. Runs last, and only when
@@ -79,49 +90,82 @@ export interface SigningHubLogoutOptions {
    * @default the token stays valid, as it does at the vendor
    */
   readonly revoke?: ((user: SigningHubUser, token: string) => Awaitable<unknown>) | LogoutRevocation | undefined
-  /** Told of each logout, after everything else. Awaited; its failure is logged and changes no answer. */
+  /** Called once for each logout, after everything else, and awaited. Its failure is logged and does not change the response. */
   readonly onLogout?: ((activity: SigningHubActivity, request: FastifyRequest) => Awaitable<unknown>) | undefined
   /** @default ['/v3/logout', '/v4/logout'] */
   readonly paths?: readonly string[] | undefined
-  /** Security of the routes in the host's OpenAPI document, `[{ bearer: [] }]` for instance. @default none is stated */
+  /** Security of the routes in the host's OpenAPI document, for example `[{ bearer: [] }]`. @default none is stated */
   readonly security?: readonly SecurityRequirement[] | undefined
   /** How long each call to the host's functions may take, in milliseconds. @default 5000 */
   readonly timeout?: number | undefined
 }
 
-// Schema
-
-function bodySchema (required: boolean, maxLength: number) {
-  const description = 'The push token to remove. Only this user\'s own is removed.'
-  return required
-    ? Type.Object({ device_token: Type.String({ description, maxLength, pattern: '\\S' }) })
-    : Type.Union([
-      Type.Object({ device_token: Type.Optional(Type.Union([Type.String({ description, maxLength }), Type.Null()])) }),
-      Type.Null()
-    ])
+function resolveOptions (options: SigningHubLogoutOptions, { log }: FastifyInstance) {
+  const { verifyToken, paths = ['/v3/logout', '/v4/logout'] } = options
+  assertOption(typeof verifyToken === 'function', plugin, 'verifyToken', 'is missing: pass a token verifier such as fastJwtVerifier({ ... })')
+  assertFunctions(options, plugin, ['principal', 'isActive', 'mayActFor', 'recordActivity', 'onLogout'])
+  assertOption(Array.isArray(paths) && paths.length > 0 && paths.every(path => String(path).startsWith('/')), plugin, 'paths',
+    'must be a list of paths that begin with a slash')
+  const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin, log)
+  return {
+    ask,
+    verifyToken,
+    principal: options.principal ?? principalOf,
+    isActive: options.isActive ?? (() => true),
+    mayActFor: options.mayActFor ?? (() => false),
+    deviceToken: resolveDeviceToken(options.deviceToken),
+    recordActivity: options.recordActivity ?? (() => {}),
+    revoke: resolveRevoke(options.revoke, ask),
+    notify: logoutNotice(plugin, ask, {
+      onLogout: options.onLogout,
+      summaryOf: ({ subject, tenant }) => ({ scope: 'all', subject, tenant })
+    }),
+    paths,
+    security: options.security
+  }
 }
 
-type LogoutBody = Static<ReturnType<typeof bodySchema>>
+function resolveDeviceToken (options: DeviceTokenOptions = {}) {
+  assertOption(typeof options === 'object' && options !== null, plugin, 'deviceToken', 'must be an object, for example { remove, required: true }')
+  const { remove, required = false, maxLength = 4096, foreign = 'ignore', unknown = 'ignore' } = options
+  assertFunctions({ 'deviceToken.remove': remove }, plugin, ['deviceToken.remove'])
+  assertOption(typeof required === 'boolean', plugin, 'deviceToken.required', 'must be true or false')
+  assertOption(Number.isInteger(maxLength) && maxLength > 0, plugin, 'deviceToken.maxLength', 'must be a positive integer')
+  assertOption(['ignore', 'forbid'].includes(foreign), plugin, 'deviceToken.foreign', 'must be "ignore" or "forbid"')
+  assertOption(['ignore', 'not-found'].includes(unknown), plugin, 'deviceToken.unknown', 'must be "ignore" or "not-found"')
+  return { remove, required, maxLength, foreign, unknown }
+}
+
+/** Ends the token of an admitted request, then calls `finish`. */
+type Revoke = (admission: Admission, finish: () => Awaitable<unknown>) => Awaitable<unknown>
+
+function resolveRevoke (revoke: SigningHubLogoutOptions['revoke'], ask: Ask): Revoke {
+  if (typeof revoke === 'function') return ({ user, token }, finish) => ask('revoke', () => revoke({ ...user }, token), finish)
+  const mark = logoutRevocation(revoke, plugin, ask)
+  return mark === undefined ? (_admission, finish) => finish() : ({ credential }, finish) => mark(credential, finish)
+}
+
+// Schema
 
 const messageSchema = Type.Object({ Message: Type.String() }, { additionalProperties: false })
 
 function routeSchema (path: string, { deviceToken, security }: Settings) {
-  return {
+  return freshSchema({
     operationId: operationId('signingHubLogout', path),
-    summary: 'Log out, and forget a push token',
+    summary: 'Log out, and remove a push token',
     tags: ['logout'],
     ...(security !== undefined && { security }),
-    body: bodySchema(deviceToken.required, deviceToken.maxLength),
+    body: bodySchema(deviceToken),
     response: {
-      200: Type.Null({ description: 'Logged out' }),
-      400: { ...messageSchema, description: 'The body is not a logout body' },
-      401: { ...messageSchema, description: 'The token is refused, or has no user' },
+      200: Type.Null({ description: 'The user is logged out' }),
+      400: { ...messageSchema, description: 'The body is not a valid logout body' },
+      401: { ...messageSchema, description: 'The token is missing or refused, or it has no user' },
       403: { ...messageSchema, description: 'The account is disabled' },
-      404: { ...messageSchema, description: 'The push token is unknown (only where the host asks for this)' },
+      404: { ...messageSchema, description: 'The push token is unknown (only if the host chose this response)' },
       '4xx': { ...messageSchema, description: 'The request was refused' },
-      '5xx': { ...messageSchema, description: 'The logout could not be completed: try again' }
+      '5xx': { ...messageSchema, description: 'The logout is not complete: retry' }
     }
-  }
+  })
 }
 
 // Flow
@@ -129,23 +173,46 @@ function routeSchema (path: string, { deviceToken, security }: Settings) {
 const admission = Symbol('fastify-logout.signinghub.admission')
 
 /**
- * `POST /v3/logout` and `POST /v4/logout` as SigningHub answers them.
+ * `POST /v3/logout` and `POST /v4/logout` with SigningHub's wire contract.
  *
- * A 200 says that the push token is gone (or was not this user's), that the logout is recorded, and that the token is
- * revoked, as far as the host asked for each. The bearer token itself stays valid unless `revoke` ends it.
+ * A 200 means that each step for which the host passed a function succeeded: the push token is removed (or was not this
+ * user's), the logout is recorded, and the token is revoked. The bearer token stays valid unless `revoke` ends it.
  *
  * @throws {TypeError} while registering, for an option that is missing or wrong
+ * @example
+ * ```ts
+ * import Fastify from 'fastify'
+ * import { signingHubLogout } from 'fastify-logout'
+ * import { jwksVerifier } from 'fastify-logout/token-verifiers/jwks'
+ *
+ * const phones = new Map([['push-token-of-alice', 'alice']])
+ * const app = Fastify()
+ * await app.register(signingHubLogout, {
+ *   verifyToken: jwksVerifier({
+ *     issuers: [{ issuer: 'https://login.example', audience: 'https://api.example', algorithms: ['RS256'] }]
+ *   }),
+ *   deviceToken: {
+ *     remove: ({ deviceToken, subject }) => {
+ *       const owner = phones.get(deviceToken)
+ *       if (owner !== subject) return owner === undefined ? 'not-found' : 'not-owner'
+ *       phones.delete(deviceToken)
+ *       return 'removed'
+ *     }
+ *   },
+ *   recordActivity: ({ subject, at }) => { app.log.info({ subject, at }, 'logged out') }
+ * })
+ * ```
  */
 export const signingHubLogout: FastifyPluginAsync<SigningHubLogoutOptions> = fp(routes, {
   name: 'fastify-logout/signinghub', fastify: '5.x', encapsulate: true
 })
 
 async function routes (fastify: FastifyInstance, options: SigningHubLogoutOptions): Promise<void> {
-  const settings = resolveOptions(options)
+  const settings = resolveOptions(options, fastify)
   const authenticate = authentication(settings)
   const logOut = logout(settings)
   if (settings.deviceToken.remove === undefined) {
-    fastify.log.warn('signingHubLogout: without the option "deviceToken.remove" the push tokens that clients send are ignored')
+    fastify.log.warn(`${plugin}: without the option "deviceToken.remove" the push tokens that clients send are ignored`)
   }
 
   noActivity(fastify)
@@ -160,16 +227,16 @@ async function routes (fastify: FastifyInstance, options: SigningHubLogoutOption
       method: 'POST',
       url: path,
       bodyLimit: 1_048_576,
-      schema: freshSchema(routeSchema(fastify.prefix + path, settings)),
+      schema: routeSchema(fastify.prefix + path, settings),
       onRequest: async (request, reply) => {
-        // Fastify refuses a media type that it cannot read before any parser sees that the body is blank.
-        request.headers['content-type'] = isJson(request) ? 'application/json' : undefined
+        const { ip } = request // Unknown once the client has left.
+        readAnyBody(request)
         const verdict = await authenticate(request.headers.authorization)
         if ('refusal' in verdict) return refuse(reply, verdict.refusal)
-        request.setDecorator(admission, verdict)
+        request.setDecorator(admission, { ...verdict, ip })
       },
       handler: async (request, reply) => {
-        const refusal = await logOut(request.getDecorator<Admission>(admission), request, reply)
+        const refusal = await logOut(request.getDecorator<Admission & Origin>(admission), request, reply)
         return refusal === undefined ? succeed(reply) : refuse(reply, refusal)
       }
     })
@@ -178,138 +245,89 @@ async function routes (fastify: FastifyInstance, options: SigningHubLogoutOption
 
 type Settings = ReturnType<typeof resolveOptions>
 type Admission = { readonly user: SigningHubUser, readonly token: string, readonly credential: () => Credential }
+type LogoutRequest = FastifyRequest<{ Body: LogoutBody }>
+type Origin = { readonly ip: string | undefined }
 type Verdict = Admission | { readonly refusal: Refusal }
 
-/** Whose token is this, and may they come in? The order is the decision table's. */
-function authentication ({ ask, verifyToken, principal, mayActFor, isActive }: Settings) {
+/** Whose token is this, and may they log out? In the order of the vendor's decision table. */
+function authentication (settings: Settings) {
+  const { ask, verifyToken, principal } = settings
+
   return async (authorization: string | undefined): Promise<Verdict> => {
     const token = bearerToken(authorization)
     if (token === undefined) return { refusal: refusals.unauthenticated }
+    const claims = await ask('verifyToken', () => verdictOf(() => verifyToken(token)))
+    if (isTokenRejected(claims)) return { refusal: refusals.badToken }
 
-    let claims
-    try {
-      claims = await ask('verifyToken', () => verifyToken(token))
-    } catch (error) {
-      if (isTokenRejected(error)) return { refusal: refusals.badToken }
-      throw error
-    }
-
-    const whose = await ask('principal', () => principal(claims))
-    const { subject, actor = subject } = whose
-    if (!subject || !actor) return { refusal: refusals.noUser }
-    const user: SigningHubUser = { subject, actor, tenant: whose.tenant, sessionId: whose.sessionId, issuedAt: whose.issuedAt }
-
-    if (actor !== subject && !await ask('mayActFor', () => mayActFor(user))) return { refusal: refusals.notPrivileged }
-    for (const account of actor === subject ? [subject] : [actor, subject]) {
-      const active = await ask('isActive', () => isActive(account))
-      if (active === undefined) return { refusal: refusals.noUser }
-      if (!active) return { refusal: refusals.disabled }
-    }
-    return { user, token, credential: () => credentialOfPrincipal(claims, token, user) }
+    const user = userOf(await ask('principal', () => principal(claims)))
+    if (user === undefined) return { refusal: refusals.noUser }
+    const refusal = await refusalOfUser(settings, user)
+    return refusal === undefined ? { user, token, credential: () => credentialOfPrincipal(claims, token, user) } : { refusal }
   }
 }
 
-/** What can be retried comes first, what kills the token comes last. */
+function userOf ({ subject, actor = subject, tenant, sessionId, issuedAt }: Principal): SigningHubUser | undefined {
+  const ids = { subject: optionalId(subject), actor: optionalId(actor) }
+  if (ids.subject === undefined || ids.actor === undefined) return undefined
+  return { subject: ids.subject, actor: ids.actor, tenant: optionalId(tenant), sessionId: optionalId(sessionId), issuedAt }
+}
+
+async function refusalOfUser ({ ask, mayActFor, isActive }: Settings, user: SigningHubUser): Promise<Refusal | undefined> {
+  const { subject, actor } = user
+  if (actor !== subject && await ask('mayActFor', () => mayActFor({ ...user })) !== true) return refusals.notPrivileged
+  for (const account of actor === subject ? [subject] : [actor, subject]) {
+    const active = await ask('isActive', () => isActive(account))
+    if (active === undefined || active === null) return refusals.noUser
+    if (active !== true) return refusals.disabled
+  }
+  return undefined
+}
+
+/** Steps that can be retried come first. Revoking the token comes last. */
 function logout (settings: Settings) {
-  const { ask, deviceToken: { remove, foreign, unknown }, recordActivity, revoke, notify } = settings
+  const { ask, deviceToken: { foreign, unknown }, recordActivity, revoke, notify } = settings
 
-  return async (admission: Admission, request: FastifyRequest<{ Body: LogoutBody }>, reply: FastifyReply): Promise<Refusal | undefined> => {
-    const { subject, actor, tenant, sessionId, issuedAt } = admission.user // A spread with members added would cost a microsecond each time.
-    const deviceToken = request.body?.device_token ?? ''
-    let outcome: SigningHubActivity['deviceToken'] = 'none'
-    let failed = false
-    const survive = (error: unknown) => {
-      failed = true
-      logOutage(request, error)
-    }
+  return async (admitted: Admission & Origin, request: LogoutRequest, reply: FastifyReply): Promise<Refusal | undefined> => {
+    const deviceToken = await removeDeviceToken(settings, admitted.user, request)
+    if (deviceToken === 'not-owner' && foreign === 'forbid') return refusals.foreignDeviceToken
+    if (deviceToken === 'not-found' && unknown === 'not-found') return refusals.unknownDeviceToken
 
-    if (remove !== undefined && deviceToken.trim() !== '') {
-      try {
-        outcome = await ask('deviceToken.remove', () => remove({ subject, actor, tenant, sessionId, issuedAt, deviceToken }))
-      } catch (error) {
-        outcome = 'failed'
-        survive(error)
-      }
-      if (outcome === 'not-owner' && foreign === 'forbid') return refusals.foreignDeviceToken
-      if (outcome === 'not-found' && unknown === 'not-found') return refusals.unknownDeviceToken
-    }
-
-    const activity: SigningHubActivity = {
-      subject, actor, tenant, sessionId, issuedAt, at: Date.now(), ip: request.ip, userAgent: request.headers['user-agent'], deviceToken: outcome
-    }
-    try {
-      await ask('recordActivity', () => recordActivity(activity))
-    } catch (error) {
-      survive(error)
-    }
-    if (failed) return refusals.internal
-
-    await revoke?.(admission)
-    await notify(activity, reply)
-    return undefined
+    const at = Date.now()
+    const userAgent = request.headers['user-agent']
+    // A spread with members added would cost a microsecond each time.
+    const { user: { subject, actor, tenant, sessionId, issuedAt }, ip } = admitted
+    const activityOf = (): SigningHubActivity => ({
+      subject, actor, tenant, sessionId, issuedAt, at, ip, userAgent, deviceToken
+    })
+    const finish = () => deviceToken === 'failed' ? undefined : revoke(admitted, () => notify(activityOf(), reply))
+    await ask('recordActivity', () => recordActivity(activityOf()), finish)
+    return deviceToken === 'failed' ? refusals.internal : undefined
   }
 }
 
-/** Without a content type, also where the host has set one: clients parse what claims to be JSON. */
+type Removal = Promise<SigningHubActivity['deviceToken']>
+
+async function removeDeviceToken ({ ask, deviceToken: { remove } }: Settings, user: SigningHubUser, request: LogoutRequest): Removal {
+  const deviceToken = request.body?.device_token ?? ''
+  if (remove === undefined || deviceToken.trim() === '') return 'none'
+  const { subject, actor, tenant, sessionId, issuedAt } = user
+  const removal = { subject, actor, tenant, sessionId, issuedAt, deviceToken }
+  try {
+    return await ask('deviceToken.remove', () => after(remove(removal), knownOutcome))
+  } catch (error) {
+    logOutage(request, error)
+    return 'failed'
+  }
+}
+
+function knownOutcome (outcome: DeviceTokenOutcome): DeviceTokenOutcome {
+  if (outcome === 'removed' || outcome === 'not-found' || outcome === 'not-owner') return outcome
+  throw new TypeError('deviceToken.remove must return "removed", "not-found" or "not-owner"')
+}
+
+/** Sent without a content type, even if the host has set one: clients parse a body that claims to be JSON. */
 function succeed (reply: FastifyReply): FastifyReply {
   return reply.code(200).removeHeader('content-type').header('cache-control', 'no-store').send()
-}
-
-function acceptJson (fastify: FastifyInstance): void {
-  const parse = fastify.getDefaultJsonParser('error', 'error')
-  fastify.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body: string, done) => {
-    if (body.trim() === '') done(null, undefined)
-    else parse(request, body, (error, value) => done(error && Object.assign(error, { code: notJson }), value))
-  })
-  fastify.addContentTypeParser('*', { parseAs: 'string' }, (_request, body: string, done) => {
-    if (body.trim() === '') done(null, undefined)
-    else done(Object.assign(new Error('the body is not JSON'), { statusCode: 415 }))
-  })
-}
-
-function isJson ({ headers }: FastifyRequest): boolean {
-  return /^application\/json[ \t]*(?:;|$)/i.test(headers['content-type'] ?? '')
-}
-
-const plugin = 'signingHubLogout'
-
-function resolveOptions (options: SigningHubLogoutOptions) {
-  const { paths = ['/v3/logout', '/v4/logout'] } = options
-  assertOption(typeof options.verifyToken === 'function', plugin, 'verifyToken', 'is missing: pass a token verifier, fastJwtVerifier({ ... }) for instance')
-  assertFunctions(options, plugin, ['principal', 'isActive', 'mayActFor', 'recordActivity', 'onLogout'])
-  assertOption(Array.isArray(paths) && paths.length > 0 && paths.every(path => String(path).startsWith('/')), plugin, 'paths', 'must be a list of paths that begin with a slash')
-  const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin)
-  return {
-    ask,
-    verifyToken: options.verifyToken,
-    principal: options.principal ?? principalOf,
-    isActive: options.isActive ?? (() => true),
-    mayActFor: options.mayActFor ?? (() => false),
-    deviceToken: resolveDeviceToken(options.deviceToken),
-    recordActivity: options.recordActivity ?? (() => {}),
-    revoke: resolveRevoke(options.revoke, ask),
-    notify: logoutNotice(plugin, ask, options.onLogout, ({ subject, tenant }) => ({ scope: 'all', subject, tenant })),
-    paths,
-    security: options.security
-  }
-}
-
-function resolveDeviceToken (options: DeviceTokenOptions = {}) {
-  assertOption(typeof options === 'object' && options !== null, plugin, 'deviceToken', 'must be an object: { remove, required, maxLength, foreign, unknown }')
-  const { remove, required = false, maxLength = 4096, foreign = 'ignore', unknown = 'ignore' } = options
-  assertFunctions({ 'deviceToken.remove': remove }, plugin, ['deviceToken.remove'])
-  assertOption(typeof required === 'boolean', plugin, 'deviceToken.required', 'must be true or false')
-  assertOption(Number.isInteger(maxLength) && maxLength > 0, plugin, 'deviceToken.maxLength', 'must be a positive integer')
-  assertOption(['ignore', 'forbid'].includes(foreign), plugin, 'deviceToken.foreign', 'must be "ignore" or "forbid"')
-  assertOption(['ignore', 'not-found'].includes(unknown), plugin, 'deviceToken.unknown', 'must be "ignore" or "not-found"')
-  return { remove, required, maxLength, foreign, unknown }
-}
-
-/** How to revoke a token that was admitted; `undefined` when the host did not ask for it. */
-function resolveRevoke (revoke: SigningHubLogoutOptions['revoke'], ask: Ask): ((admission: Admission) => Promise<void>) | undefined {
-  if (typeof revoke === 'function') return async ({ user, token }) => { await ask('revoke', () => revoke(user, token)) }
-  const mark = logoutRevocation(revoke, plugin, ask)
-  return mark && (({ credential }) => mark(credential))
 }
 
 // Errors
@@ -346,17 +364,14 @@ function logOutage (request: FastifyRequest, error: unknown): void {
   request.log.error({ err: error, event: 'logout.outage' }, 'a logout could not be completed')
 }
 
-/** Fastify's own code for this differs between its versions. */
-const notJson = 'LOGOUT_NOT_JSON'
-
 /** Everything that is thrown: by the host's functions, by Fastify while it reads the body, by hooks of the host. */
 function answerFailure (error: FastifyError | null, request: FastifyRequest, reply: FastifyReply): void {
-  const status = error instanceof Outage ? 500 : Number(error?.statusCode ?? reply.statusCode)
+  const status = failureStatus(error, reply)
   if (error?.code === notJson || error?.code === 'FST_ERR_VALIDATION' || (status === 400 && String(error?.code).startsWith('FST_ERR_CTP_'))) {
     refuse(reply, refusals.invalidBody)
   } else if (status === 401) {
     refuse(reply, refusals.unauthenticated)
-  } else if (status >= 400 && status < 500) {
+  } else if (status < 500) {
     refuse(reply, refusal(status, STATUS_CODES[status] ?? 'Bad Request'))
   } else {
     logOutage(request, error)

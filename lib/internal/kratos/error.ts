@@ -2,7 +2,7 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { STATUS_CODES } from 'node:http'
 import { verbatim } from '../plugin/host-isolation.ts'
-import { Outage } from '../plugin/ask.ts'
+import { failureStatus } from '../plugin/failure-status.ts'
 
 /** One of Kratos' errors: its status, and the members that tell it from others of that status. */
 export interface KratosError {
@@ -93,8 +93,8 @@ export function withKratosHeaders (reply: FastifyReply): FastifyReply {
  * is kept where it is the caller's fault; everything else is a 500 without a word about the cause.
  */
 export function kratosErrorOf (thrown: FastifyError | null, reply: FastifyReply): KratosError {
-  const status = thrown instanceof Outage ? 500 : Number(thrown?.statusCode ?? reply.statusCode)
-  return { status: status >= 400 && status < 500 ? status : 500 }
+  const status = failureStatus(thrown, reply)
+  return { status: status < 500 ? status : 500 }
 }
 
 function saneRequestId (header: string | string[] | undefined): string | undefined {

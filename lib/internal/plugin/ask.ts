@@ -1,8 +1,10 @@
+import type { FastifyBaseLogger } from 'fastify'
 import type { Awaitable } from '../../awaitable.ts'
+import { after, isPromise } from '../async/awaitable.ts'
+import { backlog, mostUnanswered, type Backlog, type OverdueCall } from './backlog.ts'
 import { publish } from './diagnostics.ts'
-import { isTokenRejected } from '../../token-verifier.ts'
 
-/** An adapter or function of the host failed, or was late: we could not tell. Its cause is for the log only. */
+/** An adapter or a function of the host failed or timed out: the outcome is unknown. The cause is for the log only. */
 export class Outage extends Error {
   override readonly name = 'Outage'
 
@@ -11,46 +13,102 @@ export class Outage extends Error {
   }
 }
 
-/** Asks the host's side a question. */
-export type Ask = <T>(question: string, answer: () => Awaitable<T>) => Awaitable<T>
+/**
+ * Calls the host's side.
+ *
+ * `finish` is what must follow a success, such as telling the host about a logout. It is called once with the value: before
+ * the value is returned, or later when the call succeeds after its timeout.
+ */
+export type Ask = <T>(question: string, call: () => Awaitable<T>, finish?: (value: T) => Awaitable<unknown>) => Awaitable<T>
 
 /**
- * Asks with a timeout: the answer, or an {@link Outage} when the adapter throws, rejects, or does not answer in time.
- * Only a `TokenRejectedError` passes as it is, for it is an answer. A plain value is handed back without a promise.
- * Outages are published in the name of the plugin.
+ * Calls with a timeout, in milliseconds. Returns the value, or throws an {@link Outage} when the function throws, rejects
+ * or is late. A plain value is returned without a promise.
+ *
+ * While too many calls of a function are unanswered, more are refused at once, also by an {@link Outage}. Outages are
+ * published in the name of the plugin. When `finish` fails after the timeout, the failure is logged.
  */
-export function askWithin (milliseconds: number, caller: string): Ask {
-  const outage = (question: string, error: unknown, duration: number): unknown => {
-    if (isTokenRejected(error)) return error
+export function askWithin (timeout: number, caller: string, log?: Pick<FastifyBaseLogger, 'error'>): Ask {
+  const backlogs = new Map<string, Backlog>()
+  const outageOf: OutageOf = (question, error, duration) => {
     publish('fastify-logout:outage', () => ({ plugin: caller, question, duration }))
     return new Outage(question, error)
   }
 
-  return (question, answer) => {
-    try {
-      const answered = answer()
-      return isPromise(answered) ? inTime(answered, milliseconds, (error, duration) => outage(question, error, duration)) : answered
-    } catch (error) {
-      throw outage(question, error, 0)
-    }
+  return (question, call, finish) => {
+    const unanswered = backlogOf(question, backlogs)
+    if (unanswered.isFull()) throw outageOf(question, new Error(`${mostUnanswered} calls are unanswered`), 0)
+    const answer = attempt(question, call, outageOf)
+    if (!isPromise(answer)) return finish === undefined ? answer : finished(answer, finish)
+
+    const inTime = withTimeout(answer, {
+      timeout,
+      unanswered,
+      outageOf: (error, duration) => outageOf(question, error, duration),
+      onLateValue: finish && (value => { finishLate(question, () => finish(value), log) })
+    })
+    return finish === undefined ? inTime : inTime.then(value => finished(value, finish))
   }
 }
 
-function inTime<T> (answer: PromiseLike<T>, milliseconds: number, outage: (error: unknown, duration: number) => unknown): Promise<T> {
-  const start = performance.now()
-  return new Promise((resolve, reject) => {
-    let late = false
-    const timer = setTimeout(() => {
-      late = true
-      reject(outage(new Error(`no answer within ${milliseconds} ms`), milliseconds))
-    }, milliseconds)
-    Promise.resolve(answer).then(
-      value => { clearTimeout(timer); resolve(value) },
-      error => { clearTimeout(timer); if (!late) reject(outage(error, performance.now() - start)) }
-    )
-  })
+function backlogOf (question: string, backlogs: Map<string, Backlog>): Backlog {
+  const known = backlogs.get(question)
+  if (known !== undefined) return known
+  const created = backlog()
+  backlogs.set(question, created)
+  return created
 }
 
-function isPromise<T> (value: Awaitable<T>): value is PromiseLike<T> {
-  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
+async function finishLate (question: string, finish: () => Awaitable<unknown>, log: Pick<FastifyBaseLogger, 'error'> | undefined): Promise<void> {
+  try {
+    await finish()
+  } catch (error) {
+    log?.error({ err: error, event: 'logout.outage' }, `${question} succeeded after its timeout, but what follows it failed`)
+  }
+}
+
+type OutageOf = (question: string, error: unknown, duration: number) => Outage
+
+function attempt<T> (question: string, call: () => Awaitable<T>, outageOf: OutageOf): Awaitable<T> {
+  try {
+    return call()
+  } catch (error) {
+    throw outageOf(question, error, 0)
+  }
+}
+
+function finished<T> (value: T, finish: (value: T) => Awaitable<unknown>): Awaitable<T> {
+  return after(finish(value), () => value)
+}
+
+interface Watch<T> {
+  readonly timeout: number
+  readonly unanswered: Backlog
+  readonly outageOf: (error: unknown, duration: number) => Outage
+  readonly onLateValue: ((value: T) => void) | undefined
+}
+
+function withTimeout<T> (answer: PromiseLike<T>, { timeout, unanswered, outageOf, onLateValue }: Watch<T>): Promise<T> {
+  const start = performance.now()
+  unanswered.begin()
+  return new Promise((resolve, reject) => {
+    let overdue: OverdueCall | undefined
+    const timer = setTimeout(() => {
+      overdue = unanswered.timeOut()
+      reject(outageOf(new Error(`no answer within ${timeout} ms`), timeout))
+    }, timeout)
+    const settle = (succeeded: boolean): boolean => {
+      clearTimeout(timer)
+      if (overdue === undefined) unanswered.end(succeeded)
+      else unanswered.endLate(overdue)
+      return overdue === undefined
+    }
+    Promise.resolve(answer).then(
+      value => {
+        if (settle(true)) resolve(value)
+        else onLateValue?.(value)
+      },
+      error => { if (settle(false)) reject(outageOf(error, performance.now() - start)) }
+    )
+  })
 }

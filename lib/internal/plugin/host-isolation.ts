@@ -1,6 +1,7 @@
 import { KindGuard } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
 import type { FastifyInstance } from 'fastify'
+import { overrideHeaders } from './override-headers.ts'
 
 /**
  * Makes an encapsulated scope independent of the host's parsers, compilers and Ajv options: bodies are parsed only by
@@ -35,7 +36,7 @@ export function takeNoBodies (scope: FastifyInstance): void {
     done(null)
   })
   // Fastify refuses a malformed media type before any parser is asked.
-  scope.addHook('preParsing', async request => { request.headers['content-type'] = undefined })
+  scope.addHook('preParsing', async request => { overrideHeaders(request, { 'content-type': undefined }) })
 }
 
 /** A reply serializer that keeps a text as it is, so that neither a serializer nor a `preSerialization` hook of the host's rewrites it. */

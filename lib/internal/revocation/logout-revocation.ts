@@ -18,8 +18,11 @@ export interface LogoutRevocation {
   readonly clockTolerance?: number | undefined
 }
 
+/** Marks a credential as revoked. `finish` is called once when the marks are stored, also when that was after the timeout. */
+export type RevokeCredential = (credential: () => Credential, finish?: () => Awaitable<unknown>) => Promise<void>
+
 /** Marks a credential as the option says; `undefined` without the option. */
-export function logoutRevocation (option: LogoutRevocation | undefined, caller: string, ask: Ask): ((credential: () => Credential) => Promise<void>) | undefined {
+export function logoutRevocation (option: LogoutRevocation | undefined, caller: string, ask: Ask): RevokeCredential | undefined {
   if (option === undefined) return undefined
   assertOption(typeof option === 'object' && option !== null, caller, 'revoke', 'must be an object, { revocations, lifetime }, when it is given')
   const { revocations, scope = 'current', clockTolerance = 0 } = option
@@ -28,8 +31,8 @@ export function logoutRevocation (option: LogoutRevocation | undefined, caller: 
   assertOption(option.lifetime !== undefined, caller, 'revoke.lifetime', 'is missing: pass the longest lifetime of a token, in milliseconds')
   const lifetime = duration(option.lifetime, 0, caller, 'revoke.lifetime')
   assertOption(clockTolerance >= 0, caller, 'revoke.clockTolerance', 'must be a number of milliseconds, 0 or more')
-  return async credential => {
-    await ask('revocations.revoke', () => revocations.revoke(...logoutMarks(credential(), { scope, lifetime, clockTolerance })))
+  return async (credential, finish) => {
+    await ask('revocations.revoke', () => revocations.revoke(...logoutMarks(credential(), { scope, lifetime, clockTolerance })), finish)
   }
 }
 

@@ -150,7 +150,9 @@ function resolveOptions<S extends HostSession> (options: LogoutActionsOptions<S>
     caller,
     sessions,
     call: callsWithin(timeout, caller),
-    notify: logoutNotice<LogoutEvent<S>, FastifyRequest | undefined>(caller, askWithin(timeout, caller), options.onLogout, sessionSummary),
+    notify: logoutNotice<LogoutEvent<S>, FastifyRequest | undefined>(caller, askWithin(timeout, caller), {
+      onLogout: options.onLogout, summaryOf: sessionSummary
+    }),
     asSession: (answer: S | undefined | null, method: string) => checkedSession(answer, caller, method),
     clear: (request: FastifyRequest, reply: FastifyReply) => {
       forget(sessions, request, reply)

@@ -1,24 +1,43 @@
-import { Outage, type Ask } from '../plugin/ask.ts'
+import type { Awaitable } from '../../awaitable.ts'
 import type { StatusChange, UserKey, UserStatus, UserStatusStore } from '../../user-status-store.ts'
+import { Outage, type Ask } from '../plugin/ask.ts'
 
 /** How often to try when other writes to the record get in between. */
 const attempts = 5
 
+/** A user to log out. */
+export interface UserLogout extends UserKey, Omit<StatusChange, 'status'> {}
+
 /**
- * Logs a user out, in one round trip where the store can: the record as it was before. A user who is neither logged in
+ * Logs a user out, in one round trip if the store can. Returns the record as it was before. A user who is neither logged in
  * nor logged out is left alone.
+ *
+ * `finish` is called once with that record as soon as the store says so, also when that is after the timeout.
  *
  * @throws {Outage} when the store fails, and when other writes got in between too often
  */
-export async function logOutUser (users: UserStatusStore, user: UserKey, change: Omit<StatusChange, 'status'>, ask: Ask): Promise<UserStatus | undefined> {
-  const { at, requestId } = change
-  if (users.logOut !== undefined) return ask('users.logOut', () => users.logOut?.(user, { at, requestId }))
+export async function logOutUser (
+  { users, ask }: { readonly users: UserStatusStore, readonly ask: Ask },
+  { tenant, subject, at, requestId }: UserLogout,
+  finish: (before: UserStatus | undefined) => Awaitable<unknown>
+): Promise<UserStatus | undefined> {
+  const user = { tenant, subject }
+  if (users.logOut !== undefined) return ask('users.logOut', () => users.logOut?.({ ...user }, { at, requestId }), finish)
 
   for (let attempt = 1; attempt <= attempts; attempt++) {
-    const before = await ask('users.get', () => users.get(user))
-    if (before?.status !== 'logged_in' && before?.status !== 'logged_out') return before
-    if (before.status === 'logged_out' && attempt > 1) return before
-    if (await ask('users.compareAndSet', () => users.compareAndSet(user, before.version, { status: 'logged_out', at, requestId }))) return before
+    const before = await ask('users.get', () => users.get({ ...user })) ?? undefined
+    if (!isKnown(before) || (before.status === 'logged_out' && attempt > 1)) {
+      await finish(before)
+      return before
+    }
+    const change: StatusChange = { status: 'logged_out', at, requestId }
+    const write = () => users.compareAndSet({ ...user }, before.version, change)
+    if (await ask('users.compareAndSet', write, written => written ? finish(before) : undefined)) return before
   }
   throw new Outage('users.compareAndSet', new Error(`other writes got in between ${attempts} times`))
+}
+
+/** Whether the record is in a state that logging out may change. */
+export function isKnown (record: UserStatus | undefined): record is UserStatus {
+  return record?.status === 'logged_in' || record?.status === 'logged_out'
 }

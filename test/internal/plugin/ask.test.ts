@@ -1,12 +1,15 @@
+import { EventEmitter, once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { askWithin, Outage } from '../../../lib/internal/plugin/ask.ts'
+import { mostUnanswered } from '../../../lib/internal/plugin/backlog.ts'
 import { TokenRejectedError } from '../../../lib/token-verifier.ts'
 
 const ask = askWithin(20, 'aPlugin')
+const never = async () => new Promise<never>(() => {})
 
-t.test('a plain value is handed back without a promise', async t => {
-  for (const value of ['text', 0, null, undefined, { then: 'is no function' }]) t.equal(ask('question', () => value), value)
+t.test('a plain value is returned without a promise', async t => {
+  for (const value of ['text', 0, null, undefined, { then: 'not a function' }]) t.equal(ask('question', () => value), value)
 })
 
 t.test('a promise and a thenable are awaited', async t => {
@@ -14,23 +17,23 @@ t.test('a promise and a thenable are awaited', async t => {
   t.equal(await ask('question', () => ({ then: (resolve: (value: number) => void) => { resolve(5) } }) as PromiseLike<number>), 5)
 })
 
-t.test('what fails or is late is an outage that keeps the cause', async t => {
+t.test('a call that fails or is late is an outage with its cause', async t => {
   const cause = new Error('secret')
   const outage = { name: 'Outage', message: 'question failed', cause }
   t.throws(() => ask('question', () => { throw cause }), outage)
   await t.rejects(async () => ask('question', async () => { throw cause }), outage)
   await t.rejects(async () => ask('question', () => ({ then: () => { throw cause } }) as PromiseLike<never>), outage)
-  await t.rejects(async () => ask('question', () => new Promise(() => {})), { ...outage, cause: new Error('no answer within 20 ms') })
+  await t.rejects(async () => ask('question', never), { ...outage, cause: new Error('no answer within 20 ms') })
 })
 
-t.test('a rejected token is an answer, no outage', async t => {
-  const rejection = new TokenRejectedError('expired')
-  for (const answer of [() => { throw rejection }, async () => { throw rejection }]) {
-    await t.rejects(async () => ask('question', answer), rejection)
+t.test('the error of a rejected token is an outage too: only a verifier may refuse a token', async t => {
+  const rejection = Object.assign(new TokenRejectedError('revoked'), { statusCode: 401 })
+  for (const call of [() => { throw rejection }, async () => { throw rejection }]) {
+    await t.rejects(async () => ask('question', call), { name: 'Outage', cause: rejection })
   }
 })
 
-t.test('a rejection after the timeout goes unnoticed, and a timer is not left behind', async t => {
+t.test('a rejection after the timeout goes unnoticed, and no timer is left', async t => {
   await t.rejects(async () => ask('question', async () => { await sleep(30); throw new Error('late') }), Outage)
   await sleep(20)
   // A rejection that nobody handles would have failed this test by now.
@@ -40,4 +43,98 @@ t.test('a rejection after the timeout goes unnoticed, and a timer is not left be
   await long('question', async () => 5)
   await t.rejects(async () => long('question', async () => { throw new Error('failed') }))
   t.equal(timers(), before)
+})
+
+t.test('what follows a success', async t => {
+  t.test('runs before the value is returned, without a promise where there is none', async t => {
+    const seen: number[] = []
+    t.equal(ask('question', () => 5, value => { seen.push(value) }), 5)
+    t.equal(await ask('question', () => 6, async value => { await sleep(1); seen.push(value) }), 6)
+    t.equal(await ask('question', async () => 7, value => { seen.push(value) }), 7)
+    t.equal(await ask('question', async () => 8, async value => { await sleep(1); seen.push(value) }), 8)
+    t.strictSame(seen, [5, 6, 7, 8])
+  })
+
+  t.test('runs once after a success that is late, and its failure is logged', async t => {
+    const lines: unknown[] = []
+    const logging = askWithin(20, 'aPlugin', { error: (...line: unknown[]) => { lines.push(line) } })
+    const failure = new Error('secret')
+    for (const [finish, expected] of [
+      [() => {}, []],
+      [async () => { throw failure }, [[{ err: failure, event: 'logout.outage' }, 'question succeeded after its timeout, but what follows it failed']]]
+    ] as const) {
+      const slow = new EventEmitter()
+      const seen: unknown[] = []
+      const call = async () => { await once(slow, 'answer'); return 5 }
+      const follow = async (value: number) => { seen.push(value); return finish() }
+      await t.rejects(async () => logging('question', call, follow), Outage)
+      t.strictSame(seen, [])
+      slow.emit('answer')
+      await sleep(1)
+      t.strictSame(seen, [5])
+      t.strictSame(lines, expected)
+    }
+
+    const silent = new EventEmitter()
+    await t.rejects(async () => ask('question', async () => once(silent, 'answer'), () => { throw failure }), Outage)
+    silent.emit('answer')
+    await sleep(1)
+    // Without a logger the failure must not become an unhandled rejection.
+  })
+
+  t.test('does not run after a failure, and its own failure is the caller\'s', async t => {
+    const seen: unknown[] = []
+    t.throws(() => ask('question', () => { throw new Error('secret') }, () => { seen.push('finish') }), Outage)
+    await t.rejects(async () => ask('question', async () => { throw new Error('secret') }, () => { seen.push('finish') }), Outage)
+    await t.rejects(async () => ask('question', async () => { await sleep(30); throw new Error('late') }, () => { seen.push('finish') }), Outage)
+    await sleep(20)
+    t.strictSame(seen, [])
+    const failure = new Error('what follows')
+    t.throws(() => ask('question', () => 5, () => { throw failure }), failure)
+    await t.rejects(async () => ask('question', async () => 5, () => { throw failure }), failure)
+  })
+})
+
+t.test('a function that never answers is not called without end: more calls are refused at once', async t => {
+  let calls = 0
+  let answer: (() => void) | undefined
+  const answers = new EventEmitter().setMaxListeners(0)
+  const store = async () => {
+    calls++
+    await new Promise<void>(resolve => {
+      answer = resolve
+      answers.once('all', resolve)
+    })
+    return 'answered'
+  }
+  const slow = askWithin(200, 'aPlugin')
+  const outcome = async (question = 'store') => {
+    try {
+      return await slow(question, store)
+    } catch (error) {
+      return (error as Outage).cause instanceof Error ? ((error as Outage).cause as Error).message : 'no cause'
+    }
+  }
+  const full = `${mostUnanswered} calls are unanswered`
+  const burst = async (count: number) => {
+    const tally: Record<string, number> = {}
+    for (const name of await Promise.all(Array.from({ length: count }, async () => outcome()))) tally[name] = (tally[name] ?? 0) + 1
+    return tally
+  }
+  t.strictSame(await burst(mostUnanswered + 500), { [full]: 500, 'no answer within 200 ms': mostUnanswered })
+  t.equal(calls, mostUnanswered)
+  t.strictSame(await burst(100), { [full]: 99, 'no answer within 200 ms': 1 }, 'one call at a time is let through, to see whether the function answers again')
+  t.equal(calls, mostUnanswered + 1)
+
+  const probe = outcome()
+  const another = outcome('another function')
+  await sleep(1)
+  t.equal(calls, mostUnanswered + 3, 'another function is not concerned')
+  answers.emit('all')
+  answer?.()
+  t.strictSame([await probe, await another], ['answered', 'answered'])
+  const later = Promise.all([outcome(), outcome(), outcome()])
+  await sleep(1)
+  answers.emit('all')
+  t.strictSame(await later, ['answered', 'answered', 'answered'], 'when the late answers have come, calls are let through as before')
 })
