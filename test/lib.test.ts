@@ -49,7 +49,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   bridges: ['contracts', 'internal/async', 'internal/plugin', 'internal/marks', 'internal/revocation', 'types of fastify'],
 
   'session-sources': ['contracts', 'internal/plugin', 'internal/http', 'internal/session-logout', 'types of fastify'],
-  'session-stores': ['contracts', 'internal/records', 'internal/databases', 'internal/collections'],
+  'session-stores': ['contracts', 'internal/records', 'internal/databases', 'internal/collections', 'internal/redis-sessions'],
   'session-stores/express-session': ['internal/async', 'internal/plugin'],
   'user-status-stores': ['contracts', 'internal/records', 'internal/databases'],
   'revocation-stores': ['contracts', 'internal/marks', 'internal/databases'],
@@ -68,6 +68,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'internal/marks': ['contracts', 'internal/databases'],
   'internal/records': ['contracts'],
   'internal/databases': ['internal/records'],
+  'internal/redis-sessions': ['contracts', 'internal/records', 'internal/databases'],
   'internal/jose': ['contracts', 'internal/plugin', 'internal/http', 'fast-jwt'],
   'internal/oauth': ['internal/plugin', 'internal/jose'],
   'internal/collections': [],

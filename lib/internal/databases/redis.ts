@@ -50,6 +50,33 @@ export function redisScripts (client: RedisClient, caller: string): (lua: string
   }
 }
 
+/** Whether it is a cluster client of ioredis, iovalkey or node-redis. */
+export function isClusterClient (client: object): boolean {
+  return ('isCluster' in client && client.isCluster === true) || ('nodeClient' in client && typeof client.nodeClient === 'function')
+}
+
+/**
+ * Asks in one of two ways: in one script, or key by key where the keys may be on several servers. Once a server of a
+ * cluster refuses a script for its keys, it is asked in the second way, also the next time.
+ */
+export function oneServerOrCluster<Way> (isCluster: boolean, ways: { readonly oneServer: Way, readonly cluster: Way }) {
+  let way = isCluster ? ways.cluster : ways.oneServer
+  return async <T>(ask: (way: Way) => Promise<T>): Promise<T> => {
+    try {
+      return await ask(way)
+    } catch (error) {
+      if (!refusesKeys(error)) throw error
+      way = ways.cluster
+      return ask(way)
+    }
+  }
+}
+
+/** A script with keys of several slots, or one that uses a key which it did not declare and which is on another server. */
+function refusesKeys (error: unknown): boolean {
+  return error instanceof Error && /^CROSSSLOT|attempted to access (?:a non local key|keys that do not hash to the same slot)/.test(error.message)
+}
+
 /** Checks a prefix of keys, and returns it with the colon that ends it. */
 export function keyPrefix (prefix: string, caller: string): string {
   if (typeof prefix !== 'string' || !/^[\w.:-]{1,100}$/.test(prefix)) {

@@ -1,0 +1,146 @@
+import { waitingCalls } from '../databases/call-batch.ts'
+import { listOf, numberOf, type RunScript } from '../databases/redis.ts'
+import type { Session } from '../../session-store.ts'
+import { entryOf, pageValues, sessionOfReply, sessionOfText, sortable, type RedisSessions, type SessionKeys } from './layout.ts'
+import { activeLua, endLua, enterLua, listLua } from './subject-lua.ts'
+
+/**
+ * The verbs of a session store whose keys are all on one server. Each is one script, so one round trip, and logouts of
+ * one turn of the event loop share it. The scripts follow a session to the key of its subject, which they cannot declare
+ * beforehand: a server of a cluster refuses that.
+ */
+export function sessionsOnOneServer (script: (lua: string) => RunScript, keys: SessionKeys): RedisSessions {
+  const [create, find, logOut, logOutById, logOutSubject, list] = [
+    script(createLua), script(findLua), script(logOutLua), script(logOutByIdLua), script(logOutSubjectLua), script(listLiveLua)
+  ] as const
+
+  return {
+    async create (session, call) {
+      const { record, digest } = session
+      const subject = encodeURIComponent(record.subject)
+      const declared = [keys.session(digest), keys.id(record.id), keys.subject(subject)]
+      const values = [JSON.stringify(record), digest, subject, entryOf(session), `${record.keepUntil}`]
+      return numberOf(await create(declared, call, ...values)) === 1
+    },
+
+    async find (digest) {
+      return sessionOfReply(await find([keys.session(digest)]))
+    },
+
+    logOut: logOutTogether(logOut, keys),
+
+    async logOutById ({ id, subject }, call) {
+      const owner = subject === undefined ? '' : encodeURIComponent(subject)
+      return sessionOfReply(await logOutById([keys.id(id)], call, owner, keys.tail(keys.id(id))))
+    },
+
+    async logOutSubject ({ subject, except, count }, call) {
+      const escaped = encodeURIComponent(subject)
+      const declared = [keys.subject(escaped), ...except === undefined ? [] : [keys.id(except)]]
+      return numberOf(await logOutSubject(declared, call, escaped, count === true ? '1' : '', sortable(Date.now())))
+    },
+
+    async list (page) {
+      const subject = encodeURIComponent(page.subject)
+      const key = keys.subject(subject)
+      const listed = listOf(await list([key], ...pageValues(page), subject, keys.tail(key)))
+      return listed.map(text => sessionOfText(text, true))
+    }
+  }
+}
+
+function logOutTogether (logOut: RunScript, keys: SessionKeys): RedisSessions['logOut'] {
+  const together = waitingCalls<readonly [digest: string, call: string], Session | undefined>(async calls => {
+    const replies = await logOut(calls.map(([digest]) => keys.session(digest)), ...calls.map(([, call]) => call))
+    return listOf(replies).map(reply => typeof reply === 'string' ? new Error(reply) : sessionOfReply(reply))
+  })
+  return (digest, call) => together([digest, call])
+}
+
+const createLua = `${enterLua}
+local call, session, digest, subject, entry, keepUntil = unpack(ARGV)
+if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 then
+  return redis.call('HGET', KEYS[1], 'by') == call and 1 or 0
+end
+if tonumber(keepUntil) <= serverTime() then return 1 end
+redis.call('HSET', KEYS[1], 'session', session, 'subject', subject, 'entry', entry, 'by', call)
+redis.call('PEXPIREAT', KEYS[1], keepUntil)
+redis.call('HSET', KEYS[2], 'digest', digest, 'subject', subject, 'entry', entry, 'by', call)
+redis.call('PEXPIREAT', KEYS[2], keepUntil)
+enterSession(KEYS[3], entry, keepUntil)
+return 1
+`
+
+/** A session's key ends with its digest of 43 characters. */
+const findLua = `${activeLua}
+local session, subject, entry = unpack(redis.call('HMGET', KEYS[1], 'session', 'subject', 'entry'))
+return session and { session, isActive(KEYS[1]:sub(1, -46) .. 'u:' .. subject, entry) }
+`
+
+// Many sessions at once. What is wrong with one key alone is the reply for that session; other errors are errors of the
+// command, for clients act upon some of them: ioredis connects again after READONLY.
+const logOutLua = `${endLua}
+local function logOut (key, call)
+  local session, subject, entry = unpack(redis.call('HMGET', key, 'session', 'subject', 'entry'))
+  return session and { session, endSession(key:sub(1, -46) .. 'u:' .. subject, entry, call) }
+end
+local replies = {}
+for place, key in ipairs(KEYS) do
+  local done, reply = pcall(logOut, key, ARGV[place])
+  if not done then
+    reply = type(reply) == 'table' and reply.err or tostring(reply)
+    if reply:sub(1, 9) ~= 'WRONGTYPE' then return redis.error_reply(reply) end
+  end
+  replies[place] = reply
+end
+return replies
+`
+
+const logOutByIdLua = `${endLua}
+local call, owner, tail = unpack(ARGV)
+local digest, subject, entry = unpack(redis.call('HMGET', KEYS[1], 'digest', 'subject', 'entry'))
+if not digest or (owner ~= '' and owner ~= subject) then return false end
+local base = KEYS[1]:sub(1, -1 - tail)
+local session = redis.call('HGET', base .. 's:' .. digest, 'session')
+return session and { session, endSession(base .. 'u:' .. subject, entry, call) }
+`
+
+const logOutSubjectLua = `${endLua}
+local call, subject, count, now = unpack(ARGV)
+local except = ''
+if KEYS[2] then
+  local owner, entry = unpack(redis.call('HMGET', KEYS[2], 'subject', 'entry'))
+  if owner == subject then except = entry end
+end
+return endSubject(KEYS[1], except, count, now, call)
+`
+
+// The entry of an id is compared: after its keepUntil, an id can be used for another session.
+const listLiveLua = `${listLua}
+local before, limit, now, except, subject, tail = unpack(ARGV)
+local base = KEYS[1]:sub(1, -1 - tail)
+limit = tonumber(limit)
+
+local function escaped (id)
+  return (id:gsub("[^A-Za-z0-9_.!~*'()-]", function (byte) return string.format('%%%02X', byte:byte()) end))
+end
+
+local function liveSession (name)
+  local id = name:sub(12, -13)
+  local digest, owner, entry = unpack(redis.call('HMGET', base .. 'i:' .. escaped(id), 'digest', 'subject', 'entry'))
+  local isListed = digest and id ~= except and owner == subject and nameByCreation('', entry) == 'c' .. name and expiryOf(entry) > now
+  return isListed and redis.call('HGET', base .. 's:' .. digest, 'session')
+end
+
+local sessions = {}
+while #sessions < limit do
+  local names = page(KEYS[1], before, limit - #sessions)
+  for _, name in ipairs(names) do
+    local session = liveSession(name)
+    if session then sessions[#sessions + 1] = session end
+  end
+  if #names == 0 then break end
+  before = names[#names]
+end
+return sessions
+`
