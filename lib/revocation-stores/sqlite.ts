@@ -20,6 +20,8 @@ export interface SqliteRevocationStore extends Immediate<RevocationStore> {
 const callsForEachSweep = 64
 /** Milliseconds. A clock that was ahead for a while has not made anything be forgotten. */
 const keptAfterEnd = 60_000
+/** Epoch milliseconds by the clock of the database. */
+const databaseTime = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
 
 /**
  * Keeps marks in a table of SQLite, shared by the processes of one machine. Every call is one statement, which blocks
@@ -32,8 +34,7 @@ const keptAfterEnd = 60_000
 export function sqliteRevocationStore (database: SqliteDatabase, options: SqliteRevocationStoreOptions = {}): SqliteRevocationStore {
   const { table = 'logout_revocation' } = options
   const prepare = sqliteStatements(database, table, 'sqliteRevocationStore')
-  const sql = statements(quotedTable(table, 'sqliteRevocationStore'))
-  const [add, extend, check, claim, sweep] = [sql.add, sql.extend, sql.check, sql.claim, sql.sweep].map(prepare) as [RunSqlite, RunSqlite, RunSqlite, RunSqlite, RunSqlite]
+  const { add, extend, check, claim, sweep } = statements(quotedTable(table, 'sqliteRevocationStore'), prepare)
   let callsUntilSweep = 0
 
   const sweepSometimes = () => {
@@ -92,25 +93,25 @@ CREATE INDEX IF NOT EXISTS ${quotedTable(`${table}_until`, caller)} ON ${quotedT
 }
 
 /** One statement adds what revokes something more, and returns it; the other one makes what was known stay longer. */
-function statements (table: string) {
+function statements (table: string, prepare: (sql: string) => RunSqlite) {
   const key = 'id, issuer, tenant, "except"'
   const insert = `INSERT INTO ${table} (${key}, cutoff, until) SELECT ${key}, cutoff, until FROM given`
   const update = `ON CONFLICT (${key}) DO UPDATE SET cutoff = max(cutoff, excluded.cutoff), until = max(until, excluded.until) RETURNING id`
   const given = ['id', 'issuer', 'tenant', 'except', 'cutoff', 'until'].map(name => `value ->> '${name}' AS "${name}"`).join(', ')
   return {
     // Two cutoffs that leave different sessions alone leave none alone together.
-    add: `WITH given AS (SELECT ${given} FROM json_each(?)) ${insert} WHERE (
+    add: prepare(`WITH given AS (SELECT ${given} FROM json_each(?)) ${insert} WHERE (
         SELECT count(*) + count(*) FILTER (WHERE known."except" IN ('', given."except")) FROM ${table} AS known
         WHERE known.id = given.id AND known.issuer = given.issuer AND known.tenant = given.tenant
         AND known.cutoff >= given.cutoff AND known.until > ?
-      ) < 2 ${update}`,
-    extend: `WITH given AS (SELECT ${given} FROM json_each(?)) ${insert} WHERE true ${update}`,
-    check: `SELECT 1 FROM ${table} WHERE until > ? AND id IN (?, ?, ?) AND cutoff >= ? AND ("except" = '' OR "except" <> ?)
-      AND (issuer = '' OR ? = '' OR issuer = ?) AND (tenant = '' OR ? = '' OR tenant = ?) LIMIT 1`,
-    claim: `INSERT INTO ${table} (${key}, cutoff, until) VALUES (?, '', '', '', 0, ?)
-      ON CONFLICT (${key}) DO UPDATE SET until = excluded.until WHERE until <= ? RETURNING id`,
-    sweep: `DELETE FROM ${table} WHERE (${key}) IN (
-      SELECT ${key} FROM ${table} WHERE until <= CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) - ${keptAfterEnd} ORDER BY until LIMIT ?
-    ) RETURNING id`
+      ) < 2 ${update}`),
+    extend: prepare(`WITH given AS (SELECT ${given} FROM json_each(?)) ${insert} WHERE true ${update}`),
+    check: prepare(`SELECT 1 FROM ${table} WHERE until > ? AND id IN (?, ?, ?) AND cutoff >= ? AND ("except" = '' OR "except" <> ?)
+      AND (issuer = '' OR ? = '' OR issuer = ?) AND (tenant = '' OR ? = '' OR tenant = ?) LIMIT 1`),
+    claim: prepare(`INSERT INTO ${table} (${key}, cutoff, until) VALUES (?, '', '', '', 0, ?)
+      ON CONFLICT (${key}) DO UPDATE SET until = excluded.until WHERE until <= ? RETURNING id`),
+    sweep: prepare(`DELETE FROM ${table} WHERE (${key}) IN (
+      SELECT ${key} FROM ${table} WHERE until <= ${databaseTime} - ${keptAfterEnd} ORDER BY until LIMIT ?
+    ) RETURNING id`)
   }
 }

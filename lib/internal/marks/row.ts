@@ -64,7 +64,8 @@ export interface MarkQuestion {
 }
 
 /** The question of a credential. */
-export function questionOf ({ tokenId, sessionId, subject, tenant, issuer, issuedAt = NaN, loggedInAt = issuedAt }: Credential): MarkQuestion {
+export function questionOf (credential: Credential): MarkQuestion {
+  const { tokenId, sessionId, subject, tenant, issuer, issuedAt = NaN, loggedInAt = issuedAt } = credential
   const stored = (id: string | undefined) => isId(id) ? markId(id) : ''
   const ids = [['t', stored(tokenId)], ['s', stored(sessionId)], ['u', stored(subject)]] as const
   return {

@@ -1,62 +1,160 @@
+import { isId } from '../marks/id.ts'
+import { assertOption, lifetimeOf } from '../plugin/options.ts'
 import type { Credential, Mark } from '../../revocation-store.ts'
 import { principalOf } from '../../principal.ts'
 import { tokenDigest } from '../../token-digest.ts'
 import type { Claims } from '../../token-verifier.ts'
 
-/** What {@link logoutMarks} needs to know besides the credential. */
+/** What a logout ends: this session, the other sessions of its subject, or all of them. */
+export type LogoutScope = 'current' | 'others' | 'all'
+
+/** What {@link logoutMarks} needs to know besides the credential. `lifetime` is required. */
 export interface LogoutMarksOptions {
-  /** `current`: this credential and its session. `all`: everything of its subject that was issued until now. @default 'current' */
-  readonly scope?: 'current' | 'all' | undefined
-  /** The longest lifetime of any credential of this kind, in milliseconds: a mark must outlive what it kills. Refresh tokens count if they carry the same ids. */
+  /**
+   * `current`: this token and its session. `others`: everything of its subject that goes back to a login until now, except
+   * for one session. `all`: everything of its subject that goes back to a login until now.
+   *
+   * @default 'current'
+   */
+  readonly scope?: LogoutScope | undefined
+  /**
+   * The longest lifetime of any credential of this kind, in milliseconds: a mark must outlive what it revokes. Refresh
+   * tokens count if they carry the same ids.
+   */
   readonly lifetime: number
-  /** How far the clocks of issuer, verifier and store may differ, in milliseconds. @default 0 */
+  /**
+   * How far the clocks of issuer, verifier and store may differ, in milliseconds, plus the verifier's own tolerance for
+   * expired tokens. As long as this, and within the same second where `iat` is all that is known, a new login is refused too.
+   *
+   * @default 0
+   */
   readonly clockTolerance?: number | undefined
-  /** With the scope `all`: a session to leave alone, "log out everywhere else". */
+  /** With the scope `others`: the session to leave alone. @default the credential's own session */
   readonly except?: string | undefined
-  /** The instant of the logout, in epoch milliseconds. For an event that arrives late, the event's, so that it does not end a later login. @default now */
+  /**
+   * The instant of the logout, in epoch milliseconds. For an event that arrives late, the instant of the event, so that it
+   * does not end a later login.
+   *
+   * @default now
+   */
   readonly at?: number | undefined
 }
 
 /**
- * The facts of a verified JWT: `jti`, `sid`, `sub`, `tenant` or `tid`, `iat`. A token without a `jti` is known by its
- * digest, if the token is given: of what is signed, for many a signature has a second spelling that verifies too.
+ * Reads a credential from the claims of a verified JWT: `jti`, `sid`, `sub`, `tenant` or `tid` or `org_id`, `iss`, `iat`,
+ * `auth_time` and `exp`. For a login time in a claim of your own: `{ ...credentialOf(claims, token), loggedInAt: claims.login }`.
+ *
+ * A token without a `jti` is known by the digest of its header and payload, if the token is given: one signature can have
+ * several valid spellings.
+ *
+ * @throws {TypeError} for claims with neither `jti` nor `sid` when the token is not given: nothing could revoke it alone
+ *
+ * @example
+ * ```ts
+ * import { credentialOf } from 'fastify-logout'
+ *
+ * const credential = credentialOf({ jti: '0b9c0e2e', sub: 'alice', iss: 'https://id.example.com', iat: 1_790_000_000 })
+ * ```
  */
 export function credentialOf (claims: Claims, token?: string): Credential {
   const { subject, tenant, sessionId, issuedAt } = principalOf(claims)
-  const jti = claims['jti']
-  const tokenId = typeof jti === 'string' && jti !== '' ? jti : token === undefined ? undefined : tokenDigest(signedPart(token))
-  return { tokenId, sessionId, subject, tenant, issuedAt }
+  const { jti, iss, auth_time: authTime, exp } = claims
+  const tokenId = isId(jti) ? `${jti}` : token === undefined ? undefined : tokenDigest(signedPart(token))
+  if (tokenId === undefined && sessionId === undefined) {
+    throw new TypeError('credentialOf: the token has neither a jti nor a sid: pass the token too, credentialOf(claims, token)')
+  }
+  const issuer = isId(iss) ? iss : undefined
+  return { tokenId, sessionId, subject, tenant, issuer, issuedAt, loggedInAt: instantOf(authTime), expiresAt: instantOf(exp) }
 }
 
-/** The header and the payload of a JWT; any other token as a whole. */
+/** Claims count seconds. */
+function instantOf (seconds: unknown): number | undefined {
+  return typeof seconds === 'number' ? seconds * 1000 : undefined
+}
+
+/** The part of a JWT or JWE that has one spelling; any other token as a whole. */
 function signedPart (token: string): string {
-  return /^(eyJ[\w-]+\.[\w-]+)\.[\w-]+=*$/.exec(token)?.[1] ?? token
+  const parts = token.split('.')
+  if (![3, 5].includes(parts.length) || !isHeader(parts[0] ?? '')) return token
+  if (parts.length === 3) return parts.slice(0, 2).join('.')
+  return parts.map((part, index) => index === 0 ? part : Buffer.from(part, 'base64url').toString('base64url')).join('.')
+}
+
+/** A JOSE header, and not the first part of an opaque token that has dots too. */
+function isHeader (part: string): boolean {
+  try {
+    const header: unknown = JSON.parse(Buffer.from(part, 'base64url').toString())
+    return typeof header === 'object' && header !== null && 'alg' in header
+  } catch {
+    return false
+  }
 }
 
 /**
- * The marks that log a credential out.
+ * Makes the marks that log a credential out.
  *
- * With the scope `all`, the cutoff is the later of the logout and the credential's own `issuedAt`, plus the tolerance:
- * an issuer's clock that is ahead of ours does not let the credential slip through. The price: as long as the tolerance,
- * and within the same second, because `iat` counts seconds, a new login is refused too.
+ * With the scopes `others` and `all`, the cutoff is the later one of the logout and the credential's own `issuedAt`, plus
+ * the tolerance: an issuer's clock that is ahead does not let the credential slip through. Marks last until the
+ * credential has expired, and until everything issued before the cutoff has reached its lifetime, plus the tolerance.
  *
- * @throws {TypeError} when the facts hold nothing to mark by
+ * @throws {TypeError} for a credential without the ids that the scope needs, and for an option that is missing or wrong
+ *
+ * @example
+ * ```ts
+ * import { credentialOf, logoutMarks } from 'fastify-logout'
+ * import { memoryRevocationStore } from 'fastify-logout/revocation-stores/memory'
+ *
+ * const revocations = memoryRevocationStore()
+ * const credential = credentialOf({ jti: '0b9c0e2e', sid: 'b2c4', sub: 'alice', iat: 1_790_000_000 })
+ * await revocations.revoke(...logoutMarks(credential, { scope: 'others', lifetime: 15 * 60_000 }))
+ * ```
  */
-export function logoutMarks (facts: Credential, options: LogoutMarksOptions): Mark[] {
-  const { scope = 'current', lifetime, clockTolerance = 0, except, at = Date.now() } = options
-  if (!(lifetime > 0) || !(clockTolerance >= 0)) throw new TypeError('logoutMarks: option "lifetime" must be a positive number of milliseconds, and "clockTolerance" none below 0')
-  const cutoff = Math.ceil(Math.max(at, scope === 'all' ? facts.issuedAt ?? at : at) + clockTolerance)
-  const until = Math.ceil(cutoff + lifetime + clockTolerance)
+export function logoutMarks (credential: Credential, options: LogoutMarksOptions): Mark[] {
+  const { scope, lifetime, clockTolerance, at, except } = resolveOptions(credential, options)
+  const { tokenId, sessionId, subject, tenant } = credential
+  const cutoff = Math.ceil(latest(at, credential.issuedAt, credential.loggedInAt) + clockTolerance)
+  const until = Math.ceil(Math.min(latest(cutoff + lifetime, credential.expiresAt) + clockTolerance, at + longest))
+  const rest = { ...(isId(credential.issuer) && { issuer: credential.issuer }), until }
 
-  const marks: Mark[] = []
-  const { tokenId, sessionId, subject, tenant } = facts
-  if (scope === 'all') {
-    if (subject === undefined) throw new TypeError('logoutMarks: the scope "all" needs a credential with a subject')
-    marks.push({ subject, ...(tenant !== undefined && { tenant }), cutoff, ...(except !== undefined && { except }), until })
-    return marks
+  if (scope !== 'current') {
+    assertCredential(isId(subject), `the scope "${scope}" needs a credential with a subject`)
+    assertCredential(scope === 'all' || isId(except), 'the scope "others" needs a credential with a session id, or the option "except"')
+    return [{ subject, ...(isId(tenant) && { tenant }), cutoff, ...(except !== undefined && { except }), ...rest }]
   }
-  if (tokenId !== undefined) marks.push({ tokenId, until })
-  if (sessionId !== undefined) marks.push({ sessionId, until })
-  if (marks.length === 0) throw new TypeError('logoutMarks: the scope "current" needs a credential with a token id or a session id')
-  return marks
+  assertCredential(isId(tokenId) || isId(sessionId), 'the scope "current" needs a credential with a token id or a session id')
+  return [...(isId(tokenId) ? [{ tokenId, ...rest }] : []), ...(isId(sessionId) ? [{ sessionId, ...rest }] : [])]
+}
+
+/** A hundred years in milliseconds. No mark lasts longer, whatever a token says of its end. */
+const longest = 100 * 365.25 * 24 * 3_600_000
+
+function latest (first: number, ...others: Array<number | undefined>): number {
+  return others.reduce<number>((latest, instant) => instant !== undefined && instant > latest ? instant : latest, first)
+}
+
+const caller = 'logoutMarks'
+
+function resolveOptions (credential: Credential, options: LogoutMarksOptions) {
+  const isObject = typeof credential === 'object' && credential !== null
+  assertCredential(isObject, 'pass the credential to revoke, for example credentialOf(claims, token)')
+  assertCredential(typeof options === 'object' && options !== null, 'pass options with a "lifetime"')
+  const { scope = 'current', clockTolerance = 0, at = Date.now(), except } = options
+  assertOption(['current', 'others', 'all'].includes(scope), caller, 'scope', 'must be "current", "others" or "all"')
+  assertOption(options.lifetime !== undefined, caller, 'lifetime', 'is missing: pass the longest lifetime of a credential, in milliseconds')
+  assertOption(typeof clockTolerance === 'number' && clockTolerance >= 0 && clockTolerance < longest, caller, 'clockTolerance',
+    'must be a number of milliseconds, 0 or more')
+  assertOption(typeof at === 'number' && Number.isSafeInteger(Math.ceil(at)), caller, 'at', 'must be an instant in epoch milliseconds')
+  assertOption(except === undefined || (scope === 'others' && isId(except)), caller, 'except',
+    'must be the id of a session, and belongs to the scope "others"')
+  return {
+    scope,
+    lifetime: lifetimeOf(options.lifetime, 0, caller, 'lifetime'),
+    clockTolerance,
+    at,
+    except: except ?? (scope === 'others' ? credential.sessionId : undefined)
+  }
+}
+
+function assertCredential (holds: boolean, problem: string): asserts holds {
+  if (!holds) throw new TypeError(`${caller}: ${problem}`)
 }

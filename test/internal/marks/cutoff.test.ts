@@ -17,7 +17,9 @@ t.test('joining cutoffs is commutative, associative and idempotent', async () =>
 
 t.test('joined cutoffs revoke what one of the marks revokes', async () => {
   const credentials = fc.record({
-    sessionId: fc.option(names, { nil: undefined }), issuedAt: fc.option(instants, { nil: undefined }), loggedInAt: fc.option(instants, { nil: undefined })
+    sessionId: fc.option(names, { nil: undefined }),
+    issuedAt: fc.option(instants, { nil: undefined }),
+    loggedInAt: fc.option(instants, { nil: undefined })
   })
   fc.assert(fc.property(fc.array(marks, { minLength: 1, maxLength: 6 }), credentials, (marks, credential) => {
     const joined = marks.map(cutoffOf).reduce(joinCutoffs)

@@ -8,7 +8,9 @@ t.test('a fingerprint depends on the key, on the kind, and on every character', 
     t.ok(hash(kind, text, out))
     return out.join()
   }
-  const texts = ['', ' ', 'a', 'a ', 'ab', 'ba', 'abc', 'abd', 'Abc', 'abc ', 'abcd', 'abdc', 'dcba', 'abcda', 'abcdabcd', 'abcdabce', '~~~~~']
+  const texts = [
+    '', ' ', 'a', 'a ', 'ab', 'ba', 'abc', 'abd', 'Abc', 'abc ', 'abcd', 'abdc', 'dcba', 'abcda', 'abcdabcd', 'abcdabce', '~~~~~'
+  ]
   const prints = texts.flatMap(text => [print(0, text), print(1, text), print(0, text, keyedHash())])
   t.equal(new Set(prints).size, prints.length)
   t.equal(print(0, 'abc'), print(0, 'abc'))

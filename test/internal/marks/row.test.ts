@@ -57,8 +57,12 @@ t.test('a mark whose ids are plain is read back as it was', async t => {
 
 t.test('marks of one key become one row, in an order of their own, and ended ones none', async t => {
   const rows = rowsOfMarks([
-    { tokenId: 't', until: 60 }, { subject: 'u', cutoff: 3, until: 60 }, { subject: 'u', cutoff: 5, until: 55 }, { sessionId: 's', until: 50 },
-    { subject: 'u', cutoff: 9, except: 's', until: 60 }, { tokenId: 't', issuer: 'i', until: 60 }
+    { tokenId: 't', until: 60 },
+    { subject: 'u', cutoff: 3, until: 60 },
+    { subject: 'u', cutoff: 5, until: 55 },
+    { sessionId: 's', until: 50 },
+    { subject: 'u', cutoff: 9, except: 's', until: 60 },
+    { tokenId: 't', issuer: 'i', until: 60 }
   ], 50)
   t.strictSame(rows.map(({ id, issuer, except, cutoff, until }) => [id, issuer, except, cutoff, until]), [
     ['tt', '', '', Number.MAX_SAFE_INTEGER, 60], ['tt', 'i', '', Number.MAX_SAFE_INTEGER, 60], ['uu', '', '', 5, 60], ['uu', '', 's', 9, 60]

@@ -10,7 +10,7 @@ import { signingHubLogout } from '../../../lib/flows/signinghub.ts'
 import { tenantStatusLogout } from '../../../lib/flows/tenant-status.ts'
 import { revocationGuard } from '../../../lib/guards/revocation.ts'
 import { credentialOf } from '../../../lib/internal/revocation/logout-marks.ts'
-import type { LogoutRevocation } from '../../../lib/internal/revocation/logout-revocation.ts'
+import { credentialOfPrincipal, logoutRevocation, type LogoutRevocation } from '../../../lib/internal/revocation/logout-revocation.ts'
 import type { Credential, Mark, RevocationStore } from '../../../lib/revocation-store.ts'
 import { memoryRevocationStore } from '../../../lib/revocation-stores/memory.ts'
 import { TokenRejectedError, type Claims } from '../../../lib/token-verifier.ts'
@@ -156,4 +156,32 @@ t.test('misuse is a TypeError that names the option', async t => {
     await t.rejects(host(t, revocation as LogoutRevocation, store), { name: 'TypeError', message: new RegExp(`"${option}"`) })
   }
   await t.rejects(host(t, { revocations: store, lifetime: 0 }, store), { name: 'TypeError', message: /"revoke.lifetime"/ })
+})
+
+t.test('the credential of a flow has the user that the host names, and the ids and instants of the token', async t => {
+  const claims = { jti: 'j', sub: 'x', sid: 'sid', iss: 'i', iat: 10, auth_time: 5, exp: 20 }
+  const user = { subject: 'alice', tenant: 'acme', sessionId: 's', issuedAt: 12_000 }
+  const expected = { tokenId: 'j', ...user, issuer: 'i', loggedInAt: 5000, expiresAt: 20_000 }
+  t.same(credentialOfPrincipal(claims, 'token', user), expected)
+  t.same(credentialOfPrincipal(claims, 'token', { ...user, issuedAt: undefined }), { ...expected, issuedAt: 10_000 })
+  t.equal(credentialOfPrincipal(claims, 'token', { subject: 'alice' }).sessionId, undefined)
+})
+
+t.test('a token of another issuer with the same ids stays live', async t => {
+  const store = memoryRevocationStore()
+  for (const { logOut, app } of await host(t, { revocations: store, lifetime, scope: 'all' }, store)) {
+    const [token, sameIds] = [tokenOf('alice', { iss: 'https://a.example' }), tokenOf('alice', { iss: 'https://b.example' })]
+    t.equal(await logOut(token), 200)
+    t.strictSame(await statuses(app, token), new Set([401]))
+    t.strictSame(await statuses(app, sameIds), new Set([200]))
+  }
+})
+
+t.test('a lifetime may be longer than any timer', async t => {
+  const marks: Mark[] = []
+  const revocations = { revoke: (...added: readonly Mark[]) => { marks.push(...added) } }
+  const thirtyDays = 30 * 24 * 3_600_000
+  const revoke = logoutRevocation({ revocations, lifetime: thirtyDays }, 'test', (_question, answer) => answer())
+  await revoke?.(() => ({ tokenId: 'j' }))
+  t.ok((marks[0]?.until ?? 0) >= Date.now() + thirtyDays - 1000)
 })
