@@ -32,7 +32,7 @@ export type { PostgresClient } from './internal/databases/postgres.ts'
 export { principalOf } from './principal.ts'
 export type { Principal, PrincipalOf } from './principal.ts'
 export type { IoredisLike, NodeRedisLike, RedisClient } from './internal/databases/redis.ts'
-export type { WhenUnavailable } from './internal/revocation/check.ts'
+export type { RevocationCheckOptions, WhenUnavailable } from './internal/revocation/check.ts'
 export { revocationReplica } from './internal/revocation/replica.ts'
 export type { RevocationReplica, RevocationReplicaOptions } from './internal/revocation/replica.ts'
 export type {

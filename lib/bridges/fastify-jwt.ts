@@ -1,102 +1,91 @@
 import type { FastifyRequest } from 'fastify'
+import { isId } from '../internal/marks/id.ts'
+import { assertFunctions } from '../internal/plugin/options.ts'
+import { logOutage, resolveCheckOptions, usableCredential, type RevocationCheckOptions } from '../internal/revocation/check.ts'
 import { credentialOf } from '../internal/revocation/logout-marks.ts'
-import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
-import { checkWithin, unknownError, type WhenUnavailable } from '../internal/revocation/check.ts'
-import type { Credential, RevocationStore } from '../revocation-store.ts'
+import { claimsIdOf } from '../internal/revocation/token-id.ts'
+import type { Credential } from '../revocation-store.ts'
 import type { Claims } from '../token-verifier.ts'
 
-/** What {@link trustedBy} looks up, and what it does when it cannot. */
-export interface TrustedByOptions {
-  /** Where the marks live: a revocation store, or a replica of one. */
-  readonly revocations: Pick<RevocationStore, 'check'>
+/** What {@link trustedBy} looks up, and what it does when it cannot. `revocations` is required. */
+export interface TrustedByOptions extends RevocationCheckOptions {
   /**
-   * The facts of a verified token. Needed for tokens without a `jti` where `jwtVerify` is given an `extractToken` of its own.
-   * @default credentialOf, with the digest of the token for one without a `jti`, wherever @fastify/jwt looks for it: in the header, in the cookie, by the `extractToken` it was registered with
+   * Returns the credential of a verified token. Not async.
+   *
+   * @default credentialOf; a token without a `jti` is known by what it says, as `credentialOf(claims, token)` has it
    */
   readonly credential?: ((claims: Claims, request: FastifyRequest) => Credential) | undefined
-  /** What to do when the store cannot answer: reject with a 503, or trust the token. @default 'refuse' */
-  readonly whenUnavailable?: WhenUnavailable | undefined
-  /** How long the store may take, in milliseconds. @default 1000 */
-  readonly timeout?: number | undefined
 }
 
 /**
- * The `trusted` option of @fastify/jwt: `request.jwtVerify()` then rejects a revoked token with the plugin's own 401
- * (`FST_JWT_AUTHORIZATION_TOKEN_UNTRUSTED`), and, when the store fails or is late, with an error of status 503. So it
- * does for a token that has no `jti` and cannot be found in the request: nobody can tell whether that one is revoked.
+ * Makes the `trusted` option of @fastify/jwt: `request.jwtVerify()` then rejects a revoked token with the plugin's own 401
+ * (`FST_JWT_AUTHORIZATION_TOKEN_UNTRUSTED`) and, if the store fails or is late, with an error of status 503.
+ *
+ * With `verify.cache`, @fastify/jwt hands out claims that the host may have changed. Tokens without a `jti` then need
+ * `verify: { cache: true, complete: true }` and `formatUser: ({ payload }) => payload`, or the option `credential`.
  *
  * Use this or `revocationGuard`, not both: each is one lookup.
  *
- * @throws {TypeError} for an option that is missing or wrong
+ * @throws {TypeError} for an option that is missing or wrong. The function that it returns rejects with a `TypeError` for
+ * a token that no mark could cover.
+ *
+ * @example
+ * ```ts
+ * import fastifyJwt from '@fastify/jwt'
+ * import fastify from 'fastify'
+ * import { trustedBy } from 'fastify-logout/bridges/fastify-jwt'
+ * import { memoryRevocationStore } from 'fastify-logout/revocation-stores/memory'
+ *
+ * const revocations = memoryRevocationStore()
+ * const app = fastify()
+ * await app.register(fastifyJwt, { secret: 'a long secret of your own', trusted: trustedBy({ revocations }) })
+ * ```
  */
-export function trustedBy (options: TrustedByOptions): (request: FastifyRequest, claims: Claims) => boolean | Promise<boolean> {
-  const plugin = 'trustedBy'
-  const { revocations, credential, whenUnavailable = 'refuse' } = options
-  assertOption(typeof revocations?.check === 'function', plugin, 'revocations', 'is missing: pass a revocation store, redisRevocationStore(redis) for instance')
-  assertFunctions(options, plugin, ['credential'])
-  assertOption(['refuse', 'allow'].includes(whenUnavailable), plugin, 'whenUnavailable', 'must be "refuse" or "allow"')
-  const check = checkWithin(revocations, duration(options.timeout, 1000, plugin, 'timeout'), plugin)
-  const readings = credential === undefined ? readingsOf : (claims: Claims, request: FastifyRequest) => [credential(claims, request)]
+export function trustedBy (options: TrustedByOptions): (request: FastifyRequest, claims: Claims) => Promise<boolean> {
+  const { check, whenUnavailable } = resolveCheckOptions(options, caller)
+  assertFunctions(options, caller, ['credential'])
+  const { credential = credentialOfVerified } = options
 
   return async (request, claims) => {
+    const found = usableCredential(credential(claims, request), caller)
+    if (found === undefined) throw new TypeError(`${caller}: option "credential" must return a credential`)
     try {
-      for (const facts of readings(claims, request)) {
-        if (await check(facts) === 'revoked') return false
-      }
-      return true
+      return await check(found) === 'live'
     } catch (cause) {
-      const error = unknownError(cause)
-      request.log.error({ err: error, event: 'revocation.outage', whenUnavailable }, 'it could not be told whether a credential is revoked')
+      const error = logOutage(request, cause, whenUnavailable)
       if (whenUnavailable === 'allow') return true
       throw error
     }
   }
 }
 
-/** One reading, unless a client sent a second token with the same claims: which of them was verified is not known here. */
-function readingsOf (claims: Claims, request: FastifyRequest): Credential[] {
-  const facts = credentialOf(claims)
-  if (facts.tokenId !== undefined) return [facts]
-  const tokens = [...tokensIn(request)].filter(token => carries(token, claims))
-  if (tokens.length === 0) throw new Error('there is neither a jti nor the token that was verified: pass trustedBy the option "credential"')
-  return tokens.map(token => credentialOf(claims, token))
+const caller = 'trustedBy'
+
+/** The claims are what was verified, wherever in the request the token was: no other token of the request counts. */
+function credentialOfVerified (verified: Claims, request: FastifyRequest): Credential {
+  if (isComplete(verified)) {
+    const [header, payload = ''] = verified.input.split('.')
+    return credentialOf(JSON.parse(Buffer.from(payload, 'base64url').toString()), `${header}.${payload}.`)
+  }
+  if (isId(verified['jti'])) return credentialOf(verified)
+  if (cachesClaims(request)) {
+    throw new TypeError(`${caller}: a token without a jti and "verify.cache" need "verify.complete" too, or the option "credential"`)
+  }
+  return credentialOf({ ...verified, jti: claimsIdOf(verified) })
 }
 
-interface TokenLookup {
-  readonly cookie?: unknown
-  lookupToken (request: FastifyRequest, options: { readonly onlyCookie: boolean }): unknown
+/** What @fastify/jwt verifies with the option `verify.complete`. */
+function isComplete (verified: Claims): verified is { readonly input: string } {
+  const { header, payload, signature, input } = verified
+  return Object.keys(verified).length === 4 && [header, payload].every(part => typeof part === 'object') &&
+    [signature, input].every(part => typeof part === 'string')
 }
 
-/** Every token that some call of `jwtVerify` could have verified, in whichever namespace. */
-function tokensIn (request: FastifyRequest): Set<string> {
+/** Whether @fastify/jwt, in any namespace, may have handed out the same claims before. */
+function cachesClaims (request: FastifyRequest): boolean {
   const { jwt } = request.server as { jwt?: object }
-  const lookups = [jwt, ...Object.values(jwt ?? {})].filter(isTokenLookup)
-  const found = lookups.flatMap(lookup => waysOf(lookup).map(onlyCookie => lookUp(lookup, request, onlyCookie)))
-  return new Set(found.filter(token => typeof token === 'string'))
-}
-
-function isTokenLookup (value: unknown): value is TokenLookup {
-  return typeof (value as Partial<TokenLookup> | undefined)?.lookupToken === 'function'
-}
-
-function waysOf (jwt: TokenLookup): boolean[] {
-  return 'cookie' in jwt && jwt.cookie === undefined ? [false] : [false, true]
-}
-
-function lookUp (jwt: TokenLookup, request: FastifyRequest, onlyCookie: boolean): unknown {
-  try {
-    return jwt.lookupToken(request, { onlyCookie })
-  } catch {
-    return undefined
-  }
-}
-
-/** Hosts add to claims, and a verifier with a cache gives them back: what the token says must be there, not more. */
-function carries (token: string, claims: Claims): boolean {
-  try {
-    const said: unknown = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString())
-    return Object.entries(Object(said)).every(([name, value]) => typeof value === 'object' || claims[name] === value)
-  } catch {
-    return false
-  }
+  return [jwt, ...Object.values(jwt ?? {})].some(one => {
+    const cache = (one as { options?: { verify?: { cache?: unknown } } } | undefined)?.options?.verify?.cache
+    return cache !== undefined && cache !== false && cache !== 0
+  })
 }

@@ -63,9 +63,20 @@ t.test('without a credential it opens nothing', async t => {
   }
 })
 
+t.test('a credential that no mark could cover is 500, whatever the policy, and never 401', async t => {
+  const wrong: unknown[] = [() => ({}), async () => ({ tokenId: 't' }), () => { throw new Error('no user') }, () => credentialOf({ sub: 'alice' })]
+  for (const credential of wrong as Array<NotRevokedOptions['credential']>) {
+    const app = await host(t, { revocations: memoryRevocationStore(), credential, whenUnavailable: 'allow' })
+    t.equal((await ask(app, sign(app, { jti: 'j' }))).statusCode, 500)
+  }
+})
+
 t.test('misuse is a TypeError that names the option', async t => {
   const revocations = memoryRevocationStore()
-  for (const [option, change] of Object.entries({ revocations: {}, whenUnavailable: 'maybe', credential: 1, timeout: -1 })) {
-    t.throws(() => notRevoked({ revocations, credential: user, [option]: change } as NotRevokedOptions), { name: 'TypeError', message: new RegExp(`"${option}"`) })
+  const wrong = { revocations: {}, whenUnavailable: 'maybe', credential: 1, timeout: -1 }
+  for (const [option, change] of Object.entries(wrong)) {
+    const options = { revocations, credential: user, [option]: change } as NotRevokedOptions
+    t.throws(() => notRevoked(options), { name: 'TypeError', message: new RegExp(`^notRevoked: option "${option}"`) })
   }
+  t.throws(() => notRevoked(undefined as unknown as NotRevokedOptions), { name: 'TypeError', message: /"revocations" is missing/ })
 })

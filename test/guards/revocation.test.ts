@@ -8,14 +8,14 @@ import { memoryRevocationStore } from '../../lib/revocation-stores/memory.ts'
 const until = Date.now() + 3_600_000
 const never = new Promise<never>(() => {})
 
-/** The host's authentication: a header with the facts. */
+/** The host's authentication: a header with the credential. */
 function credential (request: FastifyRequest): Credential | undefined {
-  const { facts } = request.headers
-  return typeof facts === 'string' ? JSON.parse(facts) : undefined
+  const { credential } = request.headers
+  return typeof credential === 'string' ? JSON.parse(credential) : undefined
 }
 
-function as (facts: Credential) {
-  return { headers: { facts: JSON.stringify(facts) } }
+function as (credential: object) {
+  return { headers: { credential: JSON.stringify(credential) } }
 }
 
 async function host (t: Test, options: Partial<RevocationGuardOptions> = {}, routes: (app: FastifyInstance) => void = plainRoutes) {
@@ -38,16 +38,18 @@ function plainRoutes (app: FastifyInstance) {
   })
 }
 
-t.test('what is revoked is refused, what is live passes, and so does who is nobody', async t => {
+t.test('a revoked credential is refused, a live one passes, and so does an anonymous request', async t => {
   const revocations = memoryRevocationStore()
   const app = await host(t, { revocations })
-  await revocations.revoke({ tokenId: 'dead', until })
+  await revocations.revoke({ tokenId: 'revoked', until })
   for (let time = 0; time < 2; time++) {
-    const refused = await app.inject({ url: '/', ...as({ tokenId: 'dead' }) })
+    const refused = await app.inject({ url: '/', ...as({ tokenId: 'revoked' }) })
     t.equal(refused.statusCode, 401)
     t.equal(refused.headers['www-authenticate'], 'Bearer error="invalid_token"')
     t.equal(refused.headers['cache-control'], 'no-store')
-    t.same(refused.json(), { statusCode: 401, code: 'LOGOUT_TOKEN_REJECTED', error: 'Unauthorized', message: 'the token was rejected: revoked' })
+    t.same(refused.json(), {
+      statusCode: 401, code: 'LOGOUT_TOKEN_REJECTED', error: 'Unauthorized', message: 'the token was rejected: revoked'
+    })
     t.equal((await app.inject({ url: '/', ...as({ tokenId: 'live' }) })).body, 'in')
     t.equal((await app.inject({ url: '/' })).body, 'in')
   }
@@ -71,7 +73,7 @@ t.test('one lookup for each request with a credential, none without', async t =>
   t.equal(lookups, 4)
 })
 
-t.test('while the store cannot tell, each route does what its policy says, and nobody is called unauthorized', async t => {
+t.test('while the store cannot tell, each route does what its policy says, and no answer is 401', async t => {
   const failures: Record<string, RevocationStore['check']> = {
     throws () { throw new Error('secret detail') },
     rejects: async () => { throw new Error('secret detail') },
@@ -79,15 +81,16 @@ t.test('while the store cannot tell, each route does what its policy says, and n
   }
   for (const [name, check] of Object.entries(failures)) {
     const app = await host(t, { revocations: { check }, timeout: 20, retryAfter: 7 })
-    const strict = await host(t, { revocations: { check }, timeout: 20, whenUnavailable: 'allow' })
+    const lenient = await host(t, { revocations: { check }, timeout: 20, whenUnavailable: 'allow' })
     const started = Date.now()
-    for (const refused of [await app.inject({ url: '/', ...as({ tokenId: 't' }) }), await strict.inject({ url: '/refuse', ...as({ tokenId: 't' }) })]) {
+    const sent = as({ tokenId: 't' })
+    for (const refused of [await app.inject({ url: '/', ...sent }), await lenient.inject({ url: '/refuse', ...sent })]) {
       t.equal(refused.statusCode, 503, name)
       t.equal(refused.headers['www-authenticate'], undefined)
       t.notMatch(refused.body, 'secret')
     }
-    t.equal((await app.inject({ url: '/', ...as({ tokenId: 't' }) })).headers['retry-after'], '7')
-    for (const allowed of [await app.inject({ url: '/allow', ...as({ tokenId: 't' }) }), await strict.inject({ url: '/', ...as({ tokenId: 't' }) })]) {
+    t.equal((await app.inject({ url: '/', ...sent })).headers['retry-after'], '7')
+    for (const allowed of [await app.inject({ url: '/allow', ...sent }), await lenient.inject({ url: '/', ...sent })]) {
       t.equal(allowed.statusCode, 200, name)
     }
     t.equal((await app.inject({ url: '/' })).statusCode, 200, 'an anonymous request needs no store')
@@ -96,32 +99,65 @@ t.test('while the store cannot tell, each route does what its policy says, and n
 })
 
 t.test('an answer in time, by promise, is as good as a plain one', async t => {
-  const app = await host(t, { revocations: { check: async ({ tokenId }) => tokenId === 'dead' ? 'revoked' : 'live' } })
-  t.equal((await app.inject({ url: '/', ...as({ tokenId: 'dead' }) })).statusCode, 401)
+  const app = await host(t, { revocations: { check: async ({ tokenId }) => tokenId === 'revoked' ? 'revoked' : 'live' } })
+  t.equal((await app.inject({ url: '/', ...as({ tokenId: 'revoked' }) })).statusCode, 401)
   t.equal((await app.inject({ url: '/', ...as({ tokenId: 'live' }) })).statusCode, 200)
 })
 
-t.test('a credential that no mark could reach is not let through unseen', async t => {
-  const app = await host(t)
-  t.equal((await app.inject({ url: '/', ...as({ tenant: 'x', issuedAt: 1 }) })).statusCode, 503)
+t.test('a credential that no mark could cover is never let through, whatever the policy', async t => {
+  const odd = [{}, { tenant: 'x', issuer: 'i', issuedAt: 1 }, { tokenId: null, sessionId: '', subject: {} }]
+  for (const whenUnavailable of ['refuse', 'allow'] as const) {
+    const app = await host(t, { whenUnavailable })
+    for (const url of ['/', '/allow', '/refuse']) {
+      for (const credential of odd) {
+        const refused = await app.inject({ url, ...as(credential) })
+        t.equal(refused.statusCode, 500)
+        t.match(refused.json().message, 'revocationGuard: option "credential" must return a credential with a token id')
+      }
+    }
+    t.equal((await app.inject({ url: '/', ...as({ subject: 7 }) })).body, 'in', 'a number is an id')
+  }
+})
+
+t.test('an async "credential" is refused, whether it resolves or rejects', async t => {
+  const rejections: unknown[] = []
+  const onRejection = (error: unknown) => rejections.push(error)
+  process.on('unhandledRejection', onRejection)
+  t.teardown(() => process.off('unhandledRejection', onRejection))
+  for (const answer of [async () => ({ tokenId: 't' }), async () => undefined, async () => { throw new Error('no user') }]) {
+    const app = await host(t, { whenUnavailable: 'allow', credential: answer as unknown as () => Credential })
+    const refused = await app.inject('/')
+    t.equal(refused.statusCode, 500)
+    t.match(refused.json().message, 'revocationGuard: option "credential" must not be async')
+  }
+  await new Promise(resolve => setImmediate(resolve))
+  t.same(rejections, [])
 })
 
 t.test('the host chooses the body, directly or by its error handler', async t => {
   const revocations = memoryRevocationStore()
-  await revocations.revoke({ tokenId: 'dead', until })
-  const direct = await host(t, { revocations, body: ({ status, reason }, request) => ({ status, reason, path: request.url }) })
-  const refused = await direct.inject({ url: '/', ...as({ tokenId: 'dead' }) })
+  await revocations.revoke({ tokenId: 'revoked', until })
+  const check = (credential: Credential) => {
+    if (credential.tokenId === 'unknown') throw new Error('down')
+    return revocations.check(credential)
+  }
+  const body: RevocationGuardOptions['body'] = ({ status, reason }, request) => ({ status, reason, path: request.url })
+  const direct = await host(t, { revocations: { check }, body })
+  const refused = await direct.inject({ url: '/', ...as({ tokenId: 'revoked' }) })
   t.same([refused.statusCode, refused.json()], [401, { status: 401, reason: 'revoked', path: '/' }])
-  const unknown = await direct.inject({ url: '/', ...as({}) })
-  t.same([unknown.statusCode, unknown.json(), unknown.headers['retry-after']], [503, { status: 503, reason: 'unknown', path: '/' }, '5'])
+  const unknown = await direct.inject({ url: '/', ...as({ tokenId: 'unknown' }) })
+  t.same([unknown.statusCode, unknown.json()], [503, { status: 503, reason: 'unknown', path: '/' }])
+  t.equal(unknown.headers['retry-after'], '5')
 
-  const handled = await host(t, { revocations }, app => {
-    app.setErrorHandler((error: Error & { reason?: string, statusCode?: number }, _request, reply) => reply.send({ oops: error.reason ?? error.statusCode }))
+  const handled = await host(t, { revocations: { check } }, app => {
+    app.setErrorHandler((error: Error & { reason?: string, statusCode?: number }, _request, reply) =>
+      reply.send({ oops: error.reason ?? error.statusCode }))
     plainRoutes(app)
   })
-  const answer = await handled.inject({ url: '/', ...as({ tokenId: 'dead' }) })
-  t.same([answer.statusCode, answer.json(), answer.headers['www-authenticate']], [401, { oops: 'revoked' }, 'Bearer error="invalid_token"'])
-  t.same((await handled.inject({ url: '/', ...as({}) })).json(), { oops: 503 })
+  const answer = await handled.inject({ url: '/', ...as({ tokenId: 'revoked' }) })
+  t.same([answer.statusCode, answer.json()], [401, { oops: 'revoked' }])
+  t.equal(answer.headers['www-authenticate'], 'Bearer error="invalid_token"')
+  t.same((await handled.inject({ url: '/', ...as({ tokenId: 'unknown' }) })).json(), { oops: 503 })
 })
 
 t.test('a function of the host that throws is the host\'s own error, and answers', async t => {
@@ -129,7 +165,7 @@ t.test('a function of the host that throws is the host\'s own error, and answers
     const app = await host(t, { revocations: { check }, body () { throw Object.assign(new Error('no body'), { statusCode: 418 }) } })
     t.equal((await app.inject({ url: '/', ...as({ tokenId: 't' }) })).json().message, 'no body')
   }
-  const app = await host(t, { credential () { throw new Error('no facts') } })
+  const app = await host(t, { credential () { throw new Error('no user') } })
   t.equal((await app.inject({ url: '/' })).statusCode, 500)
 })
 
@@ -157,7 +193,8 @@ t.test('it looks behind the authentication of the instance and of the route', as
   const revocations = memoryRevocationStore()
   await revocations.revoke({ subject: 'alice', cutoff: Date.now(), until })
   for (const hook of ['onRequest', 'preValidation', 'preHandler'] as const) {
-    const app = await host(t, { revocations, hook, credential: request => request.getDecorator<Credential | null>('who') }, app => {
+    const read: RevocationGuardOptions['credential'] = request => request.getDecorator<Credential | null>('who')
+    const app = await host(t, { revocations, hook, credential: read }, app => {
       const authenticate = async (request: FastifyRequest) => { request.setDecorator('who', { subject: 'alice' }) }
       app.decorateRequest('who', null)
       app.get('/one', { [hook]: authenticate }, async () => 'in')
@@ -175,12 +212,22 @@ t.test('it looks behind the authentication of the instance and of the route', as
 
 t.test('misuse is a TypeError that names the option', async t => {
   const wrong: Array<[string, Record<string, unknown>]> = [
-    ['revocations', { revocations: undefined }], ['revocations', { revocations: {} }], ['credential', { credential: undefined }],
-    ['whenUnavailable', { whenUnavailable: 'maybe' }], ['hook', { hook: 'onSend' }], ['retryAfter', { retryAfter: -1 }], ['timeout', { timeout: 0 }], ['body', { body: {} }]
+    ['revocations', { revocations: undefined }],
+    ['revocations', { revocations: {} }],
+    ['revocations', { revocations: null }],
+    ['credential', { credential: undefined }],
+    ['whenUnavailable', { whenUnavailable: 'maybe' }],
+    ['whenUnavailable', { whenUnavailable: null }],
+    ['hook', { hook: 'onSend' }],
+    ['retryAfter', { retryAfter: -1 }],
+    ['timeout', { timeout: 0 }],
+    ['body', { body: {} }]
   ]
   for (const [option, change] of wrong) {
     const options = { revocations: memoryRevocationStore(), credential, ...change } as RevocationGuardOptions
-    await t.rejects(async () => { await fastify().register(revocationGuard, options) }, { name: 'TypeError', message: new RegExp(`"${option}"`) })
+    const message = new RegExp(`^revocationGuard: option "${option}"`)
+    await t.rejects(async () => { await fastify().register(revocationGuard, options) }, { name: 'TypeError', message })
   }
-  await t.rejects(host(t, {}, app => { app.get('/', { config: { revocation: 'maybe' } }, async () => 'in') }), { name: 'TypeError', message: /"config.revocation" of the route \// })
+  const wrongRoute = (app: FastifyInstance) => { app.get('/', { config: { revocation: 'maybe' } }, async () => 'in') }
+  await t.rejects(host(t, {}, wrongRoute), { name: 'TypeError', message: /"config.revocation" of the route \// })
 })

@@ -1,8 +1,8 @@
+import { tokenIdOf } from './token-id.ts'
 import { isId } from '../marks/id.ts'
 import { assertOption, lifetimeOf } from '../plugin/options.ts'
 import type { Credential, Mark } from '../../revocation-store.ts'
 import { principalOf } from '../../principal.ts'
-import { tokenDigest } from '../../token-digest.ts'
 import type { Claims } from '../../token-verifier.ts'
 
 /** What a logout ends: this session, the other sessions of its subject, or all of them. */
@@ -44,8 +44,8 @@ export interface LogoutMarksOptions {
  * Reads a credential from the claims of a verified JWT: `jti`, `sid`, `sub`, `tenant` or `tid` or `org_id`, `iss`, `iat`,
  * `auth_time` and `exp`. For a login time in a claim of your own: `{ ...credentialOf(claims, token), loggedInAt: claims.login }`.
  *
- * A token without a `jti` is known by the digest of its header and payload, if the token is given: one signature can have
- * several valid spellings.
+ * A token without a `jti` is known by a digest of what it says, if the token is given: signatures and headers can be
+ * spelled in several ways.
  *
  * @throws {TypeError} for claims with neither `jti` nor `sid` when the token is not given: nothing could revoke it alone
  *
@@ -59,7 +59,7 @@ export interface LogoutMarksOptions {
 export function credentialOf (claims: Claims, token?: string): Credential {
   const { subject, tenant, sessionId, issuedAt } = principalOf(claims)
   const { jti, iss, auth_time: authTime, exp } = claims
-  const tokenId = isId(jti) ? `${jti}` : token === undefined ? undefined : tokenDigest(signedPart(token))
+  const tokenId = isId(jti) ? `${jti}` : token === undefined ? undefined : tokenIdOf(token)
   if (tokenId === undefined && sessionId === undefined) {
     throw new TypeError('credentialOf: the token has neither a jti nor a sid: pass the token too, credentialOf(claims, token)')
   }
@@ -70,24 +70,6 @@ export function credentialOf (claims: Claims, token?: string): Credential {
 /** Claims count seconds. */
 function instantOf (seconds: unknown): number | undefined {
   return typeof seconds === 'number' ? seconds * 1000 : undefined
-}
-
-/** The part of a JWT or JWE that has one spelling; any other token as a whole. */
-function signedPart (token: string): string {
-  const parts = token.split('.')
-  if (![3, 5].includes(parts.length) || !isHeader(parts[0] ?? '')) return token
-  if (parts.length === 3) return parts.slice(0, 2).join('.')
-  return parts.map((part, index) => index === 0 ? part : Buffer.from(part, 'base64url').toString('base64url')).join('.')
-}
-
-/** A JOSE header, and not the first part of an opaque token that has dots too. */
-function isHeader (part: string): boolean {
-  try {
-    const header: unknown = JSON.parse(Buffer.from(part, 'base64url').toString())
-    return typeof header === 'object' && header !== null && 'alg' in header
-  } catch {
-    return false
-  }
 }
 
 /**
