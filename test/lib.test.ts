@@ -64,7 +64,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'internal/session-logout': ['contracts', 'internal/plugin', 'internal/http', 'types of fastify'],
   'internal/signinghub': ['internal/plugin', 'types of fastify', 'typebox'],
   'internal/tenant-status': ['contracts', 'internal/plugin', 'fastify', 'typebox'],
-  'internal/revocation': ['contracts', 'internal/marks', 'internal/plugin'],
+  'internal/revocation': ['contracts', 'internal/marks', 'internal/plugin', 'types of fastify'],
   'internal/marks': ['contracts', 'internal/databases'],
   'internal/records': ['contracts'],
   'internal/databases': ['internal/records'],
