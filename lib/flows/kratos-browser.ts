@@ -3,11 +3,11 @@ import type { FastifyBaseLogger, FastifyError, FastifyInstance, FastifyPluginAsy
 import fp from 'fastify-plugin'
 import { STATUS_CODES } from 'node:http'
 import { detachSession } from '../internal/plugin/detach-session.ts'
-import { publishRefusals } from '../internal/plugin/diagnostics.ts'
+import { noteRedirectedRefusal, publishRefusals } from '../internal/plugin/diagnostics.ts'
 import { isolateFromHost, validateNothing } from '../internal/plugin/host-isolation.ts'
 import { wantsJson } from '../internal/kratos/accepts-json.ts'
 import { kratosCallers, type KratosCaller } from '../internal/kratos/caller.ts'
-import { kratosErrorSchema, loggedKratosError, sendKratosEmpty, sendKratosError, sendKratosJson, type KratosError } from '../internal/kratos/error.ts'
+import { kratosErrorSchema, kratosMessage, loggedKratosError, sendKratosEmpty, sendKratosError, sendKratosJson, type KratosError } from '../internal/kratos/error.ts'
 import type { OnLogout } from '../logout-event.ts'
 import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
 import { isLogoutUrlToken, logoutUrlToken } from '../internal/kratos/logout-url-token.ts'
@@ -36,7 +36,7 @@ export interface KratosBrowserLogoutOptions {
   readonly defaultReturnUrl: string
   /** Where `return_to` may point: absolute URLs, each with everything below its path; `*.` in front of a host for its subdomains. `publicUrl` + `/self-service` is always allowed. */
   readonly allowedReturnUrls?: readonly string[] | undefined
-  /** Where browsers are sent when something is wrong, with `?error=` and its name. @default they get the JSON error */
+  /** Where browsers are sent when something is wrong, with `error` and `error_description` in the query. @default they get the JSON error */
   readonly errorUrl?: string | undefined
   /** The cookie with the session token, exactly as it is set. */
   readonly cookie?: SessionCookie | undefined
@@ -218,7 +218,7 @@ function resolveOptions (options: KratosBrowserLogoutOptions, fastify: FastifyIn
 // Errors
 
 const errors = {
-  prefetch: { status: 403, reason: 'A logout is not done ahead of its user.' },
+  prefetch: { status: 403, reason: 'Prefetch requests cannot log out.' },
   noToken: { status: 400, reason: 'Please include a token in the URL query.' },
   noSession: {
     status: 401, id: 'session_inactive', reason: 'No active session was found in this request.', message: 'request does not have a valid authentication session'
@@ -226,7 +226,12 @@ const errors = {
   mismatch: { status: 403, reason: 'Unable to log out because the logout token in the URL query does not match the session cookie.' },
   returnTo: (refused: Exclude<ReturnTo, { location: string }>): KratosError => 'malformed' in refused
     ? { status: 400, reason: `Unable to parse the return_to query parameter as an URL: ${refused.malformed}` }
-    : { status: 400, id: 'self_service_flow_return_to_forbidden', reason: `Requested return_to URL ${JSON.stringify(refused.forbidden)} is not allowed.` }
+    : {
+        status: 400,
+        id: 'self_service_flow_return_to_forbidden',
+        reason: `Requested return_to URL ${JSON.stringify(refused.forbidden)} is not allowed.`,
+        description: 'The requested return_to URL is not allowed.'
+      }
 }
 
 /** Tells a JSON caller what is wrong, and sends a browser to the page that does. */
@@ -235,6 +240,8 @@ function refusing (errorPage: URL | undefined) {
     if (errorPage === undefined || wantsJson(request.headers)) return sendKratosError(request, reply, error)
     const target = new URL(errorPage)
     target.searchParams.set('error', error.id ?? nameOf(error.status))
+    target.searchParams.set('error_description', error.description ?? error.reason ?? kratosMessage(error))
+    noteRedirectedRefusal(reply, error.status)
     return sendKratosEmpty(reply.header('location', target.href), 303)
   }
 }

@@ -18,9 +18,14 @@ const noSession = failure(401, {
 })
 const noToken = failure(400, { reason: 'Please include a token in the URL query.' })
 const mismatch = failure(403, { reason: 'Unable to log out because the logout token in the URL query does not match the session cookie.' })
-const prefetch = failure(403, { reason: 'A logout is not done ahead of its user.' })
+const prefetch = failure(403, { reason: 'Prefetch requests cannot log out.' })
 const internal = failure(500)
 const forbidden = (url: string) => failure(400, { id: 'self_service_flow_return_to_forbidden', reason: `Requested return_to URL "${url}" is not allowed.` })
+
+const errorPage = (error: string, description: string) => {
+  return seeOther(`${errorUrl}&${new URLSearchParams({ error, error_description: description })}`)
+}
+const internalPage = errorPage('internal_server_error', 'An internal server error occurred, please contact the system administrator')
 
 type Options = Partial<KratosBrowserLogoutOptions>
 
@@ -223,18 +228,24 @@ t.test('Clear-Site-Data is sent after a logout where the public URL is https, an
 t.test('who counts as a browser is sent to the error page with the name of the error', async t => {
   const { sessions } = await host()
   const { start, submit } = await serve(t, { sessions, errorUrl })
-  const to = (name: string) => seeOther(`https://app.example/error?lang=en&error=${name}`)
   const token = tokenOf(people.laptop)
+  const inactive = errorPage('session_inactive', 'No active session was found in this request.')
+  const notAllowed = errorPage('self_service_flow_return_to_forbidden', 'The requested return_to URL is not allowed.')
+  const malformed = 'Unable to parse the return_to query parameter as an URL: invalid URL'
+  const mismatched = 'Unable to log out because the logout token in the URL query does not match the session cookie.'
   for (const headers of [{}, { accept: '*/*' }, { accept: 'text/html, application/json' }]) {
-    t.strictSame(await start(undefined, headers), to('session_inactive'))
-    t.strictSame(await start(people.laptop, headers, '?return_to=https://evil.example/'), to('self_service_flow_return_to_forbidden'))
-    t.strictSame(await submit(people.laptop, {}, headers), to('bad_request'))
-    t.strictSame(await submit(undefined, { token }, headers), to('session_inactive'))
-    t.strictSame(await submit(people.laptop, { token: 'x' }, headers), to('forbidden'))
-    t.strictSame(await submit(people.laptop, { token, return_to: 'https://evil.example/' }, headers), to('self_service_flow_return_to_forbidden'))
+    t.strictSame(await start(undefined, headers), inactive)
+    t.strictSame(await start(people.laptop, headers, '?return_to=https://evil.example/'), notAllowed)
+    t.strictSame(await start(people.laptop, headers, '?return_to=https://evil.example:99999/'), errorPage('bad_request', malformed))
+    t.strictSame(await submit(people.laptop, {}, headers), errorPage('bad_request', 'Please include a token in the URL query.'))
+    t.strictSame(await submit(undefined, { token }, headers), inactive)
+    t.strictSame(await submit(people.laptop, { token: 'x' }, headers), errorPage('forbidden', mismatched))
+    t.strictSame(await submit(people.laptop, { token, return_to: 'https://evil.example/' }, headers), notAllowed)
   }
-  const named = await serve(t, { sessions, errorUrl: 'https://app.example/error?error=old#there' })
-  t.strictSame(await named.submit(people.laptop, {}, {}), seeOther('https://app.example/error?error=bad_request#there'))
+  const named = await serve(t, { sessions, errorUrl: 'https://app.example/error?error=old&error_description=older#there' })
+  t.strictSame(await named.submit(people.laptop, {}, {}), seeOther(
+    'https://app.example/error?error=bad_request&error_description=Please+include+a+token+in+the+URL+query.#there'
+  ))
   for (const headers of [asksForJson, { accept: 'application/json, text/plain, */*' }, { 'content-type': 'application/json', accept: 'text/html' }]) {
     t.strictSame(await start(undefined, headers), noSession)
     t.strictSame(await submit(people.laptop, {}, headers), noToken)
@@ -273,7 +284,7 @@ t.test('a store that fails is a 500, or the error page, logged once, and nothing
       t.strictSame(await submit(people.laptop, { token }), internal)
       t.match(errorLines(), [/"event":"logout.outage"/])
       const browser = await serve(t, { sessions: store, timeout: 20, errorUrl }, { logger })
-      t.strictSame(await browser.submit(people.laptop, { token }, {}), seeOther('https://app.example/error?lang=en&error=internal_server_error'))
+      t.strictSame(await browser.submit(people.laptop, { token }, {}), internalPage)
       t.equal(errorLines().length, 1)
     }
   }
@@ -301,8 +312,8 @@ t.test('an error of the host\'s own hooks is told in Kratos\' shape', async t =>
   await app.register(kratosBrowserLogout, { sessions, publicUrl, defaultReturnUrl, errorUrl })
   const url = '/self-service/logout/browser'
   t.strictSame(await inject({ url, headers: { ...asksForJson, 'x-fail': '429' } }), failure(429))
-  t.strictSame(await inject({ url, headers: { 'x-fail': '429' } }), seeOther('https://app.example/error?lang=en&error=too_many_requests'))
-  t.strictSame(await inject({ url, headers: { 'x-fail': '499' } }), seeOther('https://app.example/error?lang=en&error=499'))
+  t.strictSame(await inject({ url, headers: { 'x-fail': '429' } }), errorPage('too_many_requests', 'Too Many Requests'))
+  t.strictSame(await inject({ url, headers: { 'x-fail': '499' } }), errorPage('499', 'Unknown'))
   t.strictSame(await inject({ url, headers: { ...asksForJson, 'x-fail': '503' } }), internal)
 })
 

@@ -10,6 +10,8 @@ export interface KratosError {
   readonly id?: string
   readonly reason?: string
   readonly message?: string
+  /** The text for a browser's error page, where `reason` repeats what the request said: a link could make the page say anything. */
+  readonly description?: string
 }
 
 /** The JSON error envelope of Ory, for route schemas. */
@@ -45,9 +47,14 @@ export function kratosErrorBody (error: KratosError, request: FastifyRequest): s
       status: phrase,
       request: saneRequestId(request.headers['x-request-id']),
       reason: error.reason,
-      message: error.message ?? messages[error.status] ?? phrase
+      message: kratosMessage(error)
     }
   })
+}
+
+/** The message of an error: its own, or the one that all errors of its status have. */
+export function kratosMessage ({ status, message }: KratosError): string {
+  return message ?? messages[status] ?? STATUS_CODES[status] ?? 'Unknown'
 }
 
 /** Answers with the error envelope. */

@@ -7,7 +7,7 @@ export interface RequestMessage {
   readonly plugin: string
   /** `request.id`, as in the log. Empty for a logout without a request. */
   readonly requestId: string
-  /** Milliseconds since the plugin got the request; 0 for one that it got before anybody listened. */
+  /** Milliseconds since the plugin got the request. 0 if a hook of the host refused it first, or if nobody listened then. */
   readonly duration: number
 }
 
@@ -23,8 +23,9 @@ export interface LogoutSummary {
 /** A logout that the store said yes to, on the edge from active to logged out. */
 export interface LogoutMessage extends RequestMessage, LogoutSummary {}
 
-/** A request to a logout route that was answered with an error. */
+/** A request to a logout route that was answered with an error, or with a redirect to a page about one. */
 export interface RefusalMessage extends RequestMessage {
+  /** The status of the error: 400 to 599, also where the response is a redirect. */
   readonly status: number
 }
 
@@ -67,11 +68,9 @@ export function publish<N extends keyof DiagnosticsMessages> (name: N, message: 
 
 const arrivals = new WeakMap<FastifyRequest, number>()
 
-/** Remembers when a plugin got this request, if anybody listens: then it answers with `true`. */
-export function noteArrival (request: FastifyRequest): boolean {
-  if (!everyChannel.some(hasSubscribers)) return false
-  if (!arrivals.has(request)) arrivals.set(request, performance.now())
-  return true
+/** Remembers when a plugin got this request, if anybody listens. */
+export function noteArrival (request: FastifyRequest): void {
+  if (everyChannel.some(hasSubscribers) && !arrivals.has(request)) arrivals.set(request, performance.now())
 }
 
 const everyChannel = Object.values(channels)
@@ -84,19 +83,38 @@ export function aboutRequest (plugin: string, { request }: { readonly request: F
   return { plugin, requestId: String(request.id), duration: now - (arrivals.get(request) ?? now) }
 }
 
+/** The status of an error that a browser is redirected for, until the redirect is sent. */
+const redirectedFor = new WeakMap<FastifyReply, number>()
+
+/** Notes that this reply redirects a browser to a page about an error: the refusal is published with the error's status. */
+export function noteRedirectedRefusal (reply: FastifyReply, status: number): void {
+  redirectedFor.set(reply, status)
+}
+
 /**
- * Publishes every error that the routes of this scope answer with, once it is sent. Ahead of the scope's other hooks.
+ * Publishes every error response of the routes in this scope once it is sent, also when a hook of the host refused the
+ * request before this plugin saw it. Call it before the scope's other hooks are added.
  *
- * Not by an `onResponse` hook: for one alone, Fastify does a tenth more work with every request.
+ * It watches the response itself: with an `onResponse` hook, Fastify would add listeners to every response.
  */
 export function publishRefusals (scope: FastifyInstance, plugin: string): void {
-  scope.addHook('onRequest', (request, reply, done) => {
-    if (noteArrival(request)) reply.raw.once('finish', () => publishRefusal(plugin, reply))
+  const watched = new WeakSet<FastifyReply>()
+
+  scope.addHook('onRequest', (request, _reply, done) => {
+    noteArrival(request)
+    done()
+  })
+  // When a hook of the host refuses the request, `onSend` is the first of our hooks that runs.
+  scope.addHook('onSend', (_request, reply, _payload, done) => {
+    if (channels['fastify-logout:refusal'].hasSubscribers && !watched.has(reply)) {
+      watched.add(reply)
+      reply.raw.once('finish', () => publishRefusal(plugin, reply))
+    }
     done()
   })
 }
 
 function publishRefusal (plugin: string, reply: FastifyReply): void {
-  const { statusCode: status } = reply
+  const status = redirectedFor.get(reply) ?? reply.statusCode
   if (status >= 400) publish('fastify-logout:refusal', () => ({ ...aboutRequest(plugin, reply), status }))
 }

@@ -1,15 +1,26 @@
-import Fastify from 'fastify'
+import Fastify, { type FastifyReply, type InjectOptions } from 'fastify'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { readFile } from 'node:fs/promises'
 import t, { type Test } from 'tap'
 import type { DiagnosticsMessages } from '../../../lib/internal/plugin/diagnostics.ts'
-import { kratosLogout, kratosSessions, tenantActivity } from '../../../lib/index.ts'
+import { kratosBrowserLogout, kratosLogout, kratosSessions, tenantActivity } from '../../../lib/index.ts'
 import { memorySessionStore } from '../../../lib/session-stores/memory.ts'
 import { memoryUserStatusStore } from '../../../lib/user-status-stores/memory.ts'
 import { alice, host, requests, secret } from '../../diagnostics-host.ts'
+import { registerFlows } from '../../every-flow.ts'
 
 const names = ['fastify-logout:logout', 'fastify-logout:refusal', 'fastify-logout:outage', 'fastify-logout:guard'] as const
 type Message = { [N in keyof DiagnosticsMessages]: { channel: N } & DiagnosticsMessages[N] }[keyof DiagnosticsMessages]
+
+/** A request to each plugin, by the name of the plugin. */
+const routes: Readonly<Record<string, InjectOptions>> = {
+  signingHubLogout: { method: 'POST', url: '/v3/logout' },
+  kratosLogout: { method: 'DELETE', url: '/self-service/logout/api', payload: {} },
+  tenantStatusLogout: { url: '/auth/logout' },
+  kratosBrowserLogout: { url: '/self-service/logout/browser', headers: { accept: 'application/json' } },
+  kratosSessions: { url: '/sessions/whoami' },
+  kratosAdmin: { method: 'DELETE', url: '/admin/sessions/1' }
+}
 
 /** Everything that is published during a test. */
 function listen (t: Test): Message[] {
@@ -60,6 +71,113 @@ t.test('every refusal is published with its status', async t => {
     { channel: 'fastify-logout:refusal', plugin: 'tenantStatusLogout', status: 401 }
   ])
   t.equal(messages.length, 3)
+})
+
+t.test('a refusal by a hook of the host that runs first is published too, once, whichever way it refuses', async t => {
+  const refusals: Readonly<Record<string, (reply: FastifyReply) => unknown>> = {
+    'throws an error': () => { throw Object.assign(new Error('no'), { statusCode: 401 }) },
+    'sends a response': reply => reply.code(401).send('no'),
+    'sends an error': reply => reply.code(401).send(new Error('no')),
+    'sends an empty response': reply => reply.code(401).send()
+  }
+  for (const hook of ['onRequest', 'preParsing', 'preValidation', 'preHandler'] as const) {
+    for (const [way, refuse] of Object.entries(refusals)) {
+      const app = Fastify()
+      t.teardown(() => app.close())
+      app.addHook(hook as 'onRequest', async (_request, reply) => {
+        await refuse(reply)
+        return reply
+      })
+      await registerFlows(app)
+      app.get('/own', async () => 'mine')
+      const messages = listen(t)
+      const plugins: string[] = []
+      for (const [plugin, request] of Object.entries(routes)) {
+        t.equal((await app.inject(request)).statusCode, 401, `${plugin}: ${hook} ${way}`)
+        plugins.push(plugin)
+      }
+      await app.inject('/own')
+      t.match(messages, plugins.map(plugin => ({ channel: 'fastify-logout:refusal', plugin, status: 401, requestId: String, duration: Number })))
+      t.equal(messages.length, plugins.length, `${hook} ${way}: once each, and nothing of the host's own route`)
+    }
+  }
+})
+
+t.test('a response that a later hook of the host turns into an error is published once, with the status that was sent', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.addHook('onRoute', route => {
+    let failed = false
+    route.onSend = async () => {
+      if (failed) return
+      failed = true
+      throw Object.assign(new Error('no'), { statusCode: 422 })
+    }
+  })
+  await registerFlows(app)
+  const messages = listen(t)
+  for (const request of Object.values(routes)) await app.inject(request)
+  t.match(messages, Object.keys(routes).map(plugin => ({ plugin, status: 422 })))
+  t.equal(messages.length, Object.keys(routes).length)
+})
+
+t.test('while nobody listens, responses are not watched', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  const listeners: number[] = []
+  app.addHook('onRoute', route => {
+    route.onSend = async (_request, reply) => { listeners.push(reply.raw.listenerCount('finish')) }
+  })
+  await registerFlows(app)
+  await app.inject(routes['kratosLogout'] ?? '')
+  listen(t)
+  await app.inject(routes['kratosLogout'] ?? '')
+  t.equal(listeners[1], Number(listeners[0]) + 1)
+})
+
+t.test('a success that a hook of the host sends is not a refusal', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.addHook('onRequest', async (_request, reply) => reply.code(204).send())
+  await registerFlows(app)
+  const messages = listen(t)
+  for (const request of Object.values(routes)) await app.inject(request)
+  t.strictSame(messages, [])
+})
+
+t.test('a redirect to an error page is published as the error that it is about', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  const now = Date.now()
+  const sessions = memorySessionStore()
+  await sessions.create('token', { id: 's1', subject: 'alice', createdAt: now, expiresAt: now + 60_000, keepUntil: now + 60_000 })
+  const find = (token: string) => {
+    if (token === 'down') throw new Error('down')
+    return sessions.find(token)
+  }
+  await app.register(kratosBrowserLogout, {
+    sessions: { ...sessions, find }, publicUrl: 'https://app.example', defaultReturnUrl: 'https://app.example', errorUrl: 'https://app.example/error'
+  })
+  const messages = listen(t)
+  const ask = async (url: string, token = 'token') => (await app.inject({ url, headers: { 'x-session-token': token } })).statusCode
+  const { logout_token: token } = (await app.inject({ url: '/self-service/logout/browser', headers: { 'x-session-token': 'token' } })).json()
+  t.strictSame([
+    await ask('/self-service/logout/browser', 'unknown'), await ask('/self-service/logout'), await ask('/self-service/logout?token=x'),
+    await ask('/self-service/logout?token=x', 'down'), await ask(`/self-service/logout?token=${token}`)
+  ], [303, 303, 303, 303, 303])
+  t.strictSame(messages.flatMap(message => message.channel === 'fastify-logout:refusal' ? [[message.plugin, message.status]] : []), [
+    ['kratosBrowserLogout', 401], ['kratosBrowserLogout', 400], ['kratosBrowserLogout', 403], ['kratosBrowserLogout', 500]
+  ])
+  t.equal(messages.filter(({ channel }) => channel === 'fastify-logout:logout').length, 1, 'the redirect after a logout is not one of them')
+})
+
+t.test('a refusal is published to who listens from the middle of the request on', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  let messages: Message[] = []
+  await app.register(kratosLogout, { sessions: { logOut: () => { messages = listen(t); return undefined } } })
+  await app.inject({ method: 'DELETE', url: '/self-service/logout/api', payload: { session_token: 'unknown' } })
+  t.match(messages, [{ channel: 'fastify-logout:refusal', plugin: 'kratosLogout', status: 403, duration: 0 }])
 })
 
 t.test('every outage is published with the question that was not answered, and followed by its 500', async t => {
