@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
 import type { Awaitable } from '../awaitable.ts'
 import { isTokenRejected, type Claims, type VerifyToken } from '../token-verifier.ts'
-import { confuseKey, forge, headerOf, isJwt, reassemble, withAlteredEnd, withAlteredMiddle, type Header } from '../internal/conformance/forged-token.ts'
+import {
+  confuseKey, forge, headerOf, inOtherAlphabet, isJwt, reassemble, withAlteredEnd, withAlteredMiddle, withOtherSpareBits, withPadding,
+  withSkippedCharacters, withWhiteSpace, type Header
+} from '../internal/conformance/forged-token.ts'
 import type { Rule } from '../internal/conformance/rule.ts'
 
 export type { Rule } from '../internal/conformance/rule.ts'
@@ -15,15 +18,15 @@ export interface TokenVerifierHarness {
   readonly audience: string
   /**
    * Issues a genuine token with exactly these claims, however odd they are: signs them, or (for opaque tokens) registers
-   * them so that the introspection endpoint answers with them and `active: true`. `header` has further members for the
-   * header of a signed token.
+   * them so that the introspection endpoint returns them with `active: true`. `header` has further members for the header
+   * of a signed token.
    */
   readonly mint: (claims: Claims, header?: Header) => Awaitable<string>
-  /** The public key of signed tokens in PEM, as anybody may know it. */
+  /** The public key of signed tokens in PEM, which anybody may know. */
   readonly publicKey?: string | undefined
-  /** Takes away whatever the verifier asks over the network, before it has ever asked. A verifier that asks nobody has none. */
+  /** Shuts down what the verifier asks over the network, before it has ever asked. Omit it for a verifier that asks nobody. */
   readonly breakSource?: (() => Awaitable<void>) | undefined
-  /** Is called when the rule is done with the harness. */
+  /** Called when the rule is done with the harness. */
   readonly close?: (() => Awaitable<void>) | undefined
 }
 
@@ -33,9 +36,32 @@ export type MakeTokenVerifier = () => Awaitable<TokenVerifierHarness>
 const hour = 3600
 const megabyte = 1024 * 1024
 
-/** What every token verifier promises, as data: see {@link Rule}. */
+/**
+ * What every token verifier promises, as data: see {@link Rule}.
+ *
+ * @example
+ * ```ts
+ * import { createSigner } from 'fast-jwt'
+ * import { tokenVerifierRules } from 'fastify-logout/conformance/token-verifier'
+ * import { fastJwtVerifier } from 'fastify-logout/token-verifiers/fast-jwt'
+ * import test from 'node:test'
+ *
+ * const key = 'a secret of at least 32 characters'
+ * const issuer = 'https://login.example'
+ * const audience = 'https://api.example'
+ *
+ * for (const rule of tokenVerifierRules) {
+ *   test(rule.name, () => rule.check(() => ({
+ *     issuer,
+ *     audience,
+ *     verifyToken: fastJwtVerifier({ key, algorithms: ['HS256'], issuer, audience }),
+ *     mint: (claims, header) => createSigner({ key, noTimestamp: true, header: { alg: 'HS256', ...header } })({ ...claims })
+ *   })))
+ * }
+ * ```
+ */
 export const tokenVerifierRules: ReadonlyArray<Rule<MakeTokenVerifier>> = [
-  rule('answers a good token with its claims as the issuer wrote them, time after time', async (harness) => {
+  rule('returns the claims of a good token as the issuer wrote them, each time', async (harness) => {
     const claims = goodClaims(harness, { roles: ['a', { b: 1 }] })
     const token = await harness.mint(claims)
     for (let time = 0; time < 2; time++) {
@@ -44,12 +70,12 @@ export const tokenVerifierRules: ReadonlyArray<Rule<MakeTokenVerifier>> = [
     }
   }),
 
-  rule('accepts a token for several audiences when ours is among them', async (harness) => {
+  rule('accepts a token for several audiences if ours is among them', async (harness) => {
     const token = await harness.mint(goodClaims(harness, { aud: ['https://elsewhere.example', harness.audience] }))
     assert.equal((await accepts(harness, token))['sub'], 'alice')
   }),
 
-  rule('lets nobody who alters an answer alter the next one', async (harness) => {
+  rule('returns claims that a caller cannot change for the next caller', async (harness) => {
     const token = await harness.mint(goodClaims(harness, { roles: ['reader'] }))
     const answer = await accepts(harness, token)
     attempt(() => Object.assign(answer, { sub: 'mallory' }))
@@ -59,12 +85,12 @@ export const tokenVerifierRules: ReadonlyArray<Rule<MakeTokenVerifier>> = [
     assert.deepEqual(next['roles'], ['reader'])
   }),
 
-  ...refusals('what is no token', () => [
+  ...refusals('what is not a token', () => [
     '', ' ', '.', '..', '...', 'garbage', 'a.b.c', 'null', '{}', 'e30.e30.', 'bnVsbA.bnVsbA.bnVsbA', 'W10.W10.W10',
     'ü', '\u0000', 'Bearer x', '__proto__', 'constructor'
   ]),
 
-  ...refusals('what is no token, one megabyte long', () => [
+  ...refusals('one megabyte that is not a token', () => [
     'a'.repeat(megabyte), '.'.repeat(megabyte), `${'a.'.repeat(megabyte / 2)}a`
   ]),
 
@@ -82,8 +108,9 @@ export const tokenVerifierRules: ReadonlyArray<Rule<MakeTokenVerifier>> = [
   refusesClaims('an expired token', () => ({ exp: now() - hour, iat: now() - 2 * hour })),
   refusesClaims('a token that is not valid yet', () => ({ nbf: now() + hour })),
   refusesClaims('a token that never expires', () => ({ exp: undefined })),
-  refusesClaims('a token whose expiry is no number', () => ({ exp: String(now() + hour) })),
+  refusesClaims('a token whose expiry is not a number', () => ({ exp: String(now() + hour) })),
   refusesClaims('a token whose expiry is null', () => ({ exp: null })),
+  refusesClaims('a token whose expiry is beyond every date', () => ({ exp: 1e300 })),
   refusesClaims('a token of another issuer', () => ({ iss: 'https://mallory.example' })),
   refusesClaims('a token of an issuer that merely begins like ours', ({ issuer }) => ({ iss: `${issuer}.mallory.example` })),
   refusesClaims('a token of an issuer that is the beginning of ours', ({ issuer }) => ({ iss: issuer.slice(0, -1) })),
@@ -122,25 +149,31 @@ export const tokenVerifierRules: ReadonlyArray<Rule<MakeTokenVerifier>> = [
     return [header, { ...header, kid: 'unknown' }, { ...header, kid: '' }, { ...header, kid: ['unknown'] }, { ...header, kid: '__proto__' },
       { ...header, kid: '../../../dev/null' }].map(odd => forge(odd, goodClaims(harness), { embedKey: true }))
   }),
+  ...respellings('with white space around it or in it', withWhiteSpace),
+  ...respellings('with padding', withPadding),
+  ...respellings('with other spare bits at the end of a part', withOtherSpareBits),
+  ...respellings('in the other alphabet of base64', inOtherAlphabet),
+  ...respellings('with characters that a lenient decoder skips', withSkippedCharacters),
+
   rule('refuses a genuine token with a critical extension that nobody understands', async (harness) => {
     const token = await harness.mint(goodClaims(harness), { crit: ['urn:example:unheard'], 'urn:example:unheard': true })
     if (isJwt(token)) await refuses(harness, token)
   }),
 
-  rule('answers a good token after all that as before', async (harness) => {
+  rule('accepts a good token after it has refused others', async (harness) => {
     const token = await harness.mint(goodClaims(harness))
     await refuses(harness, 'garbage')
     await refuses(harness, withAlteredEnd(token))
     assert.equal((await accepts(harness, token))['sub'], 'alice')
   }),
 
-  rule('refuses nobody because its source is down: that is an outage', async (harness) => {
+  rule('rejects with an outage, and not with a refusal, while its source is down', async (harness) => {
     const token = await harness.mint(goodClaims(harness))
     if (harness.breakSource === undefined) return
     await harness.breakSource()
     for (let time = 0; time < 2; time++) {
       await assert.rejects(async () => await harness.verifyToken(token), (error) => {
-        assert.ok(!isTokenRejected(error), 'an outage was passed off as a refusal')
+        assert.ok(!isTokenRejected(error), 'an outage was reported as a refusal')
         return true
       })
     }
@@ -186,6 +219,20 @@ function attacks (what: string, tokens: (token: string, harness: TokenVerifierHa
   })]
 }
 
+/**
+ * Digests of tokens are keys, of marks and of caches: a second spelling that is accepted escapes its mark. (An ECDSA
+ * signature has a second value that every verifier accepts, so marks must not digest signatures.)
+ */
+function respellings (how: string, spellings: (token: string) => string[]): Array<Rule<MakeTokenVerifier>> {
+  return [rule(`refuses a good token that is spelled ${how}`, async (harness) => {
+    for (let id = 0; id < 16; id++) {
+      const token = await harness.mint(goodClaims(harness, { jti: String(id) }))
+      await accepts(harness, token)
+      for (const spelling of spellings(token).filter(other => other !== token)) await refuses(harness, spelling)
+    }
+  })]
+}
+
 async function accepts ({ verifyToken }: TokenVerifierHarness, token: string): Promise<Claims> {
   try {
     return await verifyToken(token)
@@ -200,7 +247,7 @@ async function refuses ({ verifyToken }: TokenVerifierHarness, token: string): P
   try {
     answer = await verifyToken(token)
   } catch (error) {
-    assert.ok(isTokenRejected(error), `${shown} was answered with an outage instead of a refusal: ${String(error)}`)
+    assert.ok(isTokenRejected(error), `${shown} caused an outage instead of a refusal: ${String(error)}`)
     return
   }
   assert.fail(`${shown} was accepted as ${JSON.stringify(answer).slice(0, 200)}`)
@@ -210,7 +257,7 @@ function attempt (change: () => unknown): void {
   try {
     change()
   } catch {
-    // Frozen claims are as good as claims of one's own.
+    // Frozen claims are as good as a copy.
   }
 }
 

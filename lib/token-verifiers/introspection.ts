@@ -2,7 +2,7 @@ import { clientAuthentication, type Client, type Credentials } from '../internal
 import { expectedClaims, type CheckClaims, type ClaimOptions } from '../internal/jose/expected-claims.ts'
 import { expiringCache } from '../internal/collections/expiring-cache.ts'
 import { requestJson, type RequestLimits } from '../internal/http/json-request.ts'
-import { defaultMaxTokenLength, refuseMalformed } from '../internal/jose/jwt.ts'
+import { defaultMaxTokenLength, refuseMalformed, refuseOtherSpellings } from '../internal/jose/jwt.ts'
 import { assertFunctions, assertOption, duration, nonEmptyStrings, wholeNumber } from '../internal/plugin/options.ts'
 import { isSecureUrl } from '../internal/http/secure-url.ts'
 import { tokenDigest } from '../token-digest.ts'
@@ -11,27 +11,27 @@ import { rejected, type Claims, type VerifyToken } from '../token-verifier.ts'
 export type { Client, KeyClient, SecretClient } from '../internal/oauth/client-authentication.ts'
 
 /**
- * What {@link introspectionVerifier} is made of. Times are milliseconds.
+ * The options of {@link introspectionVerifier}. `endpoint` and `client` are required. Times are milliseconds.
  *
- * `acceptExpiredFor` helps only with a server that still calls an expired token active, and few do.
+ * `acceptExpiredFor` helps only with a server that still calls an expired token active. Few do.
  */
 export interface IntrospectionVerifierOptions extends ClaimOptions {
   /** The introspection endpoint: https, or http on this machine. */
   readonly endpoint: string
-  /** Who we are to the authorization server, and how we prove it. */
+  /** Our registration at the authorization server, and how we authenticate. */
   readonly client: Client
-  /** Where given, `iss` must be there and exactly one of these. */
+  /** If given, `iss` must be present and exactly one of these. */
   readonly issuer?: string | readonly string[]
-  /** Where given, `aud` must be there and name at least one of these. Without it, every active token of the server is accepted, whomever it is for. */
+  /** If given, `aud` must be present and contain one of these. Without it every active token passes, whoever it is for. */
   readonly audience?: string | readonly string[]
   /**
-   * Whether an active token without `exp` is refused. The standard lets servers leave it out.
+   * Whether an active token without `exp` is refused. The standard lets servers omit it.
    * @default true
    */
   readonly requireExpiry?: boolean | undefined
   /**
-   * How long an active token is believed without asking again, never beyond its `exp`. A token that is revoked
-   * meanwhile passes for so long, hence the default: 0 asks every time.
+   * How long an active token is accepted without asking again, never beyond its `exp`. A token that is revoked meanwhile
+   * passes until then. 0 asks every time.
    * @default 0
    */
   readonly cacheFor?: number | undefined
@@ -46,7 +46,7 @@ export interface IntrospectionVerifierOptions extends ClaimOptions {
    */
   readonly timeout?: number | undefined
   /**
-   * The longest answer that is read, in bytes.
+   * The longest response that is read, in bytes.
    * @default 65536
    */
   readonly maxResponseLength?: number | undefined
@@ -55,33 +55,76 @@ export interface IntrospectionVerifierOptions extends ClaimOptions {
    * @default 16384
    */
   readonly maxTokenLength?: number | undefined
-  /** The host's own `fetch`, for a proxy or an own certificate authority. @default globalThis.fetch */
+  /** Replaces the global `fetch`, for a proxy or a private certificate authority. @default globalThis.fetch */
   readonly fetch?: typeof globalThis.fetch | undefined
 }
 
-const verifier = 'introspectionVerifier'
+const caller = 'introspectionVerifier'
+
+function resolveOptions (options: IntrospectionVerifierOptions) {
+  const { endpoint } = options
+  assertOption(isSecureUrl(endpoint), caller, 'endpoint', 'must be an https URL without a password (http only for this machine)')
+  assertFunctions(options, caller, ['fetch'])
+  const limits: RequestLimits = {
+    fetch: options.fetch ?? globalThis.fetch,
+    timeout: duration(options.timeout, 5000, caller, 'timeout'),
+    maxLength: wholeNumber(options.maxResponseLength, caller, 'maxResponseLength', { standard: 64 * 1024, least: 1 })
+  }
+  return {
+    server: { endpoint, limits, credentials: clientAuthentication(options.client, endpoint, caller) },
+    checkClaims: claimCheck(options),
+    cacheFor: wholeNumber(options.cacheFor, caller, 'cacheFor', { standard: 0, least: 0 }),
+    cacheSize: wholeNumber(options.cacheSize, caller, 'cacheSize', { standard: 1000, least: 1 }),
+    maxTokenLength: wholeNumber(options.maxTokenLength, caller, 'maxTokenLength', { standard: defaultMaxTokenLength, least: 1 })
+  }
+}
+
+function claimCheck (options: IntrospectionVerifierOptions): CheckClaims {
+  const { requireExpiry = true } = options
+  assertOption(typeof requireExpiry === 'boolean', caller, 'requireExpiry', 'must be true or false')
+  const issuers = stringsIfGiven(options, 'issuer')
+  const audiences = stringsIfGiven(options, 'audience')
+  return expectedClaims(caller, {
+    issuers,
+    audiences,
+    required: [...(issuers ? ['iss'] : []), ...(audiences ? ['aud'] : []), ...(requireExpiry ? ['exp'] : [])]
+  }, options)
+}
+
+/** An option that is written down but undefined is a mistake: an unset variable must not switch a check off. */
+function stringsIfGiven (options: IntrospectionVerifierOptions, option: 'issuer' | 'audience'): readonly string[] | undefined {
+  return option in options ? nonEmptyStrings(options[option], caller, option) : undefined
+}
 
 /**
- * Asks the authorization server about each token, opaque or not. Concurrent callers with one token share one request.
+ * Asks the authorization server about each token, opaque or not. Concurrent callers with one token share a request.
  *
- * A token that the server calls inactive, or of a kind that it does not know, is refused as `revoked`: whether it was revoked, ran out or never was, the
- * server does not say. Anything but a clear answer (a refusal of our own credentials, a 5xx, no JSON, no `active`, no
- * answer in time) is an outage. What is answered is frozen, because callers may share it.
+ * A token that the server does not call active, or of a type that it does not support, is refused as `revoked`: the server
+ * does not say whether it was revoked, has expired or never existed. Everything but a clear answer is an outage: a refusal
+ * of our own credentials, a 5xx, no JSON, no `active`, no answer in time. The claims are frozen, because callers may
+ * share them.
  *
- * @throws TypeError when made with an option that is missing or unsafe.
+ * @throws {TypeError} for an option that is missing or unsafe
  * @see https://www.rfc-editor.org/rfc/rfc7662
+ * @example
+ * ```ts
+ * import { introspectionVerifier } from 'fastify-logout/token-verifiers/introspection'
+ *
+ * const verifyToken = introspectionVerifier({
+ *   endpoint: 'https://login.example/oauth2/introspect',
+ *   client: { id: 'api', secret: String(process.env['CLIENT_SECRET']), method: 'basic' },
+ *   audience: 'https://api.example'
+ * })
+ * ```
  */
 export function introspectionVerifier (options: IntrospectionVerifierOptions): VerifyToken {
-  const ask = introspection(options)
-  const checkClaims = claimCheck(options)
-  const cacheFor = wholeNumber(options.cacheFor, verifier, 'cacheFor', { standard: 0, least: 0 })
-  const cache = expiringCache<Claims>(wholeNumber(options.cacheSize, verifier, 'cacheSize', { standard: 1000, least: 1 }))
-  const maxLength = wholeNumber(options.maxTokenLength, verifier, 'maxTokenLength', { standard: defaultMaxTokenLength, least: 1 })
+  const { server, checkClaims, cacheFor, cacheSize, maxTokenLength } = resolveOptions(options)
+  const cache = expiringCache<Claims>(cacheSize)
   const pending = new Map<string, Promise<Claims>>()
 
   async function askOnce (token: string, digest: string): Promise<Claims> {
     try {
-      const claims = await ask(token)
+      const claims = await introspect(server, token)
       checkClaims(claims)
       const { exp } = claims
       cache.set(digest, claims, Math.min(Date.now() + cacheFor, typeof exp === 'number' ? exp * 1000 : Infinity))
@@ -92,7 +135,8 @@ export function introspectionVerifier (options: IntrospectionVerifierOptions): V
   }
 
   return (token) => {
-    refuseMalformed(token, maxLength)
+    refuseMalformed(token, maxTokenLength)
+    refuseUnsendable(token)
     const digest = tokenDigest(token)
     const known = cache.get(digest)
     if (known !== undefined) return known
@@ -102,23 +146,19 @@ export function introspectionVerifier (options: IntrospectionVerifierOptions): V
   }
 }
 
-function introspection (options: IntrospectionVerifierOptions): (token: string) => Promise<Claims> {
-  const { endpoint } = options
-  assertOption(isSecureUrl(endpoint), verifier, 'endpoint', 'must be an https URL without a password (http only for this machine)')
-  assertFunctions(options, verifier, ['fetch'])
-  const credentials = clientAuthentication(options.client, endpoint, verifier)
-  const limits: RequestLimits = {
-    fetch: options.fetch ?? globalThis.fetch,
-    timeout: duration(options.timeout, 5000, verifier, 'timeout'),
-    maxLength: wholeNumber(options.maxResponseLength, verifier, 'maxResponseLength', { standard: 64 * 1024, least: 1 })
-  }
+/**
+ * Refuses what no server issues and what a lenient one may take for another token: with white space around it, or a JWT
+ * whose signature is spelled otherwise. Digests of tokens are keys elsewhere.
+ */
+function refuseUnsendable (token: string): void {
+  if (!/^[\x21-\x7e]+$/.test(token)) throw rejected('malformed', 'the token has characters that no token has')
+  if (/^ey[^.]*\.[^.]*\.[^.]*$/.test(token)) refuseOtherSpellings(token)
+}
 
-  return async (token) => {
-    const claims = await asked(limits, endpoint, token, credentials())
-    if (claims === undefined) throw rejected('revoked', 'the authorization server does not call the token active')
-    if (isOfAnotherKind(claims)) throw rejected('untrusted', 'the token is no access token')
-    return claims
-  }
+interface Server {
+  readonly endpoint: string
+  readonly limits: RequestLimits
+  readonly credentials: () => Credentials
 }
 
 /**
@@ -127,15 +167,23 @@ function introspection (options: IntrospectionVerifierOptions): (token: string) 
  */
 const unsupported = 'unsupported_token_type'
 
+async function introspect (server: Server, token: string): Promise<Claims> {
+  const claims = await activeClaims(server, token)
+  if (claims === undefined) throw rejected('revoked', 'the authorization server does not call the token active')
+  if (isOfAnotherKind(claims)) throw rejected('untrusted', 'the token is not an access token')
+  return claims
+}
+
 /** The claims of an active token, `undefined` for an inactive one. */
-async function asked (limits: RequestLimits, endpoint: string, token: string, { headers, form }: Credentials): Promise<Claims | undefined> {
+async function activeClaims ({ endpoint, limits, credentials }: Server, token: string): Promise<Claims | undefined> {
+  const { headers, form } = credentials()
   const body = new URLSearchParams({ token, token_type_hint: 'access_token', ...form })
   try {
     const { status, json } = await requestJson(limits, endpoint, { method: 'POST', headers, body, alsoRead: 400 })
     const { active, error, ...claims } = Object(json)
     if (status === 400 && error === unsupported) return undefined
     if (status !== 200) throw new Error(`answered with status ${status}`)
-    if (typeof active !== 'boolean') throw new Error('the answer does not say whether the token is active')
+    if (typeof active !== 'boolean') throw new Error('the response does not say whether the token is active')
     return active ? frozen(claims) : undefined
   } catch (cause) {
     throw new Error('the authorization server could not say whether the token is active', { cause })
@@ -147,27 +195,11 @@ function isOfAnotherKind ({ token_use: use, typ }: Claims): boolean {
   return (use !== undefined && use !== 'access_token') || typ === 'Refresh' || typ === 'Offline' || typ === 'ID'
 }
 
+/** Freezes a value and all that is in it, however deep: a loop does not exhaust the stack. */
 function frozen<Value> (value: Value): Value {
-  if (typeof value === 'object' && value !== null) {
-    Object.values(value).forEach(frozen)
-    Object.freeze(value)
+  const open: unknown[] = [value]
+  for (const one of open) {
+    if (typeof one === 'object' && one !== null) Object.values(Object.freeze(one)).forEach(member => open.push(member))
   }
   return value
-}
-
-function claimCheck (options: IntrospectionVerifierOptions): CheckClaims {
-  const { requireExpiry = true } = options
-  assertOption(typeof requireExpiry === 'boolean', verifier, 'requireExpiry', 'must be true or false')
-  const issuers = stringsWhereGiven(options, 'issuer')
-  const audiences = stringsWhereGiven(options, 'audience')
-  return expectedClaims(verifier, {
-    issuers,
-    audiences,
-    required: [...(issuers ? ['iss'] : []), ...(audiences ? ['aud'] : []), ...(requireExpiry ? ['exp'] : [])]
-  }, options)
-}
-
-/** An option that is written down but undefined is a mistake: an unset variable must not switch a check off. */
-function stringsWhereGiven (options: IntrospectionVerifierOptions, option: 'issuer' | 'audience'): readonly string[] | undefined {
-  return option in options ? nonEmptyStrings(options[option], verifier, option) : undefined
 }

@@ -1,5 +1,7 @@
 import { AssertionError } from 'node:assert'
-import { createHmac, createPublicKey, createSign, createVerify, generateKeyPairSync, randomBytes, type JsonWebKey, type KeyObject } from 'node:crypto'
+import {
+  createHmac, createPublicKey, createSign, createVerify, generateKeyPairSync, randomBytes, type JsonWebKey, type KeyObject
+} from 'node:crypto'
 import t from 'tap'
 
 import { tokenVerifierRules, type TokenVerifierHarness } from '../../lib/conformance/token-verifier.ts'
@@ -38,13 +40,13 @@ const good: Ways = {
   parts: token => token.split('.'),
   parse: part => JSON.parse(decoded(part).toString()),
   keyOf: header => header['alg'] === 'RS256' && header['kid'] === kid ? publicKey : undefined,
-  isSigned: (_header, input, signature, key) => key !== undefined && createVerify('sha256').update(input).verify(key, decoded(signature)) &&
-    decoded(signature).toString('base64url') === signature,
+  isSigned: (_header, input, signature, key) => key !== undefined && canonical(signature) === signature &&
+    createVerify('sha256').update(input).verify(key, decoded(signature)),
   isUnderstood: header => header['crit'] === undefined,
   isOurIssuer: value => value === issuer,
   isOurAudience: value => [value].flat().includes(audience),
   isSubject: value => typeof value === 'string',
-  isExpired: (exp, now) => typeof exp !== 'number' || exp <= now,
+  isExpired: (exp, now) => typeof exp !== 'number' || exp <= now || exp > 1e13,
   isEarly: (nbf, now) => typeof nbf === 'number' && nbf > now,
   give: claims => claims,
   refuse: () => new TokenRejectedError('untrusted'),
@@ -68,8 +70,9 @@ function claimsOf (ways: Ways, token: string): Claims | undefined {
   try {
     const [head = '', body = '', signature = '', ...others] = ways.parts(token)
     const header = ways.parse(head) as Header
-    const signed = others.length === 0 && ways.isUnderstood(header) && ways.isSigned(header, `${head}.${body}`, signature, ways.keyOf(header))
-    return signed ? ways.parse(body) as Claims : undefined
+    const isWhole = others.length === 0 && ways.isUnderstood(header)
+    const isSigned = isWhole && ways.isSigned(header, `${head}.${body}`, signature, ways.keyOf(header))
+    return isSigned ? ways.parse(body) as Claims : undefined
   } catch (error) {
     throw error instanceof SyntaxError || error instanceof TypeError ? ways.refuse(token) : error
   }
@@ -84,7 +87,8 @@ function harnessOf (broken: Partial<Ways>): TokenVerifierHarness {
     publicKey: pem,
     verifyToken: verifierOf(ways, () => down),
     mint: (claims, header) => {
-      const input = [{ alg: 'RS256', typ: 'JWT', kid, ...header }, claims].map(part => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')
+      const parts = [{ alg: 'RS256', typ: 'JWT', kid, ...header }, claims]
+      const input = parts.map(part => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')
       return `${input}.${createSign('sha256').update(input).sign(privateKey, 'base64url')}`
     },
     breakSource: () => { down = true },
@@ -92,75 +96,141 @@ function harnessOf (broken: Partial<Ways>): TokenVerifierHarness {
   }
 }
 
+function orElse<Value> (work: () => Value, instead: () => Value): Value {
+  try {
+    return work()
+  } catch {
+    return instead()
+  }
+}
+
 const byAlgorithm = (header: Header) => header['alg'] === 'RS256' ? publicKey : undefined
 const isHmac = (header: Header, input: string, signature: string, secret: string | Buffer) =>
   createHmac(`sha${String(header['alg']).slice(2)}`, secret).update(input).digest('base64url') === signature
+/** A verifier that reads a signature after it was changed like this. */
+const withSignature = (change: (signature: string) => string): Partial<Ways> =>
+  ({ isSigned: (header, input, signature, key) => good.isSigned(header, input, change(signature), key) })
+const canonical = (part: string) => decoded(part).toString('base64url')
 const shared = new Map<string, Claims>()
 let locked = false
 
 /** What is broken, how, and the rule that has to notice. */
 const broken: ReadonlyArray<[flaw: string, ways: Partial<Ways>, notices: RegExp]> = [
-  ['drops claims it does not know', { give: ({ iss, aud, sub, exp, iat }) => ({ iss, aud, sub, exp, iat }) }, /its claims as the issuer wrote them/],
+  ['drops claims it does not know', { give: ({ iss, aud, sub, exp, iat }) => ({ iss, aud, sub, exp, iat }) }, /claims of a good token/],
   ['takes one audience only', { isOurAudience: value => value === audience }, /for several audiences/],
   ['hands out one shared object', {
     give: (claims, token) => {
       shared.set(token, shared.get(token) ?? claims)
       return shared.get(token) ?? claims
     }
-  }, /alter the next one/],
+  }, /change for the next caller/],
   ['hands out shared claims in a new object', {
     give: (claims, token) => {
       shared.set(token, shared.get(token) ?? claims)
       return { ...shared.get(token) }
     }
-  }, /alter the next one/],
-  ['lets parse errors through', { parse: (part) => { try { return good.parse(part) } catch { throw new RangeError('unparsable') } } }, /refuses what is no token$/],
-  ['takes an unreadable token for a guest', { parse: (part) => { try { return good.parse(part) } catch { return { iss: issuer, aud: audience, sub: 'guest', exp: 1e10 } } }, isSigned: () => true, isUnderstood: () => true }, /refuses what is no token$/],
-  ['chokes on a long token', { isTooLong: (token) => { if (token.length > 16_384) throw new RangeError('too long'); return false } }, /no token, one megabyte long/],
+  }, /change for the next caller/],
+  ['lets parse errors through', {
+    parse: part => orElse(() => good.parse(part), () => { throw new RangeError('unparsable') })
+  }, /refuses what is not a token$/],
+  ['takes an unreadable token for a guest', {
+    parse: part => orElse(() => good.parse(part), () => ({ iss: issuer, aud: audience, sub: 'guest', exp: 1e10 })),
+    isSigned: () => true,
+    isUnderstood: () => true
+  }, /refuses what is not a token$/],
+  ['chokes on a long token', {
+    isTooLong: (token) => {
+      if (token.length > 16_384) throw new RangeError('too long')
+      return false
+    }
+  }, /one megabyte that is not a token/],
   ['reads three parts, however many follow', { parts: token => token.split('.', 3), isTooLong: () => false }, /a megabyte appended/],
   ['has no limit', { isTooLong: () => false }, /genuine token of one megabyte/],
   ['does not look at exp', { isExpired: exp => typeof exp !== 'number' }, /an expired token/],
   ['does not look at nbf', { isEarly: () => false }, /not valid yet/],
   ['does not demand exp', { isExpired: (exp, now) => exp !== undefined && good.isExpired(exp, now) }, /never expires/],
-  ['reads exp from a string', { isExpired: (exp, now) => typeof exp !== 'string' && good.isExpired(exp, now) }, /expiry is no number/],
+  ['reads exp from a string', { isExpired: (exp, now) => typeof exp !== 'string' && good.isExpired(exp, now) }, /expiry is not a number/],
   ['takes null for no expiry', { isExpired: (exp, now) => exp !== null && good.isExpired(exp, now) }, /expiry is null/],
   ['does not look at iss', { isOurIssuer: value => typeof value === 'string' }, /of another issuer$/],
   ['looks at the beginning of iss', { isOurIssuer: value => typeof value === 'string' && value.startsWith(issuer) }, /begins like ours/],
-  ['looks for iss in the names of ours', { isOurIssuer: value => typeof value === 'string' && value !== '' && issuer.includes(value) }, /issuer that is the beginning/],
+  ['looks for iss in the names of ours', {
+    isOurIssuer: value => typeof value === 'string' && value !== '' && issuer.includes(value)
+  }, /issuer that is the beginning/],
   ['takes an empty iss for none', { isOurIssuer: value => value === '' || value === issuer }, /issuer is empty/],
-  ['looks for aud in the names of ours', { isOurAudience: value => good.isOurAudience(value) || audience.includes(String(value)) }, /audience that is the beginning/],
+  ['looks for aud in the names of ours', {
+    isOurAudience: value => good.isOurAudience(value) || audience.includes(String(value))
+  }, /audience that is the beginning/],
   ['does not demand iss', { isOurIssuer: value => value === undefined || value === issuer }, /without an issuer/],
   ['takes a list for iss', { isOurIssuer: value => String(value) === issuer }, /array where the issuer/],
   ['takes a list for sub', { isSubject: value => typeof value === 'string' || Array.isArray(value) }, /array where the subject/],
   ['takes an object for sub', { isSubject: value => !Array.isArray(value) }, /object where the subject/],
-  ['does not look at aud', { isOurAudience: value => [value].flat().length > 0 && [value].flat()[0] !== undefined && !Array.isArray([value].flat()[0]) }, /for another audience/],
-  ['looks at the first audience only if it is one', { isOurAudience: value => good.isOurAudience(value) || (Array.isArray(value) && typeof value[0] === 'string') }, /for other audiences/],
+  ['does not look at aud', {
+    isOurAudience: value => [value].flat().length > 0 && [value].flat()[0] !== undefined && !Array.isArray([value].flat()[0])
+  }, /for another audience/],
+  ['looks at the first audience only if it is one', {
+    isOurAudience: value => good.isOurAudience(value) || (Array.isArray(value) && typeof value[0] === 'string')
+  }, /for other audiences/],
   ['does not demand aud', { isOurAudience: value => value === undefined || good.isOurAudience(value) }, /without an audience/],
-  ['takes an empty list for aud', { isOurAudience: value => (Array.isArray(value) && value.length === 0) || good.isOurAudience(value) }, /empty list of audiences/],
+  ['takes an empty list for aud', {
+    isOurAudience: value => (Array.isArray(value) && value.length === 0) || good.isOurAudience(value)
+  }, /empty list of audiences/],
   ['flattens aud', { isOurAudience: value => [value].flat(2).includes(audience) }, /nested in a list/],
-  ['signs the header only', { isSigned: (header, _input, signature, key) => key !== undefined && signature.length === 342 && decoded(signature).length === 256 && header['kid'] === kid }, /payload was altered/],
+  ['signs the header only', {
+    isSigned: (header, _input, signature, key) =>
+      key !== undefined && signature.length === 342 && decoded(signature).length === 256 && header['kid'] === kid
+  }, /payload was altered/],
   ['compares the beginning of the signature', {
     isSigned: (_header, input, signature, key) => key !== undefined &&
       createSign('sha256').update(input).sign(privateKey, 'base64url').slice(0, 300) === signature.slice(0, 300)
   }, /whose end was altered/],
-  ['takes a missing signature for a good one', { isSigned: (header, input, signature, key) => key !== undefined && (signature === '' || good.isSigned(header, input, signature, key)) }, /was cut off/],
-  ['accepts alg none', { isSigned: (header, input, signature, key) => header['alg'] === 'none' || good.isSigned(header, input, signature, key) }, /an unsigned token/],
-  ['accepts alg NONE', { isSigned: (header, input, signature, key) => header['alg'] === 'NONE' || good.isSigned(header, input, signature, key) }, /an unsigned token/],
-  ['takes the public key for a secret', { isSigned: (header, input, signature, key) => isHmac({ alg: 'HS256', ...header }, input, signature, pem) || good.isSigned(header, input, signature, key) }, /public key as a secret/],
-  ['takes the bytes of the public key for a secret', {
-    isSigned: (header, input, signature, key) => isHmac(header, input, signature, publicKey.export({ format: 'der', type: 'spki' })) || good.isSigned(header, input, signature, key)
+  ['takes a missing signature for a good one', {
+    isSigned: (header, input, signature, key) => key !== undefined && (signature === '' || good.isSigned(header, input, signature, key))
+  }, /was cut off/],
+  ['accepts alg none', {
+    isSigned: (header, input, signature, key) => header['alg'] === 'none' || good.isSigned(header, input, signature, key)
+  }, /an unsigned token/],
+  ['accepts alg NONE', {
+    isSigned: (header, input, signature, key) => header['alg'] === 'NONE' || good.isSigned(header, input, signature, key)
+  }, /an unsigned token/],
+  ['takes the public key for a secret', {
+    isSigned: (header, input, signature, key) =>
+      isHmac({ alg: 'HS256', ...header }, input, signature, pem) || good.isSigned(header, input, signature, key)
   }, /public key as a secret/],
-  ['believes whoever names a key of ours', { isSigned: (header, input, signature, key) => (header['kid'] === kid && signature.length >= 43) || good.isSigned(header, input, signature, key) }, /signed with another one/],
+  ['takes the bytes of the public key for a secret', {
+    isSigned: (header, input, signature, key) =>
+      isHmac(header, input, signature, publicKey.export({ format: 'der', type: 'spki' })) || good.isSigned(header, input, signature, key)
+  }, /public key as a secret/],
+  ['believes whoever names a key of ours', {
+    isSigned: (header, input, signature, key) =>
+      (header['kid'] === kid && signature.length >= 43) || good.isSigned(header, input, signature, key)
+  }, /signed with another one/],
   ['believes the key that the token brings', {
-    keyOf: header => typeof header['jwk'] === 'object' && header['jwk'] !== null ? createPublicKey({ key: header['jwk'] as JsonWebKey, format: 'jwk' }) : byAlgorithm(header)
+    keyOf: header => typeof header['jwk'] === 'object' && header['jwk'] !== null
+      ? createPublicKey({ key: header['jwk'] as JsonWebKey, format: 'jwk' })
+      : byAlgorithm(header)
   }, /brings its own key/],
-  ['believes unknown keys', { isSigned: (header, input, signature, key) => header['kid'] === 'unknown' || good.isSigned(header, input, signature, key) }, /brings its own key/],
+  ['believes unknown keys', {
+    isSigned: (header, input, signature, key) => header['kid'] === 'unknown' || good.isSigned(header, input, signature, key)
+  }, /brings its own key/],
+  ['trims a token', { parts: token => token.trim().split('.') }, /white space/],
+  ['skips white space in a signature', withSignature(signature => signature.replace(/\s/g, '')), /white space/],
+  ['takes a padded signature', withSignature(signature => signature.replace(/=+$/, '')), /with padding/],
+  ['takes a padded header', {
+    parts: token => token.replace(/=+\./, '.').split('.'),
+    parse: part => JSON.parse(decoded(part).toString())
+  }, /with padding/],
+  ['does not look at spare bits', withSignature(signature => /^[\w-]*$/.test(signature) ? canonical(signature) : signature), /spare bits/],
+  ['reads both alphabets of base64', withSignature(signature => signature.replaceAll('+', '-').replaceAll('/', '_')), /other alphabet/],
+  ['skips what is not of the alphabet', withSignature(signature => signature.replace(/[^\w=\s-]/g, '')), /lenient decoder skips/],
+  ['takes an expiry beyond every date for none', {
+    isExpired: (exp, now) => exp !== 1e300 && good.isExpired(exp, now)
+  }, /beyond every date/],
   ['ignores crit', { isUnderstood: () => true }, /critical extension/],
   ['stays locked after a refusal', {
     refuse: () => { locked = true; return new TokenRejectedError('untrusted') },
     give: (claims) => { if (locked) throw new TokenRejectedError('untrusted'); return claims }
-  }, /after all that as before/],
-  ['passes an outage off as a refusal', { outage: () => new TokenRejectedError('untrusted') }, /that is an outage/]
+  }, /after it has refused others/],
+  ['passes an outage off as a refusal', { outage: () => new TokenRejectedError('untrusted') }, /while its source is down/]
 ]
 
 t.test('a verifier that keeps its promises passes every rule', async (t) => {
@@ -168,7 +238,9 @@ t.test('a verifier that keeps its promises passes every rule', async (t) => {
 })
 
 t.test('a verifier whose answers are frozen passes too', async (t) => {
-  const frozen: Partial<Ways> = { give: claims => Object.freeze({ ...claims, ...('roles' in claims && { roles: Object.freeze(claims['roles']) }) }) }
+  const frozen: Partial<Ways> = {
+    give: claims => Object.freeze({ ...claims, ...('roles' in claims && { roles: Object.freeze(claims['roles']) }) })
+  }
   for (const rule of tokenVerifierRules) await t.resolves(rule.check(() => harnessOf(frozen)), rule.name)
 })
 

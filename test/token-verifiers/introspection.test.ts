@@ -2,7 +2,7 @@ import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 
-import type { Client, KeyClient } from '../../lib/internal/oauth/client-authentication.ts'
+import type { Client } from '../../lib/internal/oauth/client-authentication.ts'
 import { tokenVerifierRules } from '../../lib/conformance/token-verifier.ts'
 import type { SignatureAlgorithm } from '../../lib/internal/jose/signature-algorithm.ts'
 import { TokenRejectedError, type VerifyToken } from '../../lib/token-verifier.ts'
@@ -80,7 +80,7 @@ t.test('an inactive token is refused, and told from a server that could not say'
   t.equal(await outcome(verify, token), 'alice')
   issuer.introspected.set(token, { active: false })
   t.equal(await outcome(verify, token), 'revoked')
-  t.equal(await outcome(verify, 'never issued'), 'revoked')
+  t.equal(await outcome(verify, 'never-issued'), 'revoked')
   issuer.introspected.set(token, { active: false, sub: 'alice', exp: seconds() + 60 })
   t.equal(await outcome(verify, token), 'revoked')
 
@@ -110,7 +110,8 @@ t.test('an inactive token is refused, and told from a server that could not say'
   for (const [what, answer, cause] of rows) {
     issuer.odd.set(introspectionPath, answer)
     const timeout = cause.source.includes('within') ? 100 : 30_000
-    const error: Error = await Promise.resolve(verifierFor(issuer, { timeout, maxResponseLength: 4096 })(token)).then(() => new Error('accepted'), reason => reason)
+    const verify = verifierFor(issuer, { timeout, maxResponseLength: 4096 })
+    const error: Error = await Promise.resolve(verify(token)).then(() => new Error('accepted'), reason => reason)
     t.notMatch(error, { name: 'TokenRejectedError' }, what)
     t.match(error, { message: /could not say/, cause: { message: cause } }, what)
     t.notMatch(`${error.message} ${String(error.cause)}`, token)
@@ -125,7 +126,8 @@ t.test('an active token is refused all the same when it is not for us, not of th
   t.equal(await outcome(verify, issuer.issueOpaque(active({ ...full, aud: ['other', audience] }))), 'alice')
   for (const [changes, expected] of [
     [{ iss: undefined }, 'untrusted'], [{ iss: 'https://other.example' }, 'untrusted'], [{ aud: undefined }, 'untrusted'],
-    [{ aud: 'other' }, 'untrusted'], [{ client_id: undefined }, 'untrusted'], [{ exp: seconds() - 1 }, 'expired'], [{ exp: undefined }, 'untrusted'],
+    [{ aud: 'other' }, 'untrusted'], [{ client_id: undefined }, 'untrusted'],
+    [{ exp: seconds() - 1 }, 'expired'], [{ exp: undefined }, 'untrusted'],
     [{ nbf: seconds() + 60 }, 'untrusted'], [{ sub: 7 }, 'malformed']
   ] as const) {
     t.equal(await outcome(verify, issuer.issueOpaque(active({ ...full, ...changes }))), expected, JSON.stringify(changes))
@@ -219,6 +221,37 @@ t.test('an expired token that the server still calls active passes where acceptE
   t.equal(await outcome(verifierFor(issuer, { acceptExpiredFor: 60_000 }), token), 'alice')
 })
 
+t.test('a second spelling of a token is refused without asking, because a lenient server might take it for the token', async (t) => {
+  const issuer = await issuerFor(t)
+  issuer.addKey('one')
+  const opaque = issuer.issueOpaque(active())
+  const signed = issuer.sign('one', { sub: 'alice' })
+  issuer.odd.set(introspectionPath, response => response.end(JSON.stringify(active())))
+  const verify = verifierFor(issuer)
+  for (const token of [opaque, signed, 'a~b+c/d==', `${signed}.x.y`, 'eyJ.opaque']) t.equal(await outcome(verify, token), 'alice', token)
+  const asked = issuer.seen.length
+  for (const token of [opaque, signed]) {
+    const spaced = [`${token}\n`, ` ${token}`, `${token}\t`, `${token}\u00a0`, `\ufeff${token}`, `${token.slice(0, 9)} ${token.slice(9)}`]
+    for (const other of [...spaced, `${token}\0`, `${token}ü`]) {
+      t.equal(await outcome(verify, other), 'malformed', JSON.stringify(other))
+    }
+  }
+  for (const other of [`${signed}=`, `${signed}==`, `${signed.slice(0, -1)}!`, signed.slice(0, -1)]) {
+    t.equal(await outcome(verify, other), 'malformed', other)
+  }
+  t.equal(issuer.seen.length, asked)
+})
+
+t.test('a deep or broad response is handed on like any other', async (t) => {
+  const issuer = await issuerFor(t)
+  const verify = verifierFor(issuer, { maxResponseLength: 1024 * 1024 })
+  for (const deep of [`${'['.repeat(100_000)}${']'.repeat(100_000)}`, `[${'0,'.repeat(200_000)}0]`]) {
+    issuer.odd.set(introspectionPath, response => response.end(JSON.stringify(active()).replace('}', `,"deep":${deep}}`)))
+    const claims = await verify('token')
+    t.ok(Object.isFrozen(claims['deep']))
+  }
+})
+
 t.test('the memory is bounded: the first one goes', async (t) => {
   const issuer = await issuerFor(t)
   const verify = verifierFor(issuer, { cacheFor: 60_000, cacheSize: 2 })
@@ -230,22 +263,15 @@ t.test('the memory is bounded: the first one goes', async (t) => {
   t.equal(issuer.seen.length, 4)
 })
 
-t.test('by basic, id and secret are encoded as forms are, and only then joined', async (t) => {
+t.test('the client authenticates to the server in the header or in the form', async (t) => {
   const issuer = await issuerFor(t)
-  const token = issuer.issueOpaque(active())
-  await verifierFor(issuer, { client: { id: 'https://api.example/:x', secret: 'pä ss:w%r+d&', method: 'basic' } })(token)
-  const [scheme, credentials] = String(issuer.seen[0]?.authorization).split(' ')
-  t.equal(scheme, 'Basic')
-  t.equal(Buffer.from(String(credentials), 'base64').toString(), 'https%3A%2F%2Fapi.example%2F%3Ax:p%C3%A4+ss%3Aw%25r%2Bd%26')
-  t.equal(issuer.seen[0]?.form.get('client_secret'), null)
-})
-
-t.test('by post, id and secret are in the form', async (t) => {
-  const issuer = await issuerFor(t)
-  await verifierFor(issuer, { client: { id: 'a&b', secret: 'pä ss', method: 'post' } })(issuer.issueOpaque(active()))
-  t.equal(issuer.seen[0]?.form.get('client_id'), 'a&b')
-  t.equal(issuer.seen[0]?.form.get('client_secret'), 'pä ss')
-  t.equal(issuer.seen[0]?.authorization, undefined)
+  await verifierFor(issuer)(issuer.issueOpaque(active()))
+  await verifierFor(issuer, { client: { ...client, method: 'post' } })(issuer.issueOpaque(active()))
+  const [basic, post] = issuer.seen
+  t.equal(basic?.authorization, `Basic ${Buffer.from('api:a+secret').toString('base64')}`)
+  t.equal(basic?.form.get('client_secret'), null)
+  t.equal(post?.authorization, undefined)
+  t.equal(post?.form.get('client_secret'), 'a secret')
 })
 
 const pairs: ReadonlyArray<[SignatureAlgorithm, { publicKey: KeyObject, privateKey: KeyObject }]> = [
@@ -264,7 +290,7 @@ for (const [algorithm, { publicKey, privateKey }] of pairs) {
       const verify = verifierFor(issuer, { client: { id: 'api', privateKey: key, method: 'private_key_jwt', algorithm, keyId: 'mine' } })
       await verify(issuer.issueOpaque(active()))
     }
-    const check = fastJwtVerifier({ key: publicKey, algorithms: [algorithm], issuer: 'api', audience: endpoint, requiredClaims: ['jti', 'iat'] })
+    const check = fastJwtVerifier({ key: publicKey, algorithms: [algorithm], issuer: 'api', audience: endpoint })
     const ids = issuer.seen.map(({ form, authorization }) => {
       t.equal(authorization, undefined)
       t.equal(form.get('client_id'), 'api')
@@ -280,45 +306,16 @@ for (const [algorithm, { publicKey, privateKey }] of pairs) {
   })
 }
 
-t.test('an assertion may be for somebody else than the endpoint, and name no key', async (t) => {
-  const issuer = await issuerFor(t)
-  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  const verify = verifierFor(issuer, { client: { id: 'api', privateKey, method: 'private_key_jwt', algorithm: 'ES256', audience: issuer.url } })
-  await verify(issuer.issueOpaque(active()))
-  const assertion = String(issuer.seen[0]?.form.get('client_assertion'))
-  t.equal(fastJwtVerifier({ key: publicKey, algorithms: ['ES256'], issuer: 'api', audience: issuer.url })(assertion)['sub'], 'api')
-  t.same(JSON.parse(Buffer.from(String(assertion.split('.')[0]), 'base64url').toString()), { alg: 'ES256', typ: 'JWT' })
-})
-
 t.test('misconfiguration is a TypeError that names the option and holds no secret', async (t) => {
   const good: IntrospectionVerifierOptions = { endpoint: 'https://issuer.example/introspect', client }
   t.doesNotThrow(() => introspectionVerifier(good))
-  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  const key: KeyClient = { id: 'api', method: 'private_key_jwt', algorithm: 'ES256', privateKey }
-  const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
   const rows: ReadonlyArray<[object, RegExp]> = [
     [{ endpoint: undefined }, /"endpoint"/],
     [{ endpoint: 'http://issuer.example/introspect' }, /"endpoint"/],
     [{ endpoint: 'https://api:hunter2@issuer.example/' }, /"endpoint"/],
     [{ client: undefined }, /"client"/],
     [{ client: null }, /"client"/],
-    [{ client: { ...client, method: undefined } }, /"client\.method"/],
-    [{ client: { ...client, method: 'none' } }, /"client\.method"/],
-    [{ client: { ...client, id: undefined } }, /"client\.id"/],
-    [{ client: { ...client, id: '' } }, /"client\.id"/],
-    [{ client: { ...client, id: ['api'] } }, /"client\.id"/],
     [{ client: { ...client, secret: undefined } }, /"client\.secret"/],
-    [{ client: { ...client, secret: '' } }, /"client\.secret"/],
-    [{ client: { ...key, id: '' } }, /"client\.id"/],
-    [{ client: { ...key, privateKey: undefined } }, /"client\.privateKey"/],
-    [{ client: { ...key, privateKey: 'hunter2' } }, /"client\.privateKey"/],
-    [{ client: { ...key, privateKey: pem.slice(0, 60) } }, /"client\.privateKey"/],
-    [{ client: { ...key, privateKey: pairs[0]?.[1].publicKey } }, /"client\.privateKey"/],
-    [{ client: { ...key, algorithm: undefined } }, /"client\.algorithm"/],
-    [{ client: { ...key, algorithm: 'RS256' } }, /"client\.algorithm"/],
-    [{ client: { ...key, algorithm: 'HS256' } }, /"client\.algorithm"/],
-    [{ client: { ...key, keyId: '' } }, /"client\.keyId"/],
-    [{ client: { ...key, audience: '' } }, /"client\.audience"/],
     [{ issuer: '' }, /"issuer"/],
     [{ issuer: undefined }, /"issuer"/],
     [{ audience: [] }, /"audience"/],

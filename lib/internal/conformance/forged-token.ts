@@ -9,13 +9,13 @@ export function isJwt (token: string): boolean {
   return token.startsWith('ey') && token.split('.').length === 3
 }
 
-/** The header of a token; for an opaque one, that of a likely JWT. */
+/** The header of a token. For an opaque one, that of a likely JWT. */
 export function headerOf (token: string): Header {
   if (!isJwt(token)) return { alg: 'RS256', typ: 'JWT', kid: 'opaque' }
   return JSON.parse(Buffer.from(token.slice(0, token.indexOf('.')), 'base64url').toString())
 }
 
-/** A JWT that a stranger signed with a key of his own, of the kind that the header names; with no known algorithm it is not signed. */
+/** A JWT that a stranger signed with another key of the kind that the header names. Without a known algorithm it is not signed. */
 export function forge (header: Header, claims: Claims, { embedKey = false } = {}): string {
   const pair = strangersPairs()[String(header['alg']).slice(0, 2)]
   const jwk = embedKey && pair !== undefined ? { jwk: pair.publicKey.export({ format: 'jwk' }) } : {}
@@ -37,7 +37,7 @@ export function confuseKey (header: Header, claims: Claims, publicKey: string | 
   }))
 }
 
-/** The token with another header or other claims, and its signature as it was; an opaque one is altered instead. */
+/** The token with another header or other claims, and its old signature. An opaque one is altered instead. */
 export function reassemble (token: string, parts: { readonly header?: Header, readonly claims?: Claims }): string {
   if (!isJwt(token)) return withAlteredMiddle(token)
   const [header, claims, signed] = token.split('.')
@@ -49,9 +49,50 @@ export function withAlteredMiddle (token: string): string {
   return withAltered(token, Math.floor(token.length / 2))
 }
 
-/** The token with one letter near its end changed, where no letter is without meaning. */
+/** The token with one letter near its end changed, where each bit counts. */
 export function withAlteredEnd (token: string): string {
   return withAltered(token, Math.max(token.length - 4, 0))
+}
+
+/** The token with white space before it, behind it, and within each of its parts. */
+export function withWhiteSpace (token: string): string[] {
+  const spaces = [' ', '\t', '\n', '\r\n', '\u00a0', '\u2028', '\ufeff']
+  return spaces.flatMap(space => [`${space}${token}`, `${token}${space}`, ...eachPart(token, part => insertedInMiddle(part, space))])
+}
+
+/** The token with padding behind each of its parts, as much as belongs there, less and more. */
+export function withPadding (token: string): string[] {
+  return ['=', '==', '===', '===='].flatMap(padding => eachPart(token, part => `${part}${padding}`))
+}
+
+/** The token with a part whose last letter stands for the same bytes: the bits that belong to no byte are not zero. */
+export function withOtherSpareBits (token: string): string[] {
+  const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+  return [1, 2, 4, 8].flatMap(bit => eachPart(token, (part) => {
+    const other = `${part.slice(0, -1)}${alphabet.charAt(alphabet.indexOf(part.slice(-1)) ^ bit)}`
+    return Buffer.from(other, 'base64url').equals(Buffer.from(part, 'base64url')) ? other : part
+  }))
+}
+
+/** The token with `+` and `/` instead of `-` and `_`, in each of its parts, if there are any. */
+export function inOtherAlphabet (token: string): string[] {
+  return eachPart(token, part => part.replaceAll('-', '+').replaceAll('_', '/'))
+}
+
+/** The token with characters in each of its parts that belong to no alphabet, which some decoders skip. */
+export function withSkippedCharacters (token: string): string[] {
+  return ['!', '*', '%', ',', '\u0000', '\u200b', 'ü'].flatMap(odd => eachPart(token, part => insertedInMiddle(part, odd)))
+}
+
+/** The token with one of its parts changed, for each of them. An opaque token is one part. */
+function eachPart (token: string, change: (part: string) => string): string[] {
+  const parts = isJwt(token) ? token.split('.') : [token]
+  return parts.map((part, index) => parts.with(index, change(part)).join('.'))
+}
+
+function insertedInMiddle (part: string, text: string): string {
+  const middle = Math.floor(part.length / 2)
+  return `${part.slice(0, middle)}${text}${part.slice(middle)}`
 }
 
 function withAltered (token: string, index: number): string {

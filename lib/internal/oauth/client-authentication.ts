@@ -2,66 +2,71 @@ import { constants, createPrivateKey, createPublicKey, KeyObject, randomUUID, si
 import { assertOption, nonEmptyStrings } from '../plugin/options.ts'
 import { isKeyFor, isSignatureAlgorithm, type SignatureAlgorithm } from '../jose/signature-algorithm.ts'
 
-/** A client with a secret. */
+/** A client that authenticates by a secret. */
 export interface SecretClient {
   readonly id: string
   readonly secret: string
-  /** In the `Authorization` header, or in the form. */
+  /** In the `Authorization` header (`basic`), or in the form (`post`). */
   readonly method: 'basic' | 'post'
 }
 
-/** A client with a key of its own. */
+/** A client that authenticates by a signature. */
 export interface KeyClient {
   readonly id: string
   /** In PEM (PKCS#8, PKCS#1 or SEC 1), unencrypted, or as a key object. */
   readonly privateKey: string | Buffer | KeyObject
   readonly method: 'private_key_jwt'
   readonly algorithm: SignatureAlgorithm
-  /** Under which key id the server knows the public key. */
+  /** The key id under which the server knows the public key. */
   readonly keyId?: string | undefined
   /**
-   * Whom the assertion is for: some servers want their issuer or token endpoint here.
+   * The audience of the assertion: some servers want their issuer or token endpoint here.
    * @default the endpoint that is called
    */
   readonly audience?: string | undefined
 }
 
-/** How we identify ourselves to an authorization server. */
+/** How we authenticate to an authorization server. */
 export type Client = SecretClient | KeyClient
 
-/** What one request carries to prove who asks. */
+/** What one request carries to authenticate its client. */
 export interface Credentials {
   readonly headers: Readonly<Record<string, string>>
   readonly form: Readonly<Record<string, string>>
 }
 
 const assertionLifetime = 60
+const assertionType = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
 
 /**
  * Makes the credentials of a client, anew for each request.
  *
- * @throws TypeError when a secret is unset or a key is not for its algorithm.
+ * @throws {TypeError} for a secret that is unset or a key that is not for its algorithm
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-2.3.1 for `basic` and `post`
  * @see https://www.rfc-editor.org/rfc/rfc7523#section-2.2 for `private_key_jwt`
  */
 export function clientAuthentication (client: Client, endpoint: string, caller: string): () => Credentials {
-  assertOption(typeof client === 'object' && client !== null, caller, 'client', "is missing: say who asks, { id, secret, method: 'basic' } for instance")
-  const { id, method } = client
-  assertOption(method === 'basic' || method === 'post' || method === 'private_key_jwt', caller, 'client.method', "must be 'basic', 'post' or 'private_key_jwt'")
-  assertText(id, caller, 'client.id')
-  if (method === 'private_key_jwt') return byAssertion(client, endpoint, caller)
-
-  const { secret } = client
-  assertText(secret, caller, 'client.secret')
-  const credentials: Credentials = method === 'post'
-    ? { headers: {}, form: { client_id: id, client_secret: secret } }
-    : { headers: { authorization: `Basic ${Buffer.from(`${formEncoded(id)}:${formEncoded(secret)}`).toString('base64')}` }, form: {} }
-  return () => credentials
+  assertOption(typeof client === 'object' && client !== null, caller, 'client', "must be an object such as { id, secret, method: 'basic' }")
+  assertText(client.id, caller, 'client.id')
+  switch (client.method) {
+    case 'basic':
+    case 'post': return bySecret(client, caller)
+    case 'private_key_jwt': return byAssertion(client, endpoint, caller)
+    default: throw new TypeError(`${caller}: option "client.method" must be 'basic', 'post' or 'private_key_jwt'`)
+  }
 }
 
 function assertText (value: unknown, caller: string, option: string): void {
   assertOption(typeof value === 'string', caller, option, 'must be a non-empty string (is its environment variable set?)')
   nonEmptyStrings(value, caller, option)
+}
+
+function bySecret ({ id, secret, method }: SecretClient, caller: string): () => Credentials {
+  assertText(secret, caller, 'client.secret')
+  const credentials: Credentials = method === 'post'
+    ? { headers: {}, form: { client_id: id, client_secret: secret } }
+    : { headers: { authorization: `Basic ${Buffer.from(`${formEncoded(id)}:${formEncoded(secret)}`).toString('base64')}` }, form: {} }
+  return () => credentials
 }
 
 function formEncoded (text: string): string {
@@ -70,10 +75,7 @@ function formEncoded (text: string): string {
 
 function byAssertion (client: KeyClient, endpoint: string, caller: string): () => Credentials {
   const { id, algorithm, keyId, audience = endpoint } = client
-  const key = privateKeyOf(client.privateKey)
-  assertOption(key !== undefined, caller, 'client.privateKey', 'must be an unencrypted private key in PEM, whole and with its line breaks (is its environment variable set?)')
-  assertOption(isSignatureAlgorithm(algorithm) && isKeyFor(algorithm, createPublicKey(key)), caller, 'client.algorithm',
-    'must be one for a key of this kind, curve and size')
+  const key = resolveKey(client, caller)
   if (keyId !== undefined) assertText(keyId, caller, 'client.keyId')
   assertText(audience, caller, 'client.audience')
   const header = { alg: algorithm, typ: 'JWT', ...(keyId !== undefined && { kid: keyId }) }
@@ -81,15 +83,19 @@ function byAssertion (client: KeyClient, endpoint: string, caller: string): () =
   return () => {
     const now = Math.floor(Date.now() / 1000)
     const claims = { iss: id, sub: id, aud: audience, jti: randomUUID(), iat: now, exp: now + assertionLifetime }
-    return {
-      headers: {},
-      form: {
-        client_id: id,
-        client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
-        client_assertion: signed(header, claims, key, algorithm)
-      }
-    }
+    const input = `${encoded(header)}.${encoded(claims)}`
+    const assertion = `${input}.${signature(input, key, algorithm)}`
+    return { headers: {}, form: { client_id: id, client_assertion_type: assertionType, client_assertion: assertion } }
   }
+}
+
+function resolveKey ({ privateKey, algorithm }: KeyClient, caller: string): KeyObject {
+  const key = privateKeyOf(privateKey)
+  assertOption(key !== undefined, caller, 'client.privateKey',
+    'must be an unencrypted private key in PEM, whole and with its line breaks (is its environment variable set?)')
+  assertOption(isSignatureAlgorithm(algorithm) && isKeyFor(algorithm, createPublicKey(key)), caller, 'client.algorithm',
+    'must be an algorithm for a key of this kind, curve and size')
+  return key
 }
 
 function privateKeyOf (given: unknown): KeyObject | undefined {
@@ -102,11 +108,10 @@ function privateKeyOf (given: unknown): KeyObject | undefined {
   }
 }
 
-function signed (header: object, claims: object, key: KeyObject, algorithm: SignatureAlgorithm): string {
-  const input = `${encoded(header)}.${encoded(claims)}`
-  const padding = algorithm.startsWith('PS') ? { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST } : {}
+function signature (input: string, key: KeyObject, algorithm: SignatureAlgorithm): string {
+  const pss = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST }
   const hash = algorithm === 'EdDSA' ? null : `sha${algorithm.slice(2)}`
-  return `${input}.${sign(hash, Buffer.from(input), { key, dsaEncoding: 'ieee-p1363', ...padding }).toString('base64url')}`
+  return sign(hash, Buffer.from(input), { key, dsaEncoding: 'ieee-p1363', ...(algorithm.startsWith('PS') && pss) }).toString('base64url')
 }
 
 function encoded (part: object): string {

@@ -1,7 +1,9 @@
 import { createPublicKey, generateKeyPairSync } from 'node:crypto'
 import t from 'tap'
 
-import { fewestSecretBytes, isKeyFor, isSignatureAlgorithm, type SignatureAlgorithm } from '../../../lib/internal/jose/signature-algorithm.ts'
+import {
+  fewestSecretBytes, isKeyFor, isSignatureAlgorithm, type SignatureAlgorithm
+} from '../../../lib/internal/jose/signature-algorithm.ts'
 
 const keys = {
   rsa: generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey,
