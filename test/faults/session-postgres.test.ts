@@ -1,8 +1,65 @@
-import pg from 'pg'
-import t from 'tap'
+import { setTimeout as sleep } from 'node:timers/promises'
+import pg, { type PoolConfig } from 'pg'
+import t, { type Test } from 'tap'
 import { postgresSessionStore } from '../../lib/session-stores/postgres.ts'
 import { withPrivatePostgres } from '../servers/postgres.ts'
-import { create, failed, filesHold, host, survives, tokenOf } from './session-survival.ts'
+import { tcpProxy } from '../servers/tcp-proxy.ts'
+import { create, failed, filesHold, host, survives, tokenOf, until204 } from './session-survival.ts'
+
+t.test('a network that swallows every packet', t => withPrivatePostgres(t, async server => {
+  const direct = new pg.Pool({ connectionString: server.url })
+  t.teardown(() => direct.end())
+  const store = postgresSessionStore(direct)
+  await store.migrate()
+
+  /** A node whose connections go through a proxy, all of them open. */
+  async function nodeBehindProxy (t: Test, names: string[], timeouts: PoolConfig) {
+    const proxy = await tcpProxy(t, server.port)
+    const pool = new pg.Pool({ ...timeouts, connectionString: server.url.replace(String(server.port), String(proxy.port)), max: 4 })
+    pool.on('error', () => {})
+    t.teardown(() => {
+      proxy.cut()
+      return pool.end()
+    })
+    await Promise.all(names.map(name => create(store, name)))
+    await Promise.all(Array.from({ length: 4 }, () => pool.query('SELECT pg_sleep(0.1)')))
+    t.equal(pool.totalCount, 4)
+    return { proxy, pool, node: await host(postgresSessionStore(pool)) }
+  }
+
+  /** One after the other, so that each is a statement of its own. */
+  async function logOutEach ({ logOut }: Awaited<ReturnType<typeof host>>, names: string[]) {
+    const answers = []
+    for (const name of names) {
+      await sleep(5)
+      answers.push(logOut(name))
+    }
+    return (await Promise.all(answers)).map(({ status }) => status)
+  }
+
+  await t.test('a Pool with query_timeout and connectionTimeoutMillis heals by itself, and no answered logout is lost', async t => {
+    const names = Array.from({ length: 8 }, (_, index) => `healed-${index}`)
+    const { proxy, node } = await nodeBehindProxy(t, names, { query_timeout: 400, connectionTimeoutMillis: 400 })
+    proxy.swallow()
+    t.strictSame(await logOutEach(node, names), names.map(() => 500))
+    proxy.heal()
+    for (const name of names) {
+      t.equal(await until204(node, name), 204)
+      t.equal((await store.find(tokenOf(name)))?.status, 'logged_out')
+    }
+  })
+
+  await t.test('a Pool without them keeps the silent connections, which is why a warning asks for them', async t => {
+    const names = Array.from({ length: 8 }, (_, index) => `silent-${index}`)
+    const { proxy, pool, node } = await nodeBehindProxy(t, names, {})
+    proxy.swallow()
+    t.strictSame(await logOutEach(node, names), names.map(() => 500))
+    proxy.heal()
+    t.strictSame(await logOutEach(node, names), names.map(() => 500))
+    t.equal(pool.totalCount, 4)
+    t.equal(pool.idleCount, 0)
+  })
+}))
 
 t.test('Postgres', t => withPrivatePostgres(t, async server => {
   const pools = [1, 2].map(() => new pg.Pool({ connectionString: server.url, max: 10, connectionTimeoutMillis: 10_000 }))
@@ -35,6 +92,6 @@ t.test('Postgres', t => withPrivatePostgres(t, async server => {
     const { status, body } = await node.logOut('reader')
     t.match({ status, body }, { status: 500, body: failed })
     t.notMatch(JSON.stringify(body), /migrate|nowhere/)
-    t.match(node.logged.join(), /table nowhere is missing: run migrate\(\)/)
+    t.match(node.logged.join(), /table nowhere is missing.*: run migrate\(\)/)
   })
 }, { durable: true }))

@@ -62,7 +62,7 @@ async function withServer (t: Test, use: (server: PrivateServer) => Promise<void
 
 const initOptions = ['--auth=trust', '--username=postgres', '--encoding=UTF8', '--no-locale', '--no-sync', '--no-instructions']
 
-function settings (port: number, options: PostgresOptions): string[] {
+export function settings (port: number, options: PostgresOptions): string[] {
   const values = {
     port: String(port),
     listen_addresses: '127.0.0.1',
@@ -76,7 +76,7 @@ function settings (port: number, options: PostgresOptions): string[] {
 }
 
 /** PostgreSQL refuses to run as root. */
-function unprivileged (): { uid: number, gid: number } | undefined {
+export function unprivileged (): { uid: number, gid: number } | undefined {
   if (process.getuid?.() !== 0) return undefined
   const user = ['postgres', 'nobody'].find(name => idOf('-u', name) !== undefined)
   if (user === undefined) throw new Error('PostgreSQL does not run as root: there is neither a user postgres nor nobody')
@@ -97,7 +97,7 @@ function installedFolders (): string[] {
   return readdirSync(folder).sort((a, b) => Number(b) - Number(a)).map(version => join(folder, version, 'bin'))
 }
 
-async function ping (port: number): Promise<void> {
+export async function ping (port: number): Promise<void> {
   const client = new pg.Client({ host: '127.0.0.1', port, user: 'postgres', database: 'postgres' })
   client.on('error', () => {})
   try {

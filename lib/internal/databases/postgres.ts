@@ -7,7 +7,8 @@ import { warnOnce } from './warning.ts'
  *
  * Give a Pool `query_timeout` and `connectionTimeoutMillis`: without them a connection that fell silent (a cut cable, a
  * firewall that drops packets) stays in the pool for as long as the operating system waits, which can be 15 minutes.
- * `statement_timeout` also ends on the server what the client gave up.
+ * `statement_timeout` also ends on the server what the client gave up; behind PgBouncer, set it for the role, because
+ * PgBouncer refuses it from clients.
  */
 export interface PostgresClient {
   /** Runs one statement with its values and resolves to its rows. */
