@@ -44,7 +44,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'flows/session': ['internal/session-logout'],
   'flows/signinghub': ['internal/signinghub'],
   'flows/tenant-status': ['internal/tenant-status'],
-  guards: ['contracts', 'internal/plugin', 'internal/revocation', 'fastify'],
+  guards: ['contracts', 'internal/async', 'internal/plugin', 'internal/revocation', 'fastify'],
   'guards/tenant-activity': ['internal/tenant-status'],
   bridges: ['contracts', 'internal/async', 'internal/plugin', 'internal/marks', 'internal/revocation', 'types of fastify'],
 

@@ -1,12 +1,19 @@
-import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Awaitable } from '../awaitable.ts'
+import { after, isPromise, recovered } from '../internal/async/awaitable.ts'
+import { askWithin } from '../internal/plugin/ask.ts'
 import { aboutRequest, noteArrival, publish, type GuardMessage } from '../internal/plugin/diagnostics.ts'
 import { isActivity } from '../internal/plugin/no-activity.ts'
 import { assertOption, duration } from '../internal/plugin/options.ts'
-import { askWithin } from '../internal/plugin/ask.ts'
 import { sendTenantError, tenantErrorOfStatus } from '../internal/tenant-status/envelope.ts'
+import { whenUsed } from '../internal/tenant-status/use.ts'
+import { optionalId } from '../principal.ts'
 import type { UserKey, UserStatus, UserStatusStore } from '../user-status-store.ts'
+
+const plugin = 'tenantActivity'
+
+// Options
 
 /** The user whom the host authenticated. */
 export interface ActiveUser extends UserKey {
@@ -14,16 +21,16 @@ export interface ActiveUser extends UserKey {
   readonly issuedAt?: number | undefined
 }
 
-/** What {@link tenantActivity} asks of the host. `users` and `user` are required. */
+/** The options of {@link tenantActivity}. `users` and `user` are required. */
 export interface TenantActivityOptions {
-  /** Where the status of users lives. */
+  /** Stores the status of users. */
   readonly users: Pick<UserStatusStore, 'get' | 'compareAndSet'>
   /**
-   * The user of this request, as the host's authentication left it; `undefined` for an anonymous request. Asked before
-   * the body is read and, if there is no user yet, again in `preHandler`.
+   * Returns the user of a request, as the host's authentication left it. `undefined` for an anonymous request. Called in
+   * each phase, from `onRequest` to `preHandler`, until it returns a user.
    */
   readonly user: (request: FastifyRequest) => Awaitable<ActiveUser | undefined | null>
-  /** Refuse tokens that were issued at or before the user's last logout, with 401 INVALID_USER_TOKEN. @default false: their use logs the user in again */
+  /** Refuse tokens that were issued at or before the user's last logout, with 401 INVALID_USER_TOKEN. @default false: using them logs the user in again */
   readonly denyLoggedOut?: boolean | undefined
   /** What to do for a user without a record. @default 'ignore' */
   readonly unknownUsers?: 'ignore' | 'create' | undefined
@@ -40,7 +47,36 @@ export interface TenantActivityOptions {
   readonly timeout?: number | undefined
 }
 
-/** What was known of the user when the request authenticated: a write on any later state is dropped. */
+function resolveOptions (options: TenantActivityOptions) {
+  const { users, user, denyLoggedOut = false, unknownUsers = 'ignore', whenUnavailable = 'allow' } = options
+  assertOption(typeof users?.get === 'function' && typeof users.compareAndSet === 'function', plugin, 'users',
+    'is missing: pass the user-status store of the logout flow')
+  assertOption(typeof user === 'function', plugin, 'user',
+    'is missing: pass a function request => ({ tenant, subject, issuedAt }) that returns undefined for an anonymous request')
+  assertOption(typeof denyLoggedOut === 'boolean', plugin, 'denyLoggedOut', 'must be true or false')
+  assertOption(['ignore', 'create'].includes(unknownUsers), plugin, 'unknownUsers', 'must be "ignore" or "create"')
+  assertOption(['refuse', 'allow'].includes(whenUnavailable), plugin, 'whenUnavailable', 'must be "refuse" or "allow"')
+  return {
+    ask: askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin),
+    users,
+    userOf: (request: FastifyRequest) => after(user(request), keyed),
+    denyLoggedOut,
+    createsUnknown: unknownUsers === 'create',
+    interval: duration(options.interval, 60_000, plugin, 'interval'),
+    refuses: whenUnavailable === 'refuse'
+  }
+}
+
+function keyed (active: ActiveUser | undefined | null): ActiveUser | undefined {
+  if (active === undefined || active === null) return undefined
+  const [tenant, subject] = [optionalId(active.tenant), optionalId(active.subject)]
+  if (tenant === undefined || subject === undefined) throw new TypeError('user must return { tenant, subject }, each a non-empty string')
+  return { tenant, subject, issuedAt: active.issuedAt }
+}
+
+// Guard
+
+/** What was known of the user when the request was authenticated: a write on any later state is dropped. */
 interface Sighting {
   readonly user: UserKey
   readonly record: UserStatus | undefined
@@ -48,68 +84,128 @@ interface Sighting {
 }
 
 /**
- * Keeps the books on the host's own routes: use after a logout marks the user `logged_in` again, and the time of the
- * last activity is kept. Logout routes are no activity, nor are answers 401, 429 and 5xx.
+ * Tracks user activity on the host's routes: use after a logout sets the user's status to `logged_in` again, and the time of
+ * the last activity is stored. Requests to logout routes do not count, nor do responses 401, 429 and 5xx. A WebSocket
+ * counts when it is opened, and a request whose client leaves counts too.
  *
- * The version of the record is taken when the request authenticates, so that a request which began before a logout
- * never undoes it. Register it where the routes are that it is to watch, behind the host's authentication (an
- * `onRequest` or `preValidation` hook).
+ * The version of the record is read as soon as the request is authenticated, so that a request that began before a logout
+ * never undoes it. Register the guard in the scope of the host's authentication and after it, so that no other hook can
+ * wait between the two.
  *
  * @throws {TypeError} while registering, for an option that is missing or wrong
+ * @example
+ * ```ts
+ * import Fastify, { type FastifyRequest } from 'fastify'
+ * import { principalOf, tenantActivity, type Claims } from 'fastify-logout'
+ * import { fastJwtVerifier } from 'fastify-logout/token-verifiers/fast-jwt'
+ * import { memoryUserStatusStore } from 'fastify-logout/user-status-stores/memory'
+ *
+ * const users = memoryUserStatusStore()
+ * const verifyToken = fastJwtVerifier({
+ *   key: process.env['JWT_SECRET'] ?? '',
+ *   algorithms: ['HS256'],
+ *   issuer: 'https://login.example',
+ *   audience: 'https://api.example'
+ * })
+ * const authenticated = new WeakMap<FastifyRequest, Claims>()
+ *
+ * const app = Fastify()
+ * app.addHook('onRequest', async request => {
+ *   authenticated.set(request, await verifyToken(String(request.headers['x-token'])))
+ * })
+ * await app.register(tenantActivity, {
+ *   users,
+ *   user: request => {
+ *     const { tenant, subject, issuedAt } = principalOf(authenticated.get(request) ?? {})
+ *     return tenant === undefined || subject === undefined ? undefined : { tenant, subject, issuedAt }
+ *   }
+ * })
+ * app.get('/me', async () => 'your profile')
+ * ```
  */
 export const tenantActivity: FastifyPluginAsync<TenantActivityOptions> = fp(guard, {
   name: 'fastify-logout/tenant-activity', fastify: '5.x'
 })
 
 async function guard (fastify: FastifyInstance, options: TenantActivityOptions): Promise<void> {
-  const { ask, users, userOf, denyLoggedOut, createUnknown, interval, refuses } = resolveOptions(options)
   const sighting = Symbol('fastify-logout.sighting')
   fastify.decorateRequest(sighting, null)
-
-  const observe = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> => {
-    if (!isActivity(request) || request.getDecorator(sighting) !== null) return
-    noteArrival(request)
-    try {
-      const active = await ask('user', () => userOf(request))
-      if (active === undefined || active === null) return
-      const { tenant, subject, issuedAt = 0 } = active
-      const record = await ask('users.get', () => users.get({ tenant, subject }))
-      if (denyLoggedOut && issuedByLogout(issuedAt, record)) {
-        judge('revoked', reply)
-        return sendTenantError(request, reply, deniedToken)
-      }
-      const seen: Sighting = { user: { tenant, subject }, record, at: Date.now() }
-      request.setDecorator(sighting, seen)
-      if (refuses) await write(seen, request)
-      judge('live', reply)
-    } catch (error) {
-      judge('unknown', reply)
-      request.setDecorator(sighting, unknown)
-      logFailure(request, error)
-      if (refuses) return sendTenantError(request, reply, unavailable)
-    }
+  const observe = observation(resolveOptions(options), sighting)
+  // The phases in which a host can authenticate.
+  const hooks = {
+    onRequest: (request: FastifyRequest, reply: FastifyReply, done: Done) => { observe({ request, reply, isLast: false }, done) },
+    preParsing: (request: FastifyRequest, reply: FastifyReply, _payload: unknown, done: Done) => {
+      observe({ request, reply, isLast: false }, done)
+    },
+    preValidation: (request: FastifyRequest, reply: FastifyReply, done: Done) => { observe({ request, reply, isLast: false }, done) },
+    preHandler: (request: FastifyRequest, reply: FastifyReply, done: Done) => { observe({ request, reply, isLast: true }, done) }
   }
-
-  const write = async (seen: Sighting, request: FastifyRequest): Promise<void> => {
-    if (!isDue(seen, interval, createUnknown)) return
-    await ask('users.compareAndSet', () => users.compareAndSet(seen.user, seen.record?.version, {
-      status: 'logged_in', at: seen.at, requestId: String(request.id)
-    }))
-  }
-
-  // A body may take its time to arrive: what is known of the user must be from before it, if authentication was.
-  fastify.addHook('preParsing', observe)
-  fastify.addHook('preHandler', observe)
-  if (refuses) return
-  fastify.addHook('onResponse', async (request, reply) => {
-    const seen = request.getDecorator<Sighting | typeof unknown | null>(sighting)
-    if (seen === null || seen === unknown || !showsActivity(reply.statusCode)) return
-    try {
-      await write(seen, request)
-    } catch (error) {
-      logFailure(request, error)
-    }
+  fastify.addHook('onRequest', hooks.onRequest)
+  fastify.addHook('preParsing', hooks.preParsing)
+  fastify.addHook('preValidation', hooks.preValidation)
+  fastify.addHook('preHandler', hooks.preHandler)
+  fastify.addHook('onRoute', route => {
+    for (const phase of ['onRequest', 'preParsing', 'preValidation', 'preHandler'] as const) observeBetween(route, phase, hooks[phase])
   })
+}
+
+type Settings = ReturnType<typeof resolveOptions>
+type Done = (error?: Error) => void
+interface Look { readonly request: FastifyRequest, readonly reply: FastifyReply, readonly isLast: boolean }
+
+/** Looks after each of a route's own hooks of a phase: one may authenticate, and the next one wait. */
+function observeBetween (route: RouteOptions, phase: 'onRequest' | 'preParsing' | 'preValidation' | 'preHandler', hook: unknown): void {
+  const own: unknown[] = [route[phase] ?? []].flat()
+  if (own.length > 0) Object.assign(route, { [phase]: own.flatMap(one => [one, hook]) })
+}
+
+/** Looks for the user of a request until there is one. Without a promise as long as there is none. */
+function observation (settings: Settings, sighting: symbol) {
+  const { ask, userOf } = settings
+  const see = seeing(settings, sighting)
+
+  return (look: Look, done: Done): void => {
+    const { request, reply, isLast } = look
+    if (!isActivity(request) || request.getDecorator(sighting) !== null) return done()
+    noteArrival(request)
+    // Until the last look, a function that fails may just have been called ahead of the host's authentication.
+    const find = isLast ? () => userOf(request) : () => recovered(() => userOf(request), () => undefined)
+    const seen = recovered(
+      () => after(ask('user', find), active => active && see(active, look)),
+      error => refuseUnknown(settings, sighting, look, error)
+    )
+    const goOn = () => { if (!reply.sent) done() }
+    if (isPromise(seen)) seen.then(goOn, done)
+    else goOn()
+  }
+}
+
+function seeing ({ ask, users, denyLoggedOut, refuses, ...limits }: Settings, sighting: symbol) {
+  const write = async ({ user, record, at }: Sighting, { id }: FastifyRequest): Promise<void> => {
+    if (!isDue({ user, record, at }, limits)) return
+    await ask('users.compareAndSet', () => users.compareAndSet({ ...user }, record?.version, { status: 'logged_in', at, requestId: String(id) }))
+  }
+
+  return async ({ tenant, subject, issuedAt = 0 }: ActiveUser, { request, reply }: Look): Promise<void> => {
+    const record = await ask('users.get', () => users.get({ tenant, subject })) ?? undefined
+    if (denyLoggedOut && issuedByLogout(issuedAt, record)) {
+      judge('revoked', reply)
+      sendTenantError(request, reply, deniedToken)
+      return
+    }
+    const seen: Sighting = { user: { tenant, subject }, record, at: Date.now() }
+    request.setDecorator(sighting, seen)
+    if (refuses) await write(seen, request)
+    else whenUsed(reply, () => { write(seen, request).catch(error => logFailure(request, error)) })
+    judge('live', reply)
+  }
+}
+
+function refuseUnknown ({ refuses }: Settings, sighting: symbol, { request, reply }: Look, error: unknown): void {
+  judge('unknown', reply)
+  request.setDecorator(sighting, unknown)
+  logFailure(request, error)
+  if (refuses) sendTenantError(request, reply, unavailable)
 }
 
 function judge (verdict: GuardMessage['verdict'], reply: FastifyReply): void {
@@ -121,12 +217,8 @@ function issuedByLogout (issuedAt: number, record: UserStatus | undefined): bool
   return record?.loggedOutAt !== undefined && Math.floor(issuedAt / 1000) <= Math.floor(record.loggedOutAt / 1000)
 }
 
-function showsActivity (status: number): boolean {
-  return status >= 200 && status < 500 && status !== 401 && status !== 429
-}
-
-function isDue ({ record, at }: Sighting, interval: number, createUnknown: boolean): boolean {
-  if (record === undefined) return createUnknown
+function isDue ({ record, at }: Sighting, { interval, createsUnknown }: Pick<Settings, 'interval' | 'createsUnknown'>): boolean {
+  if (record === undefined) return createsUnknown
   if (record.status === 'logged_in') return at - (record.lastSeenAt ?? 0) >= interval
   return record.status === 'logged_out'
 }
@@ -135,26 +227,7 @@ function logFailure (request: FastifyRequest, error: unknown): void {
   request.log.error({ err: error, event: 'activity.outage' }, 'the activity of a user could not be recorded')
 }
 
-/** Stands for a user of whom nothing could be learnt. */
+/** Stands for a user about whom the store could not tell. */
 const unknown = Symbol('fastify-logout.unknown')
 const unavailable = tenantErrorOfStatus(503)
 const deniedToken = { status: 401, code: 'INVALID_USER_TOKEN', message: 'Invalid user token' }
-
-const plugin = 'tenantActivity'
-
-function resolveOptions (options: TenantActivityOptions) {
-  const { users, user, unknownUsers = 'ignore', whenUnavailable = 'allow' } = options
-  assertOption(typeof users?.get === 'function' && typeof users.compareAndSet === 'function', plugin, 'users', 'is missing: pass the user-status store of the logout flow')
-  assertOption(typeof user === 'function', plugin, 'user', 'is missing: pass request => ({ tenant, subject, issuedAt }), or undefined for an anonymous request')
-  assertOption(['ignore', 'create'].includes(unknownUsers), plugin, 'unknownUsers', 'must be "ignore" or "create"')
-  assertOption(['refuse', 'allow'].includes(whenUnavailable), plugin, 'whenUnavailable', 'must be "refuse" or "allow"')
-  return {
-    ask: askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin),
-    users,
-    userOf: user,
-    denyLoggedOut: options.denyLoggedOut === true,
-    createUnknown: unknownUsers === 'create',
-    interval: duration(options.interval, 60_000, plugin, 'interval'),
-    refuses: whenUnavailable === 'refuse'
-  }
-}

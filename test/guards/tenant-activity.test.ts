@@ -1,11 +1,16 @@
+import fastifyWebsocket from '@fastify/websocket'
 import Fastify, { type FastifyInstance, type FastifyRequest, type FastifyServerOptions } from 'fastify'
 import { EventEmitter, once } from 'node:events'
+import { request } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { PassThrough, Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { WebSocket } from 'ws'
 import { tenantStatusLogout } from '../../lib/flows/tenant-status.ts'
 import { tenantActivity, type ActiveUser, type TenantActivityOptions } from '../../lib/guards/tenant-activity.ts'
 import type { StatusChange, UserKey } from '../../lib/user-status-store.ts'
+import { assertMisuse, type WrongOptions } from '../misuse.ts'
 import { alice, credentials, failure, path, tenantHost } from '../tenant-host.ts'
 import { wire } from '../wire.ts'
 
@@ -398,22 +403,262 @@ t.test('it watches the scope it is registered in, and no other', async t => {
   t.equal(users.get(alice)?.status, 'logged_in')
 })
 
+/** A host whose hooks and handlers a test puts together itself. `wait` stops until `goOn`. */
+async function compose (t: Test, options: Options, prepare: (app: FastifyInstance, tools: Tools) => unknown) {
+  const { users, options: flow } = tenantHost()
+  const events = new EventEmitter()
+  const authenticated = new WeakMap<FastifyRequest, ActiveUser>()
+  const authenticate = async (request: FastifyRequest) => { authenticated.set(request, alice) }
+  const wait = async () => {
+    events.emit('waiting')
+    await once(events, 'go on')
+  }
+  const app = Fastify({ genReqId: () => 'req-7' })
+  t.teardown(() => app.close())
+  await app.register(tenantStatusLogout, flow)
+  const register = async (scope: FastifyInstance) => {
+    await scope.register(tenantActivity, { users, user: request => authenticated.get(request), ...options })
+  }
+  await app.register(async scope => { await prepare(scope, { authenticate, wait, register }) })
+  const logOut = async () => {
+    t.equal((await app.inject({ url: path, headers: credentials })).statusCode, 200)
+    t.equal(users.get(alice)?.status, 'logged_out', 'logged out')
+  }
+  const logOutMeanwhile = async (url: string) => {
+    const waiting = once(events, 'waiting')
+    const answer = app.inject({ method: 'POST', url, headers: { 'content-type': 'text/plain' }, payload: 'a body' })
+    await waiting
+    await logOut()
+    events.emit('go on')
+    return (await answer).statusCode
+  }
+  const eventually = async (status: string) => {
+    for (let waited = 0; waited < 200 && users.get(alice)?.status !== status; waited++) await sleep(5)
+    t.equal(users.get(alice)?.status, status)
+  }
+  return { app, users, events, logOut, logOutMeanwhile, eventually, status: () => users.get(alice)?.status }
+}
+
+interface Tools {
+  readonly authenticate: (request: FastifyRequest) => Promise<void>
+  readonly wait: () => Promise<void>
+  readonly register: (scope: FastifyInstance) => Promise<void>
+}
+
+const phases = ['onRequest', 'preParsing', 'preValidation', 'preHandler'] as const
+
+t.test('a hook that waits behind the authentication does not make a request undo a logout', async t => {
+  for (const whenUnavailable of ['allow', 'refuse'] as const) {
+    for (const [index, authenticating] of phases.entries()) {
+      for (const waiting of phases.slice(index)) {
+        const name = `${whenUnavailable}: authenticated in ${authenticating}, and ${waiting} waits`
+        const instance = await compose(t, { whenUnavailable }, async (app, { authenticate, wait, register }) => {
+          app.addHook(authenticating as 'onRequest', authenticate)
+          await register(app)
+          app.addHook(waiting as 'onRequest', wait)
+          app.post('/own', async () => 'own')
+        })
+        t.equal(await instance.logOutMeanwhile('/own'), 200)
+        await sleep(2)
+        t.equal(instance.status(), 'logged_out', `${name}: hooks of the instance`)
+
+        const route = await compose(t, { whenUnavailable }, async (app, { authenticate, wait, register }) => {
+          await register(app)
+          const hooks = authenticating === waiting ? { [waiting]: [authenticate, wait] } : { [authenticating]: authenticate, [waiting]: [wait] }
+          app.post('/own', hooks, async () => 'own')
+        })
+        t.equal(await route.logOutMeanwhile('/own'), 200)
+        await sleep(2)
+        t.equal(route.status(), 'logged_out', `${name}: hooks of the route`)
+      }
+    }
+  }
+})
+
+t.test('a response of a hook behind the authentication counts as use, unless it is a 401, a 429 or a 5xx', async t => {
+  for (const [index, authenticating] of phases.entries()) {
+    for (const answering of phases.slice(index)) {
+      for (const [code, expected] of [[403, 'logged_in'], [200, 'logged_in'], [401, 'logged_out'], [429, 'logged_out'], [500, 'logged_out']] as const) {
+        const { app, logOut, status } = await compose(t, {}, async (app, { authenticate, register }) => {
+          app.addHook(authenticating as 'onRequest', authenticate)
+          await register(app)
+          app.addHook(answering as 'onRequest', async (_request, reply) => reply.code(code).send('an early answer'))
+          app.get('/own', async () => 'own')
+        })
+        await logOut()
+        t.equal((await app.inject('/own')).statusCode, code)
+        await sleep(2)
+        t.equal(status(), expected, `authenticated in ${authenticating}, answered ${code} in ${answering}`)
+      }
+    }
+  }
+})
+
+t.test('a user function that fails before the host has authenticated is called again', async t => {
+  for (const whenUnavailable of ['allow', 'refuse'] as const) {
+    for (const failing of ['throws', 'rejects']) {
+      const { app, logOut, eventually } = await compose(t, {
+        whenUnavailable,
+        user: request => {
+          if (request.mediaType === undefined) return alice
+          const failure = new Error('there are no claims yet')
+          if (failing === 'throws') throw failure
+          return Promise.reject(failure)
+        }
+      }, async (app, { register }) => {
+        await register(app)
+        app.addHook('preValidation', async request => { Object.defineProperty(request, 'mediaType', { value: undefined }) })
+        app.post('/own', async () => 'own')
+      })
+      await logOut()
+      t.equal((await app.inject({ method: 'POST', url: '/own', headers: { 'content-type': 'text/plain' }, payload: 'x' })).statusCode, 200)
+      await eventually('logged_in')
+    }
+  }
+})
+
+t.test('use counts although Fastify calls no onResponse hook for it', async t => {
+  const streams: Readable[] = []
+  const listening = async (t: Test, options: Options = {}) => {
+    const host = await compose(t, options, async (app, { authenticate, wait, register }) => {
+      await app.register(fastifyWebsocket)
+      app.addHook('onRequest', authenticate)
+      await register(app)
+      app.addHook('preHandler', async ({ headers }, reply) => {
+        if (headers['x-refused'] !== undefined) return reply.code(Number(headers['x-refused'])).send('refused')
+      })
+      app.get('/socket', { websocket: true }, socket => { socket.on('message', () => { socket.send('echo') }) })
+      app.get('/slow', wait)
+      app.get('/events', (_request, reply) => {
+        reply.hijack()
+        reply.raw.writeHead(200, { 'content-type': 'text/event-stream' })
+        reply.raw.write('data: hello\n\n')
+      })
+      app.get('/stream', async (_request, reply) => {
+        const stream = new PassThrough()
+        streams.push(stream)
+        stream.write('the first half')
+        return reply.send(stream)
+      })
+    })
+    await host.app.listen({ port: 0, host: '127.0.0.1' })
+    return { ...host, port: (host.app.server.address() as AddressInfo).port }
+  }
+
+  t.test('a WebSocket, as soon as it is open', async t => {
+    const { port, logOut, eventually } = await listening(t)
+    await logOut()
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/socket`)
+    await once(socket, 'open')
+    await eventually('logged_in')
+    await logOut()
+    socket.send('what is open already is no new request')
+    await once(socket, 'message')
+    socket.terminate()
+    await sleep(20)
+    await eventually('logged_out')
+  })
+
+  t.test('not a WebSocket that is refused with 401', async t => {
+    for (const [code, expected] of [['401', 'logged_out'], ['403', 'logged_in']] as const) {
+      const { port, logOut, eventually } = await listening(t)
+      await logOut()
+      const socket = new WebSocket(`ws://127.0.0.1:${port}/socket`, { headers: { 'x-refused': code } })
+      const [error] = await once(socket, 'error')
+      t.match(error, { message: `Unexpected server response: ${code}` })
+      await sleep(20)
+      await eventually(expected)
+    }
+  })
+
+  t.test('a stream of events, as soon as its handler takes the connection over', async t => {
+    const { port, logOut, eventually } = await listening(t)
+    await logOut()
+    const [response] = await once(request({ port, path: '/events' }).end(), 'response')
+    await eventually('logged_in')
+    response.destroy()
+  })
+
+  t.test('a request whose client leaves before the response', async t => {
+    const { port, events, logOut, eventually } = await listening(t)
+    await logOut()
+    const waiting = once(events, 'waiting')
+    const client = request({ port, path: '/slow' }).on('error', () => {}).end()
+    await waiting
+    client.destroy()
+    await eventually('logged_in')
+    events.emit('go on')
+  })
+
+  t.test('a stream that breaks, on either side', async t => {
+    for (const side of ['client', 'server'] as const) {
+      const { port, logOut, eventually } = await listening(t)
+      await logOut()
+      const [response] = await once(request({ port, path: '/stream' }).end(), 'response')
+      response.on('error', () => {})
+      await once(response, 'data')
+      if (side === 'client') response.destroy()
+      else streams.at(-1)?.destroy(new Error('the source broke'))
+      await eventually('logged_in')
+    }
+  })
+
+  t.test('a request that a logout overtook does not count, however it ends', async t => {
+    const { port, events, logOut, status } = await listening(t)
+    const waiting = once(events, 'waiting')
+    const client = request({ port, path: '/slow' }).on('error', () => {}).end()
+    await waiting
+    await logOut()
+    client.destroy()
+    await sleep(30)
+    t.equal(status(), 'logged_out')
+    events.emit('go on')
+  })
+})
+
+t.test('ids that are numbers are their text, and null is no record', async t => {
+  const { users } = tenantHost()
+  users.set({ tenant: '1', subject: '23' }, 'logged_out')
+  const { app } = await compose(t, { users, user: () => ({ tenant: 1, subject: 23 }) as never }, async (app, { register }) => {
+    await register(app)
+    app.get('/own', async () => 'own')
+  })
+  t.equal((await app.inject('/own')).statusCode, 200)
+  await sleep(2)
+  t.equal(users.get({ tenant: '1', subject: '23' })?.status, 'logged_in')
+
+  const versions: unknown[] = []
+  const nullish = await compose(t, {
+    unknownUsers: 'create', users: { get: () => null as never, compareAndSet: (_user, version) => { versions.push(version); return true } }
+  }, async (app, { authenticate, register }) => {
+    app.addHook('onRequest', authenticate)
+    await register(app)
+    app.get('/own', async () => 'own')
+  })
+  await nullish.app.inject('/own')
+  await sleep(2)
+  t.strictSame(versions, [undefined])
+
+  for (const user of [{ tenant: 'acme' }, { tenant: '', subject: 'alice' }, { tenant: 'acme', subject: {} }, 'alice']) {
+    const wrong = await compose(t, { whenUnavailable: 'refuse', user: () => user as never }, async (app, { register }) => {
+      await register(app)
+      app.get('/own', async () => 'own')
+    })
+    t.equal((await wrong.app.inject('/own')).statusCode, 503, JSON.stringify(user))
+  }
+})
+
 t.test('misuse is a TypeError while registering, which names the option', async t => {
   const { users } = tenantHost()
   const options = { users, user: () => undefined }
-  const wrong: Readonly<Record<string, readonly unknown[]>> = {
+  const wrong: WrongOptions = {
     users: [undefined, null, {}, { get () {} }],
     user: [undefined, 'alice'],
     unknownUsers: ['keep', true, null],
+    denyLoggedOut: ['yes', 1, null],
     whenUnavailable: ['open', true, null],
     interval: [0, '1m', NaN],
     timeout: [0, '5s', Infinity]
   }
-  for (const [option, values] of Object.entries(wrong)) {
-    for (const value of values) {
-      await t.rejects(Promise.resolve(Fastify().register(tenantActivity, { ...options, [option]: value } as never)), {
-        name: 'TypeError', message: new RegExp(`^tenantActivity: option "${option}" (must be|is missing: pass)`)
-      }, `${option}: ${JSON.stringify(value)}`)
-    }
-  }
+  await assertMisuse(t, tenantActivity, 'tenantActivity', options, wrong)
 })
