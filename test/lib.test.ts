@@ -53,7 +53,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'session-stores/express-session': ['internal/async', 'internal/plugin'],
   'user-status-stores': ['contracts', 'internal/records', 'internal/databases'],
   'revocation-stores': ['contracts', 'internal/marks', 'internal/databases'],
-  'rate-limit-stores': ['internal/databases'],
+  'rate-limit-stores': ['internal/databases', 'internal/plugin'],
   'token-verifiers': ['contracts', 'internal/async', 'internal/jose', 'internal/oauth', 'internal/http', 'internal/collections', 'internal/plugin'],
   conformance: ['contracts', 'internal/conformance'],
 

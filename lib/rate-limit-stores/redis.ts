@@ -1,31 +1,37 @@
 import { keyPrefix, listOf, numberOf, redisScripts, type RedisClient, type Reply } from '../internal/databases/redis.ts'
+import { assertOption, duration } from '../internal/plugin/options.ts'
 
-/** Where in Redis {@link redisRateLimitStore} counts. */
+/** Where in Redis {@link redisRateLimitStore} counts, and how long it waits. */
 export interface RedisRateLimitStoreOptions {
   /** What the keys begin with. Stores with different prefixes count apart. @default 'logout-rate-limit' */
   readonly prefix?: string | undefined
+  /**
+   * How long a count may take, in milliseconds. Then `@fastify/rate-limit` gets an error: with `skipOnError` it lets the
+   * request through, otherwise the response is 500. @default 2000
+   */
+  readonly timeout?: number | undefined
 }
 
-/** How often a key was counted in its window, and the milliseconds left of it. */
+/** How often a key was counted in its window, and how many milliseconds are left of the window. */
 export interface RateLimitCount {
   current: number
   ttl: number
 }
 
-/** Told the count, or why there is none. */
+/** Called once, with the count or with an error. */
 export type Callback = (error: Error | null, count?: RateLimitCount) => void
 
 /** What `@fastify/rate-limit` makes of the class: one for a registration, and a child for each route with settings of its own. */
 export interface RedisRateLimitStore {
-  /** Counts a hit, and tells the count with it. */
+  /** Counts a hit, and calls back with the count. */
   incr (key: string, callback: Callback, timeWindow: number): void
-  /** Tells the count without a hit. */
+  /** Calls back with the count, without a hit. */
   read (key: string, callback: Callback): void
   /** A store for a route with a limit of its own, which counts apart. */
   child (route: object): RedisRateLimitStore
 }
 
-/** Of the settings of `@fastify/rate-limit`, those that bear on the store. */
+/** The settings of `@fastify/rate-limit` that concern the store. */
 export interface RateLimitSettings {
   readonly continueExceeding?: boolean | undefined
   readonly exponentialBackoff?: boolean | undefined
@@ -33,37 +39,52 @@ export interface RateLimitSettings {
 }
 
 /**
- * A class for the `store` option of `@fastify/rate-limit` and of `tenantStatusLogout`'s `rateLimit`: counts in Redis 7 or
- * Valkey, so that all nodes count together. Fixed windows from the first hit on, one round trip for each hit.
+ * A class for the `store` option of `@fastify/rate-limit` and of `tenantStatusLogout`'s `rateLimit`: it counts in Redis 7
+ * or Valkey, so that all nodes count together. Windows are fixed from the first hit on. Each hit is one round trip. On a
+ * cluster the counters spread over its slots.
  *
- * Each counter has an end: it is set in the same script as the count, and set again should it ever be missing.
+ * Every counter ends: its end is set in the same script as the count, and set again if it is missing. A Redis that does
+ * not reply is an error after `timeout`.
  *
  * @param redis A client of ioredis, iovalkey or node-redis. It is never closed.
- * @throws {TypeError} when the client is none of these, the prefix has other characters than letters, digits and
- * `_ . : -`, or, at registration, for `continueExceeding` and `exponentialBackoff`: its windows never move.
+ * @throws {TypeError} when the client is none of these, or an option is wrong. At registration also for
+ * `continueExceeding` and `exponentialBackoff`, because the windows never move.
+ *
+ * @example
+ * ```ts
+ * import rateLimit from '@fastify/rate-limit'
+ * import Fastify from 'fastify'
+ * import { Redis } from 'ioredis'
+ * import { redisRateLimitStore } from 'fastify-logout/rate-limit-stores/redis'
+ *
+ * const app = Fastify()
+ * const redis = new Redis('redis://127.0.0.1:6379')
+ * await app.register(rateLimit, { max: 100, timeWindow: 60_000, skipOnError: true, store: redisRateLimitStore(redis) })
+ * ```
+ *
  * @see https://github.com/fastify/fastify-rate-limit#custom-store
  */
 export function redisRateLimitStore (redis: RedisClient, options: RedisRateLimitStoreOptions = {}): new (settings: RateLimitSettings) => RedisRateLimitStore {
-  const script = redisScripts(redis, 'redisRateLimitStore')
-  const prefix = keyPrefix(options.prefix ?? 'logout-rate-limit', 'redisRateLimitStore')
+  const script = redisScripts(redis, caller)
+  const prefix = keyPrefix(options.prefix ?? 'logout-rate-limit', caller)
+  const timeout = duration(options.timeout, 2000, caller, 'timeout')
   const [hit, look] = [script(hitLua), script(lookLua)]
 
   return class Store implements RedisRateLimitStore {
     readonly #route: string
 
     constructor ({ continueExceeding, exponentialBackoff, routeInfo }: RateLimitSettings) {
-      if (continueExceeding === true || exponentialBackoff === true) {
-        throw new TypeError('redisRateLimitStore: leave out continueExceeding and exponentialBackoff, its windows never move')
-      }
+      assertOption(continueExceeding !== true, caller, 'continueExceeding', 'must not be set: the windows never move')
+      assertOption(exponentialBackoff !== true, caller, 'exponentialBackoff', 'must not be set: the windows never move')
       this.#route = encodeURIComponent(`${routeInfo?.method ?? ''}${routeInfo?.url ?? ''}`)
     }
 
     incr (key: string, callback: Callback, timeWindow: number): void {
-      this.#count(callback, () => hit(this.#keys(key), `${Math.max(1, Math.ceil(timeWindow))}`))
+      callBackWithin(timeout, callback, () => hit(this.#keys(key), `${Math.max(1, Math.ceil(timeWindow))}`))
     }
 
     read (key: string, callback: Callback): void {
-      this.#count(callback, () => look(this.#keys(key)))
+      callBackWithin(timeout, callback, () => look(this.#keys(key)))
     }
 
     child (route: object): RedisRateLimitStore {
@@ -73,12 +94,19 @@ export function redisRateLimitStore (redis: RedisClient, options: RedisRateLimit
     #keys (key: string): [string] {
       return [`${prefix}${this.#route}/${encodeURIComponent(key)}`]
     }
-
-    #count (callback: Callback, ask: () => Promise<Reply>): void {
-      const counted = async () => countOf(await ask())
-      counted().then(count => callback(null, count), callback)
-    }
   }
+}
+
+const caller = 'redisRateLimitStore'
+
+/** Calls back with the count or an error, once. A count that comes after the timeout is dropped. */
+function callBackWithin (timeout: number, callback: Callback, ask: () => Promise<Reply>): void {
+  const counted = async () => countOf(await ask())
+  let timer: NodeJS.Timeout
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`${caller}: Redis did not reply within ${timeout} ms`)), timeout)
+  })
+  Promise.race([counted(), late]).finally(() => clearTimeout(timer)).then(count => callback(null, count), callback)
 }
 
 function countOf (reply: Reply): RateLimitCount {

@@ -3,7 +3,7 @@ import Fastify from 'fastify'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 
-import { redisRateLimitStore, type RateLimitCount } from '../../lib/rate-limit-stores/redis.ts'
+import { redisRateLimitStore, type Callback, type RateLimitCount } from '../../lib/rate-limit-stores/redis.ts'
 import type { RedisClient } from '../../lib/internal/databases/redis.ts'
 import { connectOddRedisClients, connectRedisClients } from '../servers/redis-clients.ts'
 import { withPrivateRedis, withRedis } from '../servers/redis.ts'
@@ -147,12 +147,43 @@ t.test('each hit is one command, as the server saw it', t => withPrivateRedis(t,
   }
 }))
 
+t.test('a Redis that does not reply is an error after the timeout, and a late count is dropped', async t => {
+  const waiting: Array<(reply: unknown) => void> = []
+  const client: RedisClient = { evalsha: () => new Promise(resolve => { waiting.push(resolve) }), eval: async () => {} }
+  const store = new (redisRateLimitStore(client, { timeout: 20 }))({})
+  const called: unknown[][] = []
+  for (const ask of [(callback: Callback) => store.incr('a', callback, 1000), (callback: Callback) => store.read('a', callback)]) {
+    const start = performance.now()
+    await new Promise<void>(resolve => ask((...values) => { called.push(values); resolve() }))
+    t.ok(performance.now() - start >= 19)
+  }
+  t.match(called, [[{ message: 'redisRateLimitStore: Redis did not reply within 20 ms' }], [Error]])
+  for (const reply of waiting) reply([1, 20])
+  await sleep(1)
+  t.equal(called.length, 2, 'each callback was called once')
+})
+
+t.test('a host\'s own limiter lets requests through or refuses them when Redis does not reply', async t => {
+  const client: RedisClient = { evalsha: () => new Promise(() => {}), eval: async () => {} }
+  for (const [skipOnError, expected] of [[true, 200], [false, 500]] as const) {
+    const app = Fastify()
+    await app.register(rateLimit, { max: 3, timeWindow: 1000, skipOnError, store: redisRateLimitStore(client, { timeout: 20 }) })
+    app.get('/', async () => 'here')
+    t.equal((await app.inject('/')).statusCode, expected)
+  }
+})
+
 t.test('a wrong client, prefix or setting is a TypeError that names it', async t => {
   const client = { evalsha: async () => {}, eval: async () => {} }
   t.throws(() => redisRateLimitStore({} as RedisClient), { name: 'TypeError', message: /redisRateLimitStore: pass a client/ })
   t.throws(() => redisRateLimitStore(client, { prefix: '{a}' }), { name: 'TypeError', message: /redisRateLimitStore: option "prefix" must/ })
+  for (const timeout of [0, -1, NaN, Infinity, '5']) {
+    t.throws(() => redisRateLimitStore(client, { timeout: timeout as number }), { name: 'TypeError', message: /redisRateLimitStore: option "timeout" must/ })
+  }
   const Store = redisRateLimitStore(client)
-  t.throws(() => new Store({ continueExceeding: true }), { name: 'TypeError', message: /continueExceeding/ })
-  t.throws(() => new Store({ exponentialBackoff: true }), { name: 'TypeError', message: /exponentialBackoff/ })
-  t.throws(() => new Store({}).child({ continueExceeding: true }), TypeError)
+  for (const name of ['continueExceeding', 'exponentialBackoff']) {
+    const message = `redisRateLimitStore: option "${name}" must not be set: the windows never move`
+    t.throws(() => new Store({ [name]: true }), { name: 'TypeError', message })
+    t.throws(() => new Store({}).child({ [name]: true }), { name: 'TypeError', message })
+  }
 })

@@ -1,7 +1,9 @@
 import { Redis } from 'ioredis'
+import { execFile } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import type { Test } from 'tap'
-import type { PrivateServer } from './private-process.ts'
+import { findProgram, type PrivateServer } from './private-process.ts'
 import { busPort, withPrivateRedis } from './redis.ts'
 
 const options = { config: { 'cluster-enabled': 'yes', 'cluster-announce-ip': '127.0.0.1', 'cluster-node-timeout': '2000' } }
@@ -41,4 +43,22 @@ async function join (servers: readonly PrivateServer[]): Promise<void> {
     while (!new RegExp(`cluster_state:ok[^]*cluster_known_nodes:${nodes.length}\\b`).test(await tell(index, 'INFO'))) await sleep(20)
   }
   for (const node of nodes) node.disconnect()
+}
+
+/** Moves so many slots with their keys from one server to another, as an operator does it, while the cluster works. */
+export async function reshard (servers: readonly PrivateServer[], move: { readonly from: number, readonly to: number, readonly slots: number }): Promise<void> {
+  const cli = findProgram('redis-cli') ?? findProgram('valkey-cli')
+  if (cli === undefined) throw new Error('install redis-tools or valkey-tools')
+  const [from, to] = await Promise.all([move.from, move.to].map(index => idOf(servers[index])))
+  await promisify(execFile)(cli, [
+    '--cluster', 'reshard', `127.0.0.1:${servers[0]?.port}`,
+    '--cluster-from', String(from), '--cluster-to', String(to), '--cluster-slots', `${move.slots}`, '--cluster-yes', '--cluster-timeout', '5000'
+  ], { maxBuffer: 1 << 26 })
+}
+
+async function idOf (server: PrivateServer | undefined): Promise<string> {
+  const node = new Redis(server?.url ?? '')
+  const id = String(await node.call('CLUSTER', 'MYID'))
+  node.disconnect()
+  return id
 }

@@ -1,5 +1,6 @@
 import { Buffer } from 'node:buffer'
 import { hash } from 'node:crypto'
+import { redisBacklog, type SendBounded } from './redis-backlog.ts'
 
 /** The methods that are called on a client of ioredis or iovalkey, cluster clients included. */
 export interface IoredisLike {
@@ -29,22 +30,34 @@ export type Reply = string | null | readonly Reply[]
 /** Runs a script with these keys and arguments. */
 export type RunScript = (keys: readonly string[], ...values: string[]) => Promise<Reply>
 
+/** What is unanswered is counted for each client, whichever stores use it. */
+const backlogs = new WeakMap<RedisClient, SendBounded>()
+
+function backlogOf (client: RedisClient): SendBounded {
+  const known = backlogs.get(client)
+  if (known !== undefined) return known
+  const created = redisBacklog()
+  backlogs.set(client, created)
+  return created
+}
+
 /**
- * Prepares Lua scripts for the client, whichever it is: `EVALSHA`, so one round trip; only where the server does not
- * know the script yet (after its start, or a `SCRIPT FLUSH`), it is sent whole in a second one.
+ * Prepares Lua scripts for a client: `EVALSHA`, so one round trip. Only where the server does not know the script (after
+ * its start, or a `SCRIPT FLUSH`), it is sent whole in a second one. What a client keeps for a silent server is bounded.
  *
  * @throws {TypeError} when it is none of these clients; `caller` begins the message.
  */
 export function redisScripts (client: RedisClient, caller: string): (lua: string) => RunScript {
   const { run, runWhole } = scripting(client, caller)
+  const bounded = backlogOf(client)
   return lua => {
     const digest = hash('sha1', lua)
     return async (keys, ...values) => {
       try {
-        return replyOf(await run(digest, keys, values))
+        return replyOf(await bounded(() => run(digest, keys, values)))
       } catch (error) {
         if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error
-        return replyOf(await runWhole(lua, keys, values))
+        return replyOf(await bounded(() => runWhole(lua, keys, values)))
       }
     }
   }
@@ -138,12 +151,35 @@ function scripting (client: RedisClient, caller: string): { run: Run, runWhole: 
     }
   }
   if (has(client, 'evalsha')) {
+    const sender = pipelinesByDigest(client) ? oneByOne(client) : client
     return {
-      run: (digest, keys, values) => client.evalsha(digest, keys.length, ...keys, ...values),
-      runWhole: (lua, keys, values) => client.eval(lua, keys.length, ...keys, ...values)
+      run: (digest, keys, values) => sender.evalsha(digest, keys.length, ...keys, ...values),
+      runWhole: (lua, keys, values) => sender.eval(lua, keys.length, ...keys, ...values)
     }
   }
   throw new TypeError(`${caller}: pass a client of ioredis, iovalkey or node-redis`)
+}
+
+interface Pipelining extends IoredisLike {
+  readonly options: { readonly enableAutoPipelining: true }
+  pipeline (commands: ReadonlyArray<readonly [command: string, ...values: Array<string | number>]>): { exec (): Promise<Array<[error: Error | null, reply?: unknown]>> }
+}
+
+/**
+ * Whether it is a cluster client with `enableAutoPipelining`. Those of iovalkey, and of ioredis before version 6, put
+ * scripts with the same digest into one pipeline, wherever their keys are, and then refuse it.
+ */
+function pipelinesByDigest (client: IoredisLike): client is Pipelining {
+  return isClusterClient(client) && (client as Partial<Pipelining>).options?.enableAutoPipelining === true
+}
+
+function oneByOne (client: Pipelining): IoredisLike {
+  const send = async (command: string, ...values: Array<string | number>): Promise<unknown> => {
+    const [[error, reply] = [new Error('the pipeline has no reply')]] = await client.pipeline([[command, ...values]]).exec()
+    if (error !== null) throw error
+    return reply
+  }
+  return { evalsha: (...values) => send('evalsha', ...values), eval: (...values) => send('eval', ...values) }
 }
 
 function has<Name extends string> (client: RedisClient, name: Name): client is Extract<RedisClient, Record<Name, unknown>> {
