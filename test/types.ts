@@ -1,7 +1,10 @@
 // Compiled, never run: what TypeScript takes from a host, and what it refuses.
+import fastifySession from '@fastify/session'
 import { Type, type Static, type TSchema } from '@sinclair/typebox'
+import { RedisStore } from 'connect-redis'
 import Fastify, { type FastifyBaseLogger, type FastifyPluginAsync, type FastifyRequest, type FastifyTypeProvider } from 'fastify'
 import { z } from 'zod'
+import { protectSessionStore, type ProtectableSessionStore } from '../lib/bridges/express-session.ts'
 import { kratosAdmin } from '../lib/flows/kratos-admin.ts'
 import { kratosBrowserLogout, type KratosBrowserLogoutOptions } from '../lib/flows/kratos-browser.ts'
 import { kratosSessions } from '../lib/flows/kratos-sessions.ts'
@@ -13,7 +16,12 @@ import {
 import { memorySessionStore } from '../lib/session-stores/memory.ts'
 import { fastJwtVerifier } from '../lib/token-verifiers/fast-jwt.ts'
 import { jwksVerifier } from '../lib/token-verifiers/jwks.ts'
+import { memoryRevocationStore } from '../lib/revocation-stores/memory.ts'
 import { memoryUserStatusStore } from '../lib/user-status-stores/memory.ts'
+
+declare module 'fastify' {
+  interface Session { checkout?: { readonly owner: string, readonly since: number } }
+}
 
 declare const session: Session
 declare const verifyToken: VerifyToken
@@ -173,4 +181,36 @@ export async function hosts (logger: FastifyBaseLogger & { audit (message: strin
   await logging.register(signingHubLogout, { verifyToken })
   await logging.register(kratosSessions, { sessions: store })
   logging.log.audit('its own logger is still its own')
+}
+
+interface OwnSession { readonly user?: string, readonly since: number }
+interface OwnStore extends ProtectableSessionStore {
+  set (id: string, session: OwnSession, callback: (error?: unknown) => void): void
+}
+declare const ownStore: OwnStore
+declare const anyStore: ProtectableSessionStore
+declare const redisStore: RedisStore
+
+/** The function `credential` gets the sessions of the store that is protected. */
+export function protectedStores () {
+  const revocations = memoryRevocationStore()
+  const fastify = protectSessionStore(new fastifySession.MemoryStore(), revocations, {
+    credential: ({ checkout }) => {
+      expectType<string | undefined>(checkout?.owner)
+      return checkout && { subject: checkout.owner, loggedInAt: checkout.since }
+    }
+  })
+  protectSessionStore(ownStore, revocations, { credential: ({ user, since }) => ({ subject: user, issuedAt: since }) })
+  protectSessionStore(ownStore, revocations, { credential: ({ user }) => user === undefined ? null : { subject: user } })
+  protectSessionStore(redisStore, revocations, { credential: session => ({ subject: String(Object(session).user) }) })
+  protectSessionStore(anyStore, revocations, { credential: session => { expectType<Equal<typeof session, Record<string, unknown>>>(true) } })
+  protectSessionStore(anyStore, revocations, { credential: (session: OwnSession) => ({ subject: session.user }) })
+  protectSessionStore(anyStore, revocations)
+  // @ts-expect-error a session has no such member
+  protectSessionStore(ownStore, revocations, { credential: ({ name }) => ({ subject: name }) })
+  // @ts-expect-error a promise is not a credential
+  protectSessionStore(ownStore, revocations, { credential: async ({ user }) => ({ subject: user }) })
+  // @ts-expect-error the id of a session is not the host's to choose
+  protectSessionStore(ownStore, revocations, { credential: ({ user }) => ({ sessionId: user }) })
+  return { secret: 'a secret of 32 characters at least', store: fastify } satisfies fastifySession.FastifySessionOptions
 }

@@ -32,8 +32,8 @@ export interface ProtectSessionStoreOptions<Session = Record<string, unknown>> {
    */
   readonly lifetime?: number | undefined
   /**
-   * Returns whose session this is, so that a mark of its user revokes it: its `subject`, `tenant` and when it was
-   * `issuedAt`, the time of the login. Returns `undefined` for a session without a user.
+   * Returns whose session this is, so that a mark of its user revokes it: its `subject`, its `tenant`, and when the user
+   * `loggedInAt`, in epoch milliseconds. Returns `undefined` for a session without a user.
    * @default no session has a user: each is revoked by its own id only
    */
   readonly credential?: ((session: Session) => Omit<Credential, 'tokenId' | 'sessionId'> | undefined | null) | undefined
@@ -72,13 +72,14 @@ type Settings = ReturnType<typeof resolveOptions>
 function resolveOptions<Session> (
   store: ProtectableSessionStore, revocations: Pick<RevocationStore, 'check' | 'revoke'>, options: ProtectSessionStoreOptions<Session>
 ) {
-  assertOption(typeof store === 'object' && store !== null, caller, 'store', 'is missing: pass the session store to protect')
+  assertOption(typeof store === 'object' && store !== null, caller, 'store', 'must be the session store to protect')
   const methods: object = store
   for (const name of ['get', 'set', 'destroy'] as const) {
-    assertOption(name in methods && typeof store[name] === 'function', caller, 'store', `must have a method "${name}", as stores of express-session have`)
+    const isMethod = name in methods && typeof store[name] === 'function'
+    assertOption(isMethod, caller, 'store', `must have a method "${name}", as stores of express-session have`)
   }
   assertOption(typeof revocations?.check === 'function' && typeof revocations.revoke === 'function', caller, 'revocations',
-    'is missing: pass a revocation store, such as redisRevocationStore(redis)')
+    'must be a revocation store, such as redisRevocationStore(redis)')
   assertFunctions(options, caller, ['credential'])
   const timeout = duration(options.timeout, 5000, caller, 'timeout')
   const { credential = () => undefined } = options
@@ -117,7 +118,7 @@ function resolveOptions<Session> (
  *
  * const store = protectSessionStore(new fastifySession.MemoryStore(), memoryRevocationStore(), {
  *   lifetime: 30 * 24 * 3_600_000,
- *   credential: ({ user, loggedInAt }) => user === undefined ? undefined : { subject: user, issuedAt: loggedInAt }
+ *   credential: ({ user, loggedInAt }) => user === undefined ? undefined : { subject: user, loggedInAt }
  * })
  * ```
  */
@@ -152,12 +153,13 @@ function credentialWithoutId (credential: (session: object) => unknown, session:
     throw new TypeError(`${caller}: option "credential" threw an error. It must return undefined for a session without a user`, { cause })
   }
   assertOption(known === undefined || (typeof known === 'object' && !isPromise(known)), caller, 'credential',
-    'must return an object such as { subject, issuedAt }, or undefined for a session without a user')
+    'must return an object such as { subject, loggedInAt }, or undefined for a session without a user')
   return { ...known }
 }
 
-function protectedMethods (inner: AnyStore, settings: Settings, { credentialOf, remove, lifetime: markLifetime }: SessionProtection): Partial<AnyStore> {
+function protectedMethods (inner: AnyStore, settings: Settings, protection: SessionProtection): Partial<AnyStore> {
   const { revocations, check, ask, lifetime } = settings
+  const { credentialOf, remove } = protection
   const removeQuietly = (id: string) => recovered(() => remove(id), () => {})
 
   const get: Method = (id, callback) => callBack(callback, () =>
@@ -184,9 +186,9 @@ function protectedMethods (inner: AnyStore, settings: Settings, { credentialOf, 
   })
 
   const destroy: Method = (id, callback) => callBack(callback, () => {
-    const marks = logoutMarks({ sessionId: sessionMarkId(id) }, { lifetime: markLifetime })
+    const marks = logoutMarks({ sessionId: sessionMarkId(id) }, { lifetime: protection.lifetime })
     const marked = recovered(() => ask('revocations.revoke', () => revocations.revoke(...marks)), cause => {
-      throw Object.assign(new Error('the session cannot be revoked at present', { cause }), { statusCode: 503 })
+      throw Object.assign(new Error('the session could not be revoked: retry', { cause }), { statusCode: 503 })
     })
     return after(marked, () => removeQuietly(id))
   })
@@ -206,7 +208,8 @@ function assertNoLonger (session: object, lifetime: number): void {
   const { cookie } = session as { cookie?: { originalMaxAge?: unknown, originalExpires?: unknown, expires?: unknown } }
   const { originalMaxAge, originalExpires, expires } = cookie ?? {}
   const lives = [Number(originalMaxAge), millisecondsUntil(originalExpires), millisecondsUntil(expires)]
-  assertOption(!lives.some(life => life > lifetime), caller, 'lifetime', "must not be shorter than the life of the session's cookie, its maxAge or expires")
+  assertOption(!lives.some(life => life > lifetime), caller, 'lifetime',
+    "must not be shorter than the life of the session's cookie, its maxAge or expires")
 }
 
 function millisecondsUntil (instant: unknown): number {

@@ -21,5 +21,6 @@ t.test('recovered goes on after an error, synchronously if it was thrown', async
   t.equal(await recovered(async () => 1, () => 2), 1)
   t.equal(await recovered(() => Promise.reject(failure), error => error), failure)
   t.throws(() => recovered(() => { throw failure }, cause => { throw new Error('worse', { cause }) }), { message: 'worse', cause: failure })
-  await t.rejects(Promise.resolve(recovered(() => Promise.reject(failure), cause => { throw new Error('worse', { cause }) })), { message: 'worse' })
+  const rejection = recovered(() => Promise.reject(failure), cause => { throw new Error('worse', { cause }) })
+  await t.rejects(Promise.resolve(rejection), { message: 'worse', cause: failure })
 })

@@ -13,7 +13,8 @@ const plain: ProtectableSessionStore = {
 
 t.test('a protected store tells what a session source needs, and an unprotected one tells nothing', async t => {
   const revocations = memoryRevocationStore()
-  const store = protectSessionStore(plain, revocations, { lifetime: 60_000, credential: ({ user }) => ({ subject: String(user), issuedAt: 7 }) })
+  const credential = ({ user }: Record<string, unknown>) => ({ subject: String(user), issuedAt: 7 })
+  const store = protectSessionStore(plain, revocations, { lifetime: 60_000, credential })
   const protection = protectionOf(store)
   t.equal(protection?.revocations, revocations)
   t.equal(protection?.lifetime, 60_000 + 3_600_000, 'an hour for requests that are still running')
@@ -25,7 +26,8 @@ t.test('the protection is not listed, cannot be changed, and is recognised by an
   const store = protectSessionStore(plain, memoryRevocationStore())
   t.notOk(Object.getOwnPropertySymbols(store).some(symbol => Object.prototype.propertyIsEnumerable.call(store, symbol)))
   t.throws(() => Object.assign(protectionOf(store) ?? {}, { lifetime: 1 }), TypeError)
-  const copy = await t.mockImport<typeof import('../../../lib/internal/revocation/protected-session-store.ts')>('../../../lib/internal/revocation/protected-session-store.ts')
+  type Module = typeof import('../../../lib/internal/revocation/protected-session-store.ts')
+  const copy = await t.mockImport<Module>('../../../lib/internal/revocation/protected-session-store.ts')
   t.ok(copy.protectionOf(store))
   t.equal(protectionOf(Object.create(store)), protectionOf(store), 'a store that inherits from it is protected')
 })
@@ -35,8 +37,10 @@ t.test('removing a session from the store resolves, or rejects when the store fa
   const good = protectSessionStore({ ...plain, destroy: (id, callback) => { removed.push(id); callback() } }, memoryRevocationStore())
   await protectionOf(good)?.remove('id')
   t.same(removed, ['id'])
-  const faulty = protectSessionStore({ ...plain, destroy: (_id, callback) => setImmediate(callback, new Error('down')) }, memoryRevocationStore())
-  await t.rejects(Promise.resolve(protectionOf(faulty)?.remove('id')), { name: 'Outage', message: 'store.destroy failed', cause: { message: 'down' } })
+  const down: ProtectableSessionStore = { ...plain, destroy: (_id, callback) => setImmediate(callback, new Error('down')) }
+  const faulty = protectSessionStore(down, memoryRevocationStore())
+  const outage = { name: 'Outage', message: 'store.destroy failed', cause: { message: 'down' } }
+  await t.rejects(Promise.resolve(protectionOf(faulty)?.remove('id')), outage)
 })
 
 t.test('in marks, a session is known by the digest of its id', async t => {
