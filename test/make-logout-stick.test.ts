@@ -30,13 +30,14 @@ async function run<Made> (t: Test, block: number, exported: string, given: Recor
   return import(pathToFileURL(file).href)
 }
 
-t.test('the ten lines for @fastify/jwt and for plain fast-jwt: the token is dead after the logout, another is not', async t => {
+t.test('the recipes for @fastify/jwt and for plain fast-jwt: the token is revoked by the logout, another is not', async t => {
   const sign = createSigner({ key: secret, expiresIn: 900_000 })
   for (const block of [0, 2]) {
     const { app } = await run<{ app: FastifyInstance }>(t, block, 'app')
     t.teardown(() => app.close())
     app.get('/', async () => 'in')
-    const ask = async (method: 'GET' | 'POST', url: string, token: string) => (await app.inject({ method, url, headers: { authorization: `Bearer ${token}` } })).statusCode
+    const ask = async (method: 'GET' | 'POST', url: string, token: string) =>
+      (await app.inject({ method, url, headers: { authorization: `Bearer ${token}` } })).statusCode
     for (const claims of [{ sub: 'alice', jti: randomUUID() }, { sub: 'alice', nonce: randomUUID() }]) {
       const [token, other] = [sign(claims), sign({ ...claims, jti: randomUUID() })]
       t.equal(await ask('GET', '/', token), 200)
@@ -48,7 +49,7 @@ t.test('the ten lines for @fastify/jwt and for plain fast-jwt: the token is dead
   }
 })
 
-t.test('the ten lines for @fastify/session: the session is gone, also when a request of it is still running', async t => {
+t.test('the recipe for @fastify/session: the session is gone, also when a request of it is still running', async t => {
   const { app } = await run<{ app: FastifyInstance }>(t, 1, 'app')
   t.teardown(() => app.close())
   const sessionOf = (request: FastifyRequest) => (request as unknown as { session: Record<string, unknown> }).session
@@ -76,12 +77,14 @@ t.test('the ten lines for @fastify/session: the session is gone, also when a req
 
 t.test('the option that makes a session end with everything of its user', async t => {
   const [, option = ''] = /`credential: (session => \(\{.*?\}\))`/.exec(page) ?? []
-  const { default: credential } = await import(`data:text/javascript,export default ${encodeURIComponent(option)}`) as { default: ProtectSessionStoreOptions['credential'] }
+  interface Module { readonly default: ProtectSessionStoreOptions['credential'] }
+  const { default: credential } = await import(`data:text/javascript,export default ${encodeURIComponent(option)}`) as Module
   const revocations = memoryRevocationStore()
   const sessions = protectSessionStore(new fastifySession.MemoryStore(), revocations, { credential })
   t.ok({ secret, store: sessions } satisfies FastifySessionOptions, 'its types are those that the plugin asks for')
   const loggedInAt = Date.now() - 1000
-  for (const [id, user] of [['phone', 'alice'], ['laptop', 'alice'], ['other', 'bob']] as const) await sessions.set(id, { user, loggedInAt })
+  const users = [['phone', 'alice'], ['laptop', 'alice'], ['other', 'bob']] as const
+  for (const [id, user] of users) await sessions.set(id, { user, loggedInAt })
   await sessions.destroy('phone')
   t.match(await sessions.get('laptop'), { user: 'alice' }, 'one logout is one session')
   await revocations.revoke(...logoutMarks({ subject: 'alice' }, { scope: 'all', lifetime: 60_000 }))

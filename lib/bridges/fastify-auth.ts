@@ -1,6 +1,8 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { assertOption } from '../internal/plugin/options.ts'
-import { logOutage, resolveCheckOptions, revokedError, usableCredential, type RevocationCheckOptions } from '../internal/revocation/check.ts'
+import {
+  logOutage, resolveCheckOptions, revokedError, usableCredential, type RevocationCheckOptions
+} from '../internal/revocation/check.ts'
 import type { Credential, Verdict } from '../revocation-store.ts'
 
 /** What {@link notRevoked} looks up, and what it does when it cannot. `revocations` and `credential` are required. */
@@ -64,7 +66,11 @@ export function notRevoked (options: NotRevokedOptions): (request: FastifyReques
 const caller = 'notRevoked'
 
 /** A mistake of the host is not a 401. */
-function readCredential (credential: NotRevokedOptions['credential'], request: FastifyRequest, reply: FastifyReply): Credential | undefined {
+function readCredential (
+  credential: NotRevokedOptions['credential'],
+  request: FastifyRequest,
+  reply: FastifyReply
+): Credential | undefined {
   try {
     return usableCredential(credential(request), caller)
   } catch (error) {

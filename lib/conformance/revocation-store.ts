@@ -299,7 +299,8 @@ export const revocationStoreRules: ReadonlyArray<Rule<MakeRevocationStore>> = [
     const malformed = [
       { tokenId: id('t'), until: NaN }, { tokenId: '', until }, { until }, { tokenId: id('t'), issuer: '', until },
       { sessionId: {}, until }, { subject: id('u'), cutoff: NaN, until }, { subject: id('u'), until },
-      { subject: id('u'), tenant: '', cutoff: now, until }, { subject: id('u'), except: '', cutoff: now, until }, { tokenId: '#t', until, digested: true }
+      { subject: id('u'), tenant: '', cutoff: now, until }, { subject: id('u'), except: '', cutoff: now, until },
+      { tokenId: '#t', until, digested: true }
     ] as unknown as SubjectMark[]
     for (const mark of malformed) await rejects(async () => store.revoke({ sessionId: id('s'), until }, mark), TypeError)
     await judge(store, { tokenId: id('t'), sessionId: id('s'), subject: id('u'), issuedAt: now }, 'live')

@@ -1,6 +1,6 @@
 import type { Immediate } from '../awaitable.ts'
 import { assertMarks } from '../internal/marks/id.ts'
-import { markListeners } from '../internal/marks/listeners.ts'
+import { markListeners, warn } from '../internal/marks/listeners.ts'
 import { markSet } from '../internal/marks/set.ts'
 import type { RevocationSource, RevocationStore } from '../revocation-store.ts'
 
@@ -13,7 +13,7 @@ export interface MemoryRevocationStore extends Immediate<RevocationStore>, Revoc
  */
 export function memoryRevocationStore (): MemoryRevocationStore {
   const marks = markSet()
-  const listeners = markListeners(error => process.emitWarning(error instanceof Error ? error : String(error)))
+  const listeners = markListeners(warn)
 
   return {
     revoke (...added) {

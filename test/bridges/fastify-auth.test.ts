@@ -64,7 +64,8 @@ t.test('without a credential it opens nothing', async t => {
 })
 
 t.test('a credential that no mark could cover is 500, whatever the policy, and never 401', async t => {
-  const wrong: unknown[] = [() => ({}), async () => ({ tokenId: 't' }), () => { throw new Error('no user') }, () => credentialOf({ sub: 'alice' })]
+  const throws = () => { throw new Error('no user') }
+  const wrong: unknown[] = [() => ({}), async () => ({ tokenId: 't' }), throws, () => credentialOf({ sub: 'alice' })]
   for (const credential of wrong as Array<NotRevokedOptions['credential']>) {
     const app = await host(t, { revocations: memoryRevocationStore(), credential, whenUnavailable: 'allow' })
     t.equal((await ask(app, sign(app, { jti: 'j' }))).statusCode, 500)

@@ -27,19 +27,20 @@ async function host (t: Test, options: SecureSessionCredentialOptions = {}, sign
     return 'touched'
   })
   app.post('/logout', async request => {
-    const facts = credential(request)
-    if (facts !== undefined) await revocations.revoke(...logoutMarks(facts, { lifetime: 86_401_000 }))
+    const found = credential(request)
+    if (found !== undefined) await revocations.revoke(...logoutMarks(found, { lifetime: 86_401_000 }))
     sessionOf(request).delete()
     return 'out'
   })
   const send = async (method: 'GET' | 'POST', url: string, cookie?: string) => {
     const response = await app.inject({ method, url, headers: cookie === undefined ? {} : { cookie: `session=${cookie}` } })
-    return { status: response.statusCode, body: response.body, cookie: response.cookies.map(({ value }) => encodeURIComponent(value)).find(value => value !== '') }
+    const values = response.cookies.map(({ value }) => encodeURIComponent(value))
+    return { status: response.statusCode, body: response.body, cookie: values.find(value => value !== '') }
   }
   return { send }
 }
 
-t.test('a cookie that was kept is dead after the logout, however it is written', async t => {
+t.test('a cookie that was kept is revoked by the logout, however it is spelled', async t => {
   for (const signed of [false, true]) {
     const { send } = await host(t, {}, signed)
     const { cookie = '' } = await send('POST', '/login')
@@ -47,14 +48,16 @@ t.test('a cookie that was kept is dead after the logout, however it is written',
     t.equal((await send('GET', '/me', cookie)).body, 'alice')
     t.equal((await send('POST', '/logout', cookie)).body, 'out')
     t.equal((await send('GET', '/me', cookie)).status, 401)
-    const spellings = signed ? [] : [cookie.replace(/%3D$/, ''), cookie.replace('%3B', '%20%3B%20'), `${cookie}%20`, `${cookie}%3Bmore`, `${cookie}AAAA`]
-    for (const spelling of spellings) t.not((await send('GET', '/me', spelling)).body, 'alice', spelling)
+    const spellings = [
+      cookie.replace(/%3D$/, ''), cookie.replace('%3B', '%20%3B%20'), `${cookie}%20`, `${cookie}%3Bmore`, `${cookie}AAAA`
+    ]
+    for (const spelling of signed ? [] : spellings) t.not((await send('GET', '/me', spelling)).body, 'alice', spelling)
     t.equal((await send('GET', '/me', other)).body, 'alice')
     t.equal((await send('GET', '/me')).body, 'nobody')
   }
 })
 
-t.test('without an id in the session an earlier cookie of it stays good; with one they are all dead', async t => {
+t.test('without an id in the session an earlier cookie of it stays valid; with one they are all revoked', async t => {
   const bare = await host(t)
   const first = (await bare.send('POST', '/login')).cookie
   const second = (await bare.send('POST', '/touch', first)).cookie
@@ -62,19 +65,39 @@ t.test('without an id in the session an earlier cookie of it stays good; with on
   t.equal((await bare.send('GET', '/me', second)).status, 401)
   t.equal((await bare.send('GET', '/me', first)).body, 'alice', 'this is why the documentation asks for an id')
 
-  const safe = await host(t, { facts: request => ({ sessionId: sessionOf(request).get('id') }) })
+  const safe = await host(t, { credential: request => ({ sessionId: sessionOf(request).get('id') }) })
   const one = (await safe.send('POST', '/login')).cookie
   const two = (await safe.send('POST', '/touch', one)).cookie
   await safe.send('POST', '/logout', two)
   for (const cookie of [one, two]) t.equal((await safe.send('GET', '/me', cookie)).status, 401)
 })
 
-t.test('no cookie, or one that is none, is no credential', async t => {
+const asked = (cookies: unknown) => ({ cookies }) as unknown as FastifyRequest
+const nonce = Buffer.alloc(24, 1).toString('base64')
+
+t.test('without a cookie that could be valid there is no credential', async t => {
   const credential = secureSessionCredential()
-  for (const cookies of [undefined, {}, { session: '' }, { session: 'abc' }, { session: 'abc;ZGVm' }]) {
-    t.equal(credential({ cookies } as unknown as FastifyRequest), undefined)
+  for (const cookies of [{}, { session: '' }, { session: 'abc' }, { session: 'abc;ZGVm' }, { other: `abc;${nonce}` }]) {
+    t.equal(credential(asked(cookies)), undefined)
   }
-  const nonce = Buffer.alloc(24, 1).toString('base64')
-  const [plain, signed] = [`abc;${nonce}`, `abc;${nonce}.c2lnbmF0dXJl`].map(session => credential({ cookies: { session } } as unknown as FastifyRequest))
+  const [plain, signed] = [`abc;${nonce}`, `abc;${nonce}.c2lnbmF0dXJl`].map(session => credential(asked({ session })))
   t.same(plain, signed, 'a signature behind it makes it no other cookie')
+  t.ok(secureSessionCredential({ cookieName: 'other' })(asked({ other: `abc;${nonce}` }))?.tokenId)
+})
+
+t.test('a session with an id is checked by it, also if the cookie has another name than expected', async t => {
+  const credential = secureSessionCredential({ credential: () => ({ sessionId: 's' }) })
+  t.same(credential(asked({ sid: `abc;${nonce}` })), { sessionId: 's' })
+})
+
+t.test('misuse is a TypeError that says what to do', async t => {
+  t.throws(() => secureSessionCredential({ cookieName: '' }), { name: 'TypeError', message: /option "cookieName" must be/ })
+  const message = /option "credential" must be a function/
+  t.throws(() => secureSessionCredential({ credential: 1 as never }), { name: 'TypeError', message })
+  const wrong = secureSessionCredential({ credential: (async () => ({ sessionId: 's' })) as never })
+  t.throws(() => wrong(asked({})), { name: 'TypeError', message: /option "credential" must not be async/ })
+  for (const cookies of [undefined, null]) {
+    const message = /register @fastify\/secure-session before the guard/
+    t.throws(() => secureSessionCredential()(asked(cookies)), { name: 'TypeError', message })
+  }
 })

@@ -1,8 +1,13 @@
+import { isPromise } from '../async/awaitable.ts'
 import type { Mark, RevocationSource } from '../../revocation-store.ts'
 
-/** Who wants to hear of marks. A listener that throws keeps neither the mark nor another listener from anything. */
-export function markListeners (onError: (error: unknown) => void): RevocationSource & { notify (marks: readonly Mark[]): void } {
-  const listeners = new Set<(mark: Mark) => void>()
+/**
+ * The listeners of a store or a replica. One that throws or rejects keeps neither the mark nor another listener from
+ * anything: its error goes to `onError`, and an error of `onError` becomes a warning of the process.
+ */
+export function markListeners (onError: (error: unknown) => unknown): RevocationSource & { notify (marks: readonly Mark[]): void } {
+  const listeners = new Set<(mark: Mark) => unknown>()
+  const report = (error: unknown) => attempt(() => onError(error), warn)
 
   return {
     onRevoked (listener) {
@@ -12,14 +17,23 @@ export function markListeners (onError: (error: unknown) => void): RevocationSou
     },
     notify (marks) {
       for (const mark of marks) {
-        for (const listener of listeners) {
-          try {
-            listener(mark)
-          } catch (error) {
-            onError(error)
-          }
-        }
+        for (const listener of listeners) attempt(() => listener(mark), report)
       }
     }
   }
+}
+
+/** Calls a function of the host, which may be async. Nothing that it throws goes anywhere but to `onError`. */
+export function attempt (call: () => unknown, onError: (error: unknown) => void): void {
+  try {
+    const answer = call()
+    if (isPromise(answer)) Promise.resolve(answer).catch(onError)
+  } catch (error) {
+    onError(error)
+  }
+}
+
+/** Reports an error for which the host has no callback, on stderr by default. */
+export function warn (error: unknown): void {
+  process.emitWarning(error instanceof Error ? error : String(error))
 }

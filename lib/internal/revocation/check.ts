@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { Awaitable } from '../../awaitable.ts'
+import { isPromise } from '../async/awaitable.ts'
 import { isId } from '../marks/id.ts'
 import { askWithin } from '../plugin/ask.ts'
 import { assertOption, duration } from '../plugin/options.ts'
@@ -53,15 +54,24 @@ export function resolveCheckOptions (
 export function usableCredential (returned: Credential | null | undefined, caller: string): Credential | undefined {
   if (returned === undefined || returned === null) return undefined
   if (isId(returned.tokenId) || isId(returned.sessionId) || isId(returned.subject)) return returned
-  if ('then' in returned) Promise.resolve(returned).catch(() => {})
-  assertOption(!('then' in returned), caller, 'credential', 'must not be async: read what the authentication has left in the request')
-  throw new TypeError(`${caller}: option "credential" must return a credential with a token id, a session id or a subject, or undefined for none`)
+  assertNotAsync(returned, caller)
+  throw new TypeError(`${caller}: option "credential" must return a credential with a token id, a session id or a subject, ` +
+    'or undefined for none')
+}
+
+/** Throws a `TypeError` if what the host's `credential` function returned is a promise. */
+export function assertNotAsync (returned: unknown, caller: string): void {
+  if (!isPromise(returned)) return
+  // Its rejection would be nobody's.
+  Promise.resolve(returned).catch(() => {})
+  throw new TypeError(`${caller}: option "credential" must not be async: read what the authentication has left in the request`)
 }
 
 /** Logs that the store could not tell, and returns the error for a refusal: 503, with the cause for the log. */
 export function logOutage ({ log }: Pick<FastifyRequest, 'log'>, cause: unknown, whenUnavailable: WhenUnavailable): HttpError {
   const error = unknownError(cause)
-  log.error({ err: error, event: 'revocation.outage', whenUnavailable }, 'the revocation store could not tell whether a credential is revoked')
+  const details = { err: error, event: 'revocation.outage', whenUnavailable }
+  log.error(details, 'the revocation store could not tell whether a credential is revoked')
   return error
 }
 

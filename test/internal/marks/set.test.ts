@@ -15,7 +15,12 @@ const someMark: fc.Arbitrary<Mark> = fc.oneof(
   fc.record({ subject: names, issuer: perhaps, tenant: perhaps, cutoff: instants, except: perhaps, until: untils })
 )
 const someCredential: fc.Arbitrary<Credential> = fc.record({
-  tokenId: perhaps, sessionId: perhaps, subject: perhaps, issuer: perhaps, tenant: perhaps, issuedAt: fc.option(instants, { nil: undefined })
+  tokenId: perhaps,
+  sessionId: perhaps,
+  subject: perhaps,
+  issuer: perhaps,
+  tenant: perhaps,
+  issuedAt: fc.option(instants, { nil: undefined })
 })
 
 /** Whether a mark alone revokes a credential: the contract in a few lines. */

@@ -23,7 +23,8 @@ t.test('a usable credential has an id, and is no promise', async t => {
     t.throws(() => usableCredential(credential as Credential, 'test'), { name: 'TypeError', message })
   }
   for (const promise of [Promise.resolve({ tokenId: 't' }), Promise.reject(new Error('no user'))]) {
-    t.throws(() => usableCredential(promise as Credential, 'test'), { name: 'TypeError', message: /^test: option "credential" must not be async/ })
+    const message = /^test: option "credential" must not be async/
+    t.throws(() => usableCredential(promise as Credential, 'test'), { name: 'TypeError', message })
   }
 })
 
