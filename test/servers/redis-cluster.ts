@@ -1,22 +1,40 @@
-import { Redis } from 'ioredis'
+import { Cluster, Redis } from 'ioredis'
+import { Cluster as ValkeyCluster } from 'iovalkey'
 import { execFile } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { createCluster } from 'redis'
 import type { Test } from 'tap'
+import type { RedisClient } from '../../lib/internal/databases/redis.ts'
 import { findProgram, type PrivateServer } from './private-process.ts'
 import { busPort, withPrivateRedis } from './redis.ts'
 
 const options = { config: { 'cluster-enabled': 'yes', 'cluster-announce-ip': '127.0.0.1', 'cluster-node-timeout': '2000' } }
 const slots = 16_384
 
-/** Runs a test against a Redis cluster of its own: so many servers, each with its share of the slots. Skips as `withPrivateRedis`. */
-export async function withPrivateRedisCluster (t: Test, count: number, use: (servers: readonly PrivateServer[]) => Promise<void>): Promise<void> {
+/**
+ * Runs a test against a Redis cluster of its own: so many primaries, each with its share of the slots, and behind them in
+ * the list the given number of replicas of the first ones. Skips as `withPrivateRedis`.
+ */
+export async function withPrivateRedisCluster (
+  t: Test, count: number, use: (servers: readonly PrivateServer[]) => Promise<void>, replicas = 0
+): Promise<void> {
   const gather = async (servers: readonly PrivateServer[]): Promise<void> => {
-    if (servers.length < count) return withPrivateRedis(t, server => gather([...servers, server]), options)
-    await join(servers)
+    if (servers.length < count + replicas) return withPrivateRedis(t, server => gather([...servers, server]), options)
+    const primaries = servers.slice(0, count)
+    await join(primaries)
+    for (const [index, replica] of servers.slice(count).entries()) await addReplica(primaries, replica, index)
     await use(servers)
   }
   await gather([])
+}
+
+/** Lets a replica take the place of its primary, without loss, and waits until it has. */
+export async function failOver (replica: PrivateServer | undefined): Promise<void> {
+  const node = new Redis(replica?.url ?? '')
+  await node.call('CLUSTER', 'FAILOVER')
+  while (!/role:master/.test(await node.info('replication'))) await sleep(20)
+  node.disconnect()
 }
 
 /** Which of the servers has this key. */
@@ -61,4 +79,41 @@ async function idOf (server: PrivateServer | undefined): Promise<string> {
   const id = String(await node.call('CLUSTER', 'MYID'))
   node.disconnect()
   return id
+}
+
+/** Makes a further server the replica of one of the primaries, and waits until all others know. */
+async function addReplica (servers: readonly PrivateServer[], replica: PrivateServer, of: number): Promise<void> {
+  const node = new Redis(replica.url)
+  const primary = await idOf(servers[of])
+  for (const { port } of servers) await node.call('CLUSTER', 'MEET', '127.0.0.1', `${port}`, `${busPort(port)}`)
+  while (!String(await node.call('CLUSTER', 'NODES')).includes(primary)) await sleep(20)
+  await node.call('CLUSTER', 'REPLICATE', primary)
+  while (!/master_link_status:up/.test(await node.info('replication'))) await sleep(20)
+  for (const { url } of servers) {
+    const other = new Redis(url)
+    while (!String(await other.call('CLUSTER', 'NODES')).includes(`slave ${primary}`)) await sleep(20)
+    other.disconnect()
+  }
+  node.disconnect()
+}
+
+/** A client of each library, and with auto-pipelining. End them when the test ends. */
+export async function connectRedisClusters (servers: readonly PrivateServer[]) {
+  const nodes = servers.map(({ port }) => ({ host: '127.0.0.1', port }))
+  const io = {
+    ioredis: new Cluster(nodes),
+    iovalkey: new ValkeyCluster(nodes),
+    'ioredis, auto-pipelining': new Cluster(nodes, { enableAutoPipelining: true }),
+    'iovalkey, auto-pipelining': new ValkeyCluster(nodes, { enableAutoPipelining: true })
+  }
+  const nodeRedis = createCluster({ rootNodes: servers.map(({ url }) => ({ url })) })
+  for (const client of [...Object.values(io), nodeRedis]) client.on('error', () => {})
+  await nodeRedis.connect()
+  return {
+    named: { ...io, 'node-redis': nodeRedis } as unknown as Record<keyof typeof io | 'node-redis', RedisClient>,
+    end () {
+      for (const client of Object.values(io)) client.disconnect()
+      nodeRedis.destroy()
+    }
+  }
 }
