@@ -48,7 +48,8 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'guards/tenant-activity': ['internal/tenant-status'],
   bridges: ['contracts', 'internal/async', 'internal/plugin', 'internal/marks', 'internal/revocation', 'types of fastify'],
 
-  'session-sources': ['contracts', 'internal/plugin', 'internal/http', 'internal/session-logout', 'types of fastify'],
+  'session-sources': ['contracts', 'internal/plugin', 'internal/http', 'internal/session-logout', 'internal/revocation', 'internal/marks',
+    'types of fastify'],
   'session-stores': ['contracts', 'internal/records', 'internal/databases', 'internal/collections', 'internal/redis-sessions'],
   'session-stores/express-session': ['internal/async', 'internal/plugin'],
   'user-status-stores': ['contracts', 'internal/records', 'internal/databases'],
@@ -61,7 +62,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'internal/plugin': ['contracts', 'internal/async', 'fastify', 'typebox'],
   'internal/http': ['internal/plugin', 'types of fastify'],
   'internal/kratos': ['contracts', 'internal/plugin', 'internal/http', 'types of fastify', 'typebox'],
-  'internal/session-logout': ['contracts', 'internal/plugin', 'internal/http', 'types of fastify'],
+  'internal/session-logout': ['contracts', 'internal/plugin', 'internal/http', 'internal/marks', 'types of fastify'],
   'internal/signinghub': ['internal/plugin', 'types of fastify', 'typebox'],
   'internal/tenant-status': ['contracts', 'internal/plugin', 'fastify', 'typebox'],
   'internal/revocation': ['contracts', 'internal/async', 'internal/marks', 'internal/plugin', 'types of fastify'],

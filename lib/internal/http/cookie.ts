@@ -80,12 +80,21 @@ export function cookieRemover (cookie: CookieIdentity, caller: string, option: s
   const header = removedCookie(cookie, caller, option)
   const { name, ...attributes } = withDefaults(cookie)
   return reply => {
-    dropSetCookie(reply, name)
-    // @fastify/cookie writes its cookies when the reply is sent, after the headers that are there.
-    const { clearCookie } = reply as FastifyReply & Partial<CookieReply>
-    if (typeof clearCookie === 'function') clearCookie.call(reply, name, attributes)
-    else reply.header('set-cookie', header)
+    if (!clearCookieOfHost(reply, name, attributes)) reply.header('set-cookie', header)
   }
+}
+
+/**
+ * Removes a cookie by means of the host's `@fastify/cookie`, with attributes as that plugin takes them. Whatever the reply
+ * has set for a cookie of that name is dropped. Returns `false` without that plugin; nothing is set then.
+ */
+export function clearCookieOfHost (reply: FastifyReply, name: string, attributes: object): boolean {
+  dropSetCookie(reply, name)
+  // The plugin writes its cookies when the reply is sent, after the headers that are there.
+  const { clearCookie } = reply as FastifyReply & Partial<CookieReply>
+  if (typeof clearCookie !== 'function') return false
+  clearCookie.call(reply, name, attributes)
+  return true
 }
 
 function dropSetCookie (reply: FastifyReply, name: string): void {

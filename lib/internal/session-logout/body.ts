@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { IncomingMessage } from 'node:http'
+import { overrideHeaders } from '../plugin/override-headers.ts'
 import { logoutError } from './error.ts'
 
 const json = 'application/json'
@@ -30,10 +31,11 @@ export function readBodies (scope: FastifyInstance): void {
     })
   })
 
-  scope.addHook('preParsing', async ({ headers, raw }) => {
-    const given = headers['content-type']
+  scope.addHook('preParsing', async request => {
+    const given = request.headers['content-type']
     // Fastify refuses a malformed media type also without a body, and takes HTTP/2 without a length for no body.
-    if (given === undefined ? mayHaveUnknownLength(raw) : !wellFormed.test(given)) headers['content-type'] = 'application/octet-stream'
+    const isUnusable = given === undefined ? mayHaveUnknownLength(request.raw) : !wellFormed.test(given)
+    if (isUnusable) overrideHeaders(request, { 'content-type': 'application/octet-stream' })
   })
 }
 

@@ -3,28 +3,19 @@ import { askWithin } from '../plugin/ask.ts'
 import { isLogoutError, logoutError } from './error.ts'
 
 /**
- * Calls a function of the host. Rejects with `LOGOUT_UNAVAILABLE` if it throws, rejects or is late, and with
- * `LOGOUT_MISCONFIGURED` if it says so itself.
- *
- * An answer that comes after the timeout is passed to `tellLate`, so that a logout that happened is told after all.
+ * Calls the host's side, as `Ask` does. Rejects with `LOGOUT_UNAVAILABLE` if the function throws, rejects or is late,
+ * and with `LOGOUT_MISCONFIGURED` if it says so itself.
  */
-export type CallHost = <T>(question: string, call: () => Awaitable<T>, tellLate?: (answer: T) => Promise<unknown>) => Promise<T>
+export type CallHost = <T>(question: string, call: () => Awaitable<T>, finish?: (value: T) => Awaitable<unknown>) => Promise<T>
 
 /** Makes a {@link CallHost}. Outages are published in the name of the caller. */
 export function callsWithin (timeout: number, caller: string): CallHost {
   const ask = askWithin(timeout, caller)
 
-  return async (question, call, tellLate) => {
-    let late = false
-    const called = async () => call()
+  return async (question, call, finish) => {
     try {
-      return await ask(question, () => {
-        const answer = called()
-        answer.then(async value => { if (late) await tellLate?.(value) }).catch(() => {})
-        return answer
-      })
+      return await ask(question, call, finish)
     } catch (outage) {
-      late = true
       throw failureOf(outage)
     }
   }
@@ -32,5 +23,5 @@ export function callsWithin (timeout: number, caller: string): CallHost {
 
 function failureOf (outage: unknown): unknown {
   const cause = outage instanceof Error ? outage.cause : undefined
-  return isLogoutError(cause) ? cause : logoutError('LOGOUT_UNAVAILABLE', outage)
+  return [outage, cause].find(isLogoutError) ?? logoutError('LOGOUT_UNAVAILABLE', outage)
 }

@@ -5,6 +5,7 @@ import type { HostSession, SessionSource, SubjectSessions } from '../../session-
 import { absoluteUrl } from '../http/absolute-url.ts'
 import { cookieRemover, type CookieIdentity } from '../http/cookie.ts'
 import { clearSiteDataHeader, type SiteData } from '../http/site-data.ts'
+import { isId } from '../marks/id.ts'
 import { askWithin } from '../plugin/ask.ts'
 import { logoutNotice, sessionSummary } from '../plugin/logout-notice.ts'
 import { assertFunctions, assertOption, duration } from '../plugin/options.ts'
@@ -57,7 +58,7 @@ export function logoutSteps<S extends HostSession> (options: LogoutActionsOption
   const end = endingCurrent(settings)
   const endMany = endingMany(settings)
   const logOutSubject: LogoutSteps<S>['logOutSubject'] = (query, request) => {
-    return endMany(query, request, async count => notify(subjectEvent(query, count), { request }))
+    return endMany(query, request, count => notify(subjectEvent(query, count), { request }))
   }
 
   return {
@@ -69,7 +70,7 @@ export function logoutSteps<S extends HostSession> (options: LogoutActionsOption
     logOut: (request, reply) => end(request, reply, session => ({ scope: 'session', session })),
     logOutOthers: (session, request) => logOutSubject(othersOf(session), request),
     logOutAll: async (session, request, reply) => {
-      const others = await endMany(othersOf(session), request, async () => {})
+      const others = await endMany(othersOf(session), request)
       const { except, ...everything } = othersOf(session)
       await end(request, reply, () => subjectEvent(everything, others === undefined ? undefined : others + 1))
     },
@@ -80,31 +81,32 @@ export function logoutSteps<S extends HostSession> (options: LogoutActionsOption
 /** Ends the session of a request. The event is told once, also if the source says yes after the timeout. */
 function endingCurrent<S extends HostSession> ({ sessions, call, notify, clear, asSession }: Settings<S>) {
   return async (request: FastifyRequest, reply: FastifyReply, eventOf: (session: S) => LogoutEvent<S>): Promise<S | undefined> => {
-    const tell = async (ended: S | undefined | null) => {
+    let mayClear = true
+    const finish = async (ended: S | undefined | null) => {
       const session = asSession(ended, 'logOut')
+      if (mayClear) clear(request, reply)
       if (session !== undefined) await notify(eventOf(session), { request })
     }
-    const ended = await call('sessions.logOut', () => sessions.logOut(request), tell)
-    const session = asSession(ended, 'logOut')
-    clear(request, reply)
-    await tell(ended)
-    return session
+    try {
+      return asSession(await call('sessions.logOut', () => sessions.logOut(request), finish), 'logOut')
+    } catch (error) {
+      mayClear = false
+      throw error
+    }
   }
 }
 
 type EndMany<S extends HostSession> = (
-  query: SubjectSessions<S>, request: FastifyRequest | undefined, tell: (count: number | undefined) => Promise<void>
+  query: SubjectSessions<S>, request: FastifyRequest | undefined, finish?: (count: number | undefined) => Awaitable<unknown>
 ) => Promise<number | undefined>
 
 /** Ends many sessions of a subject. */
 function endingMany<S extends HostSession> ({ caller, sessions, call }: Settings<S>): EndMany<S> {
-  return async (query, request, tell) => {
+  return async (query, request, finish) => {
     if (sessions.logOutSubject === undefined) {
       throw misconfigured(caller, 'option "sessions" needs the method "logOutSubject" for this logout')
     }
-    const count = await call('sessions.logOutSubject', async () => countOf(await sessions.logOutSubject?.(query, request)), tell)
-    await tell(count)
-    return count
+    return call('sessions.logOutSubject', async () => countOf(await sessions.logOutSubject?.(query, request)), finish)
   }
 }
 
@@ -175,8 +177,4 @@ function checkedSession<S extends HostSession> (answer: S | undefined | null, ca
   if (answer === undefined || answer === null) return undefined
   if (typeof answer === 'object' && isId(answer.id) && isId(answer.subject)) return answer
   throw misconfigured(caller, `option "sessions": "${method}" must resolve a session, { id, subject }, or undefined`)
-}
-
-function isId (value: unknown): boolean {
-  return typeof value === 'number' ? Number.isFinite(value) : typeof value === 'string' && value !== ''
 }

@@ -2,7 +2,7 @@ import cookie, { type FastifyCookieOptions } from '@fastify/cookie'
 import fc from 'fast-check'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
-import { cookieReader, removedCookie, type CookieIdentity, type CredentialCookie } from '../../../lib/internal/http/cookie.ts'
+import { clearCookieOfHost, cookieReader, cookieRemover, removedCookie, type CookieIdentity, type CredentialCookie } from '../../../lib/internal/http/cookie.ts'
 
 const named = { caller: 'aPlugin', option: 'aCookie' }
 
@@ -99,4 +99,39 @@ t.test('K7: a cookie that browsers would reject is a TypeError', async t => {
     t.throws(() => removed(identity as CookieIdentity), { name: 'TypeError', message: hint }, JSON.stringify(identity))
     t.throws(() => removed(identity as CookieIdentity), { message: /^aPlugin: option "aCookie" must / })
   }
+})
+
+for (const withPlugin of [false, true]) {
+  t.test(`a cookie is removed by the only Set-Cookie of its name, ${withPlugin ? 'with' : 'without'} @fastify/cookie`, async t => {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    if (withPlugin) await app.register(cookie, { secret: 'a secret', parseOptions: { signed: true, path: '/x', domain: 'other.example' } })
+    const remove = cookieRemover({ name: 'sid', path: '/app', sameSite: 'strict' }, 'aPlugin', 'aCookie')
+    app.get('/', async (_request, reply) => {
+      reply.header('set-cookie', ['sid=1; Path=/', 'side=1', 'sid2=1'])
+      remove(reply)
+      remove(reply)
+    })
+    const { headers } = await app.inject('/')
+    const lines = [headers['set-cookie'] ?? []].flat()
+    t.strictSame(lines.map(line => line.split('=')[0]), ['side', 'sid2', 'sid'])
+    t.strictSame(lines.at(-1)?.split('; ').filter(part => !part.startsWith('Expires')).sort(), [
+      'HttpOnly', 'Max-Age=0', 'Path=/app', 'SameSite=Strict', 'Secure', 'sid='
+    ])
+    t.ok(Date.parse(/Expires=([^;]+)/.exec(lines.at(-1) ?? '')?.[1] ?? '') < Date.now())
+  })
+}
+
+t.test('a cookie of the host\'s plugin can be cleared with the attributes of the plugin', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  const cleared: boolean[] = []
+  app.get('/without', async (_request, reply) => { cleared.push(clearCookieOfHost(reply, 'sid', {})) })
+  await app.register(async scope => {
+    await scope.register(cookie)
+    scope.get('/with', async (_request, reply) => { cleared.push(clearCookieOfHost(reply, 'sid', { path: '/app', sameSite: null })) })
+  })
+  t.equal((await app.inject('/without')).headers['set-cookie'], undefined)
+  t.match((await app.inject('/with')).headers['set-cookie'], /^sid=; Max-Age=0; Path=\/app; Expires=Thu, 01 Jan 1970 00:00:00 GMT$/)
+  t.strictSame(cleared, [false, true])
 })

@@ -1,0 +1,30 @@
+import type { Mark, RevocationStore } from '../../revocation-store.ts'
+import type { SubjectSessions } from '../../session-source.ts'
+import { assertOption } from '../plugin/options.ts'
+
+/** What a session source needs of a revocation store. */
+export type SourceRevocations = Pick<RevocationStore, 'check' | 'revoke'>
+
+/** Checks the option `revocations` of a session source. */
+export function assertRevocations (revocations: SourceRevocations | undefined, caller: string): asserts revocations is SourceRevocations {
+  assertOption(typeof revocations?.check === 'function' && typeof revocations.revoke === 'function', caller, 'revocations',
+    'is missing: pass a revocation store, such as redisRevocationStore(redis)')
+}
+
+/** How long marks last, and how far clocks may differ, in milliseconds. */
+export interface MarkTimes {
+  readonly lifetime: number
+  readonly clockTolerance?: number
+}
+
+/** The mark that ends every session of a subject that exists now, except one. Numbers are their text. */
+export function subjectMark ({ subject, tenant, except }: SubjectSessions, { lifetime, clockTolerance = 0 }: MarkTimes): Mark {
+  const cutoff = Math.ceil(Date.now() + clockTolerance)
+  return {
+    subject: `${subject}`,
+    ...(tenant !== undefined && { tenant }),
+    ...(except !== undefined && { except: `${except}` }),
+    cutoff,
+    until: Math.ceil(cutoff + lifetime + clockTolerance)
+  }
+}

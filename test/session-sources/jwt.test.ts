@@ -1,0 +1,364 @@
+import fastifyCookie from '@fastify/cookie'
+import fastifyJwt from '@fastify/jwt'
+import Fastify, { type FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import { sessionLogout, type SessionLogoutOptions } from '../../lib/flows/session.ts'
+import { logoutActions } from '../../lib/logout-actions.ts'
+import { credentialOf } from '../../lib/internal/revocation/logout-marks.ts'
+import type { Credential, Mark } from '../../lib/revocation-store.ts'
+import { memoryRevocationStore } from '../../lib/revocation-stores/memory.ts'
+import { jwtSource, type JwtSourceOptions, type TokenPlace } from '../../lib/session-sources/jwt.ts'
+import { rejected, type Claims } from '../../lib/token-verifier.ts'
+import { setCookies, told } from '../session-host.ts'
+
+const secret = 'a secret with at least 32 characters in it'
+const lifetime = 30 * 24 * 3_600_000
+const everywhere: TokenPlace[] = ['bearer', { name: 'access' }, { name: 'refresh', path: '/auth', sameSite: 'strict' }]
+
+interface Setup {
+  readonly source?: Partial<JwtSourceOptions<Claims>>
+  readonly options?: Partial<SessionLogoutOptions>
+  readonly before?: (app: FastifyInstance) => unknown
+}
+
+/** A host with `@fastify/jwt`, and everything that can be seen of it. */
+async function host (t: Test, { source, options, before }: Setup = {}) {
+  const marks: Mark[] = []
+  const memory = memoryRevocationStore()
+  const revocations = {
+    check: (credential: Credential) => memory.check(credential),
+    revoke: (...added: Mark[]) => { marks.push(...added); return memory.revoke(...added) }
+  }
+  const lines: string[] = []
+  const app = Fastify({ trustProxy: true, logger: { stream: { write: line => { lines.push(line) } } } })
+  t.teardown(() => app.close())
+  await app.register(fastifyCookie, { secret })
+  await app.register(fastifyJwt, { secret })
+  await before?.(app)
+  const verified: string[] = []
+  const sessions = jwtSource<Claims>({
+    verify: token => {
+      verified.push(token)
+      return app.jwt.verify<Record<string, unknown>>(token, { ignoreExpiration: true })
+    },
+    revocations,
+    lifetime,
+    from: everywhere,
+    ...source
+  })
+  const { events, onLogout } = told()
+  await app.register(sessionLogout, { sessions, onLogout, ...options } as SessionLogoutOptions)
+  await app.ready()
+
+  const sign = (claims: object, expiresIn: string | number = '5m') => app.jwt.sign({ sub: 'alice', ...claims }, { expiresIn })
+  const logOut = async ({ bearer, cookie, scope }: { bearer?: string, cookie?: string, scope?: string } = {}) => {
+    const response = await app.inject({
+      method: 'POST',
+      url: '/logout',
+      headers: { ...(bearer !== undefined && { authorization: `Bearer ${bearer}` }), ...(cookie !== undefined && { cookie }) },
+      ...(scope !== undefined && { payload: { scope } })
+    })
+    const cleared = setCookies(response).filter(({ removed }) => removed).map(({ name }) => name)
+    return { status: response.statusCode, cleared, code: response.body === '' ? undefined : response.json().code }
+  }
+  const isLive = async (token: string) => await memory.check(credentialOf(app.jwt.decode<Claims>(token) ?? {}, token)) === 'live'
+  const logged = () => lines.map(line => JSON.parse(line)).filter(line => line.event !== undefined)
+  return { app, sessions, memory, marks, events, verified, sign, logOut, isLive, logged }
+}
+
+const done = { status: 204, cleared: ['access', 'refresh'], code: undefined }
+const hoursAgo = (hours: number) => Math.floor(Date.now() / 1000) - hours * 3600
+
+t.test('J1, M2: access and refresh token of one session are ended by one mark, and every cookie is cleared', async t => {
+  for (const place of ['header', 'cookie']) {
+    const { sign, logOut, marks, events, isLive } = await host(t)
+    const [access, refresh, unsent, other] = [sign({ sid: 's1', jti: 'a' }), sign({ sid: 's1', jti: 'r' }, '30d'), sign({
+      sid: 's1',
+      jti: 'x'
+    }), sign({ sid: 's2' })]
+    const answer = await logOut(place === 'header'
+      ? {
+          bearer: access,
+          cookie: `refresh=${refresh}`
+        }
+      : { cookie: `access=${access}; refresh=${refresh}` })
+    t.strictSame(answer, done)
+    t.match(marks, [{ sessionId: 's1' }])
+    t.equal(marks.length, 1)
+    t.ok((marks[0]?.until ?? 0) >= Date.now() + lifetime - 60_000)
+    t.strictSame(await Promise.all([access, refresh, unsent, other].map(isLive)), [false, false, false, true])
+    t.match(events, [{ scope: 'session', session: { id: 's1', subject: 'alice', claims: { sid: 's1', jti: 'a' } } }])
+    t.equal(events.length, 1)
+  }
+})
+
+t.test('J1: the clearing cookies have the attributes of the cookies', async t => {
+  const { app } = await host(t)
+  const response = await app.inject({ method: 'POST', url: '/logout' })
+  const [access, refresh] = setCookies(response)
+  t.match([access, refresh], [
+    { name: 'access', removed: true, attributes: { path: '/', samesite: 'Lax', secure: '', httponly: '' } },
+    { name: 'refresh', removed: true, attributes: { path: '/auth', samesite: 'Strict', secure: '', httponly: '' } }
+  ])
+})
+
+t.test('J2: an expired access token alone ends its session, and is told', async t => {
+  const { sign, logOut, isLive, events, app } = await host(t)
+  const refresh = sign({ sid: 's1' }, '30d')
+  const expired = app.jwt.sign({ sub: 'alice', sid: 's1', iat: hoursAgo(2), exp: hoursAgo(1) })
+  t.strictSame(await logOut({ bearer: expired }), done)
+  t.notOk(await isLive(refresh), 'the refresh token, which was not sent')
+  t.equal(events.length, 1)
+  t.strictSame(await logOut({ bearer: expired }), done)
+  t.equal(events.length, 1)
+})
+
+t.test('J2: a token whose lifetime has passed belongs to no session any more: nobody is told', async t => {
+  const { app, logOut, events } = await host(t)
+  const tooOld = app.jwt.sign({ sub: 'alice', sid: 's1', iat: hoursAgo(24 * 31), exp: hoursAgo(24 * 31 - 1) })
+  t.strictSame(await logOut({ bearer: tooOld }), done)
+  t.strictSame(events, [])
+  const untimed = app.jwt.sign({ sub: 'alice', sid: 's2' }, { noTimestamp: true } as never)
+  t.strictSame(await logOut({ bearer: untimed }), done)
+  t.equal(events.length, 1, 'a token without a time may be live')
+})
+
+t.test('J3: with a forged access token, the refresh token is ended', async t => {
+  const { sign, logOut, marks, isLive } = await host(t)
+  const refresh = sign({ sid: 's1' }, '30d')
+  const good = sign({ sid: 's2' })
+  for (const bearer of ['x', 'a.b.c', `${good.slice(0, -6)}aaaaaa`, good.replace(/^[^.]+/,
+    Buffer.from('{"alg":"none"}').toString('base64url'))]) {
+    marks.length = 0
+    t.strictSame(await logOut({ bearer, cookie: `refresh=${refresh}` }), done, bearer)
+    t.match(marks, [{ sessionId: 's1' }])
+    t.equal(marks.length, 1)
+  }
+  t.ok(await isLive(good))
+})
+
+t.test('J4: tokens of different sessions are all ended, and the first live one is told', async t => {
+  const { sign, logOut, isLive, events } = await host(t)
+  const [first, second, third] = [sign({ sid: 's1' }), sign({ sid: 's2' }), sign({ sid: 's3', sub: 'bob' })]
+  await logOut({ bearer: first })
+  events.length = 0
+  t.strictSame(await logOut({ bearer: first, cookie: `access=${second}; refresh=${third}` }), done)
+  t.strictSame(await Promise.all([first, second, third].map(isLive)), [false, false, false])
+  t.match(events, [{ scope: 'session', session: { id: 's2' } }])
+  t.equal(events.length, 1)
+})
+
+t.test('J5: errors of the token are not ours; errors of the keys, and all others, are a 503', async t => {
+  const codes = [
+    'FAST_JWT_MALFORMED', 'FAST_JWT_INVALID_SIGNATURE', 'FAST_JWT_INVALID_ALGORITHM', 'FAST_JWT_INACTIVE', 'FAST_JWT_MISSING_KEY',
+    'FAST_JWT_VERIFY_ERROR',
+    'FST_JWT_AUTHORIZATION_TOKEN_INVALID', 'FST_JWT_NO_AUTHORIZATION_IN_HEADER', 'FST_JWT_BAD_REQUEST'
+  ]
+  for (const error of [...codes.map(code => Object.assign(new Error('no'), { code })), rejected('untrusted', 'no'), rejected('expired',
+    'no')]) {
+    for (const verify of [() => { throw error }, async () => { throw error }]) {
+      const { logOut, marks } = await host(t, { source: { verify } })
+      t.strictSame(await logOut({ bearer: 'x' }), done, error.message)
+      t.strictSame(marks, [])
+    }
+  }
+  for (const verify of [() => undefined, async () => null]) {
+    t.strictSame(await (await host(t,
+      { source: { verify } })).logOut({ bearer: 'x' }), done)
+  }
+
+  const outages = ['FAST_JWT_KEY_FETCHING_ERROR', 'FAST_JWT_INVALID_KEY', 'FAST_JWT_INVALID_OPTION', 'ECONNREFUSED',
+    'XFAST_JWT_MALFORMED', undefined, 5]
+  for (const error of [...outages.map(code => Object.assign(new Error('down'), { code })), 'down', undefined, null]) {
+    const { logOut } = await host(t, { source: { verify: () => { throw error } } })
+    t.strictSame(await logOut({ bearer: 'x', cookie: 'refresh=y' }), { status: 503, cleared: [], code: 'LOGOUT_UNAVAILABLE' },
+      String(error))
+  }
+})
+
+t.test('J5: claims that are no object are a 500 that names verify', async t => {
+  for (const claims of ['alice', 5, true]) {
+    const { logOut, logged, marks } = await host(t, { source: { verify: () => claims as never } })
+    t.strictSame(await logOut({ bearer: 'x' }), { status: 500, cleared: [], code: 'LOGOUT_MISCONFIGURED' })
+    t.match(logged()[0].err.message, 'option "verify" must resolve the claims of a token, or undefined')
+    t.strictSame(marks, [])
+  }
+})
+
+t.test('J6: others and all with an expired or revoked token only are a 401', async t => {
+  const { app, sign, logOut, isLive, marks } = await host(t)
+  const expired = app.jwt.sign({ sub: 'alice', sid: 's1', iat: hoursAgo(2), exp: hoursAgo(1) })
+  const revoked = sign({ sid: 's2' })
+  await logOut({ bearer: revoked })
+  marks.length = 0
+  const other = sign({ sid: 's3' })
+  for (const bearer of [expired, revoked]) {
+    t.strictSame(await logOut({ bearer, scope: 'others' }), { status: 401, cleared: [], code: 'LOGOUT_NOT_LOGGED_IN' })
+    t.strictSame(await logOut({ bearer, scope: 'all' }), { status: 401, cleared: ['access', 'refresh'], code: 'LOGOUT_NOT_LOGGED_IN' })
+  }
+  t.notOk(marks.some(mark => 'subject' in mark))
+  t.ok(await isLive(other))
+  t.strictSame((await logOut({ bearer: expired, cookie: `refresh=${other}`, scope: 'others' })).status, 204,
+    'a live token beside an expired one')
+})
+
+t.test('J6: the tolerance for clocks counts', async t => {
+  const { app, logOut, marks } = await host(t, { source: { clockTolerance: 60_000 } })
+  const justExpired = app.jwt.sign({ sub: 'alice', sid: 's1', iat: hoursAgo(1), exp: Math.floor(Date.now() / 1000) - 10 })
+  const before = Date.now()
+  t.equal((await logOut({ bearer: justExpired, scope: 'others' })).status, 204)
+  t.match(marks, [{ subject: 'alice', except: 's1' }])
+  t.ok('cutoff' in marks[0]! && marks[0].cutoff >= before + 60_000)
+})
+
+t.test('J7: of a token without a sid, only itself can be ended', async t => {
+  const { app, sign, logOut, marks, isLive, logged } = await host(t)
+  const [first, second, other] = [sign({ jti: 'j1' }), sign({}), sign({ jti: 'j3' })]
+  for (const scope of ['others', 'all']) {
+    t.strictSame(await logOut({ bearer: first, scope }), { status: 500, cleared: [], code: 'LOGOUT_MISCONFIGURED' }, scope)
+  }
+  t.strictSame(marks, [], 'nothing is done')
+  t.match(logged()[0].err.message, 'the token has no "sid": to log out other sessions, give all tokens of a session the same "sid"')
+  t.strictSame(await logOut({ bearer: first, cookie: `refresh=${second}` }), done)
+  t.match(marks, [{ tokenId: 'j1' }, { tokenId: /^[\w-]{43}$/ }])
+  t.strictSame(await Promise.all([first, second, other].map(isLive)), [false, false, true])
+
+  const { logOutSubject } = logoutActions({
+    sessions: jwtSource({
+      verify: () => undefined,
+      revocations: {
+        check: () => 'live',
+        revoke: (...added) => { marks.push(...added); return true }
+      },
+      lifetime
+    })
+  })
+  marks.length = 0
+  await logOutSubject({ subject: 'alice', except: 'j1' })
+  t.match(marks, [{ subject: 'alice', except: 'j1' }], 'A4 works')
+  t.ok(app)
+})
+
+t.test('J9: a token without a sub can be ended, and nobody is told', async t => {
+  const { app, logOut, marks, events } = await host(t)
+  const token = app.jwt.sign({ sid: 's1' }, { expiresIn: '5m' })
+  t.strictSame(await logOut({ bearer: token }), done)
+  t.match([marks, events], [[{ sessionId: 's1' }], []])
+  t.strictSame(await logOut({ bearer: app.jwt.sign({ sid: 's2' }, { expiresIn: '5m' }), scope: 'others' }), {
+    status: 401,
+    cleared: [],
+    code: 'LOGOUT_NOT_LOGGED_IN'
+  })
+})
+
+t.test('J10: what is no token is not asked about; each of two cookies of one name is', async t => {
+  const { app, sign, verified, isLive } = await host(t)
+  const long = `${'a'.repeat(16_384)}x`
+  for (const headers of [{ authorization: 'Basic YTpi' }, { authorization: 'Bearer' }, { authorization: 'Bearer a b' },
+    { authorization: `Bearer ${long}` }, { cookie: 'refresh=' }, { cookie: 'refresh' }]) {
+    t.equal((await app.inject({ method: 'POST', url: '/logout', headers })).statusCode, 204)
+  }
+  t.strictSame(verified, [])
+  t.equal((await app.inject({ method: 'POST', url: '/logout', headers: { cookie: 'refresh=%zz; refresh=%E0%A4%A' } })).statusCode, 204,
+    'broken percent encoding')
+  const [first, second] = [sign({ sid: 's1' }), sign({ sid: 's2' })]
+  verified.length = 0
+  t.equal((await app.inject({
+    method: 'POST',
+    url: '/logout',
+    headers: { cookie: `refresh=${first}; refresh=x; refresh=${second}; refresh=${first}` }
+  })).statusCode, 204)
+  t.strictSame([await isLive(first), await isLive(second), verified.length], [false, false, 3])
+})
+
+t.test('J11: when the marks fail or hang it is a 503, without any Set-Cookie', async t => {
+  for (const method of ['check', 'revoke'] as const) {
+    for (const fails of [() => Promise.reject(new Error('down')), () => new Promise(() => {}), () => { throw new Error('down') }]) {
+      const { sign, logOut, memory, events } = await host(t, { options: { timeout: 50 } })
+      const working = memory[method] as never
+      Object.assign(memory, { [method]: fails })
+      const bearer = sign({ sid: 's1' })
+      t.strictSame(await logOut({ bearer }), { status: 503, cleared: [], code: 'LOGOUT_UNAVAILABLE' })
+      Object.assign(memory, { [method]: working })
+      t.strictSame(await logOut({ bearer }), done)
+      t.equal(events.length, 1)
+    }
+  }
+  const { logOut } = await host(t, { options: { timeout: 50 }, source: { verify: () => new Promise(() => {}) } })
+  t.strictSame(await logOut({ bearer: 'x' }), { status: 503, cleared: [], code: 'LOGOUT_UNAVAILABLE' })
+})
+
+t.test('M5: a login in the same second as the cutoff is live with a login time in milliseconds, and not with iat alone', async t => {
+  const { app, memory } = await host(t)
+  const credential = (claims: Claims, token?: string): Credential => ({
+    ...credentialOf(claims, token),
+    loggedInAt: Number(claims['login'])
+  })
+  const { logOutSubject } = logoutActions({ sessions: jwtSource({ verify: () => undefined, revocations: memory, lifetime }) })
+  while (Date.now() % 1000 > 900) await new Promise(resolve => setTimeout(resolve, 10))
+  await logOutSubject({ subject: 'alice' })
+  const cutoff = Date.now()
+  while (Date.now() === cutoff) await new Promise(resolve => setTimeout(resolve, 1))
+  const claims = app.jwt.decode<Claims>(app.jwt.sign({ sub: 'alice', sid: 's1', login: Date.now() })) ?? {}
+  t.strictSame([await memory.check(credential(claims)), await memory.check(credentialOf(claims))], ['live', 'revoked'])
+})
+
+t.test('signed cookies', async t => {
+  const { app, sign, isLive } = await host(t, { source: { from: [{ name: 'refresh', signed: true }] } })
+  const token = sign({ sid: 's1' })
+  await app.inject({ method: 'POST', url: '/logout', headers: { cookie: `refresh=${token}` } })
+  t.ok(await isLive(token), 'without a signature')
+  await app.inject({ method: 'POST', url: '/logout', headers: { cookie: `refresh=${encodeURIComponent(app.signCookie(token))}` } })
+  t.notOk(await isLive(token))
+})
+
+t.test('a credential of the host', async t => {
+  const { sign, logOut, marks, events, logged } = await host(t, {
+    source: {
+      credential: ({ sub, device }, token) => ({
+        subject: `user-${sub}`,
+        tenant: 'acme',
+        sessionId: device === undefined ? undefined : `${device}`,
+        tokenId: device === undefined ? '' : token
+      })
+    }
+  })
+  await logOut({ bearer: sign({ device: 'phone' }) })
+  t.match([marks, events], [[{ sessionId: 'phone' }], [{
+    session: {
+      id: 'phone',
+      subject: 'user-alice',
+      tenant: 'acme',
+      claims: { device: 'phone' }
+    }
+  }]])
+  t.strictSame(await logOut({ bearer: sign({}) }), { status: 500, cleared: [], code: 'LOGOUT_MISCONFIGURED' })
+  t.match(logged()[0].err.message, 'option "credential" must return a "sessionId" or a "tokenId"')
+})
+
+t.test('C9: csrf can be off only without cookies', async t => {
+  const { sign, logOut } = await host(t, { source: { from: ['bearer'] }, options: { csrf: 'off' } })
+  t.strictSame(await logOut({ bearer: sign({ sid: 's1' }) }), { ...done, cleared: [] })
+  await t.rejects(host(t, { options: { csrf: 'off' } }), { message: /"csrf" must not be "off"/ })
+})
+
+t.test('by default tokens are looked for in the Authorization header', async t => {
+  const { sessions } = await host(t, { source: { from: undefined } })
+  t.equal(sessions.readsCookie, false)
+})
+
+t.test('a missing or wrong option is a TypeError that names it', async t => {
+  const good = { verify: () => undefined, revocations: memoryRevocationStore(), lifetime: 1000 }
+  const wrong = (options: unknown, message: RegExp) => {
+    t.throws(() => jwtSource(options as JwtSourceOptions<Claims>), { name: 'TypeError', message })
+  }
+  wrong(undefined, /jwtSource: option "verify" is missing/)
+  wrong({ ...good, verify: 5 }, /"verify" must be a function/)
+  wrong({ ...good, credential: 5 }, /"credential" must be a function/)
+  wrong({ ...good, revocations: {} }, /"revocations" is missing/)
+  wrong({ ...good, lifetime: undefined }, /"lifetime" is missing/)
+  wrong({ ...good, lifetime: -1 }, /"lifetime" must be/)
+  for (const clockTolerance of [-1, NaN, '5']) wrong({ ...good, clockTolerance }, /"clockTolerance" must be a number/)
+  for (const from of ['bearer', [], ['header'], [null], [5]]) wrong({ ...good, from }, /"from" must be a list of places/)
+  wrong({ ...good, from: [{ name: '' }] }, /"from" must have a name/)
+})
