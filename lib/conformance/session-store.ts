@@ -1,5 +1,5 @@
 import { deepEqual, equal, ok, rejects } from 'node:assert/strict'
-import { randomUUID } from 'node:crypto'
+import { randomInt, randomUUID } from 'node:crypto'
 import type { Awaitable } from '../awaitable.ts'
 import { isLive, type NewSession, type Session, type SessionStore } from '../session-store.ts'
 import { hostileIds } from '../internal/conformance/hostile-ids.ts'
@@ -12,7 +12,18 @@ export type MakeSessionStore = () => Awaitable<SessionStore>
 
 const hour = 3_600_000
 
-/** What every session store promises. */
+/**
+ * The promises of {@link SessionStore}, for any test runner.
+ *
+ * @example
+ * ```ts
+ * import { sessionStoreRules } from 'fastify-logout/conformance/session-store'
+ * import { memorySessionStore } from 'fastify-logout/session-stores/memory'
+ * import test from 'node:test'
+ *
+ * for (const rule of sessionStoreRules) test(rule.name, () => rule.check(() => memorySessionStore()))
+ * ```
+ */
 export const sessionStoreRules: ReadonlyArray<Rule<MakeSessionStore>> = [
   rule('a session is found by its token, whole and active', async ({ store, open, subject }) => {
     const created = await open({
@@ -21,10 +32,11 @@ export const sessionStoreRules: ReadonlyArray<Rule<MakeSessionStore>> = [
     })
     deepEqual(await store.find(created.token), { ...created.session, status: 'active' })
     const plain = await open()
-    deepEqual(await store.find(plain.token), { id: plain.session.id, subject, createdAt: plain.session.createdAt, expiresAt: plain.session.expiresAt, keepUntil: plain.session.keepUntil, status: 'active' })
+    const { id, createdAt, expiresAt, keepUntil } = plain.session
+    deepEqual(await store.find(plain.token), { id, subject, createdAt, expiresAt, keepUntil, status: 'active' })
   }),
 
-  rule('what is unknown is undefined, and no error', async ({ store, subject }) => {
+  rule('an unknown session is undefined, not null and not an error', async ({ store, subject }) => {
     equal(await store.find(randomUUID()), undefined)
     equal(await store.logOut(randomUUID()), undefined)
     equal(await store.logOutById({ id: randomUUID() }), undefined)
@@ -53,7 +65,7 @@ export const sessionStoreRules: ReadonlyArray<Rule<MakeSessionStore>> = [
     deepEqual(stored, [(await store.find(token))?.id])
   }),
 
-  rule('a logout answers with the session as it was before: active once, then logged out', async ({ store, open }) => {
+  rule('a logout resolves to the session as it was before: active once, then logged out', async ({ store, open }) => {
     const { token, session } = await open({ data: { keeps: 'its data' } })
     deepEqual(await store.logOut(token), { ...session, status: 'active' })
     deepEqual(await store.logOut(token), { ...session, status: 'logged_out' })
@@ -73,7 +85,7 @@ export const sessionStoreRules: ReadonlyArray<Rule<MakeSessionStore>> = [
     equal(seen.filter(before => before?.status === 'active').length, 1)
   }),
 
-  rule('a session that ran out is kept as it is, and can be logged out', async ({ store, open }) => {
+  rule('an expired session is returned as it is, and can be logged out', async ({ store, open }) => {
     const { token, session } = await open({ expiresAt: Date.now() - 1000 })
     deepEqual(await store.find(token), { ...session, status: 'active' })
     deepEqual(await store.logOut(token), { ...session, status: 'active' })
@@ -115,7 +127,7 @@ export const sessionStoreRules: ReadonlyArray<Rule<MakeSessionStore>> = [
     equal(await statusOf(store, foreign.token), 'active')
   }),
 
-  rule('a session opened after its subject was logged out is live, and the old ones stay dead', async ({ store, open, subject }) => {
+  rule('a session opened after its subject was logged out is live, and the old ones stay logged out', async ({ store, open, subject }) => {
     const before = await open()
     await store.logOutSubject({ subject })
     const after = await open({ createdAt: before.session.createdAt - hour })
@@ -126,7 +138,7 @@ export const sessionStoreRules: ReadonlyArray<Rule<MakeSessionStore>> = [
     equal((await store.logOut(after.token))?.status, 'active')
   }),
 
-  rule('"except" keeps this one session, again and again, until it is logged out itself', async ({ store, open, subject }) => {
+  rule('"except" leaves this one session alone, again and again, until it is logged out itself', async ({ store, open, subject }) => {
     const [kept, ended] = [await open(), await open()]
     for (let round = 0; round < 3; round++) {
       await store.logOutSubject({ subject, except: kept.session.id })
@@ -137,14 +149,14 @@ export const sessionStoreRules: ReadonlyArray<Rule<MakeSessionStore>> = [
     equal(await statusOf(store, kept.token), 'logged_out')
   }),
 
-  rule('"except" spares no session after a logout of the subject without it', async ({ store, open, subject }) => {
+  rule('"except" brings no session back after a logout of the subject without it', async ({ store, open, subject }) => {
     const { token, session } = await open()
     await store.logOutSubject({ subject, except: session.id })
     await store.logOutSubject({ subject })
     equal(await statusOf(store, token), 'logged_out')
   }),
 
-  rule('"except" brings no dead session back, and reaches no other subject', async ({ store, open, subject }) => {
+  rule('"except" brings no logged-out session back, and reaches no other subject', async ({ store, open, subject }) => {
     const [alone, withAll, foreign] = [await open(), await open(), await open({ subject: `${subject}x` })]
     await store.logOut(alone.token)
     await store.logOutSubject({ subject, except: alone.session.id })
@@ -157,19 +169,19 @@ export const sessionStoreRules: ReadonlyArray<Rule<MakeSessionStore>> = [
     deepEqual(await store.list({ subject, limit: 10 }), [])
   }),
 
-  rule('two concurrent logouts of a subject that spare different sessions spare none', async ({ store, open, subject }) => {
+  rule('two concurrent logouts of a subject with different exceptions end both sessions', async ({ store, open, subject }) => {
     const [one, other] = [await open(), await open()]
     await Promise.all([one, other].map(async ({ session }) => store.logOutSubject({ subject, except: session.id })))
     deepEqual([await statusOf(store, one.token), await statusOf(store, other.token)], ['logged_out', 'logged_out'])
   }),
 
-  rule('ten concurrent logouts of a subject that spare the same session spare it', async ({ store, open, subject }) => {
+  rule('ten concurrent logouts of a subject with the same exception leave that session alone', async ({ store, open, subject }) => {
     const [kept, ended] = [await open(), await open()]
     await Promise.all(times(10, async () => store.logOutSubject({ subject, except: kept.session.id })))
     deepEqual([await statusOf(store, kept.token), await statusOf(store, ended.token)], ['active', 'logged_out'])
   }),
 
-  rule('the count is of the live sessions that were ended: not the spared, expired or logged-out ones', async ({ store, open, subject }) => {
+  rule('the count is of the live sessions that were ended: not of the excepted, expired or logged-out ones', async ({ store, open, subject }) => {
     const sessions = await Promise.all(times(5, () => open()))
     await open({ subject: `${subject}x` })
     await store.logOut((await open()).token)
@@ -192,7 +204,7 @@ export const sessionStoreRules: ReadonlyArray<Rule<MakeSessionStore>> = [
     equal(Number(counted) + before.filter(session => session?.status === 'active').length, sessions.length)
   }),
 
-  rule('logins and logouts of a subject at the same time leave every session either live or dead, everywhere', async ({ store, open, subject }) => {
+  rule('logins and logouts of a subject at the same time leave every session either active or logged out, for every method', async ({ store, open, subject }) => {
     const before = await open()
     const during = await Promise.all(times(20, async index => {
       if (index % 4 === 0) await store.logOutSubject({ subject })
@@ -207,7 +219,7 @@ export const sessionStoreRules: ReadonlyArray<Rule<MakeSessionStore>> = [
     for (const { token } of during) equal(await statusOf(store, token), 'logged_out')
   }),
 
-  rule('the list is of live sessions only, newest first, and without the one left out', async ({ store, open, subject }) => {
+  rule('the list has live sessions only, newest first, and without the excepted one', async ({ store, open, subject }) => {
     const now = Date.now()
     const [oldest, left, newest] = [await open({ createdAt: now - 3000 }), await open({ createdAt: now - 2000 }), await open({ createdAt: now - 1000 })]
     await open({ expiresAt: now - 1 })
@@ -217,7 +229,7 @@ export const sessionStoreRules: ReadonlyArray<Rule<MakeSessionStore>> = [
     deepEqual((await store.list({ subject, except: left.session.id, limit: 2 })).map(({ id }) => id), [newest.session.id, oldest.session.id])
   }),
 
-  rule('pages of the list meet every session once, also those of one instant, and those whose predecessor is gone', async ({ store, open, subject }) => {
+  rule('pages of the list have every session once, also sessions of one instant, and after the last one of a page was logged out', async ({ store, open, subject }) => {
     const createdAt = Date.now()
     const prefix = randomUUID()
     const ids = ['a', 'b', '\u00e9', '\uffee', '😀', 'c', '~'].map(end => `${prefix}${end}`)
@@ -233,7 +245,7 @@ export const sessionStoreRules: ReadonlyArray<Rule<MakeSessionStore>> = [
     deepEqual(met, ['😀', '\uffee', '\u00e9', '~', 'c', 'b', 'a'].map(end => `${prefix}${end}`))
   }),
 
-  rule('no id, subject or token is interpreted: it is refused, or it is itself', async ({ store, open, subject }) => {
+  rule('ids, subjects and tokens are never interpreted: each is refused, or stored as it is', async ({ store, open, subject }) => {
     const innocent = await open()
     for (const hostile of hostileIds) {
       const stored = await open({ id: hostile + randomUUID(), subject: subject + hostile }, randomUUID() + hostile).catch(() => undefined)
@@ -248,6 +260,21 @@ export const sessionStoreRules: ReadonlyArray<Rule<MakeSessionStore>> = [
       await store.logOutSubject({ subject, except: innocent.session.id })
       deepEqual(await store.find(innocent.token), { ...innocent.session, status: 'active' })
     }
+  }),
+
+  rule('a number as an id or a subject is refused, or is its text', async ({ store, open }) => {
+    for (const logOut of [numericLogOutSubject, numericLogOutById]) {
+      const [id, subject] = [randomInt(2 ** 47), randomInt(2 ** 47)]
+      const { token } = await open({ id: `${id}`, subject: `${subject}` })
+      const done = await Promise.resolve(logOut(store, id, subject)).then(() => true, () => false)
+      equal(await statusOf(store, token), done ? 'logged_out' : 'active', 'a logout that resolves has happened')
+    }
+    const [id, subject] = [randomInt(2 ** 47), randomInt(2 ** 47)]
+    const opened = await open({ id: id as never, subject: subject as never }).catch(() => undefined)
+    if (opened === undefined) return
+    const found = await store.find(opened.token)
+    deepEqual([found?.id, found?.subject], [`${id}`, `${subject}`])
+    equal((await store.logOutById({ id: `${id}`, subject: `${subject}` }))?.status, 'active')
   }),
 
   rule('subjects that look alike are different subjects', async ({ store, open, subject }) => {
@@ -295,6 +322,15 @@ function rule (name: string, check: (scene: Scene) => Promise<void>): Rule<MakeS
       })
     }
   }
+}
+
+/** What a host in plain JavaScript may pass. */
+async function numericLogOutSubject (store: SessionStore, _: number, subject: number): Promise<void> {
+  await store.logOutSubject({ subject: subject as never })
+}
+
+async function numericLogOutById (store: SessionStore, id: number, subject: number): Promise<void> {
+  await store.logOutById({ id: id as never, subject: subject as never })
 }
 
 async function statusOf (store: SessionStore, token: string): Promise<Session['status'] | undefined> {

@@ -10,10 +10,24 @@ export type { Rule } from '../internal/conformance/rule.ts'
 export type { MakeUserStatusStore, UserStatusFixture } from '../internal/conformance/user-status-probe.ts'
 
 /**
- * The promises of {@link UserStatusStore}. Those about `logOut` hold for every store that lacks it.
+ * The promises of {@link UserStatusStore}, for any test runner. A store without `logOut` keeps those about `logOut`.
  *
- * Versions are compared by what they are, times to the millisecond. Ids that a store cannot hold (NUL, a lone
- * surrogate, a megabyte) may be refused with a rejection; ids that it takes must be kept apart to the last character.
+ * Versions are compared as they are, times to the millisecond. Ids that a store cannot hold (NUL, a lone surrogate, a
+ * megabyte) may be refused with a rejection; ids that it accepts must be told apart to the last character.
+ *
+ * @example
+ * ```ts
+ * import { userStatusStoreRules } from 'fastify-logout/conformance/user-status-store'
+ * import { memoryUserStatusStore } from 'fastify-logout/user-status-stores/memory'
+ * import test from 'node:test'
+ *
+ * for (const rule of userStatusStoreRules) {
+ *   test(rule.name, () => rule.check(() => {
+ *     const store = memoryUserStatusStore()
+ *     return { store, set: store.set }
+ *   }))
+ * }
+ * ```
  */
 export const userStatusStoreRules: ReadonlyArray<Rule<MakeUserStatusStore>> = [
   rule('a user who was never put in is undefined', async ({ store }) => {
@@ -106,7 +120,7 @@ export const userStatusStoreRules: ReadonlyArray<Rule<MakeUserStatusStore>> = [
     assert.equal((await present(store, alice)).status, 'logged_out')
   }),
 
-  rule('what get gave stays as it was', async ({ store, set }) => {
+  rule('a record that get returned stays as it was', async ({ store, set }) => {
     await set(alice, 'logged_in')
     const given = await store.get(alice)
     const copy = facts(given)
@@ -127,6 +141,19 @@ export const userStatusStoreRules: ReadonlyArray<Rule<MakeUserStatusStore>> = [
       const expected = out.some(({ tenant, subject }) => user.tenant === tenant && user.subject === subject)
       assert.equal((await present(store, user)).status, expected ? 'logged_out' : 'logged_in', JSON.stringify(user))
     }
+  }),
+
+  rule('a number as an id is refused, or is its text', async ({ store, set }) => {
+    const [numeric, other] = [{ tenant: 1, subject: 23 }, { tenant: 12, subject: 3 }] as never as [UserKey, UserKey]
+    const created = await outcome(() => store.compareAndSet(numeric, undefined, login(1000)))
+    if (created !== 'refused') {
+      assert.equal((await present(store, { tenant: '1', subject: '23' })).lastSeenAt, 1000)
+      assert.equal(await store.get(other), undefined)
+    }
+    await set({ tenant: '12', subject: '3' }, 'logged_in')
+    const { version } = await present(store, { tenant: '12', subject: '3' })
+    const written = await outcome(() => store.compareAndSet(other, version, logout(2000)))
+    assert.equal((await present(store, { tenant: '12', subject: '3' })).status, written === 'refused' ? 'logged_in' : 'logged_out')
   }),
 
   rule('an id is refused or stored, never interpreted', async ({ store, set }) => {
@@ -184,6 +211,15 @@ export const userStatusStoreRules: ReadonlyArray<Rule<MakeUserStatusStore>> = [
       const before = await present(store, alice)
       assert.deepEqual(facts(await logOut(alice, 1000)), before)
       assert.deepEqual(await present(store, alice), before)
+    }
+  }),
+
+  logOutRule('a logout whose time is not whole milliseconds fails no other one', async ({ logOut, set }) => {
+    const users = Array.from({ length: 20 }, (_, index) => ({ tenant: 'acme', subject: `user ${index}` }))
+    for (const user of users) await set(user, 'logged_in')
+    const outcomes = await parallel(20, index => outcome(() => logOut(users[index] ?? alice, index === 10 ? 1000.5 : 1000)))
+    for (const [index, before] of outcomes.entries()) {
+      if (index !== 10) assert.equal(before === 'refused' ? before : before?.status, 'logged_in')
     }
   }),
 

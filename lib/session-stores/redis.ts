@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import type { Promised } from '../awaitable.ts'
 import { isClusterClient, keyPrefix, oneServerOrCluster, redisScripts, type RedisClient } from '../internal/databases/redis.ts'
-import { isSessionId, isSubject, sessionRecord } from '../internal/records/session.ts'
+import { queryById, queryBySubject, queryPage } from '../internal/records/session-query.ts'
+import { sessionRecord } from '../internal/records/session.ts'
 import { sessionKeys, sortable } from '../internal/redis-sessions/layout.ts'
 import { sessionsOnCluster } from '../internal/redis-sessions/on-a-cluster.ts'
 import { sessionsOnOneServer } from '../internal/redis-sessions/on-one-server.ts'
@@ -85,21 +86,24 @@ export function redisSessionStore (redis: RedisClient, options: RedisSessionStor
       return sessions(way => way.logOut(tokenDigest(token), call))
     },
 
-    async logOutById ({ id, subject }) {
-      if (!isSessionId(id) || !(subject === undefined || isSubject(subject))) return undefined
+    async logOutById (asked) {
+      const query = queryById(asked)
+      if (query === undefined) return undefined
       const call = newCall()
-      return sessions(way => way.logOutById({ id, subject }, call))
+      return sessions(way => way.logOutById({ id: query.id, subject: query.subject ?? undefined }, call))
     },
 
-    async logOutSubject ({ subject, except, count }) {
+    async logOutSubject ({ count, ...asked }) {
+      const query = queryBySubject(asked)
       const call = newCall()
-      const query = { subject, count, except: isSessionId(except) ? except : undefined }
-      const ended = isSubject(subject) ? await sessions(way => way.logOutSubject(query, call)) : 0
-      return count === true ? ended : undefined
+      const ended = query && await sessions(way => way.logOutSubject({ subject: query.subject, count, except: query.except ?? undefined }, call))
+      return count === true ? ended ?? 0 : undefined
     },
 
     async list (page) {
-      return isSubject(page.subject) ? sessions(way => way.list(page)) : []
+      const query = queryPage(page)
+      if (query === undefined) return []
+      return sessions(way => way.list({ ...page, subject: query.subject, except: query.except ?? undefined }))
     }
   }
 }

@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import type { Promised } from '../awaitable.ts'
 import { keyPrefix, listOf, numberOf, redisScripts, textOf, type RedisClient, type Reply } from '../internal/databases/redis.ts'
+import { checkedChange } from '../internal/records/status-change.ts'
+import { idsOf } from '../internal/records/user-key.ts'
 import type { UserKey, UserRecords, UserStatus, UserStatusStore } from '../user-status-store.ts'
 
 /** Where in Redis {@link redisUserStatusStore} keeps its records. */
@@ -23,18 +25,20 @@ export function redisUserStatusStore (redis: RedisClient, options: RedisUserStat
   const script = redisScripts(redis, 'redisUserStatusStore')
   const prefix = keyPrefix(options.prefix ?? 'logout-user-status', 'redisUserStatusStore')
   const [get, compareAndSet, logOut, set, remove] = [script(getLua), script(compareAndSetLua), script(logOutLua), script(setLua), script(removeLua)] as const
-  const keyOf = ({ tenant, subject }: UserKey) => [`${prefix}${encodeURIComponent(tenant)}:${encodeURIComponent(subject)}`]
+  const keyOf = (user: UserKey) => [prefix + idsOf(user).map(encodeURIComponent).join(':')]
 
   return {
     async get (user) {
       return recordOf(await get(keyOf(user)))
     },
 
-    async compareAndSet (user, expected, { status, at, requestId }) {
-      return numberOf(await compareAndSet(keyOf(user), randomUUID(), status, `${at}`, requestId, `${expected ?? ''}`)) === 1
+    async compareAndSet (user, expected, change) {
+      const { at, requestId } = checkedChange(change)
+      return numberOf(await compareAndSet(keyOf(user), randomUUID(), change.status, `${at}`, requestId, `${expected ?? ''}`)) === 1
     },
 
-    async logOut (user, { at, requestId }) {
+    async logOut (user, change) {
+      const { at, requestId } = checkedChange(change)
       return recordOf(await logOut(keyOf(user), randomUUID(), 'logged_out', `${at}`, requestId))
     },
 

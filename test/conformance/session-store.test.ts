@@ -16,7 +16,7 @@ const counting = (change: (count: number) => number): Break => good => ({
 
 const broken: Record<string, Break> = {
   'a session is found by its token, whole and active': finding(session => session && { ...session, data: undefined }),
-  'what is unknown is undefined, and no error': good => ({
+  'an unknown session is undefined, not null and not an error': good => ({
     async logOutById (query) {
       const before = await good.logOutById(query)
       if (before === undefined) throw new Error('not found')
@@ -41,7 +41,7 @@ const broken: Record<string, Break> = {
       if (await good.find(token) === undefined) await Promise.resolve(good.create(token, session)).catch(() => {})
     }
   }),
-  'a logout answers with the session as it was before: active once, then logged out': good => ({
+  'a logout resolves to the session as it was before: active once, then logged out': good => ({
     logOut: async token => {
       await good.logOut(token)
       return good.find(token)
@@ -59,7 +59,7 @@ const broken: Record<string, Break> = {
       }
     }
   },
-  'a session that ran out is kept as it is, and can be logged out': finding(session => session && session.expiresAt < Date.now() ? undefined : session),
+  'an expired session is returned as it is, and can be logged out': finding(session => session && session.expiresAt < Date.now() ? undefined : session),
   'a session is forgotten after its keepUntil, and its token and id are free again': creating(session => ({ ...session, keepUntil: session.keepUntil + 10_000 })),
   'a logout by id reaches that session only, and with a subject only if it is theirs': good => ({ logOutById: ({ id }) => good.logOutById({ id }) }),
   'logging out a subject ends all its sessions, and nobody else\'s': good => ({
@@ -68,7 +68,7 @@ const broken: Record<string, Break> = {
       return undefined
     }
   }),
-  'a session opened after its subject was logged out is live, and the old ones stay dead': good => {
+  'a session opened after its subject was logged out is live, and the old ones stay logged out': good => {
     const cutoffs = new Map<string, number>()
     return {
       logOutSubject ({ subject }) {
@@ -81,7 +81,7 @@ const broken: Record<string, Break> = {
       }
     }
   },
-  '"except" keeps this one session, again and again, until it is logged out itself': good => {
+  '"except" leaves this one session alone, again and again, until it is logged out itself': good => {
     let spared = false
     return {
       logOutSubject: ({ subject, except, count }) => {
@@ -91,7 +91,7 @@ const broken: Record<string, Break> = {
       }
     }
   },
-  '"except" spares no session after a logout of the subject without it': good => {
+  '"except" brings no session back after a logout of the subject without it': good => {
     let spared: string | undefined
     return {
       logOutSubject: query => {
@@ -100,7 +100,7 @@ const broken: Record<string, Break> = {
       }
     }
   },
-  '"except" brings no dead session back, and reaches no other subject': good => {
+  '"except" brings no logged-out session back, and reaches no other subject': good => {
     let spared: string | undefined
     return {
       logOutSubject: query => {
@@ -113,7 +113,7 @@ const broken: Record<string, Break> = {
       }
     }
   },
-  'two concurrent logouts of a subject that spare different sessions spare none': good => {
+  'two concurrent logouts of a subject with different exceptions end both sessions': good => {
     const spared = new Set<string>()
     return {
       logOutSubject: query => {
@@ -126,7 +126,7 @@ const broken: Record<string, Break> = {
       }
     }
   },
-  'ten concurrent logouts of a subject that spare the same session spare it': good => {
+  'ten concurrent logouts of a subject with the same exception leave that session alone': good => {
     let busy = false
     return {
       async logOutSubject (query) {
@@ -138,7 +138,7 @@ const broken: Record<string, Break> = {
       }
     }
   },
-  'the count is of the live sessions that were ended: not the spared, expired or logged-out ones': counting(count => count + 1),
+  'the count is of the live sessions that were ended: not of the excepted, expired or logged-out ones': counting(count => count + 1),
   'concurrent logouts of sessions and of their subject end each session once': good => ({
     async logOutSubject (query) {
       const { length } = await good.list({ subject: query.subject, limit: 1000 })
@@ -147,7 +147,7 @@ const broken: Record<string, Break> = {
       return query.count ? length : undefined
     }
   }),
-  'logins and logouts of a subject at the same time leave every session either live or dead, everywhere': good => ({
+  'logins and logouts of a subject at the same time leave every session either active or logged out, for every method': good => ({
     async create (token, session) {
       const dying = (await good.list({ subject: session.subject, limit: 1000 })).length === 0
       await good.create(token, session)
@@ -155,14 +155,14 @@ const broken: Record<string, Break> = {
     },
     list: () => []
   }),
-  'the list is of live sessions only, newest first, and without the one left out': listing(({ except: _, ...page }) => page),
-  'pages of the list meet every session once, also those of one instant, and those whose predecessor is gone': good => ({
+  'the list has live sessions only, newest first, and without the excepted one': listing(({ except: _, ...page }) => page),
+  'pages of the list have every session once, also sessions of one instant, and after the last one of a page was logged out': good => ({
     async list ({ after, limit, ...page }) {
       const all = await good.list({ ...page, limit: 1000 })
       return all.slice(all.findIndex(({ id }) => id === after?.id) + 1).sort((a, b) => a.id < b.id ? 1 : -1).slice(0, limit)
     }
   }),
-  'no id, subject or token is interpreted: it is refused, or it is itself': good => ({
+  'ids, subjects and tokens are never interpreted: each is refused, or stored as it is': good => ({
     logOutSubject: async query => {
       if (query.subject === '%' || query.subject === '*') throw new TypeError('wildcards')
       return good.logOutSubject(query)
@@ -171,6 +171,9 @@ const broken: Record<string, Break> = {
       if (query.id.includes('DROP')) throw new SyntaxError('syntax error at or near "DROP"')
       return good.logOutById(query)
     }
+  }),
+  'a number as an id or a subject is refused, or is its text': good => ({
+    logOutSubject: async query => typeof query.subject === 'string' ? good.logOutSubject(query) : undefined
   }),
   'subjects that look alike are different subjects': good => ({
     create: (token, session) => good.create(token, { ...session, subject: session.subject.toLowerCase() }),
@@ -191,15 +194,58 @@ const broken: Record<string, Break> = {
   }
 }
 
+/** Further ways to break a rule. */
+const brokenToo: Record<string, Break[]> = {
+  'an unknown session is undefined, not null and not an error': [
+    good => ({ find: async token => await good.find(token) ?? null as never }),
+    good => ({ logOut: async token => await good.logOut(token) ?? null as never }),
+    good => ({ logOutById: async query => await good.logOutById(query) ?? null as never })
+  ],
+  'a number as an id or a subject is refused, or is its text': [
+    good => ({ logOutById: async query => typeof query.id === 'string' ? good.logOutById(query) : undefined }),
+    good => {
+      const numbers = new Map<unknown, unknown>()
+      return {
+        create (token, session) {
+          numbers.set(String(session.id), session.id)
+          return good.create(token, session)
+        },
+        async find (token) {
+          const session = await good.find(token)
+          return session && { ...session, id: numbers.get(session.id) as string }
+        }
+      }
+    }
+  ]
+}
+
+t.test('a store may refuse numbers as ids', async t => {
+  const refuse = (id: unknown) => { if (typeof id === 'number') throw new TypeError('a number') }
+  for (const { name, check } of sessionStoreRules) {
+    if (!(name in brokenToo)) continue
+    await t.resolves(check(() => {
+      const good = asynchronous(memorySessionStore())
+      return {
+        ...good,
+        async create (token, session) { refuse(session.id); return good.create(token, session) },
+        async logOutById (query) { refuse(query.id); return good.logOutById(query) },
+        async logOutSubject (query) { refuse(query.subject); return good.logOutSubject(query) }
+      }
+    }), name)
+  }
+})
+
 for (const { name, check } of sessionStoreRules) {
   t.test(`caught: a store that breaks "${name}"`, async t => {
-    const breakage = broken[name]
-    t.type(breakage, 'function', 'there is a store that breaks it')
+    const breakages = [broken[name], ...brokenToo[name] ?? []]
     await check(async () => asynchronous(memorySessionStore()))
-    await t.rejects(check(async () => {
-      const good = asynchronous(memorySessionStore())
-      return { ...good, ...breakage?.(good) }
-    }), name.startsWith('no id') || name.startsWith('what is unknown') ? Error : AssertionError)
+    for (const breakage of breakages) {
+      t.type(breakage, 'function', 'there is a store that breaks it')
+      await t.rejects(check(async () => {
+        const good = asynchronous(memorySessionStore())
+        return { ...good, ...breakage?.(good) }
+      }), name.startsWith('ids, subjects') || name.startsWith('an unknown session') ? Error : AssertionError)
+    }
   })
 }
 

@@ -21,7 +21,7 @@ const ours = (status: string) => status === 'logged_in' || status === 'logged_ou
 let versions = 0
 
 const good: Ways = {
-  keyOf: ({ tenant, subject }) => JSON.stringify([tenant, subject]),
+  keyOf: ({ tenant, subject }) => JSON.stringify([`${tenant}`, `${subject}`]),
   nextVersion: () => { versions += 1; return versions },
   matches: (before, expected) => before?.version === expected,
   mayOverwrite: ours,
@@ -83,10 +83,10 @@ const nobody: UserStatus = { status: 'logged_out', version: 0 }
 
 /** For each rule, in its words, a store that breaks it. */
 const broken: Record<string, Array<() => UserStatusFixture>> = {
-  'a user who was never put in is undefined': [() => {
+  'a user who was never put in is undefined': [nobody, null as never].map(missing => () => {
     const { store, set } = storeWith({})
-    return { store: { ...store, get: async user => await store.get(user) ?? nobody }, set }
-  }],
+    return { store: { ...store, get: async (user: UserKey) => await store.get(user) ?? missing }, set }
+  }),
   'compareAndSet without a version creates a record, once': [
     () => storeWith({ matches: (before, expected) => expected === undefined || before?.version === expected }),
     () => storeWith({ matches: (before, expected) => before !== undefined && before.version === expected }),
@@ -128,7 +128,7 @@ const broken: Record<string, Array<() => UserStatusFixture>> = {
     let version = 0
     return storeWith({ nextVersion: before => before === undefined || ours(before.status) ? (version += 1) : version - 1 })
   }],
-  'what get gave stays as it was': [() => {
+  'a record that get returned stays as it was': [() => {
     const shared = { status: '', version: 0 }
     return storeWith({ give: record => Object.assign(shared, record) })
   }],
@@ -142,6 +142,15 @@ const broken: Record<string, Array<() => UserStatusFixture>> = {
     ({ tenant, subject }: UserKey) => JSON.stringify([tenant, subject]).normalize(),
     ({ tenant, subject }: UserKey) => JSON.stringify([tenant.trim(), subject.trim()])
   ].map(keyOf => () => storeWith({ keyOf })),
+  'a number as an id is refused, or is its text': [
+    () => storeWith({ keyOf: user => JSON.stringify(user) }),
+    () => storeWith({ keyOf: ({ tenant, subject }) => `${tenant.length}:${tenant}${subject}` }),
+    () => {
+      const { store, set } = storeWith({})
+      const isNumeric = (user: UserKey) => typeof user.tenant === 'number'
+      return { store: { ...store, compareAndSet: async (user, ...rest) => isNumeric(user) ? true : store.compareAndSet(user, ...rest) }, set }
+    }
+  ],
   'an id is refused or stored, never interpreted': [
     () => storeWith({ keyOf: ({ tenant, subject }) => JSON.stringify([tenant, subject].map(id => id.replace(/\0.*/, ''))) }),
     () => storeWith({ keyOf: ({ tenant, subject }) => JSON.stringify([tenant, subject].map(id => id.slice(0, 255))) }),
@@ -195,6 +204,15 @@ const broken: Record<string, Array<() => UserStatusFixture>> = {
     () => storeWith({ mayLogOut: status => status !== 'suspended' && status !== 'terminated' }),
     () => storeWith({ answer: before => before && ours(before.status) ? before : undefined })
   ],
+  'a logout whose time is not whole milliseconds fails no other one': [() => {
+    let poisoned = false
+    return storeWithLogOut(async (store, user, change) => {
+      poisoned ||= !Number.isInteger(change.at)
+      await new Promise(resolve => setImmediate(resolve))
+      if (poisoned) throw new Error('invalid input syntax for type bigint: "1000.5"')
+      return store.logOut?.(user, change)
+    })
+  }],
   'of 50 parallel logOut exactly one sees the user logged in': [
     () => storeWith({ pause: () => new Promise(resolve => setImmediate(resolve)) }),
     () => storeWith({ answer: (_, after) => after })

@@ -60,16 +60,6 @@ export function subjectOf (subject: unknown): string | undefined {
   return possibleId(subject, longestSubject, 'the subject of a session')
 }
 
-/** Whether a session can have this id. */
-export function isSessionId (id: unknown): id is string {
-  return typeof id === 'string' && isPossible(id, longestId)
-}
-
-/** Whether a session can have this subject. */
-export function isSubject (subject: unknown): subject is string {
-  return typeof subject === 'string' && isPossible(subject, longestSubject)
-}
-
 function newId (id: unknown, longest: number, name: string): string {
   const text = possibleId(id, longest, name)
   if (text === undefined) throw new TypeError(`${name} must be a string of 1 to ${longest} characters, well-formed and without NUL`)

@@ -1,5 +1,5 @@
 import { listOf, numberOf, textOf, type Reply } from '../databases/redis.ts'
-import { isSessionId, sessionOf, type SessionRecord } from '../records/session.ts'
+import { sessionOf, type SessionRecord } from '../records/session.ts'
 import type { Session, SessionPage, SubjectLogout } from '../../session-store.ts'
 
 /**
@@ -80,7 +80,7 @@ function startOf ({ createdAt, id }: Pick<Session, 'createdAt' | 'id'>): string 
 /** What a script needs for a page: the name that it starts behind, the number of sessions, the present time, and the id left out. */
 export function pageValues ({ after, limit, except }: SessionPage): [before: string, limit: string, now: string, except: string] {
   const before = after === undefined ? '~' : `${startOf(after)}\0`
-  return [before, `${limit}`, sortable(Date.now()), isSessionId(except) ? except : '']
+  return [before, `${limit}`, sortable(Date.now()), except ?? '']
 }
 
 /** The session of a reply: its JSON, and 1 if it is active. */
