@@ -1,8 +1,10 @@
 // Compiled, never run: what TypeScript takes from a host, and what it refuses.
 import fastifySession from '@fastify/session'
 import { Type, type Static, type TSchema } from '@sinclair/typebox'
+import Database from 'better-sqlite3'
 import { RedisStore } from 'connect-redis'
 import Fastify, { type FastifyBaseLogger, type FastifyPluginAsync, type FastifyRequest, type FastifyTypeProvider } from 'fastify'
+import pg from 'pg'
 import { z } from 'zod'
 import { protectSessionStore, type ProtectableSessionStore } from '../lib/bridges/express-session.ts'
 import { kratosAdmin } from '../lib/flows/kratos-admin.ts'
@@ -13,11 +15,17 @@ import {
   type Claims, type KratosLogoutOptions, type LogoutEvent, type Principal, type Session, type SessionStore, type SigningHubActivity,
   type SigningHubLogoutOptions, type TenantStatusLogoutOptions, type TokenRejectionReason, type UserStatusStore, type VerifyToken
 } from '../lib/index.ts'
+import { postgresRevocationStore } from '../lib/revocation-stores/postgres.ts'
+import { sqliteRevocationStore } from '../lib/revocation-stores/sqlite.ts'
 import { memorySessionStore } from '../lib/session-stores/memory.ts'
+import { postgresSessionStore } from '../lib/session-stores/postgres.ts'
+import { sqliteSessionStore } from '../lib/session-stores/sqlite.ts'
 import { fastJwtVerifier } from '../lib/token-verifiers/fast-jwt.ts'
 import { jwksVerifier } from '../lib/token-verifiers/jwks.ts'
 import { memoryRevocationStore } from '../lib/revocation-stores/memory.ts'
 import { memoryUserStatusStore } from '../lib/user-status-stores/memory.ts'
+import { postgresUserStatusStore } from '../lib/user-status-stores/postgres.ts'
+import { sqliteUserStatusStore } from '../lib/user-status-stores/sqlite.ts'
 
 declare module 'fastify' {
   interface Session { checkout?: { readonly owner: string, readonly since: number } }
@@ -64,6 +72,25 @@ export async function slices () {
   await app.register(kratosLogout, { sessions: { logOut: () => true } })
   // @ts-expect-error kratosSessions needs more than one function
   await app.register(kratosSessions, { sessions: { logOut: () => undefined } })
+}
+
+/** The stores take the clients as their packages declare them. */
+export function databaseClients () {
+  const database = new Database(':memory:')
+  const pool = new pg.Pool()
+  sqliteSessionStore(database)
+  sqliteUserStatusStore(database)
+  sqliteRevocationStore(database)
+  postgresSessionStore(pool, { table: undefined, batch: undefined })
+  postgresUserStatusStore(pool)
+  postgresRevocationStore(pool)
+  postgresSessionStore({ query: async (text, values) => pool.query({ name: 'a', text, ...values && { values } }) }, { batch: true })
+  // @ts-expect-error a statement returns its rows by "all"
+  sqliteSessionStore({ prepare: () => ({ run: () => {} }), exec: () => {} })
+  // @ts-expect-error a client resolves to rows
+  postgresSessionStore({ query: async () => [] })
+  expectType<Session | undefined>(sqliteSessionStore(database).logOut('token'))
+  expectType<Session | undefined>(memorySessionStore().logOut('token'))
 }
 
 /** Under `exactOptionalPropertyTypes` a host can pass on what it may not have. */
