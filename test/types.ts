@@ -230,7 +230,9 @@ export function protectedStores () {
   protectSessionStore(ownStore, revocations, { credential: ({ user, since }) => ({ subject: user, issuedAt: since }) })
   protectSessionStore(ownStore, revocations, { credential: ({ user }) => user === undefined ? null : { subject: user } })
   protectSessionStore(redisStore, revocations, { credential: session => ({ subject: String(Object(session).user) }) })
-  protectSessionStore(anyStore, revocations, { credential: session => { expectType<Equal<typeof session, Record<string, unknown>>>(true) } })
+  protectSessionStore(anyStore, revocations, {
+    credential: session => { expectType<Equal<typeof session, Record<string, unknown>>>(true) }
+  })
   protectSessionStore(anyStore, revocations, { credential: (session: OwnSession) => ({ subject: session.user }) })
   protectSessionStore(anyStore, revocations)
   // @ts-expect-error a session has no such member

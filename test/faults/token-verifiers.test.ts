@@ -12,7 +12,9 @@ import { fastJwtVerifier } from '../../lib/token-verifiers/fast-jwt.ts'
 import { introspectionVerifier, type IntrospectionVerifierOptions } from '../../lib/token-verifiers/introspection.ts'
 import { jwksVerifier, type JwksVerifierOptions } from '../../lib/token-verifiers/jwks.ts'
 import { memoryUserStatusStore } from '../../lib/user-status-stores/memory.ts'
-import { clientSecret, discoveryPath, jwksPath, keyClientKey, opaqueResource, signedResource, startOpenidProvider } from '../servers/openid-provider.ts'
+import {
+  clientSecret, discoveryPath, jwksPath, keyClientKey, opaqueResource, signedResource, startOpenidProvider
+} from '../servers/openid-provider.ts'
 
 const provider = await startOpenidProvider()
 t.teardown(() => provider.remove())
@@ -24,7 +26,8 @@ function byJwks (options: Partial<JwksVerifierOptions> = {}): VerifyToken {
 }
 
 function byIntrospection (options: Partial<IntrospectionVerifierOptions> = {}): VerifyToken {
-  return introspectionVerifier({ endpoint: provider.introspectionEndpoint, client, issuer: provider.issuer, audience: opaqueResource, ...options })
+  const { introspectionEndpoint: endpoint, issuer } = provider
+  return introspectionVerifier({ endpoint, client, issuer, audience: opaqueResource, ...options })
 }
 
 async function byKey (acceptExpiredFor = 0): Promise<VerifyToken> {
@@ -43,7 +46,8 @@ async function outcome (verify: VerifyToken, token: string): Promise<unknown> {
 }
 
 t.test("a user's token has a user with each verifier, an application's own token has none", async (t) => {
-  for (const [verify, resource] of [[byJwks(), signedResource], [await byKey(), signedResource], [byIntrospection(), opaqueResource]] as const) {
+  const ways = [[byJwks(), signedResource], [await byKey(), signedResource], [byIntrospection(), opaqueResource]] as const
+  for (const [verify, resource] of ways) {
     const user = principalOf(await verify(await provider.userToken(resource)))
     t.match(user, { subject: 'alice', actor: 'alice' })
     t.ok(Math.abs(Date.now() - Number(user.issuedAt)) < 5000)
@@ -160,7 +164,7 @@ t.test('10,000 concurrent tokens of unknown key ids cause no more than two reque
 t.test('a provider that is slow is waited for, up to the timeout, by many callers once', async (t) => {
   const [signed, opaque] = [await provider.userToken(signedResource), await provider.userToken(opaqueResource)]
   await provider.slow(150)
-  t.same(await Promise.all([byJwks(), byIntrospection()].map((verify, i) => outcome(verify, i === 0 ? signed : opaque))), ['alice', 'alice'])
+  t.same(await Promise.all([outcome(byJwks(), signed), outcome(byIntrospection(), opaque)]), ['alice', 'alice'])
   const before = await provider.count('/token/introspection')
   const verify = byIntrospection()
   await Promise.all(Array.from({ length: 20 }, () => outcome(verify, opaque)))
@@ -180,7 +184,8 @@ t.test('while the provider is frozen, keys at hand serve and everything else is 
   provider.freeze()
   try {
     const begun = Date.now()
-    t.same(await Promise.all([outcome(cold, signed), outcome(introspecting, opaque), outcome(warm, unknown)]), ['outage', 'outage', 'outage'])
+    const outcomes = await Promise.all([outcome(cold, signed), outcome(introspecting, opaque), outcome(warm, unknown)])
+    t.same(outcomes, ['outage', 'outage', 'outage'])
     t.ok(Date.now() - begun < 1500, `${Date.now() - begun} ms`)
     t.match(warm(signed), { sub: 'alice' }, 'at once')
   } finally {
@@ -210,7 +215,8 @@ async function hostWith (verifyToken: VerifyToken) {
   const users = memoryUserStatusStore()
   users.set({ tenant: 'acme', subject: 'alice' }, 'logged_in')
   const principal: typeof principalOf = claims => ({ ...principalOf(claims), tenant: 'acme' })
-  await app.register(signingHubLogout, { verifyToken, isActive: () => true, deviceToken: { remove: () => 'removed' }, recordActivity: () => {} })
+  const deviceToken = { remove: () => 'removed' as const }
+  await app.register(signingHubLogout, { verifyToken, isActive: () => true, deviceToken, recordActivity: () => {} })
   await app.register(tenantStatusLogout, { verifyToken, principal, users, authenticateTenant: () => 'acme' })
   return {
     close: () => app.close(),
@@ -223,7 +229,7 @@ async function hostWith (verifyToken: VerifyToken) {
 }
 
 t.test('every flow that takes a verifier, with each of the three', async (t) => {
-  const verifiers: ReadonlyArray<[string, string, (bob: number) => VerifyToken | Promise<VerifyToken>]> = [
+  const verifiers: ReadonlyArray<[string, string, (acceptExpiredFor: number) => VerifyToken | Promise<VerifyToken>]> = [
     ['fastJwtVerifier', signedResource, byKey],
     ['jwksVerifier', signedResource, acceptExpiredFor => byJwks({ acceptExpiredFor, cooldown: 10 })],
     ['introspectionVerifier', opaqueResource, acceptExpiredFor => byIntrospection({ acceptExpiredFor })]

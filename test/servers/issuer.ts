@@ -16,15 +16,15 @@ export interface Seen {
 
 type Answer = (response: ServerResponse, seen: Seen) => unknown
 
-/** An issuer on loopback that does whatever a test wants, honest by default. */
+/** An issuer on loopback that does what a test wants. By default it is honest. */
 export interface Issuer {
   readonly url: string
-  /** Its published keys; a test may put in whatever it likes. */
+  /** The published keys. A test may put in whatever it likes. */
   readonly jwks: Array<Record<string, unknown>>
   readonly seen: Seen[]
-  /** What other than the honest answer some path gets. */
+  /** Responses that replace the honest one, by path. */
   readonly odd: Map<string, Answer>
-  /** What introspection knows of opaque tokens. */
+  /** What introspection says about opaque tokens. */
   readonly introspected: Map<string, object>
   count (path: string): number
   /** Publishes a new key. */

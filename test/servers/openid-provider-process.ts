@@ -1,4 +1,4 @@
-// A real OpenID provider in a process of its own, so that it can be stopped, frozen and slowed. Arguments: its port.
+// A real OpenID provider in a process of its own, so that it can be stopped, frozen and slowed down. Argument: its port.
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { json } from 'node:stream/consumers'
@@ -20,7 +20,7 @@ const seen: Record<string, number> = {}
 let delay = 0
 let provider = makeProvider()
 
-/** Each provider has fresh keys; tokens live in a store that all of this process share. */
+/** Each provider has fresh keys. All providers of this process share their tokens. */
 function makeProvider () {
   const signing = [
     generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey,
@@ -32,7 +32,14 @@ function makeProvider () {
     clients: [
       { client_id: 'app', client_secret: clientSecret, grant_types: ['client_credentials'], redirect_uris: [], response_types: [] },
       { client_id: 'api:basic', client_secret: clientSecret, grant_types: [], redirect_uris: [], response_types: [] },
-      { client_id: 'api-post', client_secret: clientSecret, token_endpoint_auth_method: 'client_secret_post', grant_types: [], redirect_uris: [], response_types: [] },
+      {
+        client_id: 'api-post',
+        client_secret: clientSecret,
+        token_endpoint_auth_method: 'client_secret_post',
+        grant_types: [],
+        redirect_uris: [],
+        response_types: []
+      },
       {
         client_id: 'api-key',
         token_endpoint_auth_method: 'private_key_jwt',
@@ -56,7 +63,9 @@ function makeProvider () {
 }
 
 function resourceServer (resource: string, accessTokenTTL: number) {
-  const format = resource === signedResource ? { accessTokenFormat: 'jwt', jwt: { sign: { alg: 'ES256' } } } : { accessTokenFormat: 'opaque' }
+  const format = resource === signedResource
+    ? { accessTokenFormat: 'jwt', jwt: { sign: { alg: 'ES256' } } }
+    : { accessTokenFormat: 'opaque' }
   return { audience: resource, scope: 'read', accessTokenTTL, identifier: () => resource, ...format }
 }
 

@@ -15,7 +15,7 @@ const keyClientJwk: JsonWebKey = {
   d: 'jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI'
 }
 
-/** The key of the client `api-key`: that of RFC 7515, appendix A.3, which everybody knows. */
+/** The key of the client `api-key`, from RFC 7515, appendix A.3. */
 export const keyClientKey = createPrivateKey({ key: keyClientJwk, format: 'jwk' })
 export const keyClientPublicJwk = { ...createPublicKey(keyClientKey).export({ format: 'jwk' }), kid: 'mine', use: 'sig', alg: 'ES256' }
 
@@ -26,15 +26,15 @@ export interface OpenidProvider extends PrivateServer {
   count (path: string): Promise<number>
   /** New keys, and the old ones withdrawn. */
   rotate (): Promise<void>
-  /** From now on every answer takes so many milliseconds more. */
+  /** Delays every response from now on. In milliseconds. */
   slow (delay: number): Promise<void>
-  /** An access token of a user, signed or opaque as the resource wants it, for so many seconds. */
+  /** An access token of a user, signed or opaque as the resource wants it. `ttl` is in seconds. */
   userToken (resource: string, sub?: string, ttl?: number): Promise<string>
   /** An access token that an application gets for itself. */
   applicationToken (resource: string): Promise<string>
   /** Revokes an opaque token. */
   revoke (token: string): Promise<void>
-  /** The public keys as they are. */
+  /** The public keys that are published now. */
   keys (): Promise<JsonWebKey[]>
 }
 
@@ -75,7 +75,10 @@ export async function startOpenidProvider (): Promise<OpenidProvider & { remove 
     rotate: async () => { await order({ rotate: true }) },
     slow: async (delay) => { await order({ delay }) },
     userToken: async (resource, sub = 'alice', ttl = 300) => String((await order({ user: { sub, resource, ttl } })).token),
-    applicationToken: async resource => String((await post('/token', { grant_type: 'client_credentials', scope: 'read', resource })).access_token),
+    applicationToken: async (resource) => {
+      const form = { grant_type: 'client_credentials', scope: 'read', resource }
+      return String((await post('/token', form)).access_token)
+    },
     revoke: async (token) => { await post('/token/revocation', { token }) },
     keys: async () => (await (await fetch(`${server.url}${jwksPath}`)).json() as { keys: JsonWebKey[] }).keys
   }

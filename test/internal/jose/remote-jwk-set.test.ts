@@ -175,9 +175,9 @@ t.test('a token that is older than the keys that it waited for is refused by the
   t.equal(issuer.requested(), 2)
 })
 
-t.test('10,000 concurrent tokens with forged key ids cause two requests', async t => {
+t.test('1,000 concurrent tokens with forged key ids cause two requests', async t => {
   const issuer = await loadedIssuer(t, ['one'])
-  const forged = Promise.all(Array.from({ length: 10_000 }, (_, i) => issuer.outcome(`forged ${i}`, issuer.now())))
+  const forged = Promise.all(Array.from({ length: 1000 }, (_, i) => issuer.outcome(`forged ${i}`, issuer.now())))
   await issuer.answerAll()
   t.same([...new Set(await forged)], ['refused'])
   t.equal(issuer.requested(), 3)
