@@ -4,16 +4,36 @@ import type { Awaitable } from './awaitable.ts'
 export type Claims = Readonly<Record<string, unknown>>
 
 /**
- * Verifies a token and answers with its claims.
+ * Verifies a token and returns its claims.
  *
- * Rejects with a {@link TokenRejectedError} when the token is refused. Any other rejection means that the verifier could
- * not tell (a key server is down): the caller is answered with a 5xx then, never with a 401.
+ * Throws or rejects with a {@link TokenRejectedError} for a token that is refused. Any other error means that the verifier
+ * could not tell, because a key server is down for example: the flow then responds with a 5xx, never with a 401.
+ *
+ * A verifier refuses other spellings of a token that it accepts (white space, padding, spare bits), because digests of
+ * tokens are keys elsewhere. `fastify-logout/conformance/token-verifier` tests this and everything else that is expected.
+ *
+ * @example
+ * ```ts
+ * import { tokenDigest, TokenRejectedError, type Claims, type VerifyToken } from 'fastify-logout'
+ *
+ * // Your table of opaque tokens. It rejects when the database is down, which is an outage.
+ * declare function findToken (digest: string): Promise<Claims | undefined>
+ *
+ * export const verifyToken: VerifyToken = async (token) => {
+ *   const claims = await findToken(tokenDigest(token))
+ *   if (claims === undefined) throw new TokenRejectedError('untrusted')
+ *   return claims
+ * }
+ * ```
  */
 export type VerifyToken = (token: string) => Awaitable<Claims>
 
 const tokenRejected = 'LOGOUT_TOKEN_REJECTED'
 
-/** Why a token was refused: it is no token at all, nobody we trust signed it for us, it ran out, or it was revoked. */
+/**
+ * Why a token was refused: it is not a token (`malformed`), no trusted issuer signed it for us (`untrusted`), it has
+ * expired, or it was revoked.
+ */
 export type TokenRejectionReason = 'malformed' | 'untrusted' | 'expired' | 'revoked'
 
 /**
@@ -37,7 +57,7 @@ export function isTokenRejected (error: unknown): error is TokenRejectedError {
   return typeof error === 'object' && error !== null && 'code' in error && error.code === tokenRejected
 }
 
-/** A rejection with the reason for the caller and one sentence for the log. The sentence must not quote the token. */
+/** Makes a rejection with the reason for the caller and a sentence for the log. The sentence must not quote the token. */
 export function rejected (reason: TokenRejectionReason, sentence: string): TokenRejectedError {
   return new TokenRejectedError(reason, { cause: new Error(sentence) })
 }

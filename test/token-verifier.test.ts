@@ -2,7 +2,7 @@ import t from 'tap'
 
 import { isTokenRejected, TokenRejectedError, type TokenRejectionReason } from '../lib/token-verifier.ts'
 
-t.test('a refusal says why, and keeps what caused it for the log', async (t) => {
+t.test('a refusal has a reason, and a cause for the log', async (t) => {
   const reasons: readonly TokenRejectionReason[] = ['malformed', 'untrusted', 'expired', 'revoked']
   for (const reason of reasons) {
     const cause = new Error('details')

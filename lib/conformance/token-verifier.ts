@@ -41,23 +41,27 @@ const megabyte = 1024 * 1024
  *
  * @example
  * ```ts
- * import { createSigner } from 'fast-jwt'
- * import { tokenVerifierRules } from 'fastify-logout/conformance/token-verifier'
+ * import { tokenVerifierRules, type TokenVerifierHarness } from 'fastify-logout/conformance/token-verifier'
  * import { fastJwtVerifier } from 'fastify-logout/token-verifiers/fast-jwt'
+ * import { createHmac } from 'node:crypto'
  * import test from 'node:test'
  *
  * const key = 'a secret of at least 32 characters'
  * const issuer = 'https://login.example'
  * const audience = 'https://api.example'
+ * const encoded = (part: object) => Buffer.from(JSON.stringify(part)).toString('base64url')
  *
- * for (const rule of tokenVerifierRules) {
- *   test(rule.name, () => rule.check(() => ({
- *     issuer,
- *     audience,
- *     verifyToken: fastJwtVerifier({ key, algorithms: ['HS256'], issuer, audience }),
- *     mint: (claims, header) => createSigner({ key, noTimestamp: true, header: { alg: 'HS256', ...header } })({ ...claims })
- *   })))
+ * const harness: TokenVerifierHarness = {
+ *   issuer,
+ *   audience,
+ *   verifyToken: fastJwtVerifier({ key, algorithms: ['HS256'], issuer, audience }),
+ *   mint: (claims, header) => {
+ *     const input = `${encoded({ alg: 'HS256', ...header })}.${encoded(claims)}`
+ *     return `${input}.${createHmac('sha256', key).update(input).digest('base64url')}`
+ *   }
  * }
+ *
+ * for (const rule of tokenVerifierRules) test(rule.name, () => rule.check(() => harness))
  * ```
  */
 export const tokenVerifierRules: ReadonlyArray<Rule<MakeTokenVerifier>> = [

@@ -71,14 +71,14 @@ async function host (t: Test, store: unknown) {
   }
 }
 
-t.test('@fastify/session alone: a logged-out session comes back when another request of it is in flight', async t => {
+t.test('@fastify/session without protection: a request in flight brings a logged-out session back', async t => {
   const { login, logOutDuringRequest, me } = await host(t, new MemoryStore())
   const alice = await login()
   t.equal(await logOutDuringRequest(alice), 200)
   t.equal(await me(alice), 'alice', 'when this fails the bug is fixed there: say so in the documentation')
 })
 
-t.test('protected, it stays logged out', async t => {
+t.test('with protection the session stays logged out', async t => {
   const store = new MemoryStore()
   const { login, logOutDuringRequest, me } = await host(t, protectSessionStore(store, memoryRevocationStore()))
   const [alice, other] = [await login(), await login()]
@@ -93,7 +93,7 @@ t.test('protected, it stays logged out', async t => {
   t.equal(await me(again), 'alice', 'a new login works')
 })
 
-t.test('connect-redis alone, and protected', t => withRedis(t, async ({ url }) => {
+t.test('connect-redis without and with protection', t => withRedis(t, async ({ url }) => {
   const client = createClient({ url })
   client.on('error', () => {})
   await client.connect()
@@ -107,13 +107,13 @@ t.test('connect-redis alone, and protected', t => withRedis(t, async ({ url }) =
 
   const revocations = redisRevocationStore(client, { prefix })
   const safe = await host(t, protectSessionStore(new RedisStore({ client, prefix }), revocations))
-  const bob = await safe.login()
-  t.equal(await safe.me(bob), 'alice')
-  t.equal(await safe.logOutDuringRequest(bob), 200)
-  t.equal(await safe.me(bob), 'nobody')
+  const other = await safe.login()
+  t.equal(await safe.me(other), 'alice')
+  t.equal(await safe.logOutDuringRequest(other), 200)
+  t.equal(await safe.me(other), 'nobody')
 }))
 
-t.test('a subject\'s sessions are logged out by one mark, later ones are live', async t => {
+t.test('one mark of a user revokes all earlier sessions, and later ones are live', async t => {
   const revocations = memoryRevocationStore()
   const { login, me } = await host(t, protectSessionStore(new MemoryStore(), revocations, {
     credential: ({ user, loggedInAt }) => ({ subject: user as string | undefined, issuedAt: loggedInAt as number | undefined })
@@ -281,7 +281,7 @@ t.test('a host whose hook answers without "return reply" works as it does over t
   }
 })
 
-t.test('a cookie that outlives the marks is refused, whichever of its members says so', async t => {
+t.test('a cookie that outlives the marks is refused, by maxAge, expires and originalExpires', async t => {
   const inner = Object.assign(new MemoryStore(), { touch: (_id: string, _session: unknown, callback: () => void) => callback() })
   const store = protectSessionStore(inner, memoryRevocationStore(), { lifetime: 60_000 })
   const at = (milliseconds: number) => new Date(Date.now() + milliseconds)
@@ -325,7 +325,7 @@ t.test('cookies of 30 days work with @fastify/session, by maxAge and by expires'
   }
 })
 
-t.test('a credential function that throws, or returns what is no credential, is named in the error', async t => {
+t.test('the error names the option credential when it throws or returns something else than a credential', async t => {
   const inner = new MemoryStore()
   inner.store.set('id', { cookie: {} })
   const revocations = memoryRevocationStore()

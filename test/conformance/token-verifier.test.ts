@@ -233,11 +233,11 @@ const broken: ReadonlyArray<[flaw: string, ways: Partial<Ways>, notices: RegExp]
   ['passes an outage off as a refusal', { outage: () => new TokenRejectedError('untrusted') }, /while its source is down/]
 ]
 
-t.test('a verifier that keeps its promises passes every rule', async (t) => {
+t.test('a correct verifier passes every rule', async (t) => {
   for (const rule of tokenVerifierRules) await t.resolves(rule.check(() => harnessOf({})), rule.name)
 })
 
-t.test('a verifier whose answers are frozen passes too', async (t) => {
+t.test('a verifier that returns frozen claims passes too', async (t) => {
   const frozen: Partial<Ways> = {
     give: claims => Object.freeze({ ...claims, ...('roles' in claims && { roles: Object.freeze(claims['roles']) }) })
   }
@@ -255,13 +255,13 @@ for (const [flaw, ways, notices] of broken) {
   })
 }
 
-t.test('every rule has caught somebody', async (t) => {
+t.test('every rule has caught a broken verifier', async (t) => {
   for (const rule of tokenVerifierRules) {
     t.ok(broken.some(([, , notices]) => notices.test(rule.name)), rule.name)
   }
 })
 
-t.test('a verifier of opaque tokens has no key to confuse, and no source that must break', async (t) => {
+t.test('a verifier of opaque tokens passes without publicKey and breakSource', async (t) => {
   const issued = new Map<string, Claims>()
   const harness: TokenVerifierHarness = {
     issuer,

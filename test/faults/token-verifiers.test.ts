@@ -57,7 +57,7 @@ t.test("a user's token has a user with each verifier, an application's own token
   }
 })
 
-t.test('each way of client authentication convinces the provider, and wrong credentials are an outage', async (t) => {
+t.test('each method of client authentication works with the provider, and wrong credentials are an outage', async (t) => {
   const token = await provider.userToken(opaqueResource)
   const clients: readonly Client[] = [
     client, { id: 'api-post', secret: clientSecret, method: 'post' },
@@ -89,7 +89,7 @@ function forged (kid: string, age = 0): string {
   return `${parts.join('.')}.${randomBytes(64).toString('base64url')}`
 }
 
-t.test('keys rotated under load and among forged tokens refuse nobody, and cost one request each', async (t) => {
+t.test('no good token is refused while keys rotate under load and among forged tokens', async (t) => {
   const verify = byJwks({ cooldown: 20 })
   const before = await provider.count(jwksPath)
   const outcomes: unknown[] = []
@@ -161,7 +161,7 @@ t.test('10,000 concurrent tokens of unknown key ids cause no more than two reque
   t.equal(await outcome(verify, good), 'alice')
 })
 
-t.test('a provider that is slow is waited for, up to the timeout, by many callers once', async (t) => {
+t.test('concurrent callers share a request to a slow provider, which is an outage after the timeout', async (t) => {
   const [signed, opaque] = [await provider.userToken(signedResource), await provider.userToken(opaqueResource)]
   await provider.slow(150)
   t.same(await Promise.all([outcome(byJwks(), signed), outcome(byIntrospection(), opaque)]), ['alice', 'alice'])
@@ -195,7 +195,7 @@ t.test('while the provider is frozen, keys at hand serve and everything else is 
   t.same([await outcome(cold, signed), await outcome(introspecting, opaque), await outcome(warm, unknown)], ['alice', 'alice', 'untrusted'])
 })
 
-t.test('a provider that was stopped and comes back with other keys is believed again without a restart', async (t) => {
+t.test('a provider that comes back with other keys works again without a restart of the host', async (t) => {
   const [warm, cold, introspecting] = [byJwks({ cooldown: 10 }), byJwks({ cooldown: 10 }), byIntrospection()]
   const [signed, opaque] = [await provider.userToken(signedResource), await provider.userToken(opaqueResource)]
   t.equal(await outcome(warm, signed), 'alice')

@@ -39,7 +39,7 @@ async function outcome (verify: VerifyToken, token: string): Promise<unknown> {
 }
 
 for (const [kind, cacheFor] of [['opaque', 0], ['opaque', 60_000], ['signed', 0]] as const) {
-  t.test(`with ${kind} tokens, remembered for ${cacheFor} ms, it keeps every promise of a verifier`, async (t) => {
+  t.test(`with ${kind} tokens, cached for ${cacheFor} ms, it follows the rules of verifiers`, async (t) => {
     const issuer = await issuerFor(t)
     const publicKey = issuer.addKey('one').export({ type: 'spki', format: 'pem' }).toString()
     for (const rule of tokenVerifierRules) {
@@ -63,7 +63,7 @@ for (const [kind, cacheFor] of [['opaque', 0], ['opaque', 60_000], ['signed', 0]
   })
 }
 
-t.test('it hands on the claims of an active token, frozen through and through, without the word active', async (t) => {
+t.test('it returns the claims of an active token, deeply frozen and without active', async (t) => {
   const issuer = await issuerFor(t)
   const token = issuer.issueOpaque(active({ client_id: 'app', scope: 'a b', ext: { roles: ['a'] }, username: null }))
   const claims = await verifierFor(issuer)(token)
@@ -73,7 +73,7 @@ t.test('it hands on the claims of an active token, frozen through and through, w
   t.same(issuer.seen[0]?.form.get('token_type_hint'), 'access_token')
 })
 
-t.test('an inactive token is refused, and told from a server that could not say', async (t) => {
+t.test('an inactive token is refused, and any unclear response is an outage', async (t) => {
   const issuer = await issuerFor(t)
   const verify = verifierFor(issuer)
   const token = issuer.issueOpaque(active())
@@ -118,7 +118,7 @@ t.test('an inactive token is refused, and told from a server that could not say'
   }
 })
 
-t.test('an active token is refused all the same when it is not for us, not of the issuer, or over', async (t) => {
+t.test('an active token is refused if its audience, issuer, times or required claims are wrong', async (t) => {
   const issuer = await issuerFor(t)
   const verify = verifierFor(issuer, { issuer: issuer.url, audience, requiredClaims: ['client_id'] })
   const full = { iss: issuer.url, aud: audience, client_id: 'app' }
@@ -134,7 +134,7 @@ t.test('an active token is refused all the same when it is not for us, not of th
   }
 })
 
-t.test('where no issuer and no audience are configured, neither is asked for', async (t) => {
+t.test('without the options issuer and audience, neither claim is required', async (t) => {
   const issuer = await issuerFor(t)
   t.equal(await outcome(verifierFor(issuer), issuer.issueOpaque(active())), 'alice')
   t.equal(await outcome(verifierFor(issuer), issuer.issueOpaque(active({ aud: null, iss: null }))), 'alice')
@@ -142,7 +142,7 @@ t.test('where no issuer and no audience are configured, neither is asked for', a
   t.equal(await outcome(verifierFor(issuer, { requireExpiry: false }), issuer.issueOpaque(active({ exp: null }))), 'alice')
 })
 
-t.test('refresh tokens and ID tokens are no access tokens, active or not', async (t) => {
+t.test('active refresh tokens and ID tokens are refused', async (t) => {
   const issuer = await issuerFor(t)
   const verify = verifierFor(issuer)
   for (const kind of [{ token_use: 'refresh_token' }, { token_use: 'id_token' }, { typ: 'Refresh' }, { typ: 'Offline' }, { typ: 'ID' }]) {
@@ -153,7 +153,7 @@ t.test('refresh tokens and ID tokens are no access tokens, active or not', async
   }
 })
 
-t.test('a token of a kind that the server does not know is refused: nothing is wrong with the server', async (t) => {
+t.test('a token of a type that the server does not support is refused, which is not an outage', async (t) => {
   const issuer = await issuerFor(t)
   issuer.odd.set(introspectionPath, response => response.writeHead(400).end('{"error":"unsupported_token_type"}'))
   t.equal(await outcome(verifierFor(issuer), 'eyJhbGciOiJub25lIn0.e30.'), 'revoked')
@@ -161,7 +161,7 @@ t.test('a token of a kind that the server does not know is refused: nothing is w
   t.equal(await outcome(verifierFor(issuer), 'eyJhbGciOiJub25lIn0.e30.'), 'outage', 'only with its status')
 })
 
-t.test('what cannot be a token is refused without asking', async (t) => {
+t.test('an empty or too long token is refused without asking', async (t) => {
   const issuer = await issuerFor(t)
   const verify = verifierFor(issuer, { maxTokenLength: 100 })
   t.equal(await outcome(verify, ''), 'malformed')
@@ -169,7 +169,7 @@ t.test('what cannot be a token is refused without asking', async (t) => {
   t.equal(issuer.seen.length, 0)
 })
 
-t.test('concurrent callers with one token share one request, and its failure', async (t) => {
+t.test('concurrent callers with one token share one request, also if it fails', async (t) => {
   const issuer = await issuerFor(t)
   const verify = verifierFor(issuer)
   const token = issuer.issueOpaque(active())
@@ -186,7 +186,7 @@ t.test('concurrent callers with one token share one request, and its failure', a
   t.equal(await outcome(verify, token), 'alice', 'a failure is not remembered')
 })
 
-t.test('an active token is believed for cacheFor and no longer, an inactive one never', async (t) => {
+t.test('an active token is cached for cacheFor, an inactive one is never cached', async (t) => {
   const issuer = await issuerFor(t)
   const verify = verifierFor(issuer, { cacheFor: 500 })
   const token = issuer.issueOpaque(active())
@@ -200,7 +200,7 @@ t.test('an active token is believed for cacheFor and no longer, an inactive one 
   t.equal(await outcome(verify, token), 'alice')
 })
 
-t.test('nothing is remembered beyond its exp', async (t) => {
+t.test('nothing is cached beyond its exp', async (t) => {
   const issuer = await issuerFor(t)
   const verify = verifierFor(issuer, { cacheFor: 60_000, acceptExpiredFor: 60_000 })
   const token = issuer.issueOpaque(active({ exp: seconds() + 2 }))
@@ -214,14 +214,14 @@ t.test('nothing is remembered beyond its exp', async (t) => {
   t.match(trusting(endless), { sub: 'alice' })
 })
 
-t.test('an expired token that the server still calls active passes where acceptExpiredFor says so', async (t) => {
+t.test('acceptExpiredFor accepts an expired token that the server still calls active', async (t) => {
   const issuer = await issuerFor(t)
   const token = issuer.issueOpaque(active({ exp: seconds() - 30 }))
   t.equal(await outcome(verifierFor(issuer), token), 'expired')
   t.equal(await outcome(verifierFor(issuer, { acceptExpiredFor: 60_000 }), token), 'alice')
 })
 
-t.test('a second spelling of a token is refused without asking, because a lenient server might take it for the token', async (t) => {
+t.test('other spellings of a token are refused without asking, because a lenient server might accept them', async (t) => {
   const issuer = await issuerFor(t)
   issuer.addKey('one')
   const opaque = issuer.issueOpaque(active())
@@ -242,7 +242,7 @@ t.test('a second spelling of a token is refused without asking, because a lenien
   t.equal(issuer.seen.length, asked)
 })
 
-t.test('a deep or broad response is handed on like any other', async (t) => {
+t.test('a deep or broad response is returned frozen like any other', async (t) => {
   const issuer = await issuerFor(t)
   const verify = verifierFor(issuer, { maxResponseLength: 1024 * 1024 })
   for (const deep of [`${'['.repeat(100_000)}${']'.repeat(100_000)}`, `[${'0,'.repeat(200_000)}0]`]) {
@@ -252,7 +252,7 @@ t.test('a deep or broad response is handed on like any other', async (t) => {
   }
 })
 
-t.test('the memory is bounded: the first one goes', async (t) => {
+t.test('the cache is bounded: the oldest entry is dropped', async (t) => {
   const issuer = await issuerFor(t)
   const verify = verifierFor(issuer, { cacheFor: 60_000, cacheSize: 2 })
   const tokens = [1, 2, 3].map(() => issuer.issueOpaque(active()))

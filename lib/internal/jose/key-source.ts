@@ -37,7 +37,7 @@ export function keySource (issuer: string, load: () => Promise<JwkSet>, pause: n
   let failure: Error | undefined
   let pending: Promise<void> | undefined
   let begun = 0
-  let begunAt = -Infinity
+  let begunAt = 0
 
   async function fetchNow (): Promise<void> {
     begun++
@@ -76,7 +76,7 @@ const allowedInARow = 10
 
 /** Ten fetches in a row, and one more for each interval. In milliseconds. */
 export function fetchAllowance (interval: number): { isLeft (): boolean, use (): void } {
-  let usedUntil = -Infinity
+  let usedUntil = 0
   return {
     isLeft: () => usedUntil - performance.now() <= (allowedInARow - 1) * interval,
     use () { usedUntil = Math.max(usedUntil, performance.now()) + interval }

@@ -22,13 +22,13 @@ const families = {
 
 const fewestModulusBits = 2048
 
-/** Whether this is the name of a signature algorithm we know, spelled as in the standard. */
+/** Whether this is the name of a known signature algorithm, spelled as in the standard. */
 export function isSignatureAlgorithm (name: unknown): name is SignatureAlgorithm {
   return typeof name === 'string' && Object.hasOwn(families, name)
 }
 
 /**
- * The fewest bytes a secret of this algorithm may have; `undefined` for the algorithms of key pairs.
+ * The fewest bytes that a secret for this algorithm must have. `undefined` for the algorithms of key pairs.
  * @see https://www.rfc-editor.org/rfc/rfc7518#section-3.2
  */
 export function fewestSecretBytes (algorithm: SignatureAlgorithm): number | undefined {
@@ -37,7 +37,7 @@ export function fewestSecretBytes (algorithm: SignatureAlgorithm): number | unde
 }
 
 /**
- * Whether a public key is of the type, the curve and (RSA) the least size of 2048 bits that the algorithm demands.
+ * Whether a public key has the type and the curve that the algorithm requires, and an RSA key at least 2048 bits.
  * @see https://www.rfc-editor.org/rfc/rfc7518#section-3.3
  */
 export function isKeyFor (algorithm: SignatureAlgorithm, key: KeyObject): boolean {

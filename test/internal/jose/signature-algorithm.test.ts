@@ -30,7 +30,7 @@ const fits: Readonly<Record<SignatureAlgorithm, ReadonlyArray<keyof typeof keys>
   EdDSA: ['ed25519']
 }
 
-t.test('each algorithm has its kind of key and takes no other', async (t) => {
+t.test('each algorithm accepts its own kind of key only', async (t) => {
   for (const [algorithm, names] of Object.entries(fits)) {
     t.ok(isSignatureAlgorithm(algorithm))
     if (!isSignatureAlgorithm(algorithm)) continue
@@ -39,7 +39,7 @@ t.test('each algorithm has its kind of key and takes no other', async (t) => {
   }
 })
 
-t.test('only secrets have a least length, that of the hash', async (t) => {
+t.test('a secret must be as long as the hash of its algorithm', async (t) => {
   t.equal(fewestSecretBytes('HS256'), 32)
   t.equal(fewestSecretBytes('HS384'), 48)
   t.equal(fewestSecretBytes('HS512'), 64)
