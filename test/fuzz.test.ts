@@ -241,7 +241,7 @@ for (const route of routes) {
         assert([400, 404, 413, 414, 415].includes(answer.status), `${answer.status} without a route: ${answer.body}`)
         return
       }
-      assertDeclared(responses, answer)
+      assertDeclared(responses, answer, request.method)
       assert.doesNotMatch(JSON.stringify([answer.body, answer.headers]), leak)
       if (answer.status >= 500) assert.match(JSON.stringify(request), /boom|hang|b003/i, `nothing was in trouble: ${answer.body}`)
       if (responses === route.schema.response) seen.add(`${String(answer.status)[0]}xx`)

@@ -1,106 +1,192 @@
 import { Type } from '@sinclair/typebox'
-import type { FastifyBaseLogger, FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, FastifySchema } from 'fastify'
+import type {
+  FastifyBaseLogger, FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, RouteHandlerMethod
+} from 'fastify'
 import fp from 'fastify-plugin'
-import { STATUS_CODES } from 'node:http'
-import { detachSession } from '../internal/plugin/detach-session.ts'
-import { noteRedirectedRefusal, publishRefusals } from '../internal/plugin/diagnostics.ts'
-import { isolateFromHost, validateNothing } from '../internal/plugin/host-isolation.ts'
+import { absoluteUrl } from '../internal/http/absolute-url.ts'
+import { cookieRemover, type CookieIdentity } from '../internal/http/cookie.ts'
+import { isPrefetch } from '../internal/http/prefetch.ts'
+import { queryOf } from '../internal/http/query.ts'
+import { returnToWithin, type ReturnTo } from '../internal/http/return-to.ts'
+import { clearSiteDataHeader, type SiteData } from '../internal/http/site-data.ts'
 import { wantsJson } from '../internal/kratos/accepts-json.ts'
 import { kratosCallers, type KratosCaller } from '../internal/kratos/caller.ts'
-import { kratosErrorSchema, kratosMessage, loggedKratosError, sendKratosEmpty, sendKratosError, sendKratosJson, type KratosError } from '../internal/kratos/error.ts'
-import type { OnLogout } from '../logout-event.ts'
-import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
+import {
+  kratosFailures, loggedKratosError, sendKratosEmpty, sendKratosError, sendKratosJson, type KratosError
+} from '../internal/kratos/error.ts'
+import { errorResponder } from '../internal/kratos/error-page.ts'
 import { isLogoutUrlToken, logoutUrlToken } from '../internal/kratos/logout-url-token.ts'
+import { assertSessionStore } from '../internal/kratos/options.ts'
+import { namedSessionCookie, sessionCookieReader, type SessionCookie } from '../internal/kratos/session-cookie.ts'
+import { askWithin } from '../internal/plugin/ask.ts'
+import { detachSession } from '../internal/plugin/detach-session.ts'
+import { publishRefusals } from '../internal/plugin/diagnostics.ts'
+import { isolateFromHost, validateNothing } from '../internal/plugin/host-isolation.ts'
+import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
 import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
-import { askWithin } from '../internal/plugin/ask.ts'
-import { isPrefetch } from '../internal/http/prefetch.ts'
-import { absoluteUrl } from '../internal/http/absolute-url.ts'
-import { queryOf } from '../internal/http/query.ts'
-import { removedCookie, type CookieIdentity } from '../internal/http/cookie.ts'
-import { returnToWithin, type ReturnTo } from '../internal/http/return-to.ts'
-import { clearSiteDataHeader, type SiteData } from '../internal/http/site-data.ts'
-import { namedSessionCookie, sessionCookieReader, type SessionCookie } from '../internal/kratos/session-cookie.ts'
+import type { OnLogout } from '../logout-event.ts'
 import { isLive, type SessionStore } from '../session-store.ts'
 
 // Options
 
-/** What {@link kratosBrowserLogout} asks of the host. `sessions`, `publicUrl` and `defaultReturnUrl` are required. */
+/** The options of {@link kratosBrowserLogout}. `sessions`, `publicUrl` and `defaultReturnUrl` are required. */
 export interface KratosBrowserLogoutOptions {
-  /** Where the sessions live. */
+  /** The session store. */
   readonly sessions: Pick<SessionStore, 'find' | 'logOut'>
-  /** Where browsers find these routes, without their paths: scheme, host, and the path in front of them. */
+  /** Where browsers find these routes: scheme, host, and the path in front of `/self-service`. */
   readonly publicUrl: string
   /** Where a browser goes after its logout, if it names no other place. An absolute URL. */
   readonly defaultReturnUrl: string
-  /** Where `return_to` may point: absolute URLs, each with everything below its path; `*.` in front of a host for its subdomains. `publicUrl` + `/self-service` is always allowed. */
+  /**
+   * Where `return_to` may point: absolute URLs, each with everything below its path; `*.` in front of a host for its
+   * subdomains. `publicUrl` + `/self-service` is always allowed.
+   * @default []
+   */
   readonly allowedReturnUrls?: readonly string[] | undefined
-  /** Where browsers are sent when something is wrong, with `error` and `error_description` in the query. @default they get the JSON error */
+  /**
+   * Where browsers are sent when something is wrong, with `error` (a name) and `error_description` (a sentence) in the query.
+   * @default browsers get the JSON error
+   */
   readonly errorUrl?: string | undefined
   /** The cookie with the session token, exactly as it is set. */
   readonly cookie?: SessionCookie | undefined
-  /** Further cookies to remove together with the session cookie, exactly as they are set. */
+  /** Further cookies to remove together with the session cookie, exactly as they are set. @default [] */
   readonly clearCookies?: readonly CookieIdentity[] | undefined
-  /** Sent as `Clear-Site-Data` after a logout, if `publicUrl` is https. @default nothing */
+  /** Sent as `Clear-Site-Data` after a logout, if `publicUrl` is https. @default [] */
   readonly clearSiteData?: readonly SiteData[] | undefined
-  /** Told of each session that was live and is now logged out. */
+  /** Called for each session that was live and is now logged out. */
   readonly onLogout?: OnLogout | undefined
-  /** Security of the routes in the host's OpenAPI document, `[{ sessionCookie: [] }]` for instance. @default none is stated */
+  /** Security of the routes in the host's OpenAPI document, such as `[{ sessionCookie: [] }]`. @default none is stated */
   readonly security?: readonly SecurityRequirement[] | undefined
   /** How long each call to the host's functions may take, in milliseconds. @default 5000 */
   readonly timeout?: number | undefined
+}
+
+const plugin = 'kratosBrowserLogout'
+
+function resolveOptions (options: KratosBrowserLogoutOptions, fastify: FastifyInstance) {
+  const { sessions, cookie = {}, security } = options
+  assertSessionStore(sessions, ['find', 'logOut'], plugin)
+  assertFunctions(options, plugin, ['onLogout'])
+  const { publicUrl, judgeReturnTo, errorPage } = resolveUrls(options)
+  const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin, fastify.log)
+  return {
+    ask,
+    sessions,
+    security,
+    publicUrl,
+    judgeReturnTo,
+    findCaller: kratosCallers({ ask, sessions, readCookie: sessionCookieReader(fastify, cookie, plugin) }),
+    notify: logoutNotice(plugin, ask, { onLogout: options.onLogout, summaryOf: sessionSummary }),
+    forget: forgetting(options, publicUrl),
+    refuse: errorResponder(errorPage)
+  }
+}
+
+type Settings = ReturnType<typeof resolveOptions>
+
+function resolveUrls ({ publicUrl, defaultReturnUrl, errorUrl, allowedReturnUrls = [] }: KratosBrowserLogoutOptions) {
+  const base = absoluteUrl(publicUrl, plugin, 'publicUrl', 'where browsers find these routes, such as "https://login.example/auth"')
+  assertOption(!/[?#]/.test(publicUrl), plugin, 'publicUrl', 'must have no query and no fragment')
+  const standard = absoluteUrl(defaultReturnUrl, plugin, 'defaultReturnUrl', 'where browsers go after a logout')
+  assertOption(Array.isArray(allowedReturnUrls), plugin, 'allowedReturnUrls', 'must be a list of absolute URLs')
+  const found = base.href.replace(/\/+$/, '')
+  const allowed = [...allowedReturnUrls, `${found}/self-service`]
+  return {
+    publicUrl: found,
+    judgeReturnTo: returnToWithin({ standard, allowed, caller: plugin, option: 'allowedReturnUrls' }),
+    errorPage: errorUrl === undefined ? undefined : absoluteUrl(errorUrl, plugin, 'errorUrl', 'where browsers go when something is wrong')
+  }
+}
+
+/** Makes the browser forget a session that has ended: its cookie, if that carried it, and what the host wants wiped. */
+function forgetting ({ cookie = {}, clearCookies = [], clearSiteData }: KratosBrowserLogoutOptions, publicUrl: string) {
+  assertOption(Array.isArray(clearCookies), plugin, 'clearCookies', 'must be a list of cookies')
+  const removals = [
+    cookieRemover(namedSessionCookie(cookie), plugin, 'cookie'),
+    ...clearCookies.map(companion => cookieRemover(companion, plugin, 'clearCookies'))
+  ]
+  const siteData = clearSiteDataHeader(clearSiteData, plugin)
+  const wipes = siteData !== '' && publicUrl.startsWith('https:')
+  return (reply: FastifyReply, { inCookie }: KratosCaller): void => {
+    if (inCookie) for (const remove of removals) remove(reply)
+    if (wipes) reply.header('clear-site-data', siteData)
+  }
 }
 
 // Schema
 
 const failures = {
   303: Type.Null({ description: 'A browser goes on: after a logout to the return URL, otherwise to the error page' }),
-  400: { ...kratosErrorSchema, description: 'The token is missing, or return_to is not allowed' },
-  401: { ...kratosErrorSchema, description: 'There is no live session' },
-  '4xx': { ...kratosErrorSchema, description: 'The request was refused' },
-  '5xx': { ...kratosErrorSchema, description: 'The session may still be active: try again' }
+  ...kratosFailures({ 400: 'The token is missing, or return_to is not allowed', 401: 'There is no live session' })
 }
 const returnTo = Type.Optional(Type.String({ description: 'Where the browser goes after the logout' }))
 
-const startSchema = (prefix: string, security: readonly SecurityRequirement[] | undefined) => ({
-  ...(security !== undefined && { security }),
-  operationId: operationId('createBrowserLogoutFlow', prefix),
-  summary: 'Get the logout URL of a session',
-  tags: ['logout'],
-  querystring: Type.Object({ return_to: returnTo }),
-  response: {
-    200: Type.Object({ logout_url: Type.String(), logout_token: Type.String() }, { additionalProperties: false, description: 'The logout URL, and the token in it' }),
-    ...failures
+const operations = {
+  start: {
+    operationId: 'createBrowserLogoutFlow',
+    summary: 'Get the logout URL of a session',
+    querystring: Type.Object({ return_to: returnTo }),
+    response: {
+      200: Type.Object({ logout_url: Type.String(), logout_token: Type.String() }, {
+        additionalProperties: false, description: 'The logout URL, and the token in it'
+      }),
+      ...failures
+    }
+  },
+  submit: {
+    operationId: 'updateLogoutFlow',
+    summary: 'Log out the session of a logout token',
+    querystring: Type.Object({ token: Type.String({ description: 'The logout token' }), return_to: returnTo }),
+    response: {
+      204: Type.Null({ description: 'The session is logged out' }),
+      ...failures,
+      ...kratosFailures({ 403: 'The token is not that of the session, or the request is a prefetch' })
+    }
   }
-})
+}
 
-const submissionSchema = (prefix: string, security: readonly SecurityRequirement[] | undefined) => ({
-  ...(security !== undefined && { security }),
-  operationId: operationId('updateLogoutFlow', prefix),
-  summary: 'Log out the session of a logout token',
-  tags: ['logout'],
-  querystring: Type.Object({ token: Type.String({ description: 'The logout token' }), return_to: returnTo }),
-  response: {
-    204: Type.Null({ description: 'The session is logged out' }),
-    403: { ...kratosErrorSchema, description: 'The token is not this session\'s, or the browser only fetched ahead' },
-    ...failures
-  }
-})
+function documented ({ prefix }: FastifyInstance, { security }: Settings, operation: typeof operations.start | typeof operations.submit) {
+  return freshSchema({
+    ...operation,
+    operationId: operationId(operation.operationId, prefix),
+    tags: ['logout'],
+    ...(security !== undefined && { security })
+  })
+}
 
-const undocumented: FastifySchema & { readonly hide: true } = { hide: true }
+const undocumented = { hide: true }
 
 // Flow
 
 /**
- * `GET /self-service/logout/browser` and `GET /self-service/logout` as Ory Kratos answers them: the first hands out a
- * logout URL, the second logs out, removes the cookie, and sends the browser on.
+ * `GET /self-service/logout/browser` and `GET /self-service/logout` as Ory Kratos serves them: a browser gets its logout URL
+ * and follows it. The URL carries a token that only works together with its session.
  *
- * The session that was authenticated is the session that is logged out. A 204, and a 303 to the return URL, say that
- * the session store logged it out. Whatever is wrong is told before that.
+ * A 204, or a 303 to the return URL, says that the session store logged the session out. Nothing happens before `return_to`
+ * was found to be allowed.
  *
  * @see https://www.ory.com/docs/kratos/reference/api#tag/frontend/operation/createBrowserLogoutFlow
  * @throws {TypeError} while registering, for an option that is missing or wrong
+ *
+ * @example
+ * ```ts
+ * import Fastify from 'fastify'
+ * import { kratosBrowserLogout } from 'fastify-logout'
+ * import { memorySessionStore } from 'fastify-logout/session-stores/memory'
+ *
+ * const app = Fastify()
+ * await app.register(kratosBrowserLogout, {
+ *   sessions: memorySessionStore(),
+ *   cookie: { name: '__Host-session' },
+ *   publicUrl: 'https://login.example',
+ *   defaultReturnUrl: 'https://app.example/goodbye',
+ *   allowedReturnUrls: ['https://app.example/'],
+ *   errorUrl: 'https://app.example/error'
+ * })
+ * ```
  */
 export const kratosBrowserLogout: FastifyPluginAsync<KratosBrowserLogoutOptions> = fp(routes, {
   name: 'fastify-logout/kratos-browser', fastify: '5.x', encapsulate: true
@@ -108,33 +194,41 @@ export const kratosBrowserLogout: FastifyPluginAsync<KratosBrowserLogoutOptions>
 
 async function routes (fastify: FastifyInstance, options: KratosBrowserLogoutOptions): Promise<void> {
   const settings = resolveOptions(options, fastify)
-  const { findCaller, judgeReturnTo, refuse } = settings
-  const logOut = logout(settings)
-
   noActivity(fastify)
   isolateFromHost(fastify)
   publishRefusals(fastify, plugin)
   validateNothing(fastify)
-  fastify.setErrorHandler(settings.answerFailure)
+  fastify.setErrorHandler(answerFailure(settings))
 
-  fastify.get('/self-service/logout/browser', {
-    exposeHeadRoute: false, schema: freshSchema(startSchema(fastify.prefix, options.security))
-  }, async (request, reply) => {
+  const [startUrl, submitUrl] = ['/self-service/logout/browser', '/self-service/logout']
+  const logLevel = levelWithoutRequests(fastify.log)
+  fastify.get(startUrl, { exposeHeadRoute: false, schema: documented(fastify, settings, operations.start) }, start(settings))
+  fastify.get(submitUrl, { exposeHeadRoute: false, logLevel, schema: documented(fastify, settings, operations.submit) }, submit(settings))
+  // HEAD is the host's 404. It has a route so that its log line, which has the token, is quiet too.
+  fastify.head(submitUrl, { logLevel, schema: freshSchema(undocumented) }, (_request, reply) => { reply.callNotFound() })
+}
+
+function start ({ findCaller, judgeReturnTo, publicUrl, refuse }: Settings): RouteHandlerMethod {
+  return async (request, reply) => {
     const caller = await findCaller(request)
     if (caller === undefined) return refuse(request, reply, errors.noSession)
     const given = queryOf(request).get('return_to')
     const target = judgeReturnTo(given)
     if (!('location' in target)) return refuse(request, reply, errors.returnTo(target))
-    return sendKratosJson(reply, settings.logoutUrl(caller.token, given ? target.location : undefined))
-  })
 
-  const secretUrl = { logLevel: levelWithoutRequests(fastify.log) }
-  fastify.get('/self-service/logout', {
-    ...secretUrl, exposeHeadRoute: false, schema: freshSchema(submissionSchema(fastify.prefix, options.security))
-  }, async (request, reply) => {
+    const token = logoutUrlToken(caller.token)
+    const query = new URLSearchParams(given ? { return_to: target.location, token } : { token })
+    return sendKratosJson(reply, { logout_url: `${publicUrl}/self-service/logout?${query}`, logout_token: token })
+  }
+}
+
+function submit (settings: Settings): RouteHandlerMethod {
+  const { findCaller, judgeReturnTo, forget, refuse } = settings
+  const logOut = logout(settings)
+  return async (request, reply) => {
+    if (isPrefetch(request.headers)) return sendKratosError(request, reply, errors.prefetch)
     const query = queryOf(request)
     const token = query.get('token')
-    if (isPrefetch(request.headers)) return sendKratosError(request, reply, errors.prefetch)
     if (!token) return refuse(request, reply, errors.noToken)
     const caller = await findCaller(request)
     if (caller === undefined) return refuse(request, reply, errors.noSession)
@@ -143,19 +237,14 @@ async function routes (fastify: FastifyInstance, options: KratosBrowserLogoutOpt
     if (!('location' in target)) return refuse(request, reply, errors.returnTo(target))
 
     if (!await logOut(caller, reply)) return refuse(request, reply, errors.noSession)
-    settings.clear(reply, caller)
+    forget(reply, caller)
     return wantsJson(request.headers)
       ? sendKratosEmpty(reply, 204)
       : sendKratosEmpty(reply.header('location', target.location), 303)
-  })
-
-  // HEAD is the host's 404. It has a route so that its line in the log, which has the token, is quiet too.
-  fastify.head('/self-service/logout', { ...secretUrl, schema: freshSchema(undocumented) }, (_request, reply) => { reply.callNotFound() })
+  }
 }
 
-type Settings = ReturnType<typeof resolveOptions>
-
-/** Whether the session is logged out; `false` if it has been forgotten meanwhile. */
+/** Logs a session out. Resolves to `false` if the store has forgotten it meanwhile. */
 function logout ({ ask, sessions, notify }: Settings) {
   return async ({ token }: KratosCaller, reply: FastifyReply): Promise<boolean> => {
     detachSession(reply.request, token)
@@ -166,53 +255,10 @@ function logout ({ ask, sessions, notify }: Settings) {
   }
 }
 
-/** Fastify's request lines are info, and have the URL. */
+/** Fastify logs the URL of each request at the level info. */
 function levelWithoutRequests ({ level }: FastifyBaseLogger): 'fatal' | 'error' | 'warn' {
   if (level === 'silent') return 'fatal'
   return (['error', 'fatal'] as const).find(quieter => quieter === level) ?? 'warn'
-}
-
-const plugin = 'kratosBrowserLogout'
-
-function resolveOptions (options: KratosBrowserLogoutOptions, fastify: FastifyInstance) {
-  const { sessions, allowedReturnUrls = [], errorUrl, cookie = {}, clearCookies = [], clearSiteData } = options
-  assertOption(typeof sessions?.find === 'function' && typeof sessions.logOut === 'function', plugin, 'sessions', 'is missing: pass a session store, memorySessionStore() for instance, or { find, logOut }')
-  assertFunctions(options, plugin, ['onLogout'])
-  const base = absoluteUrl(options.publicUrl, plugin, 'publicUrl', 'where browsers find these routes, "https://login.example/auth" for instance')
-  assertOption(!/[?#]/.test(options.publicUrl), plugin, 'publicUrl', 'must have no query and no fragment')
-  const standard = absoluteUrl(options.defaultReturnUrl, plugin, 'defaultReturnUrl', 'where browsers go after a logout')
-  const errorPage = errorUrl === undefined ? undefined : absoluteUrl(errorUrl, plugin, 'errorUrl', 'where browsers go when something is wrong')
-  assertOption(Array.isArray(allowedReturnUrls), plugin, 'allowedReturnUrls', 'must be a list of absolute URLs')
-  assertOption(Array.isArray(clearCookies), plugin, 'clearCookies', 'must be a list of cookies')
-  const siteData = clearSiteDataHeader(clearSiteData, plugin)
-
-  const publicUrl = base.href.replace(/\/+$/, '')
-  const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin)
-  const readCookie = sessionCookieReader(fastify, cookie, plugin)
-  const removals = [removedCookie(namedSessionCookie(cookie), plugin, 'cookie'), ...clearCookies.map(companion => removedCookie(companion, plugin, 'clearCookies'))]
-  const wiped = base.protocol === 'https:' ? siteData : ''
-  const refuse = refusing(errorPage)
-
-  return {
-    ask,
-    sessions,
-    notify: logoutNotice(plugin, ask, { onLogout: options.onLogout, summaryOf: sessionSummary }),
-    findCaller: kratosCallers({ ask, sessions, readCookie }),
-    judgeReturnTo: returnToWithin({ standard, allowed: [...allowedReturnUrls, `${publicUrl}/self-service`], caller: plugin, option: 'allowedReturnUrls' }),
-    logoutUrl: (sessionToken: string, target: string | undefined) => {
-      const token = logoutUrlToken(sessionToken)
-      const query = new URLSearchParams(target === undefined ? { token } : { return_to: target, token })
-      return { logout_url: `${publicUrl}/self-service/logout?${query}`, logout_token: token }
-    },
-    clear: (reply: FastifyReply, { inCookie }: KratosCaller) => {
-      if (inCookie) for (const removal of removals) reply.header('set-cookie', removal)
-      if (wiped !== '') reply.header('clear-site-data', wiped)
-    },
-    refuse,
-    answerFailure: (thrown: FastifyError | null, request: FastifyRequest, reply: FastifyReply) => {
-      refuse(request, reply, loggedKratosError(thrown, request, reply))
-    }
-  }
 }
 
 // Errors
@@ -221,7 +267,10 @@ const errors = {
   prefetch: { status: 403, reason: 'Prefetch requests cannot log out.' },
   noToken: { status: 400, reason: 'Please include a token in the URL query.' },
   noSession: {
-    status: 401, id: 'session_inactive', reason: 'No active session was found in this request.', message: 'request does not have a valid authentication session'
+    status: 401,
+    id: 'session_inactive',
+    reason: 'No active session was found in this request.',
+    message: 'request does not have a valid authentication session'
   },
   mismatch: { status: 403, reason: 'Unable to log out because the logout token in the URL query does not match the session cookie.' },
   returnTo: (refused: Exclude<ReturnTo, { location: string }>): KratosError => 'malformed' in refused
@@ -234,19 +283,8 @@ const errors = {
       }
 }
 
-/** Tells a JSON caller what is wrong, and sends a browser to the page that does. */
-function refusing (errorPage: URL | undefined) {
-  return (request: FastifyRequest, reply: FastifyReply, error: KratosError): FastifyReply => {
-    if (errorPage === undefined || wantsJson(request.headers)) return sendKratosError(request, reply, error)
-    const target = new URL(errorPage)
-    target.searchParams.set('error', error.id ?? nameOf(error.status))
-    target.searchParams.set('error_description', error.description ?? error.reason ?? kratosMessage(error))
-    noteRedirectedRefusal(reply, error.status)
-    return sendKratosEmpty(reply.header('location', target.href), 303)
+function answerFailure ({ refuse }: Settings) {
+  return (thrown: FastifyError | null, request: FastifyRequest, reply: FastifyReply): void => {
+    refuse(request, reply, loggedKratosError(thrown, request, reply))
   }
-}
-
-/** The reason phrase as a name: `bad_request`. */
-function nameOf (status: number): string {
-  return String(STATUS_CODES[status] ?? status).toLowerCase().replace(/[^a-z\d]+/g, '_')
 }

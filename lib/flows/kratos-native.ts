@@ -1,29 +1,46 @@
 import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import type { Http2ServerRequest } from 'node:http2'
+import { kratosFailures, loggedKratosError, sendKratosEmpty, sendKratosError, type KratosError } from '../internal/kratos/error.ts'
+import { assertSessionStore } from '../internal/kratos/options.ts'
+import { askWithin } from '../internal/plugin/ask.ts'
 import { detachSession } from '../internal/plugin/detach-session.ts'
 import { publishRefusals } from '../internal/plugin/diagnostics.ts'
 import { isolateFromHost } from '../internal/plugin/host-isolation.ts'
-import { kratosErrorOf, kratosErrorSchema, sendKratosError, withKratosHeaders, type KratosError } from '../internal/kratos/error.ts'
-import type { OnLogout } from '../logout-event.ts'
 import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId } from '../internal/plugin/openapi.ts'
-import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
-import { askWithin } from '../internal/plugin/ask.ts'
+import { assertFunctions, duration } from '../internal/plugin/options.ts'
+import type { OnLogout } from '../logout-event.ts'
 import { isLive, type SessionStore } from '../session-store.ts'
 
 // Options
 
-/** What {@link kratosLogout} asks of the host. `sessions` is required, and one function of it is enough. */
+/** The options of {@link kratosLogout}. `sessions` is required, and one function of it is enough. */
 export interface KratosLogoutOptions {
-  /** Where the sessions live. */
+  /** The session store. */
   readonly sessions: Pick<SessionStore, 'logOut'>
-  /** Told of each session that was live and is now logged out. */
+  /** Called for each session that was live and is now logged out. */
   readonly onLogout?: OnLogout | undefined
   /** How long each call to the host's functions may take, in milliseconds. @default 5000 */
   readonly timeout?: number | undefined
 }
+
+const plugin = 'kratosLogout'
+
+function resolveOptions (options: KratosLogoutOptions, fastify: FastifyInstance) {
+  assertSessionStore(options.sessions, ['logOut'], plugin)
+  assertFunctions(options, plugin, ['onLogout'])
+  const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin, fastify.log)
+  return {
+    ask,
+    sessions: options.sessions,
+    notify: logoutNotice(plugin, ask, { onLogout: options.onLogout, summaryOf: sessionSummary })
+  }
+}
+
+type Settings = ReturnType<typeof resolveOptions>
 
 // Schema
 
@@ -41,67 +58,85 @@ const routeSchema = (prefix: string) => ({
   security: [],
   body: bodySchema,
   response: {
-    204: Type.Null({ description: 'The session is logged out, now or since before' }),
-    400: { ...kratosErrorSchema, description: 'The body is missing, or no JSON object with a session token' },
-    403: { ...kratosErrorSchema, description: 'No session has this token' },
-    '4xx': { ...kratosErrorSchema, description: 'The request was refused' },
-    '5xx': { ...kratosErrorSchema, description: 'The session may still be active: try again' }
+    204: Type.Null({ description: 'The session is logged out, now or before' }),
+    ...kratosFailures({ 400: 'The body is missing, or not a JSON object with a session token', 403: 'No session has this token' })
   }
 })
 
 // Flow
 
 /**
- * `DELETE /self-service/logout/api` as Ory Kratos answers it, so that Ory's clients work unchanged. With
- * `prefix: '/auth'` it stands at `/auth/self-service/logout/api`.
+ * `DELETE /self-service/logout/api` as Ory Kratos serves it, so that Ory's clients work unchanged. With `prefix: '/auth'`
+ * the path is `/auth/self-service/logout/api`.
  *
- * A 204 says that the session store logged the session out: now, or on an earlier call. `onLogout` is told once.
+ * A 204 says that the session store logged the session out, now or on an earlier call. `onLogout` is called once.
  *
  * @see https://www.ory.com/docs/kratos/reference/api#tag/frontend/operation/performNativeLogout
  * @throws {TypeError} while registering, for an option that is missing or wrong
+ *
+ * @example
+ * ```ts
+ * import Fastify from 'fastify'
+ * import { kratosLogout } from 'fastify-logout'
+ * import { memorySessionStore } from 'fastify-logout/session-stores/memory'
+ *
+ * const app = Fastify()
+ * await app.register(kratosLogout, {
+ *   sessions: memorySessionStore(),
+ *   onLogout: event => app.log.info({ scope: event.scope }, 'logged out')
+ * })
+ * ```
  */
 export const kratosLogout: FastifyPluginAsync<KratosLogoutOptions> = fp(routes, {
   name: 'fastify-logout/kratos-native', fastify: '5.x', encapsulate: true
 })
 
 async function routes (fastify: FastifyInstance, options: KratosLogoutOptions): Promise<void> {
-  const { ask, sessions, notify } = resolveOptions(options)
-
+  const settings = resolveOptions(options, fastify)
   noActivity(fastify)
   isolateFromHost(fastify)
   publishRefusals(fastify, plugin)
-  // Fastify remembers the parser of a type that it knows by name, and searches the one of '*' anew for each request.
+  // Fastify remembers the parser of a type that it knows by name. It searches the one of '*' for each request.
   fastify.addContentTypeParser(['application/json', '*'], { parseAs: 'string' }, parseJson)
   fastify.setErrorHandler(answerFailure)
-
-  fastify.route<{ Body: Static<typeof bodySchema> }>({
+  fastify.route<{ Body: Body }>({
     method: 'DELETE',
     url: '/self-service/logout/api',
     bodyLimit: 5 * 1024 * 1024,
     schema: freshSchema(routeSchema(fastify.prefix)),
-    onRequest: (request, reply, done) => {
-      const error = unreadable(request)
-      if (error === undefined) done()
-      else sendKratosError(request, reply, error)
-    },
-    handler: async (request, reply) => {
-      const token = request.body?.session_token ?? ''
-      detachSession(request, token)
-      if (token === '') return sendKratosError(request, reply, errors.unknownToken)
-      const before = await ask('sessions.logOut', () => sessions.logOut(token), before => {
-        if (before !== undefined && isLive(before, Date.now())) return notify({ scope: 'session', session: before }, reply)
-      })
-      if (before === undefined) return sendKratosError(request, reply, errors.unknownToken)
-      return withKratosHeaders(reply.code(204)).removeHeader('content-type').send()
-    }
+    onRequest: refuseUnreadable,
+    handler: logOut(settings)
   })
 }
 
-/** What is wrong with the request before its body is read, in Kratos' order. */
-function unreadable ({ headers }: FastifyRequest): KratosError | undefined {
-  if (headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0) return errors.noBody
-  const mediaType = headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase()
-  return mediaType === 'application/json' ? undefined : errors.contentType(headers['content-type'])
+type Body = Static<typeof bodySchema>
+
+function logOut ({ ask, sessions, notify }: Settings) {
+  return async (request: FastifyRequest<{ Body: Body }>, reply: FastifyReply): Promise<FastifyReply> => {
+    const token = request.body?.session_token ?? ''
+    if (token === '') return sendKratosError(request, reply, errors.unknownToken)
+    detachSession(request, token)
+    const before = await ask('sessions.logOut', () => sessions.logOut(token), before => {
+      if (before !== undefined && isLive(before, Date.now())) return notify({ scope: 'session', session: before }, reply)
+    })
+    return before === undefined ? sendKratosError(request, reply, errors.unknownToken) : sendKratosEmpty(reply, 204)
+  }
+}
+
+/** Refuses what is wrong before the body is read, in Kratos' order. */
+function refuseUnreadable (request: FastifyRequest, reply: FastifyReply, done: () => void): void {
+  const { 'content-type': type } = request.headers
+  if (hasNoBody(request)) sendKratosError(request, reply, errors.noBody)
+  else if (type?.split(';', 1)[0]?.trim().toLowerCase() !== 'application/json') sendKratosError(request, reply, errors.contentType(type))
+  else done()
+}
+
+/** Over HTTP/2 a length is optional. Without one, there is no body only if the stream ended with the headers. */
+function hasNoBody ({ headers, raw }: FastifyRequest): boolean {
+  const length = headers['content-length']
+  if (length !== undefined) return Number(length) === 0
+  if (raw.httpVersionMajor === 2) return (raw as unknown as Http2ServerRequest).stream.endAfterHeaders
+  return headers['transfer-encoding'] === undefined
 }
 
 function parseJson (_request: FastifyRequest, body: string, done: (error: Error | null, body?: unknown) => void): void {
@@ -109,19 +144,6 @@ function parseJson (_request: FastifyRequest, body: string, done: (error: Error 
     done(null, JSON.parse(body))
   } catch {
     done(Object.assign(new Error('the body is not JSON'), { code: notJson, reason: body.trim() === '' ? 'EOF' : 'invalid JSON' }))
-  }
-}
-
-const plugin = 'kratosLogout'
-
-function resolveOptions (options: KratosLogoutOptions) {
-  assertOption(typeof options.sessions?.logOut === 'function', plugin, 'sessions', 'is missing: pass a session store, memorySessionStore() for instance, or { logOut: async token => ... }')
-  assertFunctions(options, plugin, ['onLogout'])
-  const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin)
-  return {
-    ask,
-    sessions: options.sessions,
-    notify: logoutNotice(plugin, ask, { onLogout: options.onLogout, summaryOf: sessionSummary })
   }
 }
 
@@ -139,19 +161,19 @@ const errors = {
   unknownToken: { status: 403, reason: 'The provided Ory Session Token could not be found, is invalid, or otherwise malformed.' }
 }
 
-/** Everything that is thrown: by the host's functions, by Fastify while it reads the body, by hooks of the host. */
-function answerFailure (thrown: FastifyError & { reason?: string } | null, request: FastifyRequest, reply: FastifyReply): void {
-  sendKratosError(request, reply, errorOf(thrown, request, reply))
+type Thrown = FastifyError & { readonly reason?: string } | null
+
+/** Answers whatever was thrown: by the host's functions, by Fastify when it reads the body, by hooks of the host. */
+function answerFailure (thrown: Thrown, request: FastifyRequest, reply: FastifyReply): void {
+  sendKratosError(request, reply, bodyErrorOf(thrown) ?? loggedKratosError(thrown, request, reply))
 }
 
-function errorOf (thrown: FastifyError & { reason?: string } | null, request: FastifyRequest, reply: FastifyReply): KratosError {
+function bodyErrorOf (thrown: Thrown): KratosError | undefined {
   switch (thrown?.code) {
     case notJson: return errors.notJson(String(thrown.reason))
     case 'FST_ERR_VALIDATION': return errors.notJson('session_token must be a string in a JSON object')
     case 'FST_ERR_CTP_BODY_TOO_LARGE': return errors.notRead('http: request body too large')
     case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH': return errors.notRead('unexpected EOF')
+    default: return undefined
   }
-  const error = kratosErrorOf(thrown, reply)
-  if (error.status === 500) request.log.error({ err: thrown, event: 'logout.outage' }, 'a logout could not be completed')
-  return error
 }

@@ -18,12 +18,19 @@ async function serve (t: Test, options: Partial<KratosAdminOptions>, server: Fas
   t.teardown(() => app.close())
   const { inject } = wire(app)
   const sessions = failing(() => { throw new Error('not asked') })
-  await app.register(kratosAdmin, { sessions, authorize: async ({ headers }) => headers.authorization === key.authorization, ...options, prefix })
-  const ask = (method: 'GET' | 'DELETE' | 'HEAD' | 'POST', path: string, headers: Record<string, string> = key) => inject({ method, url: prefix + path, headers })
+  const authorize: KratosAdminOptions['authorize'] = async ({ headers }) => headers.authorization === key.authorization
+  await app.register(kratosAdmin, { sessions, authorize, ...options, prefix })
+  const ask = (method: 'GET' | 'DELETE' | 'HEAD' | 'POST', path: string, headers: Record<string, string> = key) => {
+    return inject({ method, url: prefix + path, headers })
+  }
   return { app, ask }
 }
 
-const routes = [['DELETE', `/admin/sessions/${people.laptop.id}`], ['DELETE', `/admin/identities/${alice}/sessions`], ['GET', `/admin/identities/${alice}/sessions`]] as const
+const routes = [
+  ['DELETE', `/admin/sessions/${people.laptop.id}`],
+  ['DELETE', `/admin/identities/${alice}/sessions`],
+  ['GET', `/admin/identities/${alice}/sessions`]
+] as const
 
 for (const prefix of ['', '/auth']) {
   t.test(`any session is logged out by its id, and again, at ${prefix || 'the root'}`, async t => {
@@ -71,19 +78,24 @@ t.test('the live sessions of a subject are listed, page by page', async t => {
     return { ids: (JSON.parse(body) as Array<{ id: string }>).map(session => session.id), link: String(headers['link']), body }
   }
   const { laptop, phone, tablet } = people
-  for (const query of ['', '?active=true', '?active=1', '?active=T', '?active=']) t.strictSame((await list(query)).ids, [laptop.id, phone.id, tablet.id], query)
+  const all = [laptop.id, phone.id, tablet.id]
+  for (const query of ['', '?active=true', '?active=1', '?active=T', '?active=']) t.strictSame((await list(query)).ids, all, query)
   for (const query of ['?active=false', '?active=0', '?active=F']) t.strictSame((await list(query)).ids, [], query)
   t.strictSame((await list('', bob)).ids, [people.bobs.id])
   t.strictSame((await list('', id('0'))).ids, [])
-  t.match(JSON.parse((await list('')).body)[0], { id: laptop.id, active: true, identity: { id: alice, traits: {} }, devices: [{ user_agent: 'laptop' }] })
+  t.match(JSON.parse((await list('')).body)[0], {
+    id: laptop.id, active: true, identity: { id: alice, traits: {} }, devices: [{ user_agent: 'laptop' }]
+  })
 
   const first = await list('?page_size=2')
   t.strictSame(first.ids, [laptop.id, phone.id])
   const next = /<\/auth\/admin\/identities\/[^/]+\/sessions(\?[^>]+)>; rel="next"/.exec(first.link)?.[1]
   t.strictSame((await list(String(next))).ids, [tablet.id])
 
-  t.strictSame(await ask('GET', `/admin/identities/${alice}/sessions?active=maybe`), failure(400, { message: 'could not parse parameter active' }))
-  t.strictSame(await ask('GET', `/admin/identities/${alice}/sessions?page_token=x`), failure(400, { reason: 'The page cannot be read: follow the Link header of the page before.' }))
+  const url = `/admin/identities/${alice}/sessions`
+  t.strictSame(await ask('GET', `${url}?active=maybe`), failure(400, { message: 'could not parse parameter active' }))
+  const badPage = failure(400, { reason: 'The page cannot be read. Follow the Link header of the previous page.' })
+  for (const query of ['page_token=x', 'page_token=x&active=false']) t.strictSame(await ask('GET', `${url}?${query}`), badPage)
   t.strictSame(await ask('GET', '/admin/identities/BADUUID/sessions'), badId)
 })
 
@@ -97,6 +109,99 @@ t.test('a host whose ids are no UUIDs says so', async t => {
   t.strictSame(await ask('DELETE', '/admin/identities/alice%40example.com/sessions'), notFound)
 })
 
+t.test('ids are found in whatever form the host stores and shows them', async t => {
+  const { sessions, events, onLogout, isLive } = await host()
+  const { ask } = await serve(t, { sessions, onLogout })
+  const now = Date.now()
+  const plain = 'abcdefab000040008000000000000'
+  for (const [index, stored] of [`${plain}0a1`, `${plain}0A2`.toUpperCase(), 'ABCDEFAB-0000-4000-8000-0000000000A3'].entries()) {
+    const token = `form-${index}`
+    const session = { id: stored, subject: stored, createdAt: now, expiresAt: now + 60_000, keepUntil: now + 60_000 }
+    await sessions.create(token, session)
+    const { body } = await ask('GET', `/admin/identities/${stored}/sessions`)
+    t.match(JSON.parse(body), [{ id: stored, identity: { id: stored } }], 'it is listed as it is stored')
+    t.strictSame(await ask('DELETE', `/admin/sessions/${stored}`), empty())
+    t.notOk(await isLive({ token }), stored)
+    await sessions.create(`${token}-again`, { ...session, id: id(`d${index}`) })
+    t.strictSame(await ask('DELETE', `/admin/identities/${stored}/sessions`), empty())
+    t.notOk(await isLive({ token: `${token}-again` }), stored)
+    t.strictSame(await ask('DELETE', `/admin/identities/${stored}/sessions`), notFound)
+    t.match(events.splice(0), [{ scope: 'session', session: { id: stored } }, { scope: 'all', subject: stored, count: 1 }])
+  }
+  for (const form of [alice.toUpperCase(), alice.replaceAll('-', ''), `{${alice}}`, `urn:uuid:${alice}`]) {
+    const { body } = await ask('GET', `/admin/identities/${encodeURIComponent(form)}/sessions`)
+    t.match(JSON.parse(body)[0], { identity: { id: alice } }, `${form} is Alice, who is stored as Kratos would`)
+  }
+  t.strictSame(await ask('DELETE', `/admin/identities/{${alice.toUpperCase()}}/sessions`), empty())
+  t.notOk(await isLive(people.phone))
+})
+
+t.test('a store that does not count is asked for every spelling of an id', async t => {
+  const asked: string[] = []
+  const logOutSubject = async ({ subject }: { subject: string }) => { asked.push(subject); return undefined }
+  const { sessions } = await host()
+  const { ask } = await serve(t, { sessions: { ...sessions, logOutSubject } })
+  t.strictSame(await ask('DELETE', `/admin/identities/${alice.toUpperCase()}/sessions`), empty())
+  t.strictSame(asked, [alice.toUpperCase(), alice])
+})
+
+t.test('ids of any length are taken, where ids are any text', async t => {
+  const { sessions, isLive, events, onLogout } = await host()
+  const now = Date.now()
+  const ids = ['x'.repeat(100), 'x'.repeat(101), `${'\u00e4'.repeat(150)}/sessions`, `/${'a/'.repeat(80)}sessions/sessions`]
+  const { ask, app } = await serve(t, { sessions, ids: 'any', onLogout }, {}, '/auth')
+  for (const name of ids) {
+    const session = { id: name, subject: name, createdAt: now, expiresAt: now + 60_000, keepUntil: now + 60_000 }
+    await sessions.create(name, session)
+    await sessions.create(`${name} too`, { ...session, id: `${name} too` })
+    const encoded = encodeURIComponent(name)
+    t.strictSame(await ask('DELETE', `/admin/sessions/${encoded}`, {}), forbidden)
+    t.strictSame(await ask('DELETE', `/admin/identities/${encoded}/sessions`, {}), forbidden)
+    t.strictSame(await ask('DELETE', `/admin/sessions/${encoded}`), empty(), name.slice(0, 20))
+    t.notOk(await isLive({ token: name }))
+    t.match(JSON.parse((await ask('GET', `/admin/identities/${encoded}/sessions`)).body), [{ id: `${name} too` }])
+    t.strictSame(await ask('DELETE', `/admin/identities/${encoded}/sessions`), empty())
+    t.notOk(await isLive({ token: `${name} too` }))
+    t.strictSame(await ask('DELETE', `/admin/identities/${encoded}/sessions`), notFound)
+  }
+  t.equal(events.length, 2 * ids.length)
+  t.strictSame(await ask('DELETE', `/admin/sessions/${'x'.repeat(4000)}`), notFound)
+
+  const long = 'x'.repeat(101)
+  for (const path of [
+    `/admin/sessions/${long}/sessions`, `/admin/identities/${long}`, `/admin/identities/${long}/session`,
+    `/admin/identities/a/${long}/sessions`, `/admin/identities/${long}/sessions/`, `/admin/identities/${long}%2Fsessions`
+  ]) {
+    for (const headers of [key, {}]) {
+      const { statusCode, body } = await app.inject({ method: 'DELETE', url: `/auth${path}`, headers })
+      t.strictSame([statusCode, JSON.parse(body).message], [404, `Route DELETE:/auth${path} not found`], 'the host\'s 404')
+    }
+  }
+  t.equal((await app.inject({ method: 'DELETE', url: '/auth/admin/identities/%E0%A4%A/sessions', headers: key })).statusCode, 400)
+})
+
+t.test('an id is not empty', async t => {
+  const { sessions } = await host()
+  const { ask } = await serve(t, { sessions, ids: 'any' })
+  const empty = failure(400, { message: 'the id is empty' })
+  for (const path of ['/admin/sessions/', '/admin/identities//sessions']) t.strictSame(await ask('DELETE', path), empty, path)
+})
+
+t.test('a host may raise the length of ids itself', async t => {
+  const { sessions } = await host()
+  const { ask } = await serve(t, { sessions, ids: 'any' }, { routerOptions: { maxParamLength: 5000 } })
+  t.strictSame(await ask('DELETE', `/admin/sessions/${'x'.repeat(4000)}`), notFound)
+})
+
+t.test('a router that forgives slashes and case finds long ids too', async t => {
+  const { sessions } = await host()
+  const routerOptions = { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true, caseSensitive: false }
+  const { ask } = await serve(t, { sessions, ids: 'any' }, { routerOptions })
+  const id = `${'X'.repeat(150)}`
+  t.strictSame(await ask('DELETE', `/Admin//sessions/${id}/`), notFound)
+  t.strictSame(await ask('DELETE', `/admin/identities//${id}/sessions/`), notFound)
+})
+
 t.test('nobody is let in but by the host\'s true, and the store is not asked', async t => {
   for (const answer of [false, undefined, null, 1, 'true', {}, async () => true] as unknown[]) {
     const { ask } = await serve(t, { authorize: () => answer as boolean })
@@ -104,7 +209,9 @@ t.test('nobody is let in but by the host\'s true, and the store is not asked', a
   }
   const { ask } = await serve(t, {})
   for (const [method, path] of routes) t.strictSame(await ask(method, path, {}), forbidden)
-  for (const path of ['/admin/sessions/BADUUID', '/admin/identities/BADUUID/sessions']) t.strictSame(await ask('DELETE', path, {}), forbidden, 'nor told what an id looks like')
+  for (const path of ['/admin/sessions/BADUUID', '/admin/identities/BADUUID/sessions']) {
+    t.strictSame(await ask('DELETE', path, {}), forbidden, 'nor is the id looked at')
+  }
   for (const [, path] of routes) for (const method of ['HEAD', 'POST'] as const) t.equal((await ask(method, path)).status, 404)
 })
 
@@ -125,7 +232,13 @@ t.test('a function of the host that fails is a 500, logged once', async t => {
   const lines: string[] = []
   const logger = { level: 'error', stream: { write: (line: string) => { lines.push(line) } } }
   const { sessions } = await host()
-  for (const how of [() => { throw new Error('down') }, () => Promise.reject(new Error('down')) as never, () => new Promise(() => {}) as never, () => { throw Object.assign(new Error('secret'), { statusCode: 200 }) }]) {
+  const failures: ReadonlyArray<() => never> = [
+    () => { throw new Error('down') },
+    () => Promise.reject(new Error('down')) as never,
+    () => new Promise(() => {}) as never,
+    () => { throw Object.assign(new Error('secret'), { statusCode: 200 }) }
+  ]
+  for (const how of failures) {
     for (const options of [{ sessions: failing(how) }, { sessions, authorize: how }]) {
       const { ask } = await serve(t, { ...options, timeout: 20 }, { logger })
       for (const [method, path] of routes) {
@@ -145,13 +258,19 @@ t.test('a wrong option is a TypeError while registering that names it', async t 
   const { sessions } = await host()
   const authorize = () => true
   for (const [options, message] of [
-    [{ authorize }, /option "sessions" is missing/], [{ authorize, sessions: { list: sessions.list } }, /option "sessions" is missing/],
-    [{ sessions }, /option "authorize" is missing: pass request => true for those who may end anybody's sessions/], [{ sessions, authorize: true }, /option "authorize" is missing/],
-    [{ sessions, authorize, identity: {} }, /option "identity" must be a function/], [{ sessions, authorize, ids: '' }, /option "ids" must be/], [{ sessions, authorize, onLogout: 1 }, /option "onLogout" must be/], [{ sessions, authorize, timeout: '1' }, /option "timeout" must be/]
+    [{ authorize }, /^kratosAdmin: option "sessions" is missing: pass a session store/],
+    [{ authorize, sessions: { list: sessions.list } }, /option "sessions" is missing/],
+    [{ sessions }, /option "authorize" is missing: pass a function that returns true for those who may end anybody's sessions/],
+    [{ sessions, authorize: true }, /option "authorize" is missing/],
+    [{ sessions, authorize, identity: {} }, /option "identity" must be a function/],
+    [{ sessions, authorize, ids: '' }, /option "ids" must be/],
+    [{ sessions, authorize, onLogout: 1 }, /option "onLogout" must be/],
+    [{ sessions, authorize, timeout: '1' }, /option "timeout" must be/]
   ] as const) {
     const app = Fastify()
     t.teardown(() => app.close())
-    await t.rejects(async () => { await app.register(kratosAdmin, options as unknown as KratosAdminOptions) }, { name: 'TypeError', message }, String(message))
+    const register = async () => { await app.register(kratosAdmin, options as unknown as KratosAdminOptions) }
+    await t.rejects(register, { name: 'TypeError', message }, String(message))
   }
 })
 
@@ -160,11 +279,13 @@ for (const security of [undefined, [{ admin: [] }]]) {
     const { sessions } = await host()
     const app = Fastify()
     t.teardown(() => app.close())
-    await app.register(swagger, { openapi: { openapi: '3.1.0', info: { title: 'a host', version: '1' }, components: { securitySchemes: { admin: { type: 'http', scheme: 'bearer' } } } } })
+    const components = { securitySchemes: { admin: { type: 'http', scheme: 'bearer' } } } as const
+    await app.register(swagger, { openapi: { openapi: '3.1.0', info: { title: 'a host', version: '1' }, components } })
     for (const prefix of ['', '/auth']) {
-      await app.register(kratosBrowserLogout, { prefix, sessions, publicUrl: 'https://login.example', defaultReturnUrl: 'https://app.example/' })
-      await app.register(kratosSessions, { prefix, sessions, security })
-      await app.register(kratosAdmin, { prefix, sessions, authorize: () => true, security })
+      const urls = { publicUrl: 'https://login.example', defaultReturnUrl: 'https://app.example/' }
+      await app.register(kratosBrowserLogout, { prefix, sessions, ...urls })
+      await app.register(kratosSessions, { prefix, sessions, security, ids: 'any' })
+      await app.register(kratosAdmin, { prefix, sessions, authorize: () => true, security, ids: 'any' })
     }
     await app.ready()
     const document = JSON.parse(JSON.stringify(app.swagger()))

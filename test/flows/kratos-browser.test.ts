@@ -14,13 +14,17 @@ const removal = 'ory_kratos_session=; Path=/; Expires=Thu, 01 Jan 1970 00:00:01 
 const asksForJson = { accept: 'application/json' }
 
 const noSession = failure(401, {
-  id: 'session_inactive', reason: 'No active session was found in this request.', message: 'request does not have a valid authentication session'
+  id: 'session_inactive',
+  reason: 'No active session was found in this request.',
+  message: 'request does not have a valid authentication session'
 })
 const noToken = failure(400, { reason: 'Please include a token in the URL query.' })
 const mismatch = failure(403, { reason: 'Unable to log out because the logout token in the URL query does not match the session cookie.' })
 const prefetch = failure(403, { reason: 'Prefetch requests cannot log out.' })
 const internal = failure(500)
-const forbidden = (url: string) => failure(400, { id: 'self_service_flow_return_to_forbidden', reason: `Requested return_to URL "${url}" is not allowed.` })
+const forbidden = (url: string) => failure(400, {
+  id: 'self_service_flow_return_to_forbidden', reason: `Requested return_to URL "${url}" is not allowed.`
+})
 
 const errorPage = (error: string, description: string) => {
   return seeOther(`${errorUrl}&${new URLSearchParams({ error, error_description: description })}`)
@@ -33,15 +37,27 @@ async function serve (t: Test, options: Options, server: FastifyServerOptions = 
   const app = Fastify(server)
   t.teardown(() => app.close())
   const { inject, send } = wire(app)
-  await app.register(kratosBrowserLogout, { sessions: failing(() => { throw new Error('not asked') }), publicUrl, defaultReturnUrl, allowedReturnUrls: ['https://app.example/app'], ...options, prefix })
-  const withCookie = (person: { token: string } | undefined, headers: Record<string, string>) => person === undefined ? headers : { cookie: `${cookieName}=${person.token}`, ...headers }
+  const sessions = failing(() => { throw new Error('not asked') })
+  const allowedReturnUrls = ['https://app.example/app']
+  await app.register(kratosBrowserLogout, { sessions, publicUrl, defaultReturnUrl, allowedReturnUrls, ...options, prefix })
   return {
     app,
     inject,
     send,
-    start: (person?: { token: string }, headers: Record<string, string> = asksForJson, query = '') => inject({ url: `${prefix}/self-service/logout/browser${query}`, headers: withCookie(person, headers) }),
-    submit: (person: { token: string } | undefined, query: Record<string, string>, headers: Record<string, string> = asksForJson) => inject({ url: `${prefix}/self-service/logout?${new URLSearchParams(query)}`, headers: withCookie(person, headers) })
+    start: (person?: Person, headers: Headers = asksForJson, query = '') => inject({
+      url: `${prefix}/self-service/logout/browser${query}`, headers: withCookie(person, headers)
+    }),
+    submit: (person: Person | undefined, query: Record<string, string>, headers: Headers = asksForJson) => inject({
+      url: `${prefix}/self-service/logout?${new URLSearchParams(query)}`, headers: withCookie(person, headers)
+    })
   }
+}
+
+type Person = { readonly token: string }
+type Headers = Record<string, string>
+
+function withCookie (person: Person | undefined, headers: Headers): Headers {
+  return person === undefined ? headers : { cookie: `${cookieName}=${person.token}`, ...headers }
 }
 
 const tokenOf = ({ token }: { token: string }) => logoutUrlToken(token)
@@ -53,7 +69,7 @@ for (const prefix of ['', '/auth']) {
     const token = tokenOf(people.laptop)
     const expected = json({ logout_url: `https://login.example/auth/self-service/logout?token=${token}`, logout_token: token })
     t.strictSame(await start(people.laptop), expected)
-    t.strictSame(await start(people.laptop, { accept: 'text/html' }), expected, 'JSON, whoever asks')
+    t.strictSame(await start(people.laptop, { accept: 'text/html' }), expected, 'in JSON for everybody')
     t.ok(await isLive(people.laptop), 'nothing has happened yet')
 
     const before = await sessions.find(people.laptop.token)
@@ -66,7 +82,8 @@ for (const prefix of ['', '/auth']) {
     t.strictSame(await start(people.laptop), noSession)
     t.equal(events.length, 1)
 
-    t.strictSame(await submit(people.phone, { token: tokenOf(people.phone) }, {}), seeOther(defaultReturnUrl, { 'set-cookie': removal }), 'a browser is sent on')
+    const sentOn = seeOther(defaultReturnUrl, { 'set-cookie': removal })
+    t.strictSame(await submit(people.phone, { token: tokenOf(people.phone) }, {}), sentOn, 'a browser is sent on')
     t.notOk(await isLive(people.phone))
     t.equal((await inject({ url: `${prefix}/self-service/logout/` })).status, 404)
   })
@@ -74,9 +91,14 @@ for (const prefix of ['', '/auth']) {
 
 t.test('the logout URL is built from the public URL, with or without a slash at its end', async t => {
   const { sessions } = await host()
-  for (const [given, base] of [['https://login.example', 'https://login.example'], ['https://login.example/', 'https://login.example'], ['HTTPS://Login.Example:443/a/b//', 'https://login.example/a/b']] as const) {
+  for (const [given, base] of [
+    ['https://login.example', 'https://login.example'],
+    ['https://login.example/', 'https://login.example'],
+    ['HTTPS://Login.Example:443/a/b//', 'https://login.example/a/b']
+  ] as const) {
     const { start } = await serve(t, { sessions, publicUrl: given })
-    t.equal(JSON.parse((await start(people.laptop)).body).logout_url, `${base}/self-service/logout?token=${tokenOf(people.laptop)}`)
+    const { logout_url: url } = JSON.parse((await start(people.laptop)).body)
+    t.equal(url, `${base}/self-service/logout?token=${tokenOf(people.laptop)}`)
   }
 })
 
@@ -84,32 +106,43 @@ t.test('return_to comes back in the logout URL, and is where the browser goes', 
   const { sessions } = await host()
   const { start, submit, inject } = await serve(t, { sessions })
   const token = tokenOf(people.laptop)
+  const logoutUrl = (query: Record<string, string>) => json({
+    logout_url: `https://login.example/auth/self-service/logout?${new URLSearchParams(query)}`, logout_token: token
+  })
   for (const [given, target] of [
-    ['https://app.example/app/x?a=b&c=d#e', 'https://app.example/app/x?a=b&c=d#e'], ['/app', 'https://app.example/app'], ['//app.example/app', 'https://app.example/app'],
+    ['https://app.example/app/x?a=b&c=d#e', 'https://app.example/app/x?a=b&c=d#e'],
+    ['/app', 'https://app.example/app'],
+    ['//app.example/app', 'https://app.example/app'],
     ['https://login.example/auth/self-service/login/browser', 'https://login.example/auth/self-service/login/browser']
   ] as const) {
-    const { status, body } = await start(people.laptop, asksForJson, `?${new URLSearchParams({ return_to: given })}`)
-    t.equal(status, 200)
-    t.strictSame(JSON.parse(body), { logout_url: `https://login.example/auth/self-service/logout?${new URLSearchParams({ return_to: target, token })}`, logout_token: token })
+    const started = await start(people.laptop, asksForJson, `?${new URLSearchParams({ return_to: given })}`)
+    t.strictSame(started, logoutUrl({ return_to: target, token }))
   }
-  t.strictSame(await start(people.laptop, asksForJson, '?return_to='), json({ logout_url: `https://login.example/auth/self-service/logout?token=${token}`, logout_token: token }), 'an empty one is none')
+  t.strictSame(await start(people.laptop, asksForJson, '?return_to='), logoutUrl({ token }), 'an empty one is absent')
 
   const target = 'https://app.example/app/x?a=b&c=d#e'
   const { body } = await start(people.laptop, asksForJson, `?${new URLSearchParams({ return_to: target })}`)
   const url = new URL(JSON.parse(body).logout_url)
-  t.strictSame(await inject({ url: url.pathname.replace('/auth', '') + url.search, headers: { cookie: `${cookieName}=${people.laptop.token}` } }), seeOther(target, { 'set-cookie': removal }))
-  t.strictSame(await submit(people.phone, { token: tokenOf(people.phone), return_to: '/app' }), empty({ 'set-cookie': removal }), 'a JSON caller goes nowhere')
+  const followed = await inject({ url: url.pathname.replace('/auth', '') + url.search, headers: withCookie(people.laptop, {}) })
+  t.strictSame(followed, seeOther(target, { 'set-cookie': removal }))
+  const asJson = await submit(people.phone, { token: tokenOf(people.phone), return_to: '/app' })
+  t.strictSame(asJson, empty({ 'set-cookie': removal }), 'a JSON caller goes nowhere')
 })
 
 t.test('a return_to that is not allowed is refused before anything happens', async t => {
   const { sessions, isLive } = await host()
   const { start, submit } = await serve(t, { sessions })
   const token = tokenOf(people.laptop)
+  const malformed = (why: string) => failure(400, { reason: `Unable to parse the return_to query parameter as an URL: ${why}` })
   for (const [given, expected] of [
-    ['https://evil.example/', forbidden('https://evil.example/')], ['/elsewhere', forbidden('https://app.example/elsewhere')], ['https://app.example/apple', forbidden('https://app.example/apple')],
-    ['javascript:alert(1)', forbidden('javascript:alert(1)')], ['https://login.example/auth/self-serviceX', forbidden('https://login.example/auth/self-serviceX')], [defaultReturnUrl, forbidden(defaultReturnUrl)],
-    ['https://app.example/app\r\nSet-Cookie: a=b', failure(400, { reason: 'Unable to parse the return_to query parameter as an URL: net/url: invalid control character in URL' })],
-    ['https://app.example:99999/', failure(400, { reason: 'Unable to parse the return_to query parameter as an URL: invalid URL' })]
+    ['https://evil.example/', forbidden('https://evil.example/')],
+    ['/elsewhere', forbidden('https://app.example/elsewhere')],
+    ['https://app.example/apple', forbidden('https://app.example/apple')],
+    ['javascript:alert(1)', forbidden('javascript:alert(1)')],
+    ['https://login.example/auth/self-serviceX', forbidden('https://login.example/auth/self-serviceX')],
+    [defaultReturnUrl, forbidden(defaultReturnUrl)],
+    ['https://app.example/app\r\nSet-Cookie: a=b', malformed('net/url: invalid control character in URL')],
+    ['https://app.example:99999/', malformed('invalid URL')]
   ] as const) {
     t.strictSame(await start(people.laptop, asksForJson, `?${new URLSearchParams({ return_to: given })}`), expected)
     t.strictSame(await submit(people.laptop, { token, return_to: given }), expected)
@@ -121,13 +154,14 @@ t.test('a return_to that is not allowed is refused before anything happens', asy
 t.test('without a live session there is no logout URL', async t => {
   const { sessions } = await host()
   const { start } = await serve(t, { sessions })
-  for (const person of [undefined, people.expired, people.loggedOut, { token: 'unknown' }, { token: '' }, { token: '%00' }, { token: '__proto__' }]) {
+  const strangers = ['unknown', '', '%00', '__proto__'].map(token => ({ token }))
+  for (const person of [undefined, people.expired, people.loggedOut, ...strangers]) {
     t.strictSame(await start(person), noSession, String(person?.token))
     t.strictSame(await start(person, asksForJson, '?return_to=https://evil.example/'), noSession, 'the session comes first')
   }
 })
 
-t.test('a submission is checked in this order: ahead of its user, token, session, match, return_to', async t => {
+t.test('a submission is checked in this order: prefetch, token, session, match, return_to', async t => {
   const { sessions, isLive, events } = await host()
   const { submit, inject } = await serve(t, { sessions })
   const evil = { return_to: 'https://evil.example/' }
@@ -137,24 +171,28 @@ t.test('a submission is checked in this order: ahead of its user, token, session
   for (const person of [undefined, people.expired, people.loggedOut, { token: 'unknown' }]) {
     t.strictSame(await submit(person, { ...evil, token: person === undefined ? 'x' : tokenOf(person) }), noSession)
   }
-  for (const token of [tokenOf(people.phone), tokenOf(people.bobs), people.laptop.token, `${tokenOf(people.laptop)}x`, 'x', '\u0000', ' ']) {
+  const foreign = [tokenOf(people.phone), tokenOf(people.bobs), people.laptop.token, `${tokenOf(people.laptop)}x`]
+  for (const token of [...foreign, 'x', '\u0000', ' ']) {
     t.strictSame(await submit(people.laptop, { ...evil, token }), mismatch, token)
   }
   t.strictSame(await submit(people.laptop, { ...evil, token: tokenOf(people.laptop) }), forbidden('https://evil.example/'))
   t.ok(await isLive(people.laptop))
   t.strictSame(events, [])
-  t.strictSame(await inject({ url: `/self-service/logout?token=${tokenOf(people.laptop)}&token=x`, headers: { cookie: `${cookieName}=${people.laptop.token}` } }), seeOther(defaultReturnUrl, { 'set-cookie': removal }), 'the first token counts')
+  const url = `/self-service/logout?token=${tokenOf(people.laptop)}&token=x`
+  const twice = await inject({ url, headers: withCookie(people.laptop, {}) })
+  t.strictSame(twice, seeOther(defaultReturnUrl, { 'set-cookie': removal }), 'the first token counts')
 })
 
-t.test('no prefetch, preview or HEAD logs anybody out', async t => {
+t.test('a prefetch, a preview, HEAD and other methods log nobody out', async t => {
   const { sessions, isLive } = await host()
   const { app, submit, inject } = await serve(t, { sessions, errorUrl })
   const token = tokenOf(people.laptop)
-  for (const ahead of [{ 'sec-purpose': 'prefetch' }, { 'sec-purpose': 'prefetch;prerender' }, { purpose: 'prefetch' }, { 'x-purpose': 'preview' }, { 'x-moz': 'prefetch' }]) {
-    t.strictSame(await submit(people.laptop, { token }, { accept: 'text/html', ...ahead }), prefetch)
-  }
+  for (const headers of [
+    { 'sec-purpose': 'prefetch' }, { 'sec-purpose': 'prefetch;prerender' }, { purpose: 'prefetch' }, { 'x-purpose': 'preview' },
+    { 'x-moz': 'prefetch' }, { 'x-sec-purpose': 'prefetch' }, { 'next-router-prefetch': '1', rsc: '1' }, { 'hx-preloaded': 'true' }
+  ]) t.strictSame(await submit(people.laptop, { token }, { accept: 'text/html', ...headers }), prefetch)
   const url = `/self-service/logout?token=${token}`
-  const headers = { cookie: `${cookieName}=${people.laptop.token}` }
+  const headers = withCookie(people.laptop, {})
   for (const method of ['HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const) {
     const { statusCode } = await app.inject({ method, url, headers })
     t.equal(statusCode, 404, method)
@@ -172,7 +210,8 @@ t.test('the session that was authenticated is the one that ends, and only its ow
     [{ 'x-session-token': phone.token, cookie: `${cookieName}=${phone.token}` }, phone, laptop, empty({ 'set-cookie': removal })],
     [{ cookie: `${cookieName}=${phone.token}`, authorization: `Bearer ${bobs.token}` }, phone, bobs, empty({ 'set-cookie': removal })],
     [{ cookie: `${cookieName}=${phone.token}`, authorization: 'Bearer unknown' }, phone, laptop, empty({ 'set-cookie': removal })],
-    [{ cookie: `${cookieName}=${phone.token}; ${cookieName}=${laptop.token}` }, phone, laptop, empty({ 'set-cookie': removal })]
+    [{ cookie: `${cookieName}=${phone.token}; ${cookieName}=${laptop.token}` }, phone, laptop, empty({ 'set-cookie': removal })],
+    [{ cookie: `${cookieName}="${phone.token}"` }, phone, laptop, empty({ 'set-cookie': removal })]
   ] as const) {
     const { sessions, isLive } = await host()
     const { submit, start } = await serve(t, { sessions })
@@ -192,10 +231,38 @@ t.test('the cookie is removed as it was set, and those that go with it', async t
     clearCookies: [{ name: 'csrf', path: '/auth', domain: 'login.example', secure: false, httpOnly: false, sameSite: 'strict' }]
   })
   const expired = 'Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0'
-  t.strictSame(await submit(undefined, { token: tokenOf(people.laptop) }, { ...asksForJson, cookie: `__Host-sid=${people.laptop.token}` }), empty({
-    'set-cookie': [`__Host-sid=; Path=/; ${expired}; HttpOnly; Secure; SameSite=None; Partitioned`, `csrf=; Path=/auth; Domain=login.example; ${expired}; SameSite=Strict`]
+  const byCookie = { ...asksForJson, cookie: `__Host-sid=${people.laptop.token}` }
+  t.strictSame(await submit(undefined, { token: tokenOf(people.laptop) }, byCookie), empty({
+    'set-cookie': [
+      `__Host-sid=; Path=/; ${expired}; HttpOnly; Secure; SameSite=None; Partitioned`,
+      `csrf=; Path=/auth; Domain=login.example; ${expired}; SameSite=Strict`
+    ]
   }))
-  t.strictSame(await submit(undefined, { token: tokenOf(people.phone) }, { ...asksForJson, 'x-session-token': people.phone.token }), empty(), 'none goes with a session from a header')
+  const byHeader = { ...asksForJson, 'x-session-token': people.phone.token }
+  t.strictSame(await submit(undefined, { token: tokenOf(people.phone) }, byHeader), empty(), 'no cookie goes with a session from a header')
+})
+
+t.test('the session cookie is removed by exactly one Set-Cookie, also where the host sets it on every response', async t => {
+  for (const withPlugin of [false, true]) {
+    const { sessions } = await host()
+    const app = Fastify()
+    t.teardown(() => app.close())
+    if (withPlugin) await app.register(cookie)
+    app.addHook('onRequest', async (request, reply) => {
+      const refreshed = { path: '/', httpOnly: true, secure: true, maxAge: 3600 }
+      if (withPlugin) reply.setCookie(cookieName, people.laptop.token, refreshed)
+      else reply.header('set-cookie', `${cookieName}=${people.laptop.token}; Path=/; HttpOnly; Secure; Max-Age=3600`)
+      reply.header('set-cookie', 'own=kept')
+    })
+    await app.register(kratosBrowserLogout, { sessions, publicUrl, defaultReturnUrl })
+    const url = `/self-service/logout?token=${tokenOf(people.laptop)}`
+    const { statusCode, headers } = await app.inject({ url, headers: withCookie(people.laptop, asksForJson) })
+    const lines = [headers['set-cookie']].flat().map(String)
+    t.equal(statusCode, 204)
+    t.strictSame(lines.filter(line => line.startsWith('own')), ['own=kept'])
+    t.match(lines.filter(line => line.startsWith(cookieName)), [/^ory_kratos_session=; .*Max-Age=0/])
+    t.equal(lines.length, 2)
+  }
 })
 
 t.test('signed cookies are read through the @fastify/cookie of the host, whose own cookies are kept', async t => {
@@ -211,8 +278,10 @@ t.test('signed cookies are read through the @fastify/cookie of the host, whose o
     t.equal((await inject({ url, headers: { ...asksForJson, cookie: `${cookieName}=${value}` } })).status, 401)
   }
   t.ok(await isLive(people.laptop))
-  const answer = await inject({ url, headers: { ...asksForJson, cookie: app.serializeCookie(cookieName, app.signCookie(people.laptop.token)) } })
-  t.strictSame([answer.status, answer.headers['set-cookie']], [204, [removal, 'own=kept; Path=/; SameSite=Lax']])
+  const signed = app.serializeCookie(cookieName, app.signCookie(people.laptop.token))
+  const answer = await inject({ url, headers: { ...asksForJson, cookie: signed } })
+  const removedByPlugin = 'ory_kratos_session=; Max-Age=0; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly; Secure; SameSite=Lax'
+  t.strictSame([answer.status, answer.headers['set-cookie']], [204, ['own=kept; Path=/; SameSite=Lax', removedByPlugin]])
   t.notOk(await isLive(people.laptop))
 })
 
@@ -220,7 +289,8 @@ t.test('Clear-Site-Data is sent after a logout where the public URL is https, an
   const { sessions } = await host()
   const https = await serve(t, { sessions, clearSiteData: ['cache', 'storage'] })
   t.strictSame(await https.submit(people.laptop, { token: 'x' }), mismatch)
-  t.strictSame(await https.submit(people.laptop, { token: tokenOf(people.laptop) }), empty({ 'set-cookie': removal, 'clear-site-data': '"cache", "storage"' }))
+  const cleared = empty({ 'set-cookie': removal, 'clear-site-data': '"cache", "storage"' })
+  t.strictSame(await https.submit(people.laptop, { token: tokenOf(people.laptop) }), cleared)
   const http = await serve(t, { sessions, publicUrl: 'http://localhost:4433', clearSiteData: ['cache', 'storage'] })
   t.strictSame(await http.submit(people.phone, { token: tokenOf(people.phone) }), empty({ 'set-cookie': removal }))
 })
@@ -246,7 +316,8 @@ t.test('who counts as a browser is sent to the error page with the name of the e
   t.strictSame(await named.submit(people.laptop, {}, {}), seeOther(
     'https://app.example/error?error=bad_request&error_description=Please+include+a+token+in+the+URL+query.#there'
   ))
-  for (const headers of [asksForJson, { accept: 'application/json, text/plain, */*' }, { 'content-type': 'application/json', accept: 'text/html' }]) {
+  const axios = { accept: 'application/json, text/plain, */*' }
+  for (const headers of [asksForJson, axios, { 'content-type': 'application/json', accept: 'text/html' }]) {
     t.strictSame(await start(undefined, headers), noSession)
     t.strictSame(await submit(people.laptop, {}, headers), noToken)
   }
@@ -254,9 +325,17 @@ t.test('who counts as a browser is sent to the error page with the name of the e
 
 t.test('of parallel logouts all succeed, and onLogout is told once', async t => {
   const { sessions, events, onLogout } = await host()
-  const late = { ...sessions, find: async (token: string) => { const found = await sessions.find(token); await new Promise(resolve => setImmediate(resolve)); return found } }
+  const late = {
+    ...sessions,
+    find: async (token: string) => {
+      const found = await sessions.find(token)
+      await new Promise(resolve => setImmediate(resolve))
+      return found
+    }
+  }
   const { submit } = await serve(t, { sessions: late, onLogout })
-  const answers = await Promise.all(Array.from({ length: 20 }, () => submit(people.laptop, { token: tokenOf(people.laptop) })))
+  const token = tokenOf(people.laptop)
+  const answers = await Promise.all(Array.from({ length: 20 }, () => submit(people.laptop, { token })))
   for (const answer of answers) t.strictSame(answer, empty({ 'set-cookie': removal }))
   t.equal(events.length, 1)
 })
@@ -278,7 +357,13 @@ t.test('a store that fails is a 500, or the error page, logged once, and nothing
   const { sessions } = await host()
   const token = tokenOf(people.laptop)
   const errorLines = () => lines.splice(0).filter(line => line.includes('"level":50'))
-  for (const how of [() => { throw new Error('down') }, () => Promise.reject(new Error('down')) as never, () => new Promise(() => {}) as never, () => { throw Object.assign(new Error('down'), { statusCode: 403 }) }]) {
+  const failures: ReadonlyArray<() => never> = [
+    () => { throw new Error('down') },
+    () => Promise.reject(new Error('down')) as never,
+    () => new Promise(() => {}) as never,
+    () => { throw Object.assign(new Error('down'), { statusCode: 403 }) }
+  ]
+  for (const how of failures) {
     for (const store of [failing(how), { ...sessions, logOut: how }]) {
       const { submit } = await serve(t, { sessions: store, timeout: 20 }, { logger })
       t.strictSame(await submit(people.laptop, { token }), internal)
@@ -321,10 +406,12 @@ t.test('neither token is in any line of the log, at any level of the host', asyn
   for (const level of ['trace', 'info', 'warn', 'error', 'fatal', 'silent']) {
     const lines: string[] = []
     const { sessions } = await host()
-    const { app, start, submit } = await serve(t, { sessions }, { logger: { level, stream: { write: (line: string) => { lines.push(line) } } } })
+    const logger = { level, stream: { write: (line: string) => { lines.push(line) } } }
+    const { app, start, submit } = await serve(t, { sessions }, { logger })
     await start(people.laptop)
     await submit(people.laptop, { token: `${tokenOf(people.laptop)}x` })
-    await app.inject({ method: 'HEAD', url: `/self-service/logout?token=${tokenOf(people.laptop)}`, headers: { cookie: `${cookieName}=${people.laptop.token}` } })
+    const url = `/self-service/logout?token=${tokenOf(people.laptop)}`
+    await app.inject({ method: 'HEAD', url, headers: withCookie(people.laptop, {}) })
     await submit(people.laptop, { token: tokenOf(people.laptop) })
     await submit(people.laptop, { token: tokenOf(people.laptop) })
     const log = lines.join('')
@@ -355,7 +442,8 @@ t.test('a host with parsers, compilers, a query parser and serializers of its ow
   await app.register(kratosBrowserLogout, { sessions, publicUrl, defaultReturnUrl })
   const headers = { ...asksForJson, cookie: `${cookieName}=${people.laptop.token}` }
   const token = tokenOf(people.laptop)
-  t.strictSame(await inject({ url: '/self-service/logout/browser', headers }), json({ logout_url: `https://login.example/auth/self-service/logout?token=${token}`, logout_token: token }))
+  const url = `https://login.example/auth/self-service/logout?token=${token}`
+  t.strictSame(await inject({ url: '/self-service/logout/browser', headers }), json({ logout_url: url, logout_token: token }))
   t.strictSame(await inject({ url: '/self-service/logout', headers }), noToken)
   t.strictSame(await inject({ url: `/self-service/logout?token=${token}`, headers }), empty({ 'set-cookie': removal }))
 })
@@ -364,21 +452,34 @@ t.test('a wrong option is a TypeError while registering that names it', async t 
   const sessions = { find: () => undefined, logOut: () => undefined }
   const good = { sessions, publicUrl, defaultReturnUrl }
   for (const [options, message] of [
-    [{ ...good, sessions: undefined }, /option "sessions" is missing/], [{ ...good, sessions: { find: sessions.find } }, /option "sessions" is missing/],
-    [{ ...good, publicUrl: undefined }, /option "publicUrl" is missing: say where browsers find these routes/], [{ ...good, publicUrl: '/auth' }, /option "publicUrl" must be an absolute/],
-    [{ ...good, publicUrl: 'ftp://login.example' }, /"publicUrl" must be an absolute/], [{ ...good, publicUrl: 'https://user@login.example' }, /"publicUrl" must be an absolute/], [{ ...good, publicUrl: 5 }, /"publicUrl" must be an absolute/],
-    [{ ...good, publicUrl: 'https://login.example:99999' }, /"publicUrl" must be an absolute/], [{ ...good, publicUrl: 'https://login.example/?a' }, /"publicUrl" must have no query/],
-    [{ ...good, defaultReturnUrl: undefined }, /option "defaultReturnUrl" is missing/], [{ ...good, defaultReturnUrl: '/bye' }, /option "defaultReturnUrl" must be/],
-    [{ ...good, errorUrl: '/error' }, /option "errorUrl" must be/], [{ ...good, errorUrl: 'javascript:alert(1)' }, /option "errorUrl" must be/],
-    [{ ...good, allowedReturnUrls: 'https://app.example' }, /option "allowedReturnUrls" must be a list/], [{ ...good, allowedReturnUrls: ['/app'] }, /option "allowedReturnUrls" has the entry "\/app", which can never match/],
+    [{ ...good, sessions: undefined }, /option "sessions" is missing/],
+    [{ ...good, sessions: { find: sessions.find } }, /option "sessions" is missing/],
+    [{ ...good, publicUrl: undefined }, /option "publicUrl" is missing: say where browsers find these routes/],
+    [{ ...good, publicUrl: '/auth' }, /option "publicUrl" must be an absolute/],
+    [{ ...good, publicUrl: 'ftp://login.example' }, /"publicUrl" must be an absolute/],
+    [{ ...good, publicUrl: 'https://user@login.example' }, /"publicUrl" must be an absolute/],
+    [{ ...good, publicUrl: 5 }, /"publicUrl" must be an absolute/],
+    [{ ...good, publicUrl: 'https://login.example:99999' }, /"publicUrl" must be an absolute/],
+    [{ ...good, publicUrl: 'https://login.example/?a' }, /"publicUrl" must have no query/],
+    [{ ...good, defaultReturnUrl: undefined }, /option "defaultReturnUrl" is missing/],
+    [{ ...good, defaultReturnUrl: '/bye' }, /option "defaultReturnUrl" must be/],
+    [{ ...good, errorUrl: '/error' }, /option "errorUrl" must be/],
+    [{ ...good, errorUrl: 'javascript:alert(1)' }, /option "errorUrl" must be/],
+    [{ ...good, allowedReturnUrls: 'https://app.example' }, /option "allowedReturnUrls" must be a list/],
+    [{ ...good, allowedReturnUrls: ['/app'] }, /option "allowedReturnUrls" has the entry "\/app", which can never match/],
     [{ ...good, allowedReturnUrls: ['https://app.example/*'] }, /option "allowedReturnUrls" has the entry/],
-    [{ ...good, cookie: { signed: true } }, /option "cookie" is signed, which needs @fastify\/cookie/], [{ ...good, cookie: { name: '__Host-sid', path: '/auth' } }, /option "cookie" must have path/],
-    [{ ...good, clearCookies: {} }, /option "clearCookies" must be a list/], [{ ...good, clearCookies: [{ name: 'a b' }] }, /option "clearCookies" must have a name/],
-    [{ ...good, clearSiteData: ['*'] }, /option "clearSiteData" must be a list of cache, cookies, storage/], [{ ...good, clearSiteData: 'cache' }, /option "clearSiteData" must be a list/],
-    [{ ...good, onLogout: true }, /option "onLogout" must be a function/], [{ ...good, timeout: 0 }, /option "timeout" must be a positive number/]
+    [{ ...good, cookie: { signed: true } }, /option "cookie" is signed, which needs @fastify\/cookie/],
+    [{ ...good, cookie: { name: '__Host-sid', path: '/auth' } }, /option "cookie" must have path/],
+    [{ ...good, clearCookies: {} }, /option "clearCookies" must be a list/],
+    [{ ...good, clearCookies: [{ name: 'a b' }] }, /option "clearCookies" must have a name/],
+    [{ ...good, clearSiteData: ['*'] }, /option "clearSiteData" must be a list of cache, cookies, storage/],
+    [{ ...good, clearSiteData: 'cache' }, /option "clearSiteData" must be a list/],
+    [{ ...good, onLogout: true }, /option "onLogout" must be a function/],
+    [{ ...good, timeout: 0 }, /option "timeout" must be a positive number/]
   ] as const) {
     const app = Fastify()
     t.teardown(() => app.close())
-    await t.rejects(async () => { await app.register(kratosBrowserLogout, options as unknown as KratosBrowserLogoutOptions) }, { name: 'TypeError', message }, String(message))
+    const register = async () => { await app.register(kratosBrowserLogout, options as unknown as KratosBrowserLogoutOptions) }
+    await t.rejects(register, { name: 'TypeError', message }, String(message))
   }
 })

@@ -8,7 +8,7 @@ import { isLive, type Session, type SessionStore } from '../../session-store.ts'
 /** The session token of a request. */
 export interface KratosCredential {
   readonly token: string
-  /** Whether the session cookie carries this very token: when its session ends, the cookie has to go. */
+  /** Whether the session cookie has this token too: when the session ends, the cookie must be removed. */
   readonly inCookie: boolean
 }
 
@@ -34,10 +34,15 @@ export interface KratosCaller extends KratosCredential {
 /** Finds the live session of a request. */
 export type FindKratosCaller = (request: FastifyRequest) => Promise<KratosCaller | undefined>
 
+/** What {@link kratosCallers} works with. */
+export interface KratosCallersOptions {
+  readonly ask: Ask
+  readonly sessions: Pick<SessionStore, 'find'>
+  readonly readCookie: ReadSessionCookie
+}
+
 /** Finds live sessions by the credentials of requests. */
-export function kratosCallers (
-  { ask, sessions, readCookie }: { readonly ask: Ask, readonly sessions: Pick<SessionStore, 'find'>, readonly readCookie: ReadSessionCookie }
-): FindKratosCaller {
+export function kratosCallers ({ ask, sessions, readCookie }: KratosCallersOptions): FindKratosCaller {
   return async request => {
     const credential = kratosCredential(request.headers, readCookie)
     if (credential === undefined) return undefined

@@ -1,10 +1,11 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { STATUS_CODES } from 'node:http'
+import { addVary } from '../http/vary.ts'
 import { verbatim } from '../plugin/host-isolation.ts'
 import { failureStatus } from '../plugin/failure-status.ts'
 
-/** One of Kratos' errors: its status, and the members that tell it from others of that status. */
+/** One of Kratos' errors: its status, and the members that distinguish it from others of that status. */
 export interface KratosError {
   readonly status: number
   readonly id?: string
@@ -35,10 +36,20 @@ const messages: Readonly<Record<number, string>> = {
 }
 
 /**
- * The error as JSON, its members in Ory's order, the absent ones left out. `request` echoes `X-Request-ID` when it is
- * harmless.
+ * Returns the responses for these statuses, for route schemas, each with its description, and those for every other failure.
  */
-export function kratosErrorBody (error: KratosError, request: FastifyRequest): string {
+export function kratosFailures (descriptions: Readonly<Record<number, string>>) {
+  const failure = (description: string) => ({ ...kratosErrorSchema, description })
+  const named = Object.entries(descriptions).map(([status, description]) => [status, failure(description)])
+  return {
+    ...Object.fromEntries(named) as Readonly<Record<number, typeof kratosErrorSchema>>,
+    '4xx': failure('The request was refused'),
+    '5xx': failure('The outcome is unknown: retry')
+  }
+}
+
+/** Returns the error as JSON: the members in Ory's order, without the absent ones. `request` repeats a harmless `X-Request-ID`. */
+function kratosErrorBody (error: KratosError, request: FastifyRequest): string {
   const phrase = STATUS_CODES[error.status] ?? 'Unknown'
   return JSON.stringify({
     error: {
@@ -57,7 +68,7 @@ export function kratosMessage ({ status, message }: KratosError): string {
   return message ?? messages[status] ?? STATUS_CODES[status] ?? 'Unknown'
 }
 
-/** Answers with the error envelope. */
+/** Sends the error envelope. */
 export function sendKratosError (request: FastifyRequest, reply: FastifyReply, error: KratosError): FastifyReply {
   return withKratosHeaders(reply.code(error.status))
     .header('ory-error-id', error.id ?? '')
@@ -66,38 +77,40 @@ export function sendKratosError (request: FastifyRequest, reply: FastifyReply, e
     .send(kratosErrorBody(error, request))
 }
 
-/** Answers with JSON, as Ory writes it where all went well. */
+/** Sends JSON, as Ory writes it for a success. */
 export function sendKratosJson (reply: FastifyReply, body: unknown): FastifyReply {
-  return withKratosHeaders(reply.code(200)).header('content-type', 'application/json; charset=utf-8').serializer(verbatim).send(JSON.stringify(body))
+  return withKratosHeaders(reply.code(200))
+    .header('content-type', 'application/json; charset=utf-8')
+    .serializer(verbatim)
+    .send(JSON.stringify(body))
 }
 
-/** Answers without a body, and without the media type that the host may have set for one. */
+/** Sends no body, and drops a media type that the host has set. */
 export function sendKratosEmpty (reply: FastifyReply, status: 204 | 303): FastifyReply {
   return withKratosHeaders(reply.code(status)).removeHeader('content-type').send()
 }
 
-/** An error handler for routes that always answer with JSON: what is not the caller's fault is logged, and told nobody. */
+/** The error handler of routes that always answer with JSON. A failure that is not the caller's fault is logged, and not described. */
 export function answerKratosFailure (thrown: FastifyError | null, request: FastifyRequest, reply: FastifyReply): void {
   sendKratosError(request, reply, loggedKratosError(thrown, request, reply))
 }
 
-/** What to answer when something was thrown, which is logged if it is not the caller's fault. */
+/** Returns the error for whatever was thrown, and logs it if it is not the caller's fault. */
 export function loggedKratosError (thrown: FastifyError | null, request: FastifyRequest, reply: FastifyReply): KratosError {
   const error = kratosErrorOf(thrown, reply)
-  if (error.status === 500) request.log.error({ err: thrown, event: 'logout.outage' }, 'a request to a logout route could not be answered')
+  if (error.status === 500) request.log.error({ err: thrown, event: 'logout.outage' }, 'a request to a logout route failed')
   return error
 }
 
-/** Sets what stands on every response: never cached, and varying with the cookie beside what the host varies it with. */
-export function withKratosHeaders (reply: FastifyReply): FastifyReply {
-  const vary = String(reply.getHeader('vary') ?? '')
-  if (!/(?:^|,)\s*(?:cookie|\*)\s*(?:,|$)/i.test(vary)) reply.header('vary', vary === '' ? 'Cookie' : `${vary}, Cookie`)
+/** Sets the headers of every response: not cached, and `Cookie` added to the host's `Vary`. */
+function withKratosHeaders (reply: FastifyReply): FastifyReply {
+  addVary(reply, 'Cookie')
   return reply.header('cache-control', 'no-store')
 }
 
 /**
- * What to answer when something was thrown: the status of the host's own hooks and of Fastify while it reads the body
- * is kept where it is the caller's fault; everything else is a 500 without a word about the cause.
+ * Returns the error for whatever was thrown. A 4xx of the host's hooks, or of Fastify when it reads the body, keeps its
+ * status. Everything else is a 500 that says nothing about the cause.
  */
 export function kratosErrorOf (thrown: FastifyError | null, reply: FastifyReply): KratosError {
   const status = failureStatus(thrown, reply)

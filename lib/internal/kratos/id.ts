@@ -1,26 +1,61 @@
-/** An id as it stands in a URL: the id to look for, or why it is none. */
-export type KratosId = { readonly id: string } | { readonly problem: string }
+/** Which ids a host has: UUIDs in any of the forms that Ory Kratos reads, or any text. */
+export type KratosIdKind = 'uuid' | 'any'
 
-/** Reads an id of a URL. */
-export type ReadKratosId = (text: string) => KratosId
+/** An id of a URL: its spellings in the order in which to look for them, or the reason why it is not an id. */
+export type KratosId = { readonly spellings: readonly string[] } | { readonly problem: string }
 
-/** Takes every id as it is: for hosts whose ids are no UUIDs. */
-export const anyId: ReadKratosId = id => ({ id })
+/** How the ids of a host are read and compared. */
+export interface KratosIds {
+  /** Reads an id of a URL. */
+  read (text: string): KratosId
+  /** Whether two texts are the same id. */
+  isSame (one: string, other: string): boolean
+}
+
+/** Returns how ids of this kind are read and compared. */
+export function kratosIds (kind: KratosIdKind): KratosIds {
+  return kind === 'uuid' ? uuids : texts
+}
+
+const texts: KratosIds = {
+  read: text => text === '' ? { problem: 'the id is empty' } : { spellings: [text] },
+  isSame: (one, other) => one === other
+}
 
 /**
- * Reads a UUID as Ory Kratos does, in every form that it knows (any case, without dashes, in braces, as a URN), and
- * answers with the form that Kratos stores.
+ * Reads a UUID as Ory Kratos does, in every form that it knows: any case, without dashes, in braces, as a URN. It is looked
+ * for as it was given, because a host may store and list it in that form, and in the form that Kratos stores. Braces and
+ * URNs come last: a column of UUIDs may refuse them.
  * @see https://www.rfc-editor.org/rfc/rfc9562#section-4
  */
-export const uuid: ReadKratosId = text => {
-  const quoted = JSON.stringify(text)
-  if (![32, 34, 36, 38, 41, 45].includes(text.length)) return { problem: `uuid: incorrect UUID length ${Buffer.byteLength(text)} in string ${quoted}` }
-  const [, hex] = forms.map(form => form.exec(text)).find(found => found !== null) ?? []
-  if (hex === undefined) return { problem: `uuid: incorrect UUID format in string ${quoted}` }
-  const digits = hex.replaceAll('-', '').toLowerCase()
-  if (!/^[\da-f]{32}$/.test(digits)) return { problem: 'uuid: invalid UUID format' }
-  return { id: digits.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-') }
+const uuids: KratosIds = {
+  read: text => {
+    const digits = digitsOf(text)
+    if ('problem' in digits) return digits
+    const spellings = [text, canonical(digits.hex)]
+    return { spellings: [...new Set(text.length <= 36 && !text.startsWith('{') ? spellings : spellings.reverse())] }
+  },
+  isSame: (one, other) => {
+    const [first, second] = [digitsOf(one), digitsOf(other)]
+    return 'hex' in first && 'hex' in second ? first.hex === second.hex : one === other
+  }
 }
 
 const body = '([^-]{32}|[^-]{8}-[^-]{4}-[^-]{4}-[^-]{4}-[^-]{12})'
 const forms = [new RegExp(`^${body}$`), new RegExp(`^\\{${body}\\}$`), new RegExp(`^urn:uuid:${body}$`)]
+
+/** The 32 digits of a UUID in lower case, or what is wrong with it in the words of Kratos. */
+function digitsOf (text: string): { readonly hex: string } | { readonly problem: string } {
+  const quoted = JSON.stringify(text)
+  if (![32, 34, 36, 38, 41, 45].includes(text.length)) {
+    return { problem: `uuid: incorrect UUID length ${Buffer.byteLength(text)} in string ${quoted}` }
+  }
+  const [, given] = forms.map(form => form.exec(text)).find(found => found !== null) ?? []
+  if (given === undefined) return { problem: `uuid: incorrect UUID format in string ${quoted}` }
+  const hex = given.replaceAll('-', '').toLowerCase()
+  return /^[\da-f]{32}$/.test(hex) ? { hex } : { problem: 'uuid: invalid UUID format' }
+}
+
+function canonical (hex: string): string {
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
+}

@@ -1,21 +1,28 @@
+import { Type } from '@sinclair/typebox'
 import type { Session, SessionPage } from '../../session-store.ts'
+
+/** The query parameters of a list, for route schemas. */
+export const pageSchema = Type.Object({
+  page_size: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, default: 250 })),
+  page_token: Type.Optional(Type.String({ description: 'From the Link header of the previous page' }))
+})
 
 /** One page of sessions, as a query asks for it. */
 export interface PageQuery {
-  /** How many sessions the page has at most. */
+  /** The largest number of sessions on the page. */
   readonly size: number
-  /** How many sessions come before it, behind `after`. */
+  /** How many sessions to skip after `after`. */
   readonly skip: number
   readonly after?: SessionPage['after']
 }
 
-/** How far `page` reaches: counting through sessions is for the few that a person has. */
+/** The most sessions that `page` may skip: they are read and thrown away. */
 const furthest = 10_000
 
 /**
- * Reads `page_size` and `page_token`, or the older `per_page` and `page`: 250 sessions a page if nothing is said, at
- * most 1000. What is no number counts as nothing said. `undefined` for a token that is not ours, and for a `page` too
- * far away to be counted to.
+ * Reads `page_size` and `page_token`, or the older `per_page` and `page`. A page has 250 sessions by default and at most
+ * 1000. A value that is not a number counts as absent. Returns `undefined` for a token of another server, and for a `page`
+ * that is too far away.
  * @see https://www.ory.com/docs/kratos/reference/api#tag/frontend/operation/listMySessions
  */
 export function pageQuery (query: URLSearchParams): PageQuery | undefined {
@@ -29,17 +36,25 @@ export function pageQuery (query: URLSearchParams): PageQuery | undefined {
   return skip > furthest ? undefined : { size, skip }
 }
 
-/** How many sessions to ask the store for: one more than the page has tells whether there is a next one. */
+/** Returns how many sessions to ask the store for: one more than the page has shows whether there is a next page. */
 export function sessionsToList ({ size, skip }: PageQuery): number {
   return skip + size + 1
 }
 
-/** The sessions of the page, and its `Link` header. The path is that of the request. */
-export function pageOf (listed: readonly Session[], { size, skip }: PageQuery, path: string): { readonly sessions: readonly Session[], readonly link: string } {
+/** One page of sessions, and its `Link` header. */
+export interface Page {
+  readonly sessions: readonly Session[]
+  readonly link: string
+}
+
+/** Cuts the page out of what the store listed. The path is that of the request, for the links. */
+export function pageOf (listed: readonly Session[], { size, skip }: PageQuery, path: string): Page {
   const sessions = listed.slice(skip, skip + size)
   const last = sessions.at(-1)
   const links = [`<${path}?page_size=${size}>; rel="first"`]
-  if (last !== undefined && listed.length > skip + size) links.push(`<${path}?page_size=${size}&page_token=${tokenOf(last)}>; rel="next"`)
+  if (last !== undefined && listed.length > skip + size) {
+    links.push(`<${path}?page_size=${size}&page_token=${tokenOf(last)}>; rel="next"`)
+  }
   return { sessions, link: links.join(', ') }
 }
 

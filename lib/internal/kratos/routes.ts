@@ -1,0 +1,119 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema, HTTPMethods, RouteHandlerMethod } from 'fastify'
+import { isolateFromHost, takeNoBodies, validateNothing } from '../plugin/host-isolation.ts'
+import { noActivity } from '../plugin/no-activity.ts'
+import { publishRefusals } from '../plugin/diagnostics.ts'
+import { freshSchema, operationId, type SecurityRequirement } from '../plugin/openapi.ts'
+import { pathOf } from '../http/query.ts'
+import { answerKratosFailure } from './error.ts'
+import type { KratosIdKind } from './id.ts'
+
+/** A request to a route of Kratos. */
+export interface KratosCall {
+  readonly request: FastifyRequest
+  readonly reply: FastifyReply
+  /** What stands in the place of `:id` in the URL, decoded. Empty for a route without it. */
+  readonly id: string
+}
+
+/** Handles the requests to a route. */
+export type KratosHandler = (call: KratosCall) => Promise<FastifyReply>
+
+/** What OpenAPI documents say of a route: its name there, a summary, parameters, and a response for every status. */
+export interface KratosOperation extends FastifySchema {
+  readonly operationId: string
+  readonly summary: string
+  readonly response: Readonly<Record<string, object>>
+}
+
+/** A route that always answers with JSON and takes no body. */
+export interface KratosRoute {
+  /** The first is the documented one. */
+  readonly methods: readonly [HTTPMethods, ...HTTPMethods[]]
+  /** Below the prefix. `:id` stands for an id. */
+  readonly url: string
+  readonly operation: KratosOperation
+  readonly handler: KratosHandler
+}
+
+/** What the routes of one plugin have in common. */
+export interface KratosRoutesOptions {
+  readonly plugin: string
+  readonly security: readonly SecurityRequirement[] | undefined
+  readonly ids: KratosIdKind
+}
+
+/**
+ * Adds routes to an encapsulated scope, isolated from the host: they read no bodies, and whatever fails gets Kratos' JSON.
+ *
+ * Fastify answers a parameter of more than 100 characters with a 414 of its own, unless the host raises `maxParamLength`. A
+ * wildcard has no such limit. Where ids are any text, each route with an id therefore has a second one that takes long ids.
+ */
+export function addKratosRoutes (scope: FastifyInstance, routes: readonly KratosRoute[], options: KratosRoutesOptions): void {
+  noActivity(scope)
+  isolateFromHost(scope)
+  publishRefusals(scope, options.plugin)
+  validateNothing(scope)
+  takeNoBodies(scope)
+  scope.setErrorHandler(answerKratosFailure)
+  for (const route of routes) {
+    const { methods, url, operation } = route
+    for (const [index, method] of methods.entries()) {
+      const schema = index === 0 ? documentedSchema(scope, operation, options.security) : hiddenSchema(operation)
+      serve(scope, { method, url, schema, handler: handlerOf(route) })
+      if (options.ids !== 'any' || !url.includes(':id')) continue
+      serve(scope, { method, url: url.replace(/:id.*$/, '*'), schema: hiddenSchema(operation), handler: handlerOfLongIds(route) })
+    }
+  }
+}
+
+interface ServedRoute {
+  readonly method: HTTPMethods
+  readonly url: string
+  readonly schema: FastifySchema
+  readonly handler: RouteHandlerMethod
+}
+
+function serve (scope: FastifyInstance, { method, url, schema, handler }: ServedRoute): void {
+  scope.route({ method, url, ...(method === 'GET' && { exposeHeadRoute: false }), schema: freshSchema(schema), handler })
+}
+
+function documentedSchema ({ prefix }: FastifyInstance, operation: KratosOperation, security: KratosRoutesOptions['security']) {
+  return {
+    ...operation,
+    operationId: operationId(operation.operationId, prefix),
+    tags: ['logout'],
+    ...(security !== undefined && { security })
+  }
+}
+
+function hiddenSchema ({ response }: KratosOperation) {
+  return { hide: true, tags: ['logout'], response }
+}
+
+function handlerOf ({ handler }: KratosRoute): RouteHandlerMethod {
+  return async (request, reply) => {
+    const { id = '' } = request.params as { readonly id?: string }
+    return handler({ request, reply, id })
+  }
+}
+
+function handlerOfLongIds ({ url, handler }: KratosRoute): RouteHandlerMethod {
+  const end = url.slice(url.indexOf(':id') + ':id'.length)
+  return async (request, reply) => {
+    const id = longIdOf(request, end)
+    return id === undefined ? reply.callNotFound() : handler({ request, reply, id })
+  }
+}
+
+/**
+ * The id that the wildcard stands for, if the path ends with it and with what follows an id in the URL. A slash in an id is
+ * encoded, which only the path as it was sent shows. A router may ignore a slash at the end.
+ */
+function longIdOf (request: FastifyRequest, end: string): string | undefined {
+  const { '*': rest } = request.params as { readonly '*': string }
+  const path = pathOf(request).replace(/\/$/, '')
+  if (!rest.endsWith(end) || !path.endsWith(end)) return undefined
+  const id = rest.slice(0, rest.length - end.length)
+  const segment = path.slice(0, path.length - end.length).split('/').at(-1) ?? ''
+  return decodeURIComponent(segment) === id ? id : undefined
+}
