@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import type {
-  FastifyBaseLogger, FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, RouteHandlerMethod
+  FastifyBaseLogger, FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, FastifySchema, RouteHandlerMethod
 } from 'fastify'
 import fp from 'fastify-plugin'
 import { absoluteUrl } from '../internal/http/absolute-url.ts'
@@ -157,7 +157,7 @@ function documented ({ prefix }: FastifyInstance, { security }: Settings, operat
   })
 }
 
-const undocumented = { hide: true }
+const undocumented: FastifySchema & { readonly hide: true } = { hide: true }
 
 // Flow
 

@@ -35,17 +35,11 @@ const messages: Readonly<Record<number, string>> = {
   500: 'An internal server error occurred, please contact the system administrator'
 }
 
-/**
- * Returns the responses for these statuses, for route schemas, each with its description, and those for every other failure.
- */
-export function kratosFailures (descriptions: Readonly<Record<number, string>>) {
-  const failure = (description: string) => ({ ...kratosErrorSchema, description })
-  const named = Object.entries(descriptions).map(([status, description]) => [status, failure(description)])
-  return {
-    ...Object.fromEntries(named) as Readonly<Record<number, typeof kratosErrorSchema>>,
-    '4xx': failure('The request was refused'),
-    '5xx': failure('The outcome is unknown: retry')
-  }
+/** Returns the responses for these statuses, for route schemas, each with its description, and those for every other failure. */
+export function kratosFailures (descriptions: Readonly<Record<number, string>>): Readonly<Record<string, typeof kratosErrorSchema>> {
+  const described = { ...descriptions, '4xx': 'The request was refused', '5xx': 'The outcome is unknown: retry' }
+  const failures = Object.entries(described).map(([status, description]) => [status, { ...kratosErrorSchema, description }])
+  return Object.fromEntries(failures)
 }
 
 /** Returns the error as JSON: the members in Ory's order, without the absent ones. `request` repeats a harmless `X-Request-ID`. */
