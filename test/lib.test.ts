@@ -50,9 +50,9 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
 
   'session-sources': ['contracts', 'internal/plugin', 'internal/http', 'internal/session-logout', 'internal/revocation', 'internal/marks',
     'types of fastify'],
-  'session-stores': ['contracts', 'internal/records', 'internal/databases', 'internal/collections', 'internal/redis-sessions'],
-  'session-stores/express-session': ['internal/async', 'internal/plugin'],
-  'user-status-stores': ['contracts', 'internal/records', 'internal/databases'],
+  'session-stores': ['contracts', 'internal/records', 'internal/databases', 'internal/collections', 'internal/plugin', 'internal/redis-sessions'],
+  'session-stores/express-session': ['internal/async'],
+  'user-status-stores': ['contracts', 'internal/records', 'internal/databases', 'internal/plugin'],
   'revocation-stores': ['contracts', 'internal/marks', 'internal/databases'],
   'rate-limit-stores': ['internal/databases', 'internal/plugin'],
   'token-verifiers': ['contracts', 'internal/async', 'internal/jose', 'internal/oauth', 'internal/http', 'internal/collections', 'internal/plugin'],

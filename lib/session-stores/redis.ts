@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Promised } from '../awaitable.ts'
 import { isClusterClient, keyPrefix, oneServerOrCluster, redisScripts, type RedisClient } from '../internal/databases/redis.ts'
+import { assertOption } from '../internal/plugin/options.ts'
 import { queryById, queryBySubject, queryPage } from '../internal/records/session-query.ts'
 import { sessionRecord } from '../internal/records/session.ts'
 import { sessionKeys, sortable } from '../internal/redis-sessions/layout.ts'
@@ -25,7 +26,7 @@ export interface RedisSessionStoreOptions {
 const caller = 'redisSessionStore'
 
 function resolveOptions (redis: RedisClient, { prefix = 'logout-session', cluster }: RedisSessionStoreOptions): { prefix: string, cluster: boolean } {
-  if (!(cluster === undefined || typeof cluster === 'boolean')) throw new TypeError(`${caller}: option "cluster" must be a boolean`)
+  assertOption(cluster === undefined || typeof cluster === 'boolean', caller, 'cluster', 'must be a boolean')
   return { prefix: keyPrefix(prefix, caller), cluster: cluster ?? isClusterClient(redis) }
 }
 

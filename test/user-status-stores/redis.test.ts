@@ -32,23 +32,23 @@ t.test('on a server that others use too', t => withRedis(t, async ({ url }) => {
 
   for (const [name, client] of clients.named) {
     await t.test(`the rules, through ${name}`, async t => {
-      for (const rule of userStatusStoreRules) {
+      await Promise.all([false, true].flatMap(cluster => userStatusStoreRules.map(async rule => {
         await t.resolves(rule.check(() => {
-          const store = redisUserStatusStore(client, { prefix: freshPrefix() })
+          const store = redisUserStatusStore(client, { prefix: freshPrefix(), cluster })
           return { store, set: store.set }
         }), rule.name)
-      }
+      })))
     })
   }
 
   await t.test('the rules, through all of them at once', async t => {
-    for (const rule of userStatusStoreRules) {
+    await Promise.all(userStatusStoreRules.map(async rule => {
       await t.resolves(rule.check(() => {
         const prefix = freshPrefix()
         const stores = clients.named.map(([, client]) => redisUserStatusStore(client, { prefix }))
         return { store: spread(stores), set: async (user, status) => stores[0]?.set(user, status) }
       }), rule.name)
-    }
+    }))
   })
 
   await t.test('200 parallel logOut from several clients: one saw the user logged in', async t => {
@@ -112,18 +112,70 @@ t.test('on a server that others use too', t => withRedis(t, async ({ url }) => {
   })
 }))
 
-t.test('the rules, through clients with options that change the types of replies', t => withPrivateRedis(t, async ({ url }) => {
+t.test('it reads the same through clients with options that change the types of replies', t => withPrivateRedis(t, async ({ url }) => {
   const { named, end } = await connectOddRedisClients(url)
   t.teardown(end)
-  for (const [name, client] of named) {
-    for (const rule of userStatusStoreRules) {
-      await t.resolves(rule.check(() => {
-        const store = redisUserStatusStore(client, { prefix: freshPrefix() })
-        return { store, set: store.set }
-      }), `${name}: ${rule.name}`)
+  for (const cluster of [false, true]) {
+    for (const [name, client] of named) {
+      const store = redisUserStatusStore(client, { prefix: freshPrefix(), cluster })
+      t.equal(await store.get(alice), undefined, name)
+      t.equal(await store.logOut(alice, { at: 1, requestId: 'r' }), undefined)
+      t.strictSame([await store.compareAndSet(alice, 'other', login), await store.compareAndSet(alice, undefined, login)], [false, true])
+      const loggedIn = await store.get(alice)
+      t.match(loggedIn, { status: 'logged_in', version: String, lastSeenAt: 1000, loggedOutAt: undefined })
+      const before = await Promise.all([2000, 3000].map(at => store.logOut(alice, { at, requestId: 'r' })))
+      t.strictSame(before.map(record => [record?.status, record?.loggedOutAt]), [['logged_in', undefined], ['logged_out', 2000]])
+      t.match(await store.get(alice), { status: 'logged_out', lastSeenAt: 1000, loggedOutAt: 3000 })
     }
   }
 }))
+
+t.test('logouts of one turn share a round trip', t => withPrivateRedis(t, async ({ url }) => {
+  const clients = await connectRedisClients(url)
+  t.teardown(clients.end)
+  const scriptsRun = async () => Number(/cmdstat_evalsha:calls=(\d+)/.exec(await clients.ioredis.info('commandstats'))?.[1])
+  const userOf = (subject: string) => ({ tenant: 'acme', subject })
+  for (const [name, client] of clients.named) {
+    await t.test(`each has its own reply, through ${name}`, async t => {
+      const store = redisUserStatusStore(client, { prefix: name })
+      const subjects = Array.from({ length: 30 }, (_, index) => `user-${index}`)
+      for (const subject of subjects) await store.set(userOf(subject), 'logged_in')
+      await store.set(userOf('suspended'), 'suspended')
+      const change = { at: 1000, requestId: 'r' }
+      await store.logOut(userOf('warm'), change)
+      await clients.ioredis.config('RESETSTAT')
+      const before = await Promise.all([...subjects, 'unknown', 'suspended', 'user-0'].map(subject => store.logOut(userOf(subject), change)))
+      t.equal(await scriptsRun(), 1)
+      t.strictSame(before.map(record => record?.status), [...subjects.map(() => 'logged_in'), undefined, 'suspended', 'logged_out'])
+      t.match(await store.get(userOf('user-7')), { status: 'logged_out', loggedOutAt: 1000 })
+    })
+
+    await t.test(`one that fails fails no other, through ${name}`, async t => {
+      const store = redisUserStatusStore(client, { prefix: name })
+      await clients.ioredis.set(`${name}:acme:broken`, 'no hash')
+      const outcomes = await Promise.allSettled(['user-0', 'broken', 'user-1'].map(subject => store.logOut(userOf(subject), { at: 1, requestId: 'r' })))
+      t.match(outcomes, [{ value: { status: 'logged_out' } }, { reason: /WRONGTYPE/ }, { value: { status: 'logged_out' } }])
+    })
+  }
+}))
+
+t.test('a full Redis refuses logins and still logs out', t => withPrivateRedis(t, async ({ url }) => {
+  const { ioredis, end } = await connectRedisClients(url)
+  t.teardown(end)
+  for (const cluster of [false, true]) {
+    const store = redisUserStatusStore(ioredis, { prefix: `${cluster}`, cluster })
+    for (const subject of ['alice', 'bob', 'carol']) await store.set({ tenant: 'acme', subject }, 'logged_in')
+    await store.logOut({ tenant: 'acme', subject: 'bob' }, { at: 1, requestId: 'r' })
+    await ioredis.config('SET', 'maxmemory', '1')
+    t.equal((await store.logOut(alice, { at: 1, requestId: 'r' }))?.status, 'logged_in')
+    t.equal((await store.get(alice))?.status, 'logged_out')
+    const bob = await store.get({ tenant: 'acme', subject: 'bob' })
+    await t.rejects(store.compareAndSet({ tenant: 'acme', subject: 'bob' }, bob?.version, login), /OOM/)
+    await t.rejects(store.set({ tenant: 'acme', subject: 'dave' }, 'logged_in'), /OOM/)
+    t.equal(await store.logOut({ tenant: 'acme', subject: 'nobody' }, { at: 1, requestId: 'r' }), undefined)
+    await ioredis.config('SET', 'maxmemory', '0')
+  }
+}, { config: { 'maxmemory-policy': 'noeviction' } }))
 
 t.test('each verb is one command, as the server saw it', t => withPrivateRedis(t, async ({ url }) => {
   const clients = await connectRedisClients(url)
@@ -151,7 +203,7 @@ t.test('each verb is one command, as the server saw it', t => withPrivateRedis(t
   t.strictSame(await clients.ioredis.keys('*'), ['logout-user-status:acme:alice'], 'and one user is one key')
 }))
 
-t.test('the rules, on a cluster', t => withPrivateRedis(t, async ({ url, port }) => {
+t.test('the rules, on a cluster of one server', t => withPrivateRedis(t, async ({ url, port }) => {
   const node = new Redis(url)
   await node.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
   while (!/cluster_state:ok/.test(String(await node.call('CLUSTER', 'INFO')))) await sleep(20)
@@ -159,33 +211,37 @@ t.test('the rules, on a cluster', t => withPrivateRedis(t, async ({ url, port })
   const nodeRedis = createCluster({ rootNodes: [{ url }] })
   await nodeRedis.connect()
   t.teardown(() => { node.disconnect(); ioredis.disconnect(); nodeRedis.destroy() })
-  for (const rule of userStatusStoreRules) {
+  await Promise.all(userStatusStoreRules.map(async rule => {
     await t.resolves(rule.check(() => {
       const prefix = freshPrefix()
-      const stores = [redisUserStatusStore(ioredis, { prefix }), redisUserStatusStore(nodeRedis, { prefix })]
+      const stores = [ioredis, nodeRedis, node].map(client => redisUserStatusStore(client, { prefix }))
       return { store: spread(stores), set: async (user, status) => stores[0]?.set(user, status) }
     }), rule.name)
-  }
+  }))
+  const store = redisUserStatusStore(node)
+  const subjects = ['alice', 'bob', 'carol']
+  for (const subject of subjects) await store.set({ tenant: 'acme', subject }, 'logged_in')
+  const before = await Promise.all(subjects.map(subject => store.logOut({ tenant: 'acme', subject }, { at: 1, requestId: 'r' })))
+  t.strictSame(before.map(record => record?.status), ['logged_in', 'logged_in', 'logged_in'], 'a batch that is refused for its keys is sent one by one')
 }, { config: { 'cluster-enabled': 'yes', 'cluster-announce-ip': '127.0.0.1' } }))
 
-t.test('a wrong client or prefix is a TypeError that names it', async t => {
-  for (const client of [undefined, null, {}, 'redis://127.0.0.1']) {
-    t.throws(() => redisUserStatusStore(client as RedisClient), { name: 'TypeError', message: /redisUserStatusStore: pass a client/ })
-  }
-  const client = { evalsha: async () => {}, eval: async () => {} }
-  for (const prefix of ['', '{a}', 'a b', 'a*', 'a\n', 'ä', 'a'.repeat(101), 1]) {
-    t.throws(() => redisUserStatusStore(client, { prefix: prefix as string }), { name: 'TypeError', message: /prefix/ })
-  }
+t.test('a wrong client or option is a TypeError that names it', async t => {
+  t.throws(() => redisUserStatusStore({} as RedisClient), { name: 'TypeError', message: 'redisUserStatusStore: pass a client of ioredis, iovalkey or node-redis' })
+  const client: IoredisLike = { evalsha: async () => {}, eval: async () => {} }
+  t.throws(() => redisUserStatusStore(client, { prefix: 'a b' }), { name: 'TypeError', message: /redisUserStatusStore: option "prefix" must/ })
+  t.throws(() => redisUserStatusStore(client, { cluster: 'yes' as unknown as boolean }), { name: 'TypeError', message: 'redisUserStatusStore: option "cluster" must be a boolean' })
 })
 
-t.test('other errors of the server than a missing script are not tried again', async t => {
-  let calls = 0
-  const client = {
-    evalsha: async () => { calls += 1; throw new Error('READONLY You can\'t write against a read only replica.') },
-    eval: async () => { calls += 1 }
+t.test('a reply that cannot be read is a rejection, and never a user who is logged out or unknown', async t => {
+  for (const reply of [undefined, '', 'text', [], [[]], [['logged_in', null, '', '']]]) {
+    const client: IoredisLike = { eval: async () => reply, evalsha: async () => reply }
+    for (const cluster of [false, true]) {
+      const store = redisUserStatusStore(client, { cluster })
+      await t.rejects(store.get(alice))
+      await t.rejects(store.compareAndSet(alice, undefined, login))
+      await t.rejects(store.logOut(alice, { at: 1, requestId: 'r' }))
+    }
   }
-  await t.rejects(redisUserStatusStore(client).set(alice, 'logged_in'), /READONLY/)
-  t.equal(calls, 1)
 })
 
 function resending (client: Redis): IoredisLike {

@@ -1,6 +1,5 @@
-import { waitingCalls } from '../databases/call-batch.ts'
+import { actTogether } from '../databases/redis-batch.ts'
 import { listOf, numberOf, type RunScript } from '../databases/redis.ts'
-import type { Session } from '../../session-store.ts'
 import { entryOf, pageValues, sessionOfReply, sessionOfText, sortable, type RedisSessions, type SessionKeys } from './layout.ts'
 import { activeLua, endLua, enterLua, listLua } from './subject-lua.ts'
 
@@ -11,7 +10,7 @@ import { activeLua, endLua, enterLua, listLua } from './subject-lua.ts'
  */
 export function sessionsOnOneServer (script: (lua: string) => RunScript, keys: SessionKeys): RedisSessions {
   const [create, find, logOut, logOutById, logOutSubject, list] = [
-    script(createLua), script(findLua), script(logOutLua), script(logOutByIdLua), script(logOutSubjectLua), script(listLiveLua)
+    script(createLua), script(findLua), actTogether(script, logOutLua), script(logOutByIdLua), script(logOutSubjectLua), script(listLiveLua)
   ] as const
 
   return {
@@ -27,7 +26,9 @@ export function sessionsOnOneServer (script: (lua: string) => RunScript, keys: S
       return sessionOfReply(await find([keys.session(digest)]))
     },
 
-    logOut: logOutTogether(logOut, keys),
+    async logOut (digest, call) {
+      return sessionOfReply(await logOut({ key: keys.session(digest), values: [call] }))
+    },
 
     async logOutById ({ id, subject }, call) {
       const owner = subject === undefined ? '' : encodeURIComponent(subject)
@@ -47,14 +48,6 @@ export function sessionsOnOneServer (script: (lua: string) => RunScript, keys: S
       return listed.map(text => sessionOfText(text, true))
     }
   }
-}
-
-function logOutTogether (logOut: RunScript, keys: SessionKeys): RedisSessions['logOut'] {
-  const together = waitingCalls<readonly [digest: string, call: string], Session | undefined>(async calls => {
-    const replies = await logOut(calls.map(([digest]) => keys.session(digest)), ...calls.map(([, call]) => call))
-    return listOf(replies).map(reply => typeof reply === 'string' ? new Error(reply) : sessionOfReply(reply))
-  })
-  return (digest, call) => together([digest, call])
 }
 
 const createLua = `${enterLua}
@@ -77,23 +70,11 @@ local session, subject, entry = unpack(redis.call('HMGET', KEYS[1], 'session', '
 return session and { session, isActive(KEYS[1]:sub(1, -46) .. 'u:' .. subject, entry) }
 `
 
-// Many sessions at once. What is wrong with one key alone is the reply for that session; other errors are errors of the
-// command, for clients act upon some of them: ioredis connects again after READONLY.
 const logOutLua = `${endLua}
-local function logOut (key, call)
+local function act (key, call)
   local session, subject, entry = unpack(redis.call('HMGET', key, 'session', 'subject', 'entry'))
   return session and { session, endSession(key:sub(1, -46) .. 'u:' .. subject, entry, call) }
 end
-local replies = {}
-for place, key in ipairs(KEYS) do
-  local done, reply = pcall(logOut, key, ARGV[place])
-  if not done then
-    reply = type(reply) == 'table' and reply.err or tostring(reply)
-    if reply:sub(1, 9) ~= 'WRONGTYPE' then return redis.error_reply(reply) end
-  end
-  replies[place] = reply
-end
-return replies
 `
 
 const logOutByIdLua = `${endLua}
