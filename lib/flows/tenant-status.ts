@@ -113,7 +113,7 @@ function resolveOptions (options: TenantStatusLogoutOptions, { log }: FastifyIns
       onLogout: options.onLogout,
       summaryOf: ({ subject, tenant }) => ({ scope: 'all', subject, tenant })
     }),
-    rateLimit: options.rateLimit ?? {},
+    rateLimit: options.rateLimit === undefined ? {} : options.rateLimit,
     ...resolveWire(options.wire)
   }
 }

@@ -1,12 +1,15 @@
 import rateLimit, { type FastifyRateLimitOptions, type FastifyRateLimitStore } from '@fastify/rate-limit'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { request } from 'node:http'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { tenantStatusLogout } from '../../../lib/flows/tenant-status.ts'
 import type { TenantRateLimit } from '../../../lib/internal/tenant-status/rate-limit.ts'
+import { assertMisuse } from '../../misuse.ts'
 import { alice, answered, credentials, failure, internal, limited, path, serve, success, tenantHost, tooMany } from '../../tenant-host.ts'
 import { wire } from '../../wire.ts'
 
@@ -87,9 +90,26 @@ t.test('addresses', async t => {
     t.strictSame(await straight({ ...credentials, 'x-forwarded-for': '10.0.0.2' }), success(limited(28)), 'where none is trusted nobody is believed')
   })
 
+  t.test('a port behind the address makes no other address of it', async t => {
+    const { logOut } = await serve(t, options, { server: { trustProxy: '127.0.0.1' } })
+    let remaining = 29
+    for (const address of ['10.0.0.1', '10.0.0.1:5678', '10.0.0.1:5679', '10.0.0.1:1']) {
+      t.strictSame(await logOut({ ...credentials, 'x-forwarded-for': address }), success(limited(remaining--)), address)
+    }
+    remaining = 29
+    for (const address of ['2001:db8:1:2::1', '[2001:db8:1:2::1]:5678', '[2001:db8:1:2::1]', '[2001:db8:1:2:ffff::2]:5679']) {
+      t.strictSame(await logOut({ ...credentials, 'x-forwarded-for': address }), success(limited(remaining--)), address)
+    }
+    for (const other of ['10.0.0.2:5678', '10.0.0.1:5678 x', '1:2', '[2001:db8:1:3::1]:5678']) {
+      t.strictSame(await logOut({ ...credentials, 'x-forwarded-for': other }), success(), `${other} is another one`)
+    }
+  })
+
   t.test('a Unix socket has none', async t => {
     const { app } = await serve(t, options)
-    const socketPath = join(t.testdir(), 'socket')
+    const directory = mkdtempSync(join(tmpdir(), 'fastify-logout-')) // The path of a socket must be short.
+    t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+    const socketPath = join(directory, 'socket')
     await app.listen({ path: socketPath })
     for (const remaining of ['29', '28']) {
       const [response] = await once(request({ socketPath, path, headers: credentials }).end(), 'response')
@@ -173,6 +193,20 @@ t.test('a host with a limiter of its own', async t => {
     t.equal((await logOut(credentials, '10.0.0.2')).body, tooMany().body)
   })
 
+  t.test('shows its own headers when it refuses, and none of ours', async t => {
+    for (const [headers, store] of [['legacy', countingStore().Store], ['ietf', undefined], ['both', undefined], ['none', undefined]] as const) {
+      const { logOut } = await serve(t, { ...options, rateLimit: { headers, store, max: 7 } }, {
+        before: app => app.register(rateLimit, { global: true, max: 1, timeWindow: 60_000 })
+      })
+      const first = await logOut()
+      t.equal(first.headers['x-ratelimit-limit'], headers === 'legacy' || headers === 'both' ? '7' : undefined)
+      const refused = await logOut()
+      t.equal(refused.status, 429)
+      t.match(refused.headers, { 'x-ratelimit-limit': '1', 'x-ratelimit-remaining': '0', 'retry-after': '60' }, headers)
+      for (const name of ['ratelimit', 'ratelimit-policy']) t.equal(refused.headers[name], undefined, `${headers}: ${name}`)
+    }
+  })
+
   t.test('or puts one on every route by a hook', async t => {
     const { counts, Store } = countingStore()
     const { logOut } = await serve(t, { ...options, rateLimit: { store: Store } }, {
@@ -246,10 +280,7 @@ t.test('misuse is a TypeError while registering, which names the option', async 
     store: [{ incr () {} }]
   }
   for (const [option, values] of Object.entries(wrong)) {
-    for (const value of values) {
-      await t.rejects(Promise.resolve(Fastify().register(tenantStatusLogout, { ...options, rateLimit: { [option]: value } } as never)), {
-        name: 'TypeError', message: new RegExp(`^tenantStatusLogout: option "rateLimit\\.${option}" must be`)
-      }, `${option}: ${JSON.stringify(value)}`)
-    }
+    await assertMisuse(t, tenantStatusLogout, 'tenantStatusLogout', { ...options, rateLimit: {} }, { [`rateLimit.${option}`]: values })
   }
+  await assertMisuse(t, tenantStatusLogout, 'tenantStatusLogout', options, { rateLimit: [null, 30, 'off', false] })
 })
