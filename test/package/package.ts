@@ -51,10 +51,19 @@ t.test('source maps lead to sources that are packed', async t => {
   }
 })
 
-const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { exports: Record<string, string> }
+const { exports, typesVersions } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+  exports: Record<string, string>
+  typesVersions: object
+}
 const modules = Object.keys(exports).filter(name => name !== './package.json')
 /** Every name that can be imported. */
 const names = modules.map(name => `fastify-logout${name.slice(1)}`)
+
+t.test('package.json names the types of each folder for resolvers that do not read its exports', async t => {
+  const folders = new Set(modules.filter(name => name !== '.').map(name => name.split('/')[1] ?? ''))
+  const expected = [...folders].sort().map(name => [`${name}/*`, [`./dist/${name}/*.d.ts`]])
+  t.strictSame(typesVersions, { '*': Object.fromEntries(expected) })
+})
 
 t.test('package.json exports the index and every file in the public folders of lib, and nothing else', async t => {
   const paths = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' }).filter(name => /^(?!internal\/).+\/.+\.ts$/.test(name))
@@ -101,6 +110,20 @@ const expected = '{"answers":[204,204,403],"empty":0,"same":true}\n'
 const named = (source: (name: string, index: number) => string) => names.map(source).join('\n')
 const everything = `\nconst everything = [${names.map((_, index) => `m${index}`).join(', ')}]\n`
 
+/** This host has registered nothing that adds members to Fastify's types. */
+const withoutAugmentation = `
+// @ts-expect-error @fastify/rate-limit would add it.
+export type Limiter = ReturnType<typeof Fastify>['rateLimit']
+// @ts-expect-error @fastify/jwt would add it.
+export type Jwt = ReturnType<typeof Fastify>['jwt']
+// @ts-expect-error @fastify/session would add it.
+export type Session = import('fastify').FastifyRequest['session']
+// @ts-expect-error @fastify/cookie would add it.
+export type Cookies = import('fastify').FastifyRequest['cookies']
+// @ts-expect-error @fastify/websocket would add it.
+export type Socket = ReturnType<typeof Fastify>['injectWS']
+`
+
 const consumers = {
   'esm.mjs': `import Fastify from 'fastify'
 import { kratosLogout } from 'fastify-logout'
@@ -119,7 +142,7 @@ ${named((name, index) => `import * as m${index} from '${name}'`)}
 export const options: KratosLogoutOptions = { sessions: memorySessionStore() satisfies SessionStore }
 // @ts-expect-error An option of the wrong type is refused: the plugin is no any.
 export const wrong: KratosLogoutOptions = { sessions: 5 }
-${everything}${program}`,
+${withoutAugmentation}${everything}${program}`,
 
   'commonjs-typescript.cts': `import fastify = require('fastify')
 import logout = require('fastify-logout')
@@ -131,6 +154,24 @@ const { memorySessionStore } = store
 // @ts-expect-error An option of the wrong type is refused: the plugin is no any.
 export const wrong: logout.KratosLogoutOptions = { sessions: 5 }
 ${everything}${program}`
+}
+const commonJs = {
+  static: `import Fastify from 'fastify'
+import { kratosLogout, type KratosLogoutOptions } from 'fastify-logout'
+${named((name, index) => `import * as m${index} from '${name}'`)}
+export const options: KratosLogoutOptions = { sessions: { logOut: () => undefined } }
+export const app = Fastify().register(kratosLogout, options)
+${everything}${withoutAugmentation}`,
+
+  dynamic: `import Fastify from 'fastify'
+import type { KratosLogoutOptions } from 'fastify-logout' with { 'resolution-mode': 'import' }
+export async function build () {
+  const { kratosLogout } = await import('fastify-logout')
+  const { memorySessionStore } = await import('fastify-logout/session-stores/memory')
+  const options: KratosLogoutOptions = { sessions: memorySessionStore() }
+  return Fastify().register(kratosLogout, options)
+}
+`
 }
 const compilerOptions = {
   module: 'nodenext', target: 'es2023', strict: true, skipLibCheck: false, exactOptionalPropertyTypes: true, types: ['node']
@@ -154,6 +195,32 @@ t.test('those who install the tarball can use it', async t => {
     const ran = await run(process.execPath, [join(folder, file.replace(/ts$/, 'js'))], { cwd: folder })
     t.strictSame({ ...ran }, { stdout: expected, stderr: '' }, `${file} runs on Node ${process.version}`)
   }
+
+  t.test('CommonJS TypeScript compiles under the settings that the README names', async t => {
+    const compile = async (settings: object, file: string) => {
+      const tsconfig = join(folder, `${file}.${Object.values(settings).join('-')}.json`)
+      writeFileSync(tsconfig, JSON.stringify({ compilerOptions: { ...compilerOptions, ...settings, noEmit: true }, files: [file] }))
+      const { stdout } = await run(process.execPath, [tsc, '-p', tsconfig]).catch((error: { stdout: string }) => error)
+      return stdout
+    }
+    writeFileSync(join(folder, 'static.ts'), commonJs.static)
+    writeFileSync(join(folder, 'dynamic.ts'), commonJs.dynamic)
+    for (const settings of [
+      { module: 'nodenext' },
+      { module: 'node20' },
+      { module: 'commonjs', moduleResolution: 'bundler' },
+      { module: 'commonjs', moduleResolution: 'node10', ignoreDeprecations: '6.0' }
+    ]) {
+      t.equal(await compile(settings, 'static.ts'), '', `import: ${JSON.stringify(settings)}`)
+      t.equal(await compile(settings, 'dynamic.ts'), '', `await import(): ${JSON.stringify(settings)}`)
+    }
+    for (const settings of [{ module: 'node16' }, { module: 'node18' }]) {
+      t.match(await compile(settings, 'static.ts'), /TS1479/, `these settings know no require() of ES modules: ${JSON.stringify(settings)}`)
+      t.equal(await compile(settings, 'dynamic.ts'), '', `await import(): ${JSON.stringify(settings)}`)
+    }
+    const readme = readFileSync(join(root, 'README.md'), 'utf8')
+    for (const setting of ['nodenext', 'node20', 'bundler', 'node10', 'node16', 'node18']) t.match(readme, `\`${setting}\``)
+  })
 
   t.test('what the exports map does not open stays closed', async t => {
     for (const name of ['fastify-logout/dist/index.js', 'fastify-logout/lib/index.ts', 'fastify-logout/outage']) {
