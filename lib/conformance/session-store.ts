@@ -48,7 +48,9 @@ export const sessionStoreRules: ReadonlyArray<Rule<MakeSessionStore>> = [
 
   rule('a token or an id that is taken is refused, also after a logout, and the first session stays as it is', async ({ store, open }) => {
     const first = await open()
-    const refused = async (token: string, id: string) => rejects(async () => store.create(token, { ...first.session, id, subject: randomUUID() }))
+    const refused = async (token: string, id: string) => {
+      await rejects(async () => store.create(token, { ...first.session, id, subject: randomUUID() }))
+    }
     await refused(first.token, randomUUID())
     await refused(randomUUID(), first.session.id)
     deepEqual(await store.find(first.token), { ...first.session, status: 'active' })
@@ -81,7 +83,8 @@ export const sessionStoreRules: ReadonlyArray<Rule<MakeSessionStore>> = [
 
   rule('of 50 concurrent logouts by token and by id exactly one sees it active', async ({ store, open, subject }) => {
     const { token, session } = await open()
-    const seen = await Promise.all(times(50, async index => index % 2 === 0 ? store.logOut(token) : store.logOutById({ id: session.id, subject })))
+    const logOut = async (index: number) => index % 2 === 0 ? store.logOut(token) : store.logOutById({ id: session.id, subject })
+    const seen = await Promise.all(times(50, logOut))
     equal(seen.filter(before => before?.status === 'active').length, 1)
   }),
 
@@ -181,7 +184,8 @@ export const sessionStoreRules: ReadonlyArray<Rule<MakeSessionStore>> = [
     deepEqual([await statusOf(store, kept.token), await statusOf(store, ended.token)], ['active', 'logged_out'])
   }),
 
-  rule('the count is of the live sessions that were ended: not of the excepted, expired or logged-out ones', async ({ store, open, subject }) => {
+  rule('the count is of the live sessions that were ended: not of the excepted, expired or logged-out ones', async scene => {
+    const { store, open, subject } = scene
     const sessions = await Promise.all(times(5, () => open()))
     await open({ subject: `${subject}x` })
     await store.logOut((await open()).token)
@@ -204,7 +208,8 @@ export const sessionStoreRules: ReadonlyArray<Rule<MakeSessionStore>> = [
     equal(Number(counted) + before.filter(session => session?.status === 'active').length, sessions.length)
   }),
 
-  rule('logins and logouts of a subject at the same time leave every session either active or logged out, for every method', async ({ store, open, subject }) => {
+  rule('logins and logouts of a subject at the same time leave every session active or logged out, for all methods alike', async scene => {
+    const { store, open, subject } = scene
     const before = await open()
     const during = await Promise.all(times(20, async index => {
       if (index % 4 === 0) await store.logOutSubject({ subject })
@@ -221,15 +226,19 @@ export const sessionStoreRules: ReadonlyArray<Rule<MakeSessionStore>> = [
 
   rule('the list has live sessions only, newest first, and without the excepted one', async ({ store, open, subject }) => {
     const now = Date.now()
-    const [oldest, left, newest] = [await open({ createdAt: now - 3000 }), await open({ createdAt: now - 2000 }), await open({ createdAt: now - 1000 })]
+    const [oldest, middle, newest] = [
+      await open({ createdAt: now - 3000 }), await open({ createdAt: now - 2000 }), await open({ createdAt: now - 1000 })
+    ]
     await open({ expiresAt: now - 1 })
     await open({ subject: `${subject}x` })
     await store.logOut((await open()).token)
-    deepEqual(await store.list({ subject, limit: 10 }), [newest, left, oldest].map(({ session }) => ({ ...session, status: 'active' })))
-    deepEqual((await store.list({ subject, except: left.session.id, limit: 2 })).map(({ id }) => id), [newest.session.id, oldest.session.id])
+    deepEqual(await store.list({ subject, limit: 10 }), [newest, middle, oldest].map(({ session }) => ({ ...session, status: 'active' })))
+    const others = await store.list({ subject, except: middle.session.id, limit: 2 })
+    deepEqual(others.map(({ id }) => id), [newest.session.id, oldest.session.id])
   }),
 
-  rule('pages of the list have every session once, also sessions of one instant, and after the last one of a page was logged out', async ({ store, open, subject }) => {
+  rule('pages of the list have every session once, also of one instant, and after the last one of a page was logged out', async scene => {
+    const { store, open, subject } = scene
     const createdAt = Date.now()
     const prefix = randomUUID()
     const ids = ['a', 'b', '\u00e9', '\uffee', '😀', 'c', '~'].map(end => `${prefix}${end}`)
@@ -281,7 +290,8 @@ export const sessionStoreRules: ReadonlyArray<Rule<MakeSessionStore>> = [
     const alike = await Promise.all(['a', 'A', 'a ', 'ä', 'a\u0308', 'ａ', 'a%', 'a*', 'a:a'].map(end => open({ subject: subject + end })))
     for (const [index, one] of alike.entries()) {
       await store.logOutSubject({ subject: one.session.subject })
-      deepEqual(await Promise.all(alike.map(({ token }) => statusOf(store, token))), alike.map((_, other) => other <= index ? 'logged_out' : 'active'))
+      const statuses = await Promise.all(alike.map(({ token }) => statusOf(store, token)))
+      deepEqual(statuses, alike.map((_, other) => other <= index ? 'logged_out' : 'active'))
     }
   }),
 

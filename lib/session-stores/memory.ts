@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer'
 import type { Immediate } from '../awaitable.ts'
 import { deadlineQueue, type DeadlineQueue } from '../internal/collections/deadline-queue.ts'
-import { queryById, queryBySubject, queryPage } from '../internal/records/session-query.ts'
+import { queryById, queryBySubject, queryPage, type PageQuery } from '../internal/records/session-query.ts'
 import { sessionOf, sessionRecord, type SessionRecord } from '../internal/records/session.ts'
 import type { Session, SessionStore } from '../session-store.ts'
 import { tokenDigest } from '../token-digest.ts'
@@ -36,18 +36,11 @@ export interface MemorySessionStore extends Immediate<SessionStore> {}
  * ```
  */
 export function memorySessionStore (options: MemorySessionStoreOptions = {}): MemorySessionStore {
-  const { maxSessions } = resolveOptions(options)
-  const sessions: Sessions = { byDigest: new Map(), byId: new Map(), bySubject: new Map(), due: deadlineQueue(({ keepUntil }) => keepUntil) }
+  const sessions = emptySessions(resolveOptions(options).maxSessions)
 
   return {
     create (token, session) {
-      const record = sessionRecord(token, session)
-      const digest = tokenDigest(token)
-      const isTaken = () => sessions.byDigest.has(digest) || sessions.byId.has(record.id)
-      forgetDue(sessions, isTaken() ? Infinity : forgottenPerCreate)
-      if (isTaken()) throw new Error('a session with this token or id exists already')
-      if (sessions.byDigest.size >= maxSessions) throw new Error(`the session store is full: maxSessions is ${maxSessions}`)
-      add(sessions, digest, record)
+      add(sessions, tokenDigest(token), sessionRecord(token, session))
     },
 
     find (token) {
@@ -73,12 +66,7 @@ export function memorySessionStore (options: MemorySessionStoreOptions = {}): Me
 
     list (page) {
       const query = queryPage(page)
-      if (query === undefined) return []
-      return liveIn(sessions.bySubject.get(query.subject), query.except)
-        .filter(kept => newestFirst(query.start, kept) < 0)
-        .sort(newestFirst)
-        .slice(0, query.limit)
-        .map(asSession)
+      return query === undefined ? [] : pageOf(sessions.bySubject.get(query.subject), query)
     }
   }
 }
@@ -93,10 +81,15 @@ function resolveOptions ({ maxSessions = 100_000 }: MemorySessionStoreOptions) {
 }
 
 interface Sessions {
+  readonly most: number
   readonly byDigest: Map<string, Kept>
   readonly byId: Map<string, Kept>
   readonly bySubject: Map<string, Group>
   readonly due: DeadlineQueue<Kept>
+}
+
+function emptySessions (most: number): Sessions {
+  return { most, byDigest: new Map(), byId: new Map(), bySubject: new Map(), due: deadlineQueue(({ keepUntil }) => keepUntil) }
 }
 
 /** A session in memory. It is in the chain of its group until it is logged out. One object, because there may be millions. */
@@ -115,15 +108,25 @@ interface Group {
   first: Kept | undefined
 }
 
-function add (sessions: Sessions, digest: string, { id, subject, createdAt, expiresAt, keepUntil, details }: SessionRecord): void {
-  const group = sessions.bySubject.get(subject) ?? newGroup(sessions, subject)
-  const kept: Kept = {
-    digest, id, subject: group.subject, createdAt, expiresAt, keepUntil, details, loggedOut: false, group, previous: undefined, next: undefined
-  }
+function add (sessions: Sessions, digest: string, record: SessionRecord): void {
+  const isTaken = () => sessions.byDigest.has(digest) || sessions.byId.has(record.id)
+  forgetDue(sessions, isTaken() ? Infinity : forgottenPerCreate)
+  if (isTaken()) throw new Error('a session with this token or id exists already')
+  if (sessions.byDigest.size >= sessions.most) throw new Error(`the session store is full: maxSessions is ${sessions.most}`)
+
+  const group = sessions.bySubject.get(record.subject) ?? newGroup(sessions, record.subject)
+  const kept = newKept(digest, record, group)
   sessions.byDigest.set(digest, kept)
-  sessions.byId.set(id, kept)
+  sessions.byId.set(kept.id, kept)
   sessions.due.add(kept)
   enter(group, kept)
+}
+
+/** Its subject is the one text that all sessions of the group share. */
+function newKept (digest: string, record: SessionRecord, group: Group): Kept {
+  const { id, createdAt, expiresAt, keepUntil, details } = record
+  const { subject } = group
+  return { digest, id, subject, createdAt, expiresAt, keepUntil, details, loggedOut: false, group, previous: undefined, next: undefined }
 }
 
 function newGroup (sessions: Sessions, subject: string): Group {
@@ -191,6 +194,10 @@ function liveIn (group: Group | undefined, except: string | null | undefined): K
     if (kept.expiresAt > now && kept.id !== except) live.push(kept)
   }
   return live
+}
+
+function pageOf (group: Group | undefined, { except, start, limit }: PageQuery): Session[] {
+  return liveIn(group, except).filter(kept => newestFirst(start, kept) < 0).sort(newestFirst).slice(0, limit).map(asSession)
 }
 
 function newestFirst (a: Pick<Session, 'id' | 'createdAt'>, b: Pick<Session, 'id' | 'createdAt'>): number {

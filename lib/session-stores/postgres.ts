@@ -3,7 +3,7 @@ import type { Promised } from '../awaitable.ts'
 import { postgresCalls, resolveBatch } from '../internal/databases/postgres-batch.ts'
 import { sessionNames, sessionStatements, sessionTables } from '../internal/databases/postgres-session-sql.ts'
 import { postgresStatements, type PostgresClient, type RunStatement } from '../internal/databases/postgres.ts'
-import { queryById, queryBySubject, queryPage } from '../internal/records/session-query.ts'
+import { queryById, queryBySubject, queryPage, type IdQuery } from '../internal/records/session-query.ts'
 import { firstSession, sessionOfRow } from '../internal/records/session-row.ts'
 import { sessionRecord } from '../internal/records/session.ts'
 import type { SessionStore } from '../session-store.ts'
@@ -11,7 +11,10 @@ import { tokenDigest } from '../token-digest.ts'
 
 /** Where in the database {@link postgresSessionStore} keeps its sessions, and how it asks for them. */
 export interface PostgresSessionStoreOptions {
-  /** The table, with its schema in front if needed: at most 40 characters. A second table, `<table>_subject`, and a function, `<table>_log_out`, stand beside it. @default 'logout_session' */
+  /**
+   * The table, with its schema in front if needed: at most 40 characters. A second table, `<table>_subject`, and a function,
+   * `<table>_log_out`, are made beside it. @default 'logout_session'
+   */
   readonly table?: string | undefined
   /**
    * Whether logouts of one turn of the event loop share a statement, which is much cheaper under load. Leave it off for a
@@ -27,7 +30,10 @@ export interface PostgresSessionStoreOptions {
 export interface PostgresSessionStore extends Promised<SessionStore> {
   /** Makes the tables and the function where they are missing. Safe to run twice, and from two nodes at once. */
   migrate (): Promise<void>
-  /** Deletes the sessions that are past their `keepUntil`, a thousand rows with each statement. Resolves to the number of sessions deleted. */
+  /**
+   * Deletes the sessions that are past their `keepUntil`, a thousand rows with each statement. Resolves to the number of
+   * sessions deleted.
+   */
   prune (): Promise<number>
 }
 
@@ -60,43 +66,10 @@ export function postgresSessionStore (client: PostgresClient, options: PostgresS
   const { table, names, batch } = resolveOptions(client, options)
   const run = postgresStatements(client, table, caller)
   const sql = sessionStatements(names)
-  const logOut = postgresCalls<string>({ batch, run: digests => run(sql.logOut, digests, Date.now()) })
-  const logOutById = postgresCalls<IdQuery>({ batch: false, run: ([query]) => run(sql.logOutById, query?.id, Date.now(), query?.subject) })
 
   return {
-    async create (token, session) {
-      const { id, subject, createdAt, expiresAt, keepUntil, details } = sessionRecord(token, session)
-      await run(sql.create, tokenDigest(token), id, subject, createdAt, expiresAt, keepUntil, details, Date.now(), randomInt(2 ** 47))
-    },
-
-    async find (token) {
-      return firstSession(await run(sql.find, tokenDigest(token), Date.now()))
-    },
-
-    async logOut (token) {
-      const row = await logOut(tokenDigest(token))
-      return row && sessionOfRow(row)
-    },
-
-    async logOutById (asked) {
-      const query = queryById(asked)
-      const row = query && await logOutById(query)
-      return row && sessionOfRow(row)
-    },
-
-    async logOutSubject ({ count, ...asked }) {
-      const query = queryBySubject(asked)
-      if (count === true) return query === undefined ? 0 : countEnded(await run(sql.countSubject, query.subject, query.except, Date.now()))
-      if (query !== undefined) await run(sql.logOutSubject, query.subject, query.except)
-      return undefined
-    },
-
-    async list (page) {
-      const query = queryPage(page)
-      if (query === undefined) return []
-      const { subject, except, start, limit } = query
-      return (await run(sql.list, subject, Date.now(), except, start.createdAt, start.id, limit)).map(sessionOfRow)
-    },
+    ...loginsAndLists(run, sql),
+    ...logouts(run, sql, batch),
 
     async migrate () {
       await run(postgresSessionTables(table))
@@ -112,10 +85,58 @@ export function postgresSessionStore (client: PostgresClient, options: PostgresS
 
 const caller = 'postgresSessionStore'
 
-type IdQuery = NonNullable<ReturnType<typeof queryById>>
-
 function resolveOptions (client: PostgresClient, { table = 'logout_session', batch }: PostgresSessionStoreOptions) {
   return { table, names: sessionNames(table, caller), batch: resolveBatch(batch, client, caller) }
+}
+
+type Statements = ReturnType<typeof sessionStatements>
+
+function loginsAndLists (run: RunStatement, sql: Statements): Pick<PostgresSessionStore, 'create' | 'find' | 'list'> {
+  return {
+    async create (token, session) {
+      const { id, subject, createdAt, expiresAt, keepUntil, details } = sessionRecord(token, session)
+      await run(sql.create, tokenDigest(token), id, subject, createdAt, expiresAt, keepUntil, details, Date.now(), randomInt(2 ** 47))
+    },
+
+    async find (token) {
+      return firstSession(await run(sql.find, tokenDigest(token), Date.now()))
+    },
+
+    async list (page) {
+      const query = queryPage(page)
+      if (query === undefined) return []
+      const { subject, except, start, limit } = query
+      return (await run(sql.list, subject, Date.now(), except, start.createdAt, start.id, limit)).map(sessionOfRow)
+    }
+  }
+}
+
+type Logouts = Pick<PostgresSessionStore, 'logOut' | 'logOutById' | 'logOutSubject'>
+
+function logouts (run: RunStatement, sql: Statements, batch: boolean): Logouts {
+  const byToken = postgresCalls<string>({ batch, run: digests => run(sql.logOut, digests, Date.now()) })
+  const byId = postgresCalls<IdQuery>({ batch: false, run: ([query]) => run(sql.logOutById, query?.id, Date.now(), query?.subject) })
+
+  return {
+    async logOut (token) {
+      const row = await byToken(tokenDigest(token))
+      return row && sessionOfRow(row)
+    },
+
+    async logOutById (asked) {
+      const query = queryById(asked)
+      const row = query && await byId(query)
+      return row && sessionOfRow(row)
+    },
+
+    async logOutSubject ({ count, ...asked }) {
+      const query = queryBySubject(asked)
+      if (query === undefined) return count === true ? 0 : undefined
+      if (count === true) return countEnded(await run(sql.countSubject, query.subject, query.except, Date.now()))
+      await run(sql.logOutSubject, query.subject, query.except)
+      return undefined
+    }
+  }
 }
 
 function countEnded ([row]: ReadonlyArray<Readonly<Record<string, unknown>>>): number {

@@ -2,8 +2,10 @@ import { randomInt } from 'node:crypto'
 import { setImmediate as otherWork } from 'node:timers/promises'
 import type { Immediate } from '../awaitable.ts'
 import { sessionNames, sessionStatements, sessionTables } from '../internal/databases/sqlite-session-sql.ts'
-import { inTransaction, migrateSqlite, prepareAll, sqliteStatements, type RunSqlite, type SqliteDatabase } from '../internal/databases/sqlite.ts'
-import { queryById, queryBySubject, queryPage } from '../internal/records/session-query.ts'
+import {
+  inTransaction, migrateSqlite, prepareAll, sqliteStatements, type RunSqlite, type SqliteDatabase
+} from '../internal/databases/sqlite.ts'
+import { queryById, queryBySubject, queryPage, type PageQuery, type SubjectQuery } from '../internal/records/session-query.ts'
 import { firstSession, sessionOfRow } from '../internal/records/session-row.ts'
 import { sessionRecord, type SessionRecord } from '../internal/records/session.ts'
 import type { Session, SessionStore } from '../session-store.ts'
@@ -19,7 +21,10 @@ export interface SqliteSessionStoreOptions {
 export interface SqliteSessionStore extends Immediate<SessionStore> {
   /** Makes the tables where they are missing. Safe to run twice, and from two processes at once. */
   migrate (): Promise<void>
-  /** Deletes the sessions that are past their `keepUntil`, a thousand rows with each transaction. Resolves to the number of sessions deleted. */
+  /**
+   * Deletes the sessions that are past their `keepUntil`, a thousand rows with each transaction. Resolves to the number of
+   * sessions deleted.
+   */
   prune (): Promise<number>
 }
 
@@ -67,7 +72,7 @@ export function sqliteSessionStore (database: SqliteDatabase, options: SqliteSes
 
     logOutSubject ({ count, ...asked }) {
       const query = queryBySubject(asked)
-      if (count === true) return query === undefined ? 0 : inTransaction(database, () => countEnded(run, query.subject, endSessions(run, query)))
+      if (count === true) return query === undefined ? 0 : inTransaction(database, () => countEnded(run, query))
       if (query?.except === null) run.endEpoch(query.subject)
       else if (query !== undefined) inTransaction(database, () => endSessions(run, query))
       return undefined
@@ -75,17 +80,14 @@ export function sqliteSessionStore (database: SqliteDatabase, options: SqliteSes
 
     list (page) {
       const query = queryPage(page)
-      if (query === undefined) return []
-      const { subject, except, start, limit } = query
-      return run.list(subject, Date.now(), except, start.createdAt, start.id, limit).map(sessionOfRow)
+      return query === undefined ? [] : pageOf(run, query)
     },
 
     migrate: () => migrateSqlite(database, sessionTables(names)),
 
     async prune () {
-      const now = Date.now()
-      const sessions = await deleteDue(run.prune, now)
-      await deleteDue(run.pruneSubjects, now)
+      const sessions = await deleteDue(run.prune)
+      await deleteDue(run.pruneSubjects)
       return sessions
     }
   }
@@ -107,24 +109,30 @@ function logOut (run: Statements, find: () => Session | undefined): Session | un
 }
 
 /** Ends the sessions of a subject except one, and returns the epoch that they had. */
-function endSessions (run: Statements, { subject, except }: { readonly subject: string, readonly except: string | null }): number | null {
+function endSessions (run: Statements, { subject, except }: SubjectQuery): number | null {
   const [ended] = run.endEpoch(subject)
   const epoch = ended === undefined ? null : Number(ended['epoch'])
   if (except !== null) run.except(except, subject, epoch)
   return epoch
 }
 
-function countEnded (run: Statements, subject: string, epoch: number | null): number {
-  return Number(run.countEnded(subject, epoch, Date.now())[0]?.['ended'])
+/** The same, and returns how many of them were live. */
+function countEnded (run: Statements, query: SubjectQuery): number {
+  const epoch = endSessions(run, query)
+  return Number(run.countEnded(query.subject, epoch, Date.now())[0]?.['ended'])
+}
+
+function pageOf (run: Statements, { subject, except, start, limit }: PageQuery): Session[] {
+  return run.list(subject, Date.now(), except, start.createdAt, start.id, limit).map(sessionOfRow)
 }
 
 const rowsAtOnce = 1000
 
-async function deleteDue (deleteSome: RunSqlite, now: number, sum = 0): Promise<number> {
-  const { length } = deleteSome(now, rowsAtOnce)
+async function deleteDue (deleteSome: RunSqlite, sum = 0): Promise<number> {
+  const { length } = deleteSome(Date.now(), rowsAtOnce)
   if (length < rowsAtOnce) return sum + length
   await otherWork()
-  return deleteDue(deleteSome, now, sum + length)
+  return deleteDue(deleteSome, sum + length)
 }
 
 /**

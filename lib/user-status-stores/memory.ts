@@ -31,46 +31,35 @@ export interface MemoryUserStatusStore extends Immediate<Required<UserStatusStor
  * ```
  */
 export function memoryUserStatusStore (options: MemoryUserStatusStoreOptions = {}): MemoryUserStatusStore {
-  const { maxUsers } = resolveOptions(options)
-  const users = new Map<string, UserStatus>()
-  let writes = 0
-
-  function write (key: string, before: UserStatus | undefined, after: Omit<UserStatus, 'version'>): void {
-    if (before === undefined && users.size >= maxUsers) {
-      throw new Error(`memoryUserStatusStore is full (${maxUsers} users): raise maxUsers, or remove users`)
-    }
-    writes += 1
-    users.set(key, Object.freeze({ status: after.status, version: writes, loggedOutAt: after.loggedOutAt, lastSeenAt: after.lastSeenAt }))
-  }
+  const users: Users = { most: resolveOptions(options).maxUsers, byKey: new Map(), writes: 0 }
 
   return {
-    get: user => users.get(userKeyOf(user)),
+    get: user => users.byKey.get(userKeyOf(user)),
 
     compareAndSet (user, expected, change) {
       const key = userKeyOf(user)
-      const before = users.get(key)
+      const before = users.byKey.get(key)
       const after = changed(before, change)
       if (before?.version !== expected || !isOurs(before)) return false
-      write(key, before, after)
+      write(users, key, after)
       return true
     },
 
     logOut (user, change) {
       const key = userKeyOf(user)
-      const before = users.get(key)
+      const before = users.byKey.get(key)
       const after = changed(before, { ...change, status: 'logged_out' })
-      if (before !== undefined && isOurs(before)) write(key, before, after)
+      if (before !== undefined && isOurs(before)) write(users, key, after)
       return before
     },
 
     set (user, status) {
       const key = userKeyOf(user)
-      const before = users.get(key)
-      write(key, before, { ...before, status })
+      write(users, key, { ...users.byKey.get(key), status })
     },
 
     remove (user) {
-      users.delete(userKeyOf(user))
+      users.byKey.delete(userKeyOf(user))
     }
   }
 }
@@ -80,6 +69,21 @@ function resolveOptions ({ maxUsers = 100_000 }: MemoryUserStatusStoreOptions) {
     throw new TypeError('memoryUserStatusStore: option "maxUsers" must be a positive integer')
   }
   return { maxUsers }
+}
+
+interface Users {
+  readonly most: number
+  readonly byKey: Map<string, UserStatus>
+  /** The next version: never one that was given before, whatever was removed. */
+  writes: number
+}
+
+function write (users: Users, key: string, { status, loggedOutAt, lastSeenAt }: Omit<UserStatus, 'version'>): void {
+  if (!users.byKey.has(key) && users.byKey.size >= users.most) {
+    throw new Error(`memoryUserStatusStore is full (${users.most} users): raise maxUsers, or remove users`)
+  }
+  users.writes += 1
+  users.byKey.set(key, Object.freeze({ status, version: users.writes, loggedOutAt, lastSeenAt }))
 }
 
 /** Whether the library may write the record: it is new, or its status is not one of the host's own. */

@@ -10,7 +10,10 @@ import type { UserRecords, UserStatusStore } from '../user-status-store.ts'
 
 /** Where in the database {@link postgresUserStatusStore} keeps its records, and how it asks for them. */
 export interface PostgresUserStatusStoreOptions {
-  /** The table, with its schema in front if needed: at most 40 characters. A function, `<table>_log_out`, stands beside it. @default 'logout_user_status' */
+  /**
+   * The table, with its schema in front if needed: at most 40 characters. A function, `<table>_log_out`, is made beside it.
+   * @default 'logout_user_status'
+   */
   readonly table?: string | undefined
   /**
    * Whether logouts of one turn of the event loop share a statement, which is much cheaper under load. Leave it off for a

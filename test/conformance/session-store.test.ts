@@ -147,7 +147,7 @@ const broken: Record<string, Break> = {
       return query.count ? length : undefined
     }
   }),
-  'logins and logouts of a subject at the same time leave every session either active or logged out, for every method': good => ({
+  'logins and logouts of a subject at the same time leave every session active or logged out, for all methods alike': good => ({
     async create (token, session) {
       const dying = (await good.list({ subject: session.subject, limit: 1000 })).length === 0
       await good.create(token, session)
@@ -156,7 +156,7 @@ const broken: Record<string, Break> = {
     list: () => []
   }),
   'the list has live sessions only, newest first, and without the excepted one': listing(({ except: _, ...page }) => page),
-  'pages of the list have every session once, also sessions of one instant, and after the last one of a page was logged out': good => ({
+  'pages of the list have every session once, also of one instant, and after the last one of a page was logged out': good => ({
     async list ({ after, limit, ...page }) {
       const all = await good.list({ ...page, limit: 1000 })
       return all.slice(all.findIndex(({ id }) => id === after?.id) + 1).sort((a, b) => a.id < b.id ? 1 : -1).slice(0, limit)

@@ -28,14 +28,16 @@ interface Waiting<Call, Answer> {
   readonly reject: (error: unknown) => void
 }
 
+function settleOne<Call, Answer> (waiting: Waiting<Call, Answer> | undefined, answer: Answer | PromiseLike<Answer> | Error): void {
+  if (answer instanceof Error) waiting?.reject(answer)
+  else waiting?.resolve(answer)
+}
+
 async function settle<Call, Answer> (run: RunTogether<Call, Answer>, due: ReadonlyArray<Waiting<Call, Answer>>): Promise<void> {
   try {
     const answers = await run(due.map(({ call }) => call))
     if (answers.length !== due.length) throw new Error(`${due.length} calls got ${answers.length} answers`)
-    for (const [index, answer] of answers.entries()) {
-      if (answer instanceof Error) due[index]?.reject(answer)
-      else due[index]?.resolve(answer)
-    }
+    for (const [index, answer] of answers.entries()) settleOne(due[index], answer)
   } catch (error) {
     for (const { reject } of due) reject(error)
   }

@@ -1,6 +1,6 @@
 import { sessionColumns } from '../records/session-row.ts'
 import { underLock } from './postgres.ts'
-import { quotedTable } from './sql-table.ts'
+import { assertShort, quotedTable } from './sql-table.ts'
 
 /** The names of what `postgresSessionStore` keeps in the database, quoted. */
 export interface SessionNames {
@@ -18,7 +18,7 @@ export interface SessionNames {
 export function sessionNames (table: string, caller: string): SessionNames {
   const sessions = quotedTable(table, caller)
   const name = table.slice(table.indexOf('.') + 1)
-  if (name.length > 40) throw new TypeError(`${caller}: option "table" must have at most 40 characters, so that the names made from it are whole`)
+  assertShort(name, caller)
   return {
     sessions,
     subjects: quotedTable(`${table}_subject`, caller),
@@ -68,13 +68,17 @@ ${logOutFunction(names)}`)
 function logOutFunction ({ sessions, subjects, logOut }: SessionNames): string {
   const variables = sessionColumns.replaceAll('kept.', '')
   const freeSession = (join: string, lock: string) => `SELECT free.digest FROM ${sessions} AS free ${join}
-        WHERE free.digest = digests[nth] AND free.keep_until > present AND NOT free.logged_out FOR NO KEY UPDATE OF free SKIP LOCKED ${lock}`
+        WHERE free.digest = digests[nth] AND free.keep_until > present AND NOT free.logged_out
+        FOR NO KEY UPDATE OF free SKIP LOCKED ${lock}`
   const end = (free: string) => `UPDATE ${sessions} AS kept SET logged_out = true WHERE kept.digest = (
         ${free})
       RETURNING ${sessionColumns}, kept.subject, kept.epoch INTO ${variables}, its_subject, its_epoch;`
 
   return `CREATE OR REPLACE FUNCTION ${logOut} (digests text[], present bigint)
-RETURNS TABLE (nth integer, locked boolean, active boolean, id text, subject text, created_at bigint, expires_at bigint, keep_until bigint, details text)
+RETURNS TABLE (
+  nth integer, locked boolean, active boolean,
+  id text, subject text, created_at bigint, expires_at bigint, keep_until bigint, details text
+)
 LANGUAGE plpgsql AS $function$
 #variable_conflict use_column
 DECLARE
@@ -105,14 +109,11 @@ END $function$;`
 }
 
 /** The statements of the store. Each is one round trip. */
-export function sessionStatements ({ sessions, subjects, logOut }: SessionNames) {
-  const endEpoch = `WITH ended AS MATERIALIZED (
-      UPDATE ${subjects} SET epoch = epoch + 1 WHERE subject = $1 RETURNING epoch - 1 AS epoch
-    ), excepted AS (
-      UPDATE ${sessions} AS now SET epoch = CASE now.epoch WHEN ended.epoch THEN ended.epoch + 1 ELSE now.epoch END
-      FROM ended WHERE now.id = $2::text AND now.subject = $1
-    )`
+export function sessionStatements (names: SessionNames) {
+  return { ...loginStatements(names), ...logoutStatements(names), ...pruneStatements(names) }
+}
 
+function loginStatements ({ sessions, subjects }: SessionNames) {
   return {
     create: `WITH owner AS MATERIALIZED (
         INSERT INTO ${subjects} AS known (subject, epoch, keep_until) VALUES ($3, $9, $6)
@@ -128,6 +129,23 @@ export function sessionStatements ({ sessions, subjects, logOut }: SessionNames)
       FROM ${sessions} AS kept JOIN ${subjects} AS owner ON owner.subject = kept.subject
       WHERE kept.digest = $1 AND kept.keep_until > $2`,
 
+    list: `SELECT ${sessionColumns}, true AS active
+      FROM ${sessions} AS kept JOIN ${subjects} AS owner ON owner.subject = kept.subject AND owner.epoch = kept.epoch
+      WHERE kept.subject = $1 AND NOT kept.logged_out AND kept.expires_at > $2 AND kept.id IS DISTINCT FROM $3
+      AND (kept.created_at, kept.id) < ($4, $5)
+      ORDER BY kept.created_at DESC, kept.id DESC LIMIT $6`
+  }
+}
+
+function logoutStatements ({ sessions, subjects, logOut }: SessionNames) {
+  const endEpoch = `WITH ended AS MATERIALIZED (
+      UPDATE ${subjects} SET epoch = epoch + 1 WHERE subject = $1 RETURNING epoch - 1 AS epoch
+    ), excepted AS (
+      UPDATE ${sessions} AS now SET epoch = CASE now.epoch WHEN ended.epoch THEN ended.epoch + 1 ELSE now.epoch END
+      FROM ended WHERE now.id = $2::text AND now.subject = $1
+    )`
+
+  return {
     logOut: `SELECT * FROM ${logOut}($1, $2)`,
 
     logOutById: `SELECT * FROM ${logOut}(ARRAY(SELECT digest FROM ${sessions} WHERE id = $1 AND subject = coalesce($3, subject)), $2)`,
@@ -139,14 +157,12 @@ export function sessionStatements ({ sessions, subjects, logOut }: SessionNames)
         WHERE kept.subject = $1 AND kept.id IS DISTINCT FROM $2 AND NOT kept.logged_out AND kept.expires_at > $3
         FOR NO KEY UPDATE OF kept
       )
-      SELECT count(*) AS ended FROM behind JOIN ended ON behind.epoch = ended.epoch`,
+      SELECT count(*) AS ended FROM behind JOIN ended ON behind.epoch = ended.epoch`
+  }
+}
 
-    list: `SELECT ${sessionColumns}, true AS active
-      FROM ${sessions} AS kept JOIN ${subjects} AS owner ON owner.subject = kept.subject AND owner.epoch = kept.epoch
-      WHERE kept.subject = $1 AND NOT kept.logged_out AND kept.expires_at > $2 AND kept.id IS DISTINCT FROM $3
-      AND (kept.created_at, kept.id) < ($4, $5)
-      ORDER BY kept.created_at DESC, kept.id DESC LIMIT $6`,
-
+function pruneStatements ({ sessions, subjects }: SessionNames) {
+  return {
     prune: `DELETE FROM ${sessions} WHERE digest IN (
         SELECT digest FROM ${sessions} WHERE keep_until <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED
       ) RETURNING 1`,

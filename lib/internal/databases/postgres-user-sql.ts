@@ -1,5 +1,5 @@
 import { underLock } from './postgres.ts'
-import { quotedTable } from './sql-table.ts'
+import { assertShort, quotedTable } from './sql-table.ts'
 
 /** The names of what `postgresUserStatusStore` keeps in the database, quoted. */
 export interface UserNames {
@@ -14,9 +14,7 @@ export interface UserNames {
  */
 export function userNames (table: string, caller: string): UserNames {
   const users = quotedTable(table, caller)
-  if (table.slice(table.indexOf('.') + 1).length > 40) {
-    throw new TypeError(`${caller}: option "table" must have at most 40 characters, so that the names made from it are whole`)
-  }
+  assertShort(table.slice(table.indexOf('.') + 1), caller)
   return { users, logOut: quotedTable(`${table}_log_out`, caller) }
 }
 

@@ -68,7 +68,12 @@ const queryCanceled = '57014'
 
 const mostAttempts = 10
 
-async function queryAgain (client: PostgresClient, statement: { text: string, values: unknown[] }, attempt = 1): ReturnType<PostgresClient['query']> {
+interface Statement {
+  readonly text: string
+  readonly values: unknown[]
+}
+
+async function queryAgain (client: PostgresClient, statement: Statement, attempt = 1): ReturnType<PostgresClient['query']> {
   try {
     return await client.query(statement.text, statement.values)
   } catch (error) {

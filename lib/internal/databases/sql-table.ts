@@ -10,6 +10,15 @@ export function quotedTable (name: string, caller: string): string {
   return name.split('.').map(part => `"${part}"`).join('.')
 }
 
+/**
+ * Checks that names can be made from the name of a table, which PostgreSQL would cut at 63 characters.
+ *
+ * @throws {TypeError} for more than 40 characters; `caller` begins the message.
+ */
+export function assertShort (name: string, caller: string): void {
+  if (name.length > 40) throw new TypeError(`${caller}: option "table" must have at most 40 characters, without its schema`)
+}
+
 const undefinedTable = '42P01'
 const undefinedFunction = '42883'
 const undefinedSchema = '3F000'

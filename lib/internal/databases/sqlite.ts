@@ -53,7 +53,9 @@ export function sqliteStatements (database: SqliteDatabase, table: string, calle
 }
 
 /** The same names, each with its statement. */
-export function prepareAll<Name extends string> (prepare: (sql: string) => RunSqlite, statements: Readonly<Record<Name, string>>): Readonly<Record<Name, RunSqlite>> {
+export function prepareAll<Name extends string> (
+  prepare: (sql: string) => RunSqlite, statements: Readonly<Record<Name, string>>
+): Readonly<Record<Name, RunSqlite>> {
   const prepared = Object.entries<string>(statements).map(([name, sql]) => [name, prepare(sql)])
   return Object.fromEntries(prepared)
 }
@@ -77,16 +79,13 @@ export function inTransaction<T> (database: SqliteDatabase, write: () => T): T {
 }
 
 /** Makes what is missing. While another process does the same, it waits for up to five seconds. */
-export async function migrateSqlite (database: SqliteDatabase, definition: string): Promise<void> {
-  const end = Date.now() + 5000
-  for (;;) {
-    try {
-      database.exec(definition)
-      return
-    } catch (error) {
-      if (!(error instanceof Error && error.message.includes('locked')) || Date.now() > end) throw error
-      await sleep(20)
-    }
+export async function migrateSqlite (database: SqliteDatabase, definition: string, end = Date.now() + 5000): Promise<void> {
+  try {
+    database.exec(definition)
+  } catch (error) {
+    if (!String(error).includes('locked') || Date.now() > end) throw error
+    await sleep(20)
+    await migrateSqlite(database, definition, end)
   }
 }
 

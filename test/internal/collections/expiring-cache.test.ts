@@ -20,3 +20,17 @@ t.test('the oldest goes when there are too many, and putting in again makes youn
   cache.set('c', 4, later)
   t.same(['a', 'b', 'c'].map(key => cache.get(key)), [3, undefined, 4])
 })
+
+t.test('what was put in is gone at its instant, and makes room', async t => {
+  const now = Date.now
+  t.teardown(() => { Date.now = now })
+  Date.now = () => 1000
+  const cache = expiringCache<string>(10)
+  cache.set('a', 'value', 2000)
+  Date.now = () => 1999
+  t.equal(cache.get('a'), 'value')
+  Date.now = () => 2000
+  t.equal(cache.get('a'), undefined)
+  Date.now = () => 1000
+  t.equal(cache.get('a'), undefined, 'it was deleted')
+})
