@@ -7,8 +7,12 @@ import { memorySessionStore } from '../../lib/session-stores/memory.ts'
 
 type Break = (good: SessionStore) => Partial<SessionStore>
 
-const creating = (change: (session: NewSession) => NewSession): Break => good => ({ create: (token, session) => good.create(token, change(session)) })
-const finding = (change: (session: Session | undefined) => Session | undefined): Break => good => ({ find: async token => change(await good.find(token)) })
+const creating = (change: (session: NewSession) => NewSession): Break => good => ({
+  create: (token, session) => good.create(token, change(session))
+})
+const finding = (change: (session: Session | undefined) => Session | undefined): Break => good => ({
+  find: async token => change(await good.find(token))
+})
 const listing = (change: (page: SessionPage) => SessionPage): Break => good => ({ list: page => good.list(change(page)) })
 const counting = (change: (count: number) => number): Break => good => ({
   logOutSubject: async query => query.count ? change(await good.logOutSubject(query) ?? 0) : good.logOutSubject(query)
@@ -59,9 +63,15 @@ const broken: Record<string, Break> = {
       }
     }
   },
-  'an expired session is returned as it is, and can be logged out': finding(session => session && session.expiresAt < Date.now() ? undefined : session),
-  'a session is forgotten after its keepUntil, and its token and id are free again': creating(session => ({ ...session, keepUntil: session.keepUntil + 10_000 })),
-  'a logout by id reaches that session only, and with a subject only if it is theirs': good => ({ logOutById: ({ id }) => good.logOutById({ id }) }),
+  'an expired session is returned as it is, and can be logged out': finding(
+    session => session && session.expiresAt < Date.now() ? undefined : session
+  ),
+  'a session is forgotten after its keepUntil, and its token and id are free again': creating(session => ({
+    ...session, keepUntil: session.keepUntil + 10_000
+  })),
+  'a logout by id reaches that session only, and with a subject only if it is theirs': good => ({
+    logOutById: ({ id }) => good.logOutById({ id })
+  }),
   'logging out a subject ends all its sessions, and nobody else\'s': good => ({
     async logOutSubject ({ subject }) {
       for (const { id } of await good.list({ subject, limit: 20 })) await good.logOutById({ id })

@@ -73,8 +73,10 @@ function storeWith (broken: Partial<Ways>, logOut = true): UserStatusFixture {
   return { store, set: (user, status) => { write(ways.keyOf(user), { status }) } }
 }
 
+type LogOutArguments = Parameters<NonNullable<UserStatusStore['logOut']>>
+
 /** Breaks `logOut` alone. */
-function storeWithLogOut (logOut: (store: UserStatusStore, ...args: Parameters<NonNullable<UserStatusStore['logOut']>>) => unknown): UserStatusFixture {
+function storeWithLogOut (logOut: (store: UserStatusStore, ...args: LogOutArguments) => unknown): UserStatusFixture {
   const { store, set } = storeWith({})
   return { store: { ...store, logOut: async (...args) => await logOut(store, ...args) as UserStatus | undefined }, set }
 }
@@ -109,14 +111,26 @@ const broken: Record<string, Array<() => UserStatusFixture>> = {
     () => storeWith({ nextVersion: before => before?.version ?? 1 })
   ],
   'a login keeps the time of the last logout, a logout the time of the last activity': [
-    () => storeWith({ change: (_, { status, at }) => status === 'logged_out' ? { status, loggedOutAt: at } : { status, lastSeenAt: at, loggedOutAt: undefined } }),
-    () => storeWith({ change: (_, { status, at }) => status === 'logged_out' ? { status, loggedOutAt: at, lastSeenAt: undefined } : { status, lastSeenAt: at } }),
-    () => storeWith({ change: (_, { status, at }) => status === 'logged_out' ? { status, loggedOutAt: at, lastSeenAt: at } : { status, lastSeenAt: at } }),
-    () => storeWith({ change: (_, { status, at }) => status === 'logged_out' ? { status, loggedOutAt: at / 1000 } : { status, lastSeenAt: at } })
+    () => storeWith({
+      change: (_, { status, at }) => status === 'logged_out' ? { status, loggedOutAt: at } : { status, lastSeenAt: at, loggedOutAt: undefined }
+    }),
+    () => storeWith({
+      change: (_, { status, at }) => status === 'logged_out' ? { status, loggedOutAt: at, lastSeenAt: undefined } : { status, lastSeenAt: at }
+    }),
+    () => storeWith({
+      change: (_, { status, at }) => status === 'logged_out' ? { status, loggedOutAt: at, lastSeenAt: at } : { status, lastSeenAt: at }
+    }),
+    () => storeWith({
+      change: (_, { status, at }) => status === 'logged_out' ? { status, loggedOutAt: at / 1000 } : { status, lastSeenAt: at }
+    })
   ],
   'a node with a slow clock moves neither time back': [
-    () => storeWith({ change: (before, change) => ({ ...good.change(before, change), ...change.status === 'logged_out' && { loggedOutAt: change.at } }) }),
-    () => storeWith({ change: (before, change) => ({ ...good.change(before, change), ...change.status === 'logged_in' && { lastSeenAt: change.at } }) })
+    () => storeWith({
+      change: (before, change) => ({ ...good.change(before, change), ...change.status === 'logged_out' && { loggedOutAt: change.at } })
+    }),
+    () => storeWith({
+      change: (before, change) => ({ ...good.change(before, change), ...change.status === 'logged_in' && { lastSeenAt: change.at } })
+    })
   ],
   'compareAndSet never overwrites a state of the host\'s own': [
     () => storeWith({ mayOverwrite: () => true }),
@@ -148,17 +162,23 @@ const broken: Record<string, Array<() => UserStatusFixture>> = {
     () => {
       const { store, set } = storeWith({})
       const isNumeric = (user: UserKey) => typeof user.tenant === 'number'
-      return { store: { ...store, compareAndSet: async (user, ...rest) => isNumeric(user) ? true : store.compareAndSet(user, ...rest) }, set }
+      return {
+        store: { ...store, compareAndSet: async (user, ...rest) => isNumeric(user) ? true : store.compareAndSet(user, ...rest) }, set
+      }
     }
   ],
   'an id is refused or stored, never interpreted': [
     () => storeWith({ keyOf: ({ tenant, subject }) => JSON.stringify([tenant, subject].map(id => id.replace(/\0.*/, ''))) }),
     () => storeWith({ keyOf: ({ tenant, subject }) => JSON.stringify([tenant, subject].map(id => id.slice(0, 255))) }),
     () => storeWith({ keyOf: ({ tenant, subject }) => JSON.stringify([tenant, subject].map(id => Buffer.from(id).toString())) }),
-    () => storeWith({ keyOf: ({ tenant, subject }) => JSON.stringify([tenant, subject].map(id => id.replaceAll('{', '').replaceAll('}', ''))) }),
+    () => storeWith({
+      keyOf: ({ tenant, subject }) => JSON.stringify([tenant, subject].map(id => id.replaceAll('{', '').replaceAll('}', '')))
+    }),
     () => {
       const { store, set } = storeWith({})
-      return { store: { ...store, compareAndSet: async (user, ...rest) => user.subject.includes('\0') ? true : store.compareAndSet(user, ...rest) }, set }
+      const compareAndSet: UserStatusStore['compareAndSet'] = async (user, ...rest) =>
+        user.subject.includes('\0') ? true : store.compareAndSet(user, ...rest)
+      return { store: { ...store, compareAndSet }, set }
     },
     () => {
       const { store, set } = storeWith({})

@@ -8,8 +8,15 @@ import { postgresUserStatusStore } from '../../lib/user-status-stores/postgres.t
 import { withPgBouncer } from '../servers/pgbouncer.ts'
 import { spread } from '../session-stores/spread.ts'
 
+function session (id: string) {
+  const now = Date.now()
+  return { id, subject: 'alice', createdAt: now, expiresAt: now + 60_000, keepUntil: now + 60_000 }
+}
+
 t.test('behind a PgBouncer that pools transactions', t => withPgBouncer(t, async ({ url, bouncer }) => {
-  const pools = Array.from({ length: 4 }, () => new pg.Pool({ connectionString: url, max: 5, connectionTimeoutMillis: 5000, query_timeout: 5000 }))
+  const pools = Array.from({ length: 4 }, () => new pg.Pool({
+    connectionString: url, max: 5, connectionTimeoutMillis: 5000, query_timeout: 5000
+  }))
   const [pool] = pools as [pg.Pool]
   for (const each of pools) each.on('error', () => {})
   t.teardown(() => Promise.all(pools.map(each => each.end())))
@@ -45,17 +52,15 @@ t.test('behind a PgBouncer that pools transactions', t => withPgBouncer(t, async
   })
 
   await t.test('logouts of many nodes at once end each session once', async t => {
-    const now = Date.now()
     const tokens = Array.from({ length: 100 }, () => randomUUID())
-    for (const token of tokens) await stores[0]?.create(token, { id: token, subject: 'alice', createdAt: now, expiresAt: now + 60_000, keepUntil: now + 60_000 })
+    for (const token of tokens) await stores[0]?.create(token, session(token))
     const before = await Promise.all(stores.flatMap(store => tokens.map(token => store.logOut(token))))
     t.equal(before.filter(found => found?.status === 'active').length, 100)
   })
 
   await t.test('a PgBouncer that was killed and started again: nothing hangs, and no answered logout is lost', async t => {
-    const now = Date.now()
     const tokens = Array.from({ length: 50 }, () => randomUUID())
-    for (const token of tokens) await stores[0]?.create(token, { id: token, subject: 'bob', createdAt: now, expiresAt: now + 60_000, keepUntil: now + 60_000 })
+    for (const token of tokens) await stores[0]?.create(token, session(token))
     const answers = Promise.allSettled(tokens.map((token, index) => stores[index % 4]?.logOut(token)))
     await bouncer.kill()
     const outcomes = await answers
@@ -68,7 +73,8 @@ t.test('behind a PgBouncer that pools transactions', t => withPgBouncer(t, async
   })
 }))
 
-t.test('timeouts that the server keeps belong to the role: PgBouncer refuses them of a client', t => withPgBouncer(t, async ({ url, directUrl, bouncer }) => {
+t.test('timeouts that the server keeps are set for the role: PgBouncer refuses them from clients', t => withPgBouncer(t, async servers => {
+  const { url, directUrl, bouncer } = servers
   const refused = new pg.Pool({ connectionString: url, statement_timeout: 4000 })
   const admin = new pg.Client({ connectionString: directUrl })
   t.teardown(() => Promise.all([refused.end(), admin.end()]))

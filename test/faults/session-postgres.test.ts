@@ -71,7 +71,9 @@ t.test('Postgres', t => withPrivatePostgres(t, async server => {
   await survives(t, server, {
     store,
     other: postgresSessionStore(otherPool),
-    cutConnections: () => otherPool.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = \'client backend\'')
+    cutConnections: () => otherPool.query(
+      'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = \'client backend\''
+    )
   })
   await otherPool.query('CHECKPOINT')
   t.ok(filesHold(server.directory, 'session-1'), 'its files hold the sessions')

@@ -20,7 +20,9 @@ function session (id: string) {
 
 function start (t: Test, library: string, path: string, role: Role, argument = '') {
   const script = fileURLToPath(new URL('./session-process.ts', import.meta.url))
-  const child = spawn(process.execPath, [...process.execArgv, script, library, path, role, argument], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [...process.execArgv, script, library, path, role, argument], {
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
   t.teardown(() => { child.kill('SIGKILL') })
   const told: string[] = []
   child.stdout.setEncoding('utf8').on('data', (text: string) => told.push(text))
@@ -113,7 +115,9 @@ for (const { name, open, openAtDefaults, skip } of sqliteLibraries) {
       store.logOut('gone')
       const ended: string[] = []
       const app = Fastify()
-      await app.register(kratosLogout, { sessions: store, onLogout: event => { if ('session' in event && event.session) ended.push(event.session.id) } })
+      await app.register(kratosLogout, {
+        sessions: store, onLogout: event => { if ('session' in event && event.session) ended.push(event.session.id) }
+      })
       const logOut = async (token = 't0ken-5ecret') => {
         const answer = await app.inject({ method: 'DELETE', url: '/self-service/logout/api', payload: { session_token: token } })
         return { status: answer.statusCode, body: answer.body && answer.json() }

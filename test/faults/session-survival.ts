@@ -26,7 +26,9 @@ export async function host (sessions: SessionStore) {
   const app = Fastify({ logger: { level: 'error', stream: { write: line => { logged.push(line) } } } })
   const logged: string[] = []
   const ended: string[] = []
-  await app.register(kratosLogout, { sessions, timeout, onLogout: event => { if ('session' in event && event.session) ended.push(event.session.id) } })
+  await app.register(kratosLogout, {
+    sessions, timeout, onLogout: event => { if ('session' in event && event.session) ended.push(event.session.id) }
+  })
   return {
     ended,
     logged,

@@ -16,7 +16,9 @@ type Role = 'hold' | 'logOutEach' | 'logOut' | 'logIn'
 
 function start (t: Test, library: string, path: string, role: Role, busyTimeout = 0) {
   const script = fileURLToPath(new URL('./user-status-process.ts', import.meta.url))
-  const child = spawn(process.execPath, [...process.execArgv, script, library, path, role, `${busyTimeout}`], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [...process.execArgv, script, library, path, role, `${busyTimeout}`], {
+    stdio: ['pipe', 'pipe', 'inherit']
+  })
   t.teardown(() => { child.kill('SIGKILL') })
   const told: string[] = []
   child.stdout.setEncoding('utf8').on('data', (text: string) => told.push(text))
@@ -42,7 +44,9 @@ for (const { name, open, skip } of sqliteLibraries) {
   t.test(name, { skip }, async t => {
     await t.test('four processes migrate a new file at once, and then lose no update', async t => {
       const path = join(t.testdir({}), 'users.db')
-      const workers = [start(t, name, path, 'logOut', 2000), start(t, name, path, 'logOut'), start(t, name, path, 'logIn', 2000), start(t, name, path, 'logIn')]
+      const workers = [
+        start(t, name, path, 'logOut', 2000), start(t, name, path, 'logOut'), start(t, name, path, 'logIn', 2000), start(t, name, path, 'logIn')
+      ]
       await Promise.all(workers.map(({ tells }) => tells(1)))
       t.strictSame(workers.map(({ lines }) => lines()), [['ready'], ['ready'], ['ready'], ['ready']])
 

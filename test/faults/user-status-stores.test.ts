@@ -42,7 +42,9 @@ async function host (users: Store, options: Partial<TenantStatusLogoutOptions> =
     edges,
     async logOut (subject: string) {
       const start = performance.now()
-      const answer = await app.inject({ url: '/auth/logout', headers: { 'x-tenant-token': tenantToken, 'x-token': `user-t0ken-5ecret-${subject}` } })
+      const answer = await app.inject({
+        url: '/auth/logout', headers: { 'x-tenant-token': tenantToken, 'x-token': `user-t0ken-5ecret-${subject}` }
+      })
       return { status: answer.statusCode, body: answer.json(), took: performance.now() - start, headers: answer.headers }
     }
   }
@@ -166,7 +168,9 @@ t.test('Postgres', t => withPrivatePostgres(t, async server => {
   await survives(t, server, {
     store,
     other: postgresUserStatusStore(otherPool),
-    cutConnections: () => otherPool.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = \'client backend\'')
+    cutConnections: () => otherPool.query(
+      'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = \'client backend\''
+    )
   })
   await otherPool.query('CHECKPOINT')
   t.ok(filesHold(server.directory, 'user-1'), 'its files hold the users')

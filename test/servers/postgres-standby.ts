@@ -53,7 +53,8 @@ async function startStandby (t: Test, { primaryPort, linkPort }: { primaryPort: 
       if (identity !== undefined) chownSync(directory, identity.uid, identity.gid)
       const data = join(directory, 'data')
       execFileSync(String(postgresProgram('pg_basebackup')), [
-        '--host=127.0.0.1', `--port=${primaryPort}`, '--username=postgres', `--pgdata=${data}`, '--write-recovery-conf', '--checkpoint=fast', '--no-sync'
+        '--host=127.0.0.1', `--port=${primaryPort}`, '--username=postgres', `--pgdata=${data}`,
+        '--write-recovery-conf', '--checkpoint=fast', '--no-sync'
       ], { cwd: directory, stdio: 'pipe', ...identity })
       chmodSync(data, 0o700)
     },

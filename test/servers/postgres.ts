@@ -26,7 +26,9 @@ export async function withPostgres (t: Test, use: (server: { readonly url: strin
 }
 
 /** Runs a test against a PostgreSQL of its own, which it may configure, kill, freeze and count on. */
-export async function withPrivatePostgres (t: Test, use: (server: PrivateServer) => Promise<void>, options: PostgresOptions = {}): Promise<void> {
+export async function withPrivatePostgres (
+  t: Test, use: (server: PrivateServer) => Promise<void>, options: PostgresOptions = {}
+): Promise<void> {
   return withServer(t, use, options, installOwn)
 }
 

@@ -24,7 +24,9 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
   const [pool] = pools as [pg.Pool]
   const tables: string[] = []
   t.teardown(async () => {
-    for (const table of tables) await pool.query(`DROP TABLE IF EXISTS ${table}, ${table}_subject; DROP FUNCTION IF EXISTS ${table}_log_out`)
+    for (const table of tables) {
+      await pool.query(`DROP TABLE IF EXISTS ${table}, ${table}_subject; DROP FUNCTION IF EXISTS ${table}_log_out`)
+    }
     await Promise.all(pools.map(each => each.end()))
   })
 
@@ -70,7 +72,9 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
       ['second', 'active'], undefined, ['first', 'active'], ['second', 'logged_out'], ['gone', 'logged_out'], ['expired', 'active'],
       ['first', 'logged_out'], ['first', 'logged_out']
     ])
-    t.strictSame((await Promise.all(tokens.map(token => store.find(token)))).map(found => found?.status), tokens.map(token => token === 'unknown' ? undefined : 'logged_out'))
+    t.strictSame((await Promise.all(tokens.map(token => store.find(token)))).map(found => found?.status), tokens.map(
+      token => token === 'unknown' ? undefined : 'logged_out'
+    ))
   })
 
   await t.test('nodes that log out the same sessions in other orders never lock each other out', async t => {
@@ -94,7 +98,9 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     await client.query(`SELECT FROM ${table} WHERE id IN ('token 7', 'token 8') FOR UPDATE`)
     let ended: unknown
     const locked = Promise.all([node.logOut('token 7'), node.logOutById({ id: 'token 8' })]).then(before => { ended = before })
-    const [first, ...others] = await Promise.all(tokens.filter(token => !['token 7', 'token 8'].includes(token)).map(token => node.logOut(token)))
+    const [first, ...others] = await Promise.all(tokens.filter(token => !['token 7', 'token 8'].includes(token)).map(token => node.logOut(
+      token
+    )))
     t.ok([first, ...others].every(before => before?.status === 'active'))
     t.equal((await node.logOut('token 0'))?.status, 'logged_out', 'and no later one')
     t.equal(ended, undefined)
@@ -130,13 +136,17 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     t.match(before, [{ status: 'active' }, { status: 'active' }, { status: 'active' }])
     await client.query('ROLLBACK')
     client.release()
-    t.strictSame((await Promise.all(['one', 'other', 'third'].map(token => store.find(token)))).map(found => found?.status), ['active', 'logged_out', 'logged_out'])
+    t.strictSame((await Promise.all(['one', 'other', 'third'].map(token => store.find(token)))).map(found => found?.status), [
+      'active', 'logged_out', 'logged_out'
+    ])
   })
 
   for (const level of ['repeatable read', 'serializable']) {
     await t.test(`the rules, and 400 logouts of one user, for a role whose default is ${level}`, async t => {
       const { table } = await fresh()
-      const strict = Array.from({ length: 2 }, () => new pg.Pool({ connectionString: url, max: 4, options: `-c default_transaction_isolation=${level.replace(' ', '\\ ')}` }))
+      const strict = Array.from({ length: 2 }, () => new pg.Pool({
+        connectionString: url, max: 4, options: `-c default_transaction_isolation=${level.replace(' ', '\\ ')}`
+      }))
       t.teardown(() => Promise.all(strict.map(each => each.end())))
       t.match((await strict[0]?.query('SHOW transaction_isolation'))?.rows, [{ transaction_isolation: level }])
       const stores = strict.map(each => postgresSessionStore(each, { table }))
@@ -231,7 +241,8 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     await store.create('kept', session())
     await store.logOut('kept')
     await store.create('one', session({ expiresAt: 0, keepUntil: Date.now() - 1 }))
-    await pool.query(`INSERT INTO ${table} (digest, id, subject, epoch, created_at, expires_at, keep_until, details) SELECT i, i, 's' || i, 1, 1, 1, 1, '{}' FROM generate_series(1, 2499) AS i`)
+    await pool.query(`INSERT INTO ${table} (digest, id, subject, epoch, created_at, expires_at, keep_until, details)
+      SELECT i, i, 's' || i, 1, 1, 1, 1, '{}' FROM generate_series(1, 2499) AS i`)
     await pool.query(`INSERT INTO ${table}_subject SELECT subject, 1, 1 FROM ${table} WHERE subject <> 'alice'`)
     const deleted: number[] = []
     const counting: PostgresClient = {
@@ -271,7 +282,8 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
 
   await t.test('ids are compared by their bytes, whatever the collation of the database', async t => {
     const { table } = await fresh()
-    const { rows } = await pool.query('SELECT DISTINCT collation_name FROM information_schema.columns WHERE table_name IN ($1, $2) AND column_name IN (\'digest\', \'id\', \'subject\')', [table, `${table}_subject`])
+    const { rows } = await pool.query(`SELECT DISTINCT collation_name FROM information_schema.columns
+      WHERE table_name IN ($1, $2) AND column_name IN ('digest', 'id', 'subject')`, [table, `${table}_subject`])
     t.strictSame(rows, [{ collation_name: 'C' }])
   })
 
@@ -289,17 +301,23 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     for (const table of ['nowhere', 'no_such_schema.logout_session']) {
       const store = postgresSessionStore(pool, { table })
       const verbs: Array<() => Promise<unknown>> = [
-        () => store.create('t', session()), () => store.find('t'), () => store.logOut('t'), () => store.logOutById({ id: 'i' }), () => store.prune(),
-        () => store.logOutSubject({ subject: 's' }), () => store.logOutSubject({ subject: 's', count: true }), () => store.list({ subject: 's', limit: 1 })
+        () => store.create('t', session()), () => store.find('t'), () => store.prune(),
+        () => store.logOut('t'), () => store.logOutById({ id: 'i' }),
+        () => store.logOutSubject({ subject: 's' }), () => store.logOutSubject({ subject: 's', count: true }), () => store.list({
+          subject: 's', limit: 1
+        })
       ]
       for (const verb of verbs) {
-        await t.rejects(verb(), { message: /^table \S+ is missing(, or another version made it)?: run migrate\(\)$/, cause: { severity: 'ERROR' } })
+        await t.rejects(verb(), {
+          message: /^table \S+ is missing(, or another version made it)?: run migrate\(\)$/, cause: { severity: 'ERROR' }
+        })
       }
     }
   })
 }))
 
-t.test('each verb is one statement, as the server saw it, however many sessions there are', t => withPrivatePostgres(t, async ({ url, log }) => {
+t.test('each call is one statement, as the server saw it, however many sessions there are', t => withPrivatePostgres(t, async server => {
+  const { url, log } = server
   const pool = new pg.Pool({ connectionString: url, max: 1 })
   t.teardown(() => pool.end())
   const store = postgresSessionStore(pool, { table: 'public.logout_session' })

@@ -32,7 +32,9 @@ for (const { name, open, skip } of sqliteLibraries) {
     t.test('it answers without a promise', async t => {
       const { store } = await memory()
       t.equal(store.create('token', session({ id: 'id' })), undefined)
-      t.match([store.find('token'), store.logOutById({ id: 'id' }), store.logOut('token')].map(found => found?.status), ['active', 'active', 'logged_out'])
+      t.match([store.find('token'), store.logOutById({ id: 'id' }), store.logOut('token')].map(found => found?.status), [
+        'active', 'active', 'logged_out'
+      ])
       t.strictSame(store.list({ subject: 'alice', limit: 1 }), [])
       t.equal(store.logOutSubject({ subject: 'alice', count: true }), 0)
     })
@@ -63,7 +65,8 @@ for (const { name, open, skip } of sqliteLibraries) {
       store.logOut('kept')
       store.create('one', past())
       database.exec(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2499)
-        INSERT INTO logout_session (digest, id, subject, epoch, created_at, expires_at, keep_until, details) SELECT i, i, 's' || i, 1, 1, 1, 1, '{}' FROM n`)
+        INSERT INTO logout_session (digest, id, subject, epoch, created_at, expires_at, keep_until, details)
+        SELECT i, i, 's' || i, 1, 1, 1, 1, '{}' FROM n`)
       database.exec("INSERT INTO logout_session_subject SELECT subject, 1, 1 FROM logout_session WHERE subject <> 'alice'")
       const deleted: Array<number | string> = []
       const counting: SqliteDatabase = {
@@ -177,9 +180,11 @@ for (const { name, open, skip } of sqliteLibraries) {
     t.test('a missing table says what to do', async t => {
       const { database } = await memory()
       const store = sqliteSessionStore(database, { table: 'nowhere' })
-      for (const verb of [() => store.create('t', session()), () => store.find('t'), () => store.logOut('t'), () => store.logOutById({ id: 'i' }), () => store.logOutSubject({ subject: 's' }), () => store.list({ subject: 's', limit: 1 })]) {
-        t.throws(verb, { message: 'table nowhere is missing: run migrate()' })
-      }
+      const verbs = [
+        () => store.create('t', session()), () => store.find('t'), () => store.logOut('t'), () => store.logOutById({ id: 'i' }),
+        () => store.logOutSubject({ subject: 's' }), () => store.list({ subject: 's', limit: 1 })
+      ]
+      for (const verb of verbs) t.throws(verb, { message: 'table nowhere is missing: run migrate()' })
       await t.rejects(store.prune(), { message: 'table nowhere is missing: run migrate()' })
     })
   })

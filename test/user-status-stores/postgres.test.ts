@@ -66,7 +66,9 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
       'logged_in', undefined, 'suspended', 'refused', 'refused', 'refused', 'logged_in', 'logged_out', 'logged_out'
     ])
     t.match(before.slice(-2), [{ value: { loggedOutAt: 1 } }, { value: { loggedOutAt: 2 } }])
-    t.match([await store.get(user('alice')), await store.get(user('alice', 'other'))], [{ status: 'logged_out', loggedOutAt: 5 }, { status: 'logged_out', loggedOutAt: 4 }])
+    t.match([await store.get(user('alice')), await store.get(user('alice', 'other'))], [{ status: 'logged_out', loggedOutAt: 5 }, {
+      status: 'logged_out', loggedOutAt: 4
+    }])
   })
 
   await t.test('nodes that log out the same users in other orders never lock each other out', async t => {
@@ -105,7 +107,9 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     const users = ['alice', 'slow', 'bob'].map(subject => ({ tenant: 'acme', subject }))
     for (const user of users) await store.set(user, 'logged_in')
     await pool.query(`CREATE FUNCTION ${table}_slow () RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(30); RETURN new; END'`)
-    await pool.query(`CREATE TRIGGER slow BEFORE UPDATE ON ${table} FOR EACH ROW WHEN (old.subject = 'slow') EXECUTE FUNCTION ${table}_slow()`)
+    await pool.query(
+      `CREATE TRIGGER slow BEFORE UPDATE ON ${table} FOR EACH ROW WHEN (old.subject = 'slow') EXECUTE FUNCTION ${table}_slow()`
+    )
     t.teardown(() => pool.query(`DROP FUNCTION ${table}_slow CASCADE`))
     const impatient = new pg.Pool({ connectionString: url, max: 4, statement_timeout: 500 })
     t.teardown(() => impatient.end())
@@ -127,7 +131,9 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     }
     const node = postgresUserStatusStore(counting, { table, batch: true })
     const [bob, ...before] = await Promise.all([
-      node.logOut({ tenant: 'acme', subject: 'bob' }, logout), ...Array.from({ length: 99 }, (_, i) => node.logOut(alice, { at: 1000 + i, requestId: 'r' }))
+      node.logOut({ tenant: 'acme', subject: 'bob' }, logout), ...Array.from({ length: 99 }, (_, i) => node.logOut(alice, {
+        at: 1000 + i, requestId: 'r'
+      }))
     ])
     t.equal(statements, 1)
     t.equal(bob?.status, 'logged_in')
@@ -153,7 +159,9 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
 
   for (const level of ['repeatable read', 'serializable']) {
     await t.test(`the rules, and 400 logouts, for a role whose default is ${level}`, async t => {
-      const strict = Array.from({ length: 2 }, () => new pg.Pool({ connectionString: url, max: 4, options: `-c default_transaction_isolation=${level.replace(' ', '\\ ')}` }))
+      const strict = Array.from({ length: 2 }, () => new pg.Pool({
+        connectionString: url, max: 4, options: `-c default_transaction_isolation=${level.replace(' ', '\\ ')}`
+      }))
       t.teardown(() => Promise.all(strict.map(each => each.end())))
       t.match((await strict[0]?.query('SHOW transaction_isolation'))?.rows, [{ transaction_isolation: level }])
       const onBoth = async () => {
@@ -187,7 +195,9 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
       await client.query('BEGIN')
       await client.query(`UPDATE ${table} SET status = 'suspended', version = gen_random_uuid() WHERE subject = 'alice'`)
       const { version } = await store.get(alice) ?? {}
-      const waiting = Promise.all([store.logOut(alice, logout), ...others.map(subject => store.logOut({ tenant: 'acme', subject }, logout))])
+      const waiting = Promise.all([store.logOut(alice, logout), ...others.map(subject => store.logOut(
+        { tenant: 'acme', subject }, logout
+      ))])
       const writing = store.compareAndSet(alice, version, login)
       await sleep(50)
       await client.query('COMMIT')
@@ -211,9 +221,13 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
   await t.test('a missing table or schema says what to do, with the cause', async t => {
     for (const table of ['no_such_table', 'no_such_schema.logout_user_status']) {
       const store = postgresUserStatusStore(pool, { table })
-      const verbs: Array<() => Promise<unknown>> = [() => store.get(alice), () => store.compareAndSet(alice, undefined, login), () => store.logOut(alice, logout)]
+      const verbs: Array<() => Promise<unknown>> = [
+        () => store.get(alice), () => store.compareAndSet(alice, undefined, login), () => store.logOut(alice, logout)
+      ]
       for (const verb of verbs) {
-        await t.rejects(verb(), { message: /^table \S+ is missing(, or another version made it)?: run migrate\(\)$/, cause: { severity: 'ERROR' } })
+        await t.rejects(verb(), {
+          message: /^table \S+ is missing(, or another version made it)?: run migrate\(\)$/, cause: { severity: 'ERROR' }
+        })
       }
     }
   })
@@ -271,7 +285,9 @@ t.test('each verb is one statement, as the server saw it', t => withPrivatePostg
 
 t.test('a wrong client or table is a TypeError that names it', async t => {
   for (const client of [undefined, null, {}, 'postgres://127.0.0.1']) {
-    t.throws(() => postgresUserStatusStore(client as PostgresClient), { name: 'TypeError', message: /postgresUserStatusStore: pass a Pool/ })
+    t.throws(() => postgresUserStatusStore(client as PostgresClient), {
+      name: 'TypeError', message: /postgresUserStatusStore: pass a Pool/
+    })
   }
   const client = { query: async () => ({ rows: [] }) }
   for (const table of ['', 'a"b', 'a;b', 'a b', 'a.b.c', '1a', 'a'.repeat(41), `public.${'a'.repeat(41)}`, 'ä', 'a\n', 1]) {

@@ -36,7 +36,9 @@ for (const { name, open, skip } of sqliteLibraries) {
       t.match(store.logOut(alice, { at: 3000, requestId: 'r-3' }), { status: 'logged_out', loggedOutAt: 2000 })
       t.equal(store.set(alice, 'suspended'), undefined)
       t.match(store.logOut(alice, { at: 4000, requestId: 'r-4' }), { status: 'suspended', loggedOutAt: 3000 })
-      t.match(database.prepare('SELECT * FROM logout_user_status').all(), [{ status: 'suspended', logged_out_at: 3000, last_seen_at: 1000, request_id: 'r-3' }])
+      t.match(database.prepare('SELECT * FROM logout_user_status').all(), [{
+        status: 'suspended', logged_out_at: 3000, last_seen_at: 1000, request_id: 'r-3'
+      }])
       t.match(database.prepare('SELECT typeof(logged_out_at) AS t FROM logout_user_status').all(), [{ t: 'integer' }])
       const { version } = store.get(alice) ?? {}
       t.equal(store.remove(alice), undefined)
@@ -120,7 +122,9 @@ for (const { name, open, skip } of sqliteLibraries) {
 
 t.test('a wrong database or table is a TypeError that names it', async t => {
   for (const database of [undefined, null, {}, 'users.db']) {
-    t.throws(() => sqliteUserStatusStore(database as SqliteDatabase), { name: 'TypeError', message: /sqliteUserStatusStore: pass a database/ })
+    t.throws(() => sqliteUserStatusStore(database as SqliteDatabase), {
+      name: 'TypeError', message: /sqliteUserStatusStore: pass a database/
+    })
   }
   const database = { prepare: () => ({ all: () => [] }), exec () {} }
   for (const table of ['', 'a"b', 'a;b', 'a b', '1a']) {

@@ -8,7 +8,9 @@ t.test('the name of a table is quoted, part by part', async t => {
 
 t.test('a name with other characters, more parts or more than 63 characters is refused', async t => {
   for (const name of ['', 'a"b', 'a;b', 'a b', 'a.b.c', '.a', 'a.', '1a', 'ä', 'a\n', 'a'.repeat(64), 1, undefined]) {
-    t.throws(() => quotedTable(name as string, 'caller'), { name: 'TypeError', message: /^caller: option "table" must be a name of letters/ })
+    t.throws(() => quotedTable(name as string, 'caller'), {
+      name: 'TypeError', message: /^caller: option "table" must be a name of letters/
+    })
   }
 })
 

@@ -140,7 +140,9 @@ t.test('statements are prepared when they are first needed, and once', async t =
 
 t.test('what is not a database is a TypeError', async t => {
   for (const database of [undefined, null, {}, 'users.db']) {
-    t.throws(() => sqliteStatements(database as SqliteDatabase, 'a', 'caller'), { name: 'TypeError', message: 'caller: pass a database of node:sqlite or better-sqlite3' })
+    t.throws(() => sqliteStatements(database as SqliteDatabase, 'a', 'caller'), {
+      name: 'TypeError', message: 'caller: pass a database of node:sqlite or better-sqlite3'
+    })
   }
 })
 

@@ -19,6 +19,8 @@ t.test('a text with a NUL or a lone surrogate is not well-formed', async t => {
 t.test('a time is whole epoch milliseconds', async t => {
   for (const time of [0, 1, 1_800_000_000_000]) t.doesNotThrow(() => assertTime(time, 'at'))
   for (const time of [-1, 1.5, NaN, Infinity, '1', undefined, 1n]) {
-    t.throws(() => assertTime(time, 'createdAt of a session'), { name: 'TypeError', message: 'createdAt of a session must be whole epoch milliseconds' })
+    t.throws(() => assertTime(time, 'createdAt of a session'), {
+      name: 'TypeError', message: 'createdAt of a session must be whole epoch milliseconds'
+    })
   }
 })
