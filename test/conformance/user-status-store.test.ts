@@ -112,10 +112,14 @@ const broken: Record<string, Array<() => UserStatusFixture>> = {
   ],
   'a login keeps the time of the last logout, a logout the time of the last activity': [
     () => storeWith({
-      change: (_, { status, at }) => status === 'logged_out' ? { status, loggedOutAt: at } : { status, lastSeenAt: at, loggedOutAt: undefined }
+      change: (_, { status, at }) => status === 'logged_out'
+        ? { status, loggedOutAt: at }
+        : { status, lastSeenAt: at, loggedOutAt: undefined }
     }),
     () => storeWith({
-      change: (_, { status, at }) => status === 'logged_out' ? { status, loggedOutAt: at, lastSeenAt: undefined } : { status, lastSeenAt: at }
+      change: (_, { status, at }) => status === 'logged_out'
+        ? { status, loggedOutAt: at, lastSeenAt: undefined }
+        : { status, lastSeenAt: at }
     }),
     () => storeWith({
       change: (_, { status, at }) => status === 'logged_out' ? { status, loggedOutAt: at, lastSeenAt: at } : { status, lastSeenAt: at }

@@ -15,7 +15,7 @@ function storesOn (t: Test, { url }: PrivateServer) {
   return { pool, sessions: postgresSessionStore(pool), users: postgresUserStatusStore(pool) }
 }
 
-t.test('after a standby that was behind is promoted, the store is as it was earlier, and works', t => withPostgresStandby(t, async servers => {
+t.test('after a standby that was behind is promoted, the stores are as they were earlier', t => withPostgresStandby(t, async servers => {
   const before = storesOn(t, servers.primary)
   await before.sessions.migrate()
   await before.users.migrate()

@@ -45,7 +45,8 @@ for (const { name, open, skip } of sqliteLibraries) {
     await t.test('four processes migrate a new file at once, and then lose no update', async t => {
       const path = join(t.testdir({}), 'users.db')
       const workers = [
-        start(t, name, path, 'logOut', 2000), start(t, name, path, 'logOut'), start(t, name, path, 'logIn', 2000), start(t, name, path, 'logIn')
+        start(t, name, path, 'logOut', 2000), start(t, name, path, 'logOut'),
+        start(t, name, path, 'logIn', 2000), start(t, name, path, 'logIn')
       ]
       await Promise.all(workers.map(({ tells }) => tells(1)))
       t.strictSame(workers.map(({ lines }) => lines()), [['ready'], ['ready'], ['ready'], ['ready']])

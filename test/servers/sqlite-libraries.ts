@@ -21,7 +21,7 @@ interface SqliteLibrary {
 
 /** Each library that the stores accept. */
 export const sqliteLibraries: readonly SqliteLibrary[] = [
-  library('better-sqlite3', BetterSqlite, !isBuilt(BetterSqlite) && skipped('run npm rebuild better-sqlite3: it is built for another Node')),
+  library('better-sqlite3', BetterSqlite, !isBuilt(BetterSqlite) && skipped('run npm rebuild better-sqlite3')),
   library('node:sqlite', nodeSqlite?.DatabaseSync, nodeSqlite === undefined && 'needs Node 22.13 or newer')
 ]
 
