@@ -1,4 +1,5 @@
 import type { Immediate } from '../awaitable.ts'
+import { cautiousClock } from '../internal/marks/clock.ts'
 import { assertMarks } from '../internal/marks/id.ts'
 import { markListeners, warn } from '../internal/marks/listeners.ts'
 import { markSet } from '../internal/marks/set.ts'
@@ -8,23 +9,33 @@ import type { RevocationSource, RevocationStore } from '../revocation-store.ts'
 export interface MemoryRevocationStore extends Immediate<RevocationStore>, RevocationSource {}
 
 /**
- * Marks in the memory of this process: for tests, and for a server of one process that may forget its marks when it
- * restarts. A million marks take 21 to 32 megabytes.
+ * Keeps marks in the memory of this process: for tests, and for a server of one process that may forget its marks when it
+ * restarts. A million tokens or sessions take 21 to 32 megabytes. Errors of listeners are warnings of the process.
+ *
+ * @example
+ * ```ts
+ * import { memoryRevocationStore } from 'fastify-logout/revocation-stores/memory'
+ *
+ * const revocations = memoryRevocationStore()
+ * revocations.revoke({ sessionId: 'b2c4', until: Date.now() + 3_600_000 })
+ * console.log(revocations.check({ sessionId: 'b2c4' })) // 'revoked'
+ * ```
  */
 export function memoryRevocationStore (): MemoryRevocationStore {
   const marks = markSet()
   const listeners = markListeners(warn)
+  const clock = cautiousClock()
 
   return {
     revoke (...added) {
       assertMarks(added)
-      const now = Date.now()
+      const now = clock()
       const news = added.filter(mark => marks.join(mark, now))
       listeners.notify(news)
       return news.length > 0
     },
     check: credential => marks.check(credential, Date.now()),
-    claimOnce: (key, until) => marks.claim(key, until, Date.now()),
+    claimOnce: (key, until) => marks.claim(key, until, clock()),
     onRevoked: listeners.onRevoked
   }
 }

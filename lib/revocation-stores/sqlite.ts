@@ -1,4 +1,5 @@
 import type { Immediate } from '../awaitable.ts'
+import { cautiousClock } from '../internal/marks/clock.ts'
 import { assertMarks, markId } from '../internal/marks/id.ts'
 import { questionOf, rowsOfMarks } from '../internal/marks/row.ts'
 import type { RevocationStore } from '../revocation-store.ts'
@@ -11,35 +12,47 @@ export interface SqliteRevocationStoreOptions {
   readonly table?: string | undefined
 }
 
-/** {@link sqliteRevocationStore}. It answers with plain values; a failure is thrown. */
+/** {@link sqliteRevocationStore}. It returns plain values and throws its failures. */
 export interface SqliteRevocationStore extends Immediate<RevocationStore> {
-  /** Makes the table where it is not there. Safe to run twice, and from two processes at once. */
+  /** Creates the table if it does not exist. Safe to run twice, and from two processes at once. */
   migrate (): Promise<void>
 }
 
 const callsForEachSweep = 64
-/** Milliseconds. A clock that was ahead for a while has not made anything be forgotten. */
+/** Milliseconds. */
 const keptAfterEnd = 60_000
-/** Epoch milliseconds by the clock of the database. */
-const databaseTime = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+/** Epoch milliseconds by the clock of the database, or those of the parameter if they are earlier. */
+const earlierTime = "min(CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER), ?)"
 
 /**
- * Keeps marks in a table of SQLite, shared by the processes of one machine. Every call is one statement, which blocks
- * this process while another one writes, for as long as the database's `busy_timeout` says; now and then a call also
- * forgets what has ended.
+ * Keeps marks in a table of SQLite, shared by the processes of one machine. A call is one statement, or two if it repeats
+ * marks. It blocks this process while another one writes, for as long as the database's `busy_timeout` says. One of 64
+ * calls also forgets what ended a minute ago or more, by the clock of the database and by that of the process.
  *
  * @param database Of `node:sqlite` (`DatabaseSync`, Node 22.13 or newer) or better-sqlite3. It is never closed.
- * @throws {TypeError} when it is no such database, or the table's name has other characters than letters, digits and underscores.
+ * @throws {TypeError} for any other database, and for a table whose name has other characters than letters, digits and underscores
+ *
+ * @example
+ * ```ts
+ * import Database from 'better-sqlite3'
+ * import { sqliteRevocationStore } from 'fastify-logout/revocation-stores/sqlite'
+ *
+ * const database = new Database('sessions.db')
+ * database.pragma('journal_mode = WAL')
+ * const revocations = sqliteRevocationStore(database)
+ * await revocations.migrate()
+ * ```
  */
 export function sqliteRevocationStore (database: SqliteDatabase, options: SqliteRevocationStoreOptions = {}): SqliteRevocationStore {
   const { table = 'logout_revocation' } = options
   const prepare = sqliteStatements(database, table, 'sqliteRevocationStore')
   const { add, extend, check, claim, sweep } = statements(quotedTable(table, 'sqliteRevocationStore'), prepare)
+  const clock = cautiousClock()
   let callsUntilSweep = 0
 
   const sweepSometimes = () => {
     if (callsUntilSweep-- > 0) return
-    sweep(100 * callsForEachSweep)
+    sweep(clock(), 100 * callsForEachSweep)
     callsUntilSweep = callsForEachSweep
   }
 
@@ -63,7 +76,7 @@ export function sqliteRevocationStore (database: SqliteDatabase, options: Sqlite
 
     claimOnce (key, until) {
       sweepSometimes()
-      return claim(`c${markId(key)}`, until, Date.now()).length === 1
+      return claim(`c${markId(key)}`, until, clock()).length === 1
     },
 
     migrate () {
@@ -73,9 +86,17 @@ export function sqliteRevocationStore (database: SqliteDatabase, options: Sqlite
 }
 
 /**
- * What `migrate()` runs, for hosts with migrations of their own.
+ * The statements that `migrate()` runs, for hosts with migrations of their own.
  *
- * @throws {TypeError} for a table's name with other characters than letters, digits and underscores.
+ * @throws {TypeError} for a table whose name has other characters than letters, digits and underscores
+ *
+ * @example
+ * ```ts
+ * import { writeFileSync } from 'node:fs'
+ * import { sqliteRevocationTable } from 'fastify-logout/revocation-stores/sqlite'
+ *
+ * writeFileSync('migrations/7-logout-revocation.sql', sqliteRevocationTable())
+ * ```
  */
 export function sqliteRevocationTable (table = 'logout_revocation'): string {
   const caller = 'sqliteRevocationTable'
@@ -109,9 +130,9 @@ function statements (table: string, prepare: (sql: string) => RunSqlite) {
     check: prepare(`SELECT 1 FROM ${table} WHERE until > ? AND id IN (?, ?, ?) AND cutoff >= ? AND ("except" = '' OR "except" <> ?)
       AND (issuer = '' OR ? = '' OR issuer = ?) AND (tenant = '' OR ? = '' OR tenant = ?) LIMIT 1`),
     claim: prepare(`INSERT INTO ${table} (${key}, cutoff, until) VALUES (?, '', '', '', 0, ?)
-      ON CONFLICT (${key}) DO UPDATE SET until = excluded.until WHERE until <= ? RETURNING id`),
+      ON CONFLICT (${key}) DO UPDATE SET until = excluded.until WHERE until <= ${earlierTime} RETURNING id`),
     sweep: prepare(`DELETE FROM ${table} WHERE (${key}) IN (
-      SELECT ${key} FROM ${table} WHERE until <= ${databaseTime} - ${keptAfterEnd} ORDER BY until LIMIT ?
+      SELECT ${key} FROM ${table} WHERE until <= ${earlierTime} - ${keptAfterEnd} ORDER BY until LIMIT ?
     ) RETURNING id`)
   }
 }

@@ -12,6 +12,23 @@ t.test('the memory store keeps the rules of the contract', async t => {
   }
 })
 
+t.test('a clock that is ten minutes ahead for a while makes no mark be forgotten', async t => {
+  const store = memoryRevocationStore()
+  const { now } = Date
+  t.teardown(() => { Date.now = now })
+  const soon = now() + 300_000
+  for (let index = 0; index < 1000; index++) {
+    store.revoke({ tokenId: `t${index}`, until: soon }, { subject: `u${index}`, cutoff: 1, until: soon })
+  }
+  store.claimOnce('once', soon)
+  Date.now = () => now() + 600_000
+  for (let index = 0; index < 3000; index++) store.revoke({ tokenId: `x${index}`, until: Date.now() + hour })
+  t.equal(store.claimOnce('once', Date.now() + hour), false)
+  Date.now = now
+  const live = Array.from({ length: 1000 }, (_, index) => [{ tokenId: `t${index}` }, { subject: `u${index}` }]).flat()
+  t.same(live.filter(credential => store.check(credential) === 'live'), [])
+})
+
 t.test('listeners hear once of each mark that adds something', async t => {
   const store = memoryRevocationStore()
   const heard: Mark[] = []

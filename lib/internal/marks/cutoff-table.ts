@@ -74,9 +74,11 @@ export function cutoffTable (hash: KeyedHash = keyedHash()): CutoffTable {
 /** What a live slot says of a credential of its subject. An issuer or tenant that one side does not name keeps nothing apart. */
 function isRevokedBy (shard: Uint32Array, slot: number, ids: SlotIds, credential: Credential): boolean {
   const { issuer, tenant, sessionId } = credential
-  const isInScope = (name: IdName, id: string | undefined) => !isId(id) || ids.is(shard, slot, name, undefined) || ids.is(shard, slot, name, markId(id))
-  if (!isInScope('issuer', issuer) || !isInScope('tenant', tenant)) return false
-  return isCutOff(readCutoff(shard, slot, ids, sessionId === undefined ? undefined : markId(sessionId)), credential, 0)
+  if (isId(issuer) && !ids.is(shard, slot, 'issuer', undefined) && !ids.isOfCredential(shard, slot, 'issuer', issuer)) return false
+  if (isId(tenant) && !ids.is(shard, slot, 'tenant', undefined) && !ids.isOfCredential(shard, slot, 'tenant', tenant)) return false
+  // Few cutoffs leave a session alone, and ids take long to hash.
+  const session = sessionId === undefined || ids.is(shard, slot, 'except', undefined) ? undefined : markId(sessionId)
+  return isCutOff(readCutoff(shard, slot, ids, session), credential, 0)
 }
 
 /** The cutoff in a slot as one sees it who knows only the id of this session. */
@@ -99,12 +101,18 @@ function writeCutoff (shard: Uint32Array, slot: number, ids: SlotIds, { at, exce
 
 interface SlotIds {
   is (shard: Uint32Array, slot: number, name: IdName, id: string | undefined): boolean
+  /** The same for an id as a credential has it. */
+  isOfCredential (shard: Uint32Array, slot: number, name: 'issuer' | 'tenant', id: string): boolean
   set (shard: Uint32Array, slot: number, name: IdName, id: string | undefined): void
 }
 
-/** Ids in their stored form as the fingerprints in a slot. Three zeros stand for none. */
+/**
+ * Ids in their stored form as the fingerprints in a slot. Three zeros stand for none. The last issuer and the last tenant
+ * are not hashed again: most hosts have one issuer.
+ */
 function slotIds (hash: KeyedHash): SlotIds {
   const print = new Uint32Array(3)
+  const last = { issuer: { id: '', print: new Uint32Array(3) }, tenant: { id: '', print: new Uint32Array(3) } }
   const fingerprint = (name: IdName, id: string | undefined) => {
     if (id === undefined) print[0] = print[1] = print[2] = 0
     else hash(kinds[name], id, print)
@@ -113,14 +121,25 @@ function slotIds (hash: KeyedHash): SlotIds {
   return {
     is (shard, slot, name, id) {
       fingerprint(name, id)
-      const at = slot + place[name]
-      return shard[at] === print[0] && shard[at + 1] === print[1] && shard[at + 2] === print[2]
+      return hasPrint(shard, slot + place[name], print)
+    },
+    isOfCredential (shard, slot, name, id) {
+      const known = last[name]
+      if (known.id !== id) {
+        hash(kinds[name], markId(id), known.print)
+        known.id = id
+      }
+      return hasPrint(shard, slot + place[name], known.print)
     },
     set (shard, slot, name, id) {
       fingerprint(name, id)
       for (let word = 0; word < 3; word++) shard[slot + place[name] + word] = print[word] as number
     }
   }
+}
+
+function hasPrint (shard: Uint32Array, at: number, print: Uint32Array): boolean {
+  return shard[at] === print[0] && shard[at + 1] === print[1] && shard[at + 2] === print[2]
 }
 
 /** An integer of up to 53 bits and its sign, in two words. */

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Awaitable } from '../../awaitable.ts'
+import { cautiousClock } from '../marks/clock.ts'
 import { assertMarks } from '../marks/id.ts'
 import { markListeners } from '../marks/listeners.ts'
 import { markSet } from '../marks/set.ts'
@@ -43,12 +44,13 @@ export interface RevocationReplica extends RevocationStore, RevocationSource {
 export function revocationReplica (options: RevocationReplicaOptions): RevocationReplica {
   const { store, feed, maxStaleness, onError } = resolveOptions(options)
   const marks = markSet()
+  const clock = cautiousClock()
   const listeners = markListeners(onError)
   const completeAt = instant(-Infinity)
   let following: { readonly stop: AbortController, readonly ended: Promise<void> } | undefined
 
   const join = (added: readonly Mark[]) => {
-    const now = Date.now()
+    const now = clock()
     listeners.notify(added.filter(mark => marks.join(mark, now)))
   }
 
