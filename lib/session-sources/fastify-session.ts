@@ -4,7 +4,7 @@ import { clearCookieOfHost } from '../internal/http/cookie.ts'
 import { detachSession, hostSessionId } from '../internal/plugin/detach-session.ts'
 import { assertOption } from '../internal/plugin/options.ts'
 import { logoutMarks } from '../internal/revocation/logout-marks.ts'
-import { protectionOf, type SessionProtection } from '../internal/revocation/protected-session-store.ts'
+import { protectionOf, sessionMarkId, type SessionProtection } from '../internal/revocation/protected-session-store.ts'
 import { logoutError, misconfigured } from '../internal/session-logout/error.ts'
 import { subjectMark } from '../internal/session-logout/marks.ts'
 import type { Credential } from '../revocation-store.ts'
@@ -85,7 +85,8 @@ export function fastifySessionSource (store: object, options: FastifySessionSour
     },
 
     logOutSubject: async (query, request) => {
-      await whileDetached(request, () => revocations.revoke(subjectMark(query, { lifetime })))
+      const revoke = () => revocations.revoke(subjectMark(query, { lifetime }))
+      await (request === undefined ? revoke() : whileDetached(request, revoke))
     },
 
     forget: (request, reply) => { clearCookieOfHost(reply, cookieName, open(request).cookie) }
@@ -107,7 +108,7 @@ interface OpenSession {
 interface PluginRequest {
   session?: PluginSession | null
   readonly sessionStore?: unknown
-  readonly cookies?: Readonly<Record<string, string | undefined>>
+  readonly cookies: Readonly<Record<string, string>>
 }
 
 interface PluginSession {
@@ -124,14 +125,14 @@ function sessionOpener (store: object, protection: SessionProtection, cookieName
     const known = opened.get(request)
     const sessionId = hostSessionId(request)
     if (known !== undefined && (sessionId === undefined || sessionId === known.sessionId)) return known
-    const { session, sessionStore, cookies = {} } = request as unknown as PluginRequest
+    const { session, sessionStore, cookies } = request as unknown as PluginRequest
     if (sessionStore === undefined) throw misconfigured(caller, 'register @fastify/session before the logout')
     if (sessionStore !== store) throw misconfigured(caller, 'give @fastify/session the same store: what protectSessionStore returned')
     if (session === null) return destroyed
     if (session === undefined || sessionId === undefined) {
       throw misconfigured(caller, 'request.session has no id: the route of the logout must be within the path of the session cookie')
     }
-    const carriers = Object.keys(cookies).filter(name => carries(cookies[name] ?? '', session))
+    const carriers = Object.entries(cookies).filter(([, value]) => carries(value, session)).map(([name]) => name)
     if (carriers.length > 0 && !carriers.includes(cookieName)) {
       throw misconfigured(caller, `option "cookieName" must be ${JSON.stringify(carriers[0])}, as in the options of @fastify/session`)
     }
@@ -146,8 +147,9 @@ const destroyed: OpenSession = { sessionId: '', isReal: false, credential: {}, u
 
 function openSession (protection: SessionProtection, session: PluginSession, isOfClient: boolean): OpenSession {
   const credential = credentialOf(protection, session)
-  const { sessionId: id, subject, tenant } = credential
-  const user = id === undefined || subject === undefined ? undefined : { id, subject, ...(tenant !== undefined && { tenant }) }
+  const { subject, tenant } = credential
+  const id = sessionMarkId(session.sessionId)
+  const user = subject === undefined ? undefined : { id, subject, ...(tenant !== undefined && { tenant }) }
   const { path, domain, secure, httpOnly, sameSite, partitioned } = session.cookie
   return {
     sessionId: session.sessionId,
@@ -175,17 +177,15 @@ function credentialOf (protection: SessionProtection, session: PluginSession): C
  * Runs a call to the revocation store while the plugin cannot save the session. Its store asks the same marks: if they
  * hang, the response would wait for them once more.
  */
-async function whileDetached<T> (request: FastifyRequest | undefined, call: () => Awaitable<T>): Promise<T> {
-  const sessionId = request === undefined ? undefined : hostSessionId(request)
-  if (request === undefined || sessionId === undefined) return call()
-  const holder = request as unknown as PluginRequest
+async function whileDetached<T> (request: FastifyRequest, call: () => Awaitable<T>): Promise<T> {
+  const holder = request as unknown as { session: unknown }
   const { session } = holder
-  detachSession(request, sessionId)
+  detachSession(request, hostSessionId(request) ?? '')
   const detached = holder.session
   try {
     return await call()
   } finally {
-    if (holder.session === detached && session !== undefined) holder.session = session
+    if (detached !== session && holder.session === detached) holder.session = session
   }
 }
 

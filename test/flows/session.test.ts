@@ -1,6 +1,7 @@
 import fastifyCookie from '@fastify/cookie'
 import Fastify, { type FastifyInstance, type FastifyServerOptions, type InjectOptions } from 'fastify'
 import { channel } from 'node:diagnostics_channel'
+import { connect } from 'node:http2'
 import t, { type Test } from 'tap'
 import { sessionLogout, type SessionLogoutOptions } from '../../lib/flows/session.ts'
 import { memorySessionStore } from '../../lib/session-stores/memory.ts'
@@ -912,6 +913,81 @@ t.test('T7: a client that leaves does not stop its logout', async t => {
   answer()
   while (own.events.length === 0) await new Promise(resolve => setImmediate(resolve))
   t.notOk(own.isLive(cookie))
+})
+
+t.test('called with its options, it returns the plugin for them', async t => {
+  const own = ownSessions()
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(sessionLogout({ sessions: own.sessions, onLogout: own.onLogout, clearCookies: [{ name: 'sid' }] }),
+    { prefix: '/auth' })
+  const { statusCode, headers } = await app.inject({ method: 'POST', url: '/auth/logout', headers: { cookie: own.logIn(1) } })
+  t.strictSame([statusCode, headers['set-cookie'], own.events.length], [204, removal, 1])
+  t.ok(app.hasPlugin('fastify-logout/session'))
+  await t.rejects(async () => Fastify().register(sessionLogout({} as SessionLogoutOptions)), {
+    name: 'TypeError', message: 'sessionLogout: option "sessions" is missing'
+  })
+})
+
+t.test('a missing or wrong option is a TypeError that names it', async t => {
+  const wrong = async (options: unknown, message: string) => {
+    const error = { name: 'TypeError', message: `sessionLogout: option ${message}` }
+    await t.rejects(host(t, options as Options), error, message)
+  }
+  await t.rejects(async () => Fastify().register(sessionLogout, {} as SessionLogoutOptions), { message: /option "sessions" is missing/ })
+  for (const path of ['', 'logout', 5, null]) await wrong({ path }, '"path" must begin with a slash')
+  await wrong({ mayLogOut: true }, '"mayLogOut" must be a function')
+  for (const scopes of [[], ['others'], 'current', ['current', 'everything'], {}]) await wrong({ scopes }, '"scopes" must be a list of')
+  await wrong({ sessions: { logOut: () => undefined }, scopes: ['current', 'others'] }, '"scopes" must be ["current"] with these sessions')
+  for (const publicUrl of ['app.example', '', 5, 'ftp://app.example', 'https://user@app.example']) {
+    await wrong({ publicUrl },
+      '"publicUrl" must be an absolute')
+  }
+  for (const defaultReturnUrl of ['bye', '', '//evil.example', '/\\evil.example', '/a b', '/\u00fc', 'javascript:alert(1)', 5, null]) {
+    await wrong({ defaultReturnUrl }, '"defaultReturnUrl" must be a path')
+  }
+  await wrong({ allowedReturnUrls: '/x' }, '"allowedReturnUrls" must be a list')
+  await wrong({ allowedReturnUrls: ['/x'] }, '"allowedReturnUrls" has the entry "/x", which can never match')
+  await wrong({ clearCookies: {} }, '"clearCookies" must be a list')
+  await wrong({ timeout: -1 }, '"timeout" must be')
+})
+
+t.test('W1, W3: over HTTP/2 a body needs no length, and no body needs none', async t => {
+  const own = ownSessions()
+  const app = Fastify({ http2: true })
+  t.teardown(() => app.close())
+  await app.register(sessionLogout, { sessions: own.sessions } as SessionLogoutOptions)
+  const client = connect(await app.listen({ port: 0, host: '127.0.0.1' }))
+  t.teardown(() => client.close())
+  const send = async (cookie: string, headers: Record<string, string>, body?: string) => {
+    const stream = client.request({ ':method': 'POST', ':path': '/logout', cookie, ...headers }, { endStream: body === undefined })
+    const [answer] = await new Promise<[Record<string, unknown>]>((resolve, reject) => {
+      stream.on('response', headers => resolve([headers]))
+      stream.on('error', reject)
+      if (body !== undefined) stream.end(body)
+    })
+    stream.resume()
+    return answer[':status']
+  }
+  for (const [headers, body, status, others] of [
+    [{}, undefined, 204, true], [{ 'content-type': 'rubbish' }, undefined, 204, true], [{}, '', 204, true],
+    [{ 'content-type': 'text/csv' }, '', 204, true],
+    [form, 'scope=others', 204, false], [{ 'content-type': 'application/json' }, '{"scope":"others"}', 204, false],
+    [{}, 'scope=others', 415, true], [{ 'content-type': 'rubbish' }, 'scope=others', 415, true]
+  ] as const) {
+    const [cookie, other] = [own.logIn(1), own.logIn(1)]
+    t.strictSame([await send(cookie, { ...headers }, body), own.isLive(other)], [status, others], JSON.stringify([headers, body]))
+    await send(other, {}, undefined)
+  }
+})
+
+t.test('W5, W8: what a hook of the host makes of the body counts', async t => {
+  for (const [body, code] of [[null, undefined], [undefined, undefined], [{ scope: 'others' }, undefined], [[], 'LOGOUT_BODY'], ['x',
+    'LOGOUT_BODY'], [5, 'LOGOUT_BODY']]) {
+    const { logIn, logOut } = await host(t, {}, { before: app => app.addHook('preValidation', async request => { request.body = body }) })
+    const answer = await logOut(logIn(1), { scope: 'current' })
+    t.equal(answer.body === '' ? undefined : JSON.parse(answer.body).code, code, JSON.stringify(body))
+  }
 })
 
 // A store of ours as source

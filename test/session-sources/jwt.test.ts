@@ -303,6 +303,18 @@ t.test('M5: a login in the same second as the cutoff is live with a login time i
   t.strictSame([await memory.check(credential(claims)), await memory.check(credentialOf(claims))], ['live', 'revoked'])
 })
 
+t.test('M8: whether a session was live is judged by its newest token', async t => {
+  const { app, memory, logOut, events } = await host(t, { source: { from: ['bearer', { name: 'refresh' }] } })
+  const tokens = [hoursAgo(2), hoursAgo(1), undefined].map((iat, index) => {
+    const claims = { sub: 'alice', sid: 's1', jti: `${index}`, ...(iat !== undefined && { iat }) }
+    return app.jwt.sign(claims, { noTimestamp: iat === undefined } as never)
+  })
+  await memory.revoke({ subject: 'alice', cutoff: Date.now() - 5_400_000, until: Date.now() + 60_000 })
+  const [older = '', newer = '', untimed = ''] = tokens
+  await logOut({ bearer: older, cookie: `refresh=${newer}; refresh=${untimed}` })
+  t.match(events, [{ session: { id: 's1', claims: { jti: '0' } } }], 'live by the newer one, told with the first one')
+})
+
 t.test('signed cookies', async t => {
   const { app, sign, isLive } = await host(t, { source: { from: [{ name: 'refresh', signed: true }] } })
   const token = sign({ sid: 's1' })

@@ -29,7 +29,7 @@ export function logoutNotice<Event, Request extends FastifyRequest | undefined =
     try {
       await ask('onLogout', () => onLogout?.(event, request))
     } catch (error) {
-      if (request === undefined) process.emitWarning(error instanceof Error ? error : String(error))
+      if (request === undefined) process.emitWarning(error as Error)
       else request.log.error({ err: error, event: 'logout.hook-failed' }, 'onLogout failed after a logout')
     }
   }

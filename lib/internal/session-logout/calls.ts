@@ -22,6 +22,5 @@ export function callsWithin (timeout: number, caller: string): CallHost {
 }
 
 function failureOf (outage: unknown): unknown {
-  const cause = outage instanceof Error ? outage.cause : undefined
-  return [outage, cause].find(isLogoutError) ?? logoutError('LOGOUT_UNAVAILABLE', outage)
+  return [outage, Object(outage).cause].find(isLogoutError) ?? logoutError('LOGOUT_UNAVAILABLE', outage)
 }
