@@ -143,8 +143,6 @@ function pluginOrFactory (
 async function routes (fastify: FastifyInstance, options: SessionLogoutOptions): Promise<void> {
   const settings = resolveOptions(options)
   const { path, crossSite, hook } = settings
-  const inputs = new WeakMap<FastifyRequest, LogoutInput>()
-  const inputOf = (request: FastifyRequest) => inputs.get(request) ?? readInput(request, settings)
   const logOut = logout(settings)
 
   noActivity(fastify)
@@ -166,14 +164,11 @@ async function routes (fastify: FastifyInstance, options: SessionLogoutOptions):
       if (isPrefetch(request.headers)) throw logoutError('LOGOUT_PREFETCH')
       if (hook === undefined) crossSite(request)
     },
-    preHandler: [
-      async request => { inputs.set(request, readInput(request, settings)) },
-      ...(hook === undefined ? [] : [hookForSessions(hook, settings, inputOf)])
-    ]
+    preHandler: hook === undefined ? [] : [hookForSessions(hook, settings)]
   }, async (request, reply) => {
-    const input = inputOf(request)
-    await logOut(input, request, reply)
-    return sendDone(request, reply, input.target)
+    const { scope, target } = readInput(request, settings)
+    await logOut(scope, request, reply)
+    return sendDone(request, reply, target)
   })
 }
 
@@ -182,8 +177,6 @@ interface LogoutInput {
   readonly scope: LogoutScope
   /** Where a browser goes afterwards. */
   readonly target: string
-  /** The live session, once it was looked up. */
-  session?: HostSession | undefined
 }
 
 type Settings = ReturnType<typeof resolveOptions>
@@ -201,10 +194,10 @@ function readInput ({ body }: FastifyRequest, { scopes, judgeReturnTo }: Setting
  * The host's hook for requests with a live session, the cross-site check for all others: after a logout, a hook finds no
  * secret any more and would refuse the retry.
  */
-function hookForSessions (hook: AnyHook, { steps, crossSite }: Settings, inputOf: (request: FastifyRequest) => LogoutInput) {
+function hookForSessions (hook: AnyHook, settings: Settings) {
   return async function (this: FastifyInstance, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
-    const session = inputOf(request).session = await steps.find(request)
-    if (session === undefined) return crossSite(request)
+    readInput(request, settings)
+    if (await settings.find(request) === undefined) return settings.crossSite(request)
     if (hook.length < 3) return hook.call(this, request, reply)
     return new Promise<void>((resolve, reject) => {
       hook.call(this, request, reply, error => { error ? reject(error) : resolve() })
@@ -213,13 +206,13 @@ function hookForSessions (hook: AnyHook, { steps, crossSite }: Settings, inputOf
 }
 
 /** Ends what was asked for. What burns the caller's own credential comes last. */
-function logout ({ steps, mayLogOut }: Settings) {
-  return async ({ scope, session: found }: LogoutInput, request: FastifyRequest, reply: FastifyReply): Promise<void> => {
+function logout ({ steps, find, mayLogOut }: Settings) {
+  return async (scope: LogoutScope, request: FastifyRequest, reply: FastifyReply): Promise<void> => {
     if (scope === 'current') {
       await steps.logOut(request, reply)
       return
     }
-    const session = found ?? await steps.find(request)
+    const session = await find(request)
     if (session === undefined) {
       if (scope === 'all') await steps.logOut(request, reply)
       throw logoutError('LOGOUT_NOT_LOGGED_IN')
@@ -249,6 +242,7 @@ function resolveOptions (options: SessionLogoutOptions) {
   assertFunctions(options, plugin, ['mayLogOut'])
   const base = publicUrl === undefined ? undefined : new URL(publicUrl)
   const csrf = resolveCsrf(options)
+  const found = new WeakMap<FastifyRequest, HostSession>()
   const judge = csrf === undefined ? undefined : crossSiteCheck(csrf, { caller: plugin, option: 'csrf', publicUrl: base })
 
   return {
@@ -256,6 +250,12 @@ function resolveOptions (options: SessionLogoutOptions) {
     path,
     scopes: resolveScopes(options),
     security: options.security,
+    /** The live session of a request: a live one is looked up once. */
+    find: async (request: FastifyRequest): Promise<HostSession | undefined> => {
+      const session = found.get(request) ?? await steps.find(request)
+      if (session !== undefined) found.set(request, session)
+      return session
+    },
     hook: csrf?.hook as AnyHook | undefined,
     crossSite: (request: FastifyRequest) => {
       if (judge?.(request) === 'refused') throw logoutError('LOGOUT_CROSS_SITE')

@@ -354,6 +354,38 @@ t.test('A4: a session that the host has destroyed or made anew while it handles 
   t.match(setCookies(twice), [{ name: 'sessionId', removed: true }])
 })
 
+t.test('A4: the sessions of a user are ended without a request, and by a request outside the plugin', async t => {
+  const { store, logIn, userOf, marks } = await host(t)
+  const { logOutSubject } = logoutActions({ sessions: fastifySessionSource(store) })
+  const own = await logIn({ user: 'alice', tenant: 'acme' })
+  await logOutSubject({ subject: 'alice', tenant: 'umbrella' })
+  t.equal(await userOf(own), 'alice')
+  await logOutSubject({ subject: 'alice', tenant: 'acme', except: 'another' })
+  t.equal(await userOf(own), null)
+  const other = Fastify()
+  t.teardown(() => other.close())
+  other.delete('/alice', async request => { await logOutSubject({ subject: 'alice' }, request) })
+  t.equal((await other.inject({ method: 'DELETE', url: '/alice' })).statusCode, 200)
+  t.match(marks, [{ tenant: 'umbrella' }, { tenant: 'acme', except: 'another' }, { subject: 'alice' }])
+})
+
+t.test('what a request puts into its session while the others are logged out is not lost', async t => {
+  const replaced: unknown[] = []
+  const own: { actions?: LogoutActions } = {}
+  const { store, logIn, userOf } = await host(t, {
+    before: app => app.post('/others', async (request, reply) => {
+      const { session } = request
+      await own.actions?.logOutOthers(request, reply)
+      replaced.push(request.session === session)
+      request.session.user = 'renamed'
+    })
+  })
+  own.actions = logoutActions({ sessions: fastifySessionSource(store) })
+  const device = await logIn()
+  t.equal((await device.send({ method: 'POST', url: '/others' })).statusCode, 200)
+  t.strictSame([replaced, await userOf(device)], [[true], 'renamed'])
+})
+
 t.test('a missing or wrong option is a TypeError that names it', async t => {
   const protectedStore = protectSessionStore(new fastifySession.MemoryStore() as never, memoryRevocationStore())
   for (const store of [undefined, null, {}, new fastifySession.MemoryStore(), 5]) {
