@@ -3,8 +3,10 @@ import { kratosAdmin } from '../lib/flows/kratos-admin.ts'
 import { kratosBrowserLogout } from '../lib/flows/kratos-browser.ts'
 import { kratosLogout } from '../lib/flows/kratos-native.ts'
 import { kratosSessions } from '../lib/flows/kratos-sessions.ts'
+import { sessionLogout } from '../lib/flows/session.ts'
 import { signingHubLogout } from '../lib/flows/signinghub.ts'
 import { tenantStatusLogout } from '../lib/flows/tenant-status.ts'
+import { sessionStoreSource } from '../lib/session-sources/session-store.ts'
 import { memorySessionStore } from '../lib/session-stores/memory.ts'
 import { TokenRejectedError } from '../lib/token-verifier.ts'
 import { memoryUserStatusStore } from '../lib/user-status-stores/memory.ts'
@@ -68,4 +70,5 @@ async function registerSessions (app: FastifyInstance): Promise<void> {
   await app.register(kratosBrowserLogout, { sessions: { ...sessions, find }, publicUrl: 'https://login.example', defaultReturnUrl: 'https://app.example/' })
   await app.register(kratosSessions, { sessions: { ...sessions, find }, ids: 'any' })
   await app.register(kratosAdmin, { sessions, ids: 'any', authorize: ({ headers }) => headers['x-admin'] === 'yes' })
+  await app.register(sessionLogout, { sessions: sessionStoreSource({ ...sessions, find }, { cookie: { name: 'sid' } }) })
 }

@@ -7,9 +7,11 @@ import { kratosAdmin } from '../lib/flows/kratos-admin.ts'
 import { kratosBrowserLogout } from '../lib/flows/kratos-browser.ts'
 import { kratosLogout } from '../lib/flows/kratos-native.ts'
 import { kratosSessions } from '../lib/flows/kratos-sessions.ts'
+import { sessionLogout } from '../lib/flows/session.ts'
 import { signingHubLogout } from '../lib/flows/signinghub.ts'
 import { tenantStatusLogout } from '../lib/flows/tenant-status.ts'
 import { logoutUrlToken } from '../lib/internal/kratos/logout-url-token.ts'
+import { sessionStoreSource } from '../lib/session-sources/session-store.ts'
 import type { Session, SessionStore } from '../lib/session-store.ts'
 import { TokenRejectedError } from '../lib/token-verifier.ts'
 import { assertDeclared } from './wire.ts'
@@ -115,6 +117,12 @@ async function registerFlows (app: FastifyInstance) {
     rateLimit: { max: 1_000_000 },
     timeout
   })
+  await app.register(async scope => {
+    // The host shapes the errors of this flow.
+    scope.setErrorHandler<FastifyError>((error, _request, reply) => { reply.code(error.statusCode ?? 500).send({ message: error.message }) })
+    const source = sessionStoreSource(sessions, { cookie: { name: 'ory_kratos_session' } })
+    await scope.register(sessionLogout, { sessions: source, timeout, allowedReturnUrls: ['https://app.example/'] })
+  })
 }
 
 // What is sent: near to what is right, and sometimes far from it.
@@ -125,6 +133,7 @@ const words: Readonly<Record<string, readonly string[]>> = {
   page_size: ['1', '0', '1001', '-1', '1e3', 'ten'],
   page_token: ['eyJpZCI6MX0', Buffer.from('{"id":"a","createdAt":1}').toString('base64url')],
   active: ['true', 'false', '2'],
+  scope: ['current', 'others', 'all'],
   id: Object.values(ids),
   session_token: Object.values(tokens),
   device_token: Object.values(tokens)
@@ -189,6 +198,9 @@ const headers = fc.record({
   'x-request-id': fc.oneof(fc.uuid(), headerText)
 }, { requiredKeys: ['authorization', 'x-tenant-token', 'x-token', 'x-admin', 'content-type'] })
 const rareHeaders = fc.record({
+  'sec-fetch-site': fc.constantFrom('same-origin', 'same-site', 'cross-site', 'none', ''),
+  origin: fc.constantFrom('null', 'https://localhost', 'https://evil.example'),
+  'hx-request': fc.constant('true'),
   'sec-purpose': fc.constantFrom('prefetch', 'prefetch;prerender', 'none'),
   'content-length': fc.constantFrom('0', '1', '999999999'),
   'transfer-encoding': fc.constant('chunked'),

@@ -74,6 +74,27 @@ const sessionRequests: readonly InjectOptions[] = [
   { method: 'DELETE', url: '/admin/identities/carol/sessions', headers: { 'x-admin': 'yes' } }
 ]
 
+const own = (token: string) => ({ cookie: `sid=${token}` })
+const form = { 'content-type': 'application/x-www-form-urlencoded' }
+
+/** What is asked of the session logout, in this order. Its errors are shaped by the host's error handler. */
+const ownRequests: readonly InjectOptions[] = [
+  { headers: { ...own(secrets.cookie), ...json }, payload: '{"scope":"everything"}' },
+  { headers: { ...own(secrets.cookie), ...json }, payload: '{"' },
+  { headers: { ...own(secrets.cookie), 'content-type': 'text/plain' }, payload: 'x' },
+  { headers: { ...own(secrets.cookie), ...form }, payload: 'return_to=//evil.example' },
+  { headers: { ...own(secrets.cookie), 'sec-fetch-site': 'cross-site' } },
+  { headers: { ...own(secrets.cookie), purpose: 'prefetch' } },
+  { headers: { ...own(secrets.down), ...form }, payload: 'scope=others' },
+  { headers: form, payload: 'scope=all' },
+  { headers: { ...own(secrets.cookie), ...form }, payload: 'scope=others' },
+  { headers: { ...own(secrets.cookie), 'content-type': 'rubbish', accept: 'text/html' } },
+  { headers: { ...own(secrets.otherCookie), ...json }, payload: '{"return_to":"/bye","__proto__":{"scope":"all"}}' },
+  { headers: { ...own(secrets.cookie), ...json }, payload: '' },
+  { headers: { 'hx-request': 'true' } },
+  {}
+].map(request => ({ method: 'POST', url: '/logout', ...request }))
+
 // Hosts that have their own ways
 
 interface Host {
@@ -192,9 +213,30 @@ t.test('our answers are the same on every host', async t => {
   }
 })
 
+t.test('a session logout succeeds in the same way on every host, and its errors have the same headers', async t => {
+  const kept = ['cache-control', 'vary', 'retry-after', 'set-cookie']
+  const ask = async (host: Host) => {
+    const { app } = await build(host)
+    await registerFlows(app)
+    const answers = []
+    for (const request of ownRequests) {
+      const { statusCode: status, headers: { date, connection, ...headers }, body } = await app.inject(request)
+      answers.push(status >= 400 ? kept.map(name => headers[name]) : lasting({ status, headers, body }, host.headers))
+      if (status < 400) t.strictSame([body, headers['content-type']], ['', undefined])
+    }
+    await app.close()
+    return answers
+  }
+  const plain = await ask({})
+  for (const [name, host] of Object.entries(hosts)) {
+    const hostile = await ask(host)
+    ownRequests.forEach((request, index) => { t.strictSame(hostile[index], plain[index], `${name}: ${String(request.payload)}`) })
+  }
+})
+
 // What is asked of the host
 
-const own: readonly InjectOptions[] = [
+const ofHost: readonly InjectOptions[] = [
   { url: '/own' }, { method: 'HEAD', url: '/own' }, { url: '/own?n=5' }, { url: '/own?n=x' }, { url: '/own/failure' }, { url: '/nothing' }, { url: '/v3' },
   { method: 'POST', url: '/own', payload: { a: '1', b: 2 } }, { method: 'POST', url: '/own', payload: { a: [] } }, { method: 'POST', url: '/own', headers: json, payload: '{"' },
   { method: 'POST', url: '/own', headers: json, payload: '' }, { method: 'POST', url: '/own', headers: { 'content-type': 'text/plain' }, payload: 'text' },
@@ -219,7 +261,7 @@ async function askHost (host: Host, withFlows: boolean) {
   app.get('/own/failure', async () => { throw Object.assign(new Error('mine'), { statusCode: 409 }) })
   await app.ready()
   const answers = []
-  for (const request of own) {
+  for (const request of ofHost) {
     const { statusCode, headers: { date, 'x-ratelimit-reset': reset, ...headers }, body } = await app.inject(request)
     answers.push({ statusCode, headers, body })
   }
@@ -237,7 +279,7 @@ async function askHost (host: Host, withFlows: boolean) {
 t.test('the host\'s own routes are the same with and without us', async t => {
   for (const [name, host] of Object.entries({ 'a plain host': {}, ...hosts })) {
     const [alone, together] = [await askHost(host, false), await askHost(host, true)]
-    own.forEach((request, index) => t.strictSame(together.answers[index], alone.answers[index], `${name}: ${request.method ?? 'GET'} ${String(request.url)}`))
+    ofHost.forEach((request, index) => t.strictSame(together.answers[index], alone.answers[index], `${name}: ${request.method ?? 'GET'} ${String(request.url)}`))
     t.strictSame(together.ran, alone.ran, `${name}: hooks`)
     t.strictSame(together.known, alone.known, `${name}: what is registered`)
     t.strictSame(alone.routes.filter(line => !together.routes.includes(line)), [], `${name}: routes`)
@@ -298,8 +340,8 @@ t.test('no line of the log holds a token, at the most talkative level', async t 
   for (const request of requests) await inject(request)
   t.ok(lines.filter(line => line.includes('"msg":"incoming request"')).length === requests.length, 'each request is logged')
   t.equal(lines.filter(line => line.includes('logout.outage')).length, 3, 'so is each outage')
-  for (const request of sessionRequests) await inject(request)
+  for (const request of [...sessionRequests, ...ownRequests]) await inject(request)
   await app.inject({ method: 'HEAD', url: submission, headers: sessionCookie })
-  t.equal(lines.filter(line => line.includes('logout.outage')).length, 4)
+  t.equal(lines.filter(line => line.includes('logout.outage')).length, 5)
   t.strictSame(lines.filter(line => line.includes('5ecret') || line.includes(logoutUrlToken(secrets.cookie))), [])
 })

@@ -1002,3 +1002,15 @@ t.test('a session store needs four lines', async t => {
   t.match([answer.statusCode, answer.headers['set-cookie']], [204, removal])
   t.equal((await store.find('secret'))?.status, 'logged_out')
 })
+
+t.test('H4: the operationId has the prefix, and the path if it is another', async t => {
+  const names: unknown[] = []
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.addHook('onRoute', ({ schema }) => { names.push((schema as { operationId?: string }).operationId) })
+  const { sessions } = ownSessions()
+  for (const options of [{}, { prefix: '/auth' }, { path: '/sign-out' }, { prefix: '/v1/app', path: '/sign/out' }]) {
+    await app.register(sessionLogout, { sessions, ...options } as SessionLogoutOptions)
+  }
+  t.strictSame(names, ['logout', 'logoutAuth', 'logoutSignOut', 'logoutV1AppSignOut'])
+})

@@ -33,9 +33,9 @@ export function readBodies (scope: FastifyInstance): void {
 
   scope.addHook('preParsing', async request => {
     const given = request.headers['content-type']
+    if (given !== undefined && wellFormed.test(given)) return
     // Fastify refuses a malformed media type also without a body, and takes HTTP/2 without a length for no body.
-    const isUnusable = given === undefined ? mayHaveUnknownLength(request.raw) : !wellFormed.test(given)
-    if (isUnusable) overrideHeaders(request, { 'content-type': 'application/octet-stream' })
+    overrideHeaders(request, { 'content-type': undefined, ...(mayHaveUnknownLength(request.raw) && { 'transfer-encoding': 'chunked' }) })
   })
 }
 

@@ -3,7 +3,10 @@ import { Validator } from '@seriousme/openapi-schema-validator'
 import Fastify from 'fastify'
 import t from 'tap'
 import { build } from '../../../examples/server.js'
-import { kratosAdmin, kratosBrowserLogout, kratosLogout, kratosSessions, signingHubLogout, tenantStatusLogout } from '../../../lib/index.ts'
+import {
+  kratosAdmin, kratosBrowserLogout, kratosLogout, kratosSessions, sessionLogout, signingHubLogout, tenantStatusLogout
+} from '../../../lib/index.ts'
+import { sessionStoreSource } from '../../../lib/session-sources/session-store.ts'
 import { memorySessionStore } from '../../../lib/session-stores/memory.ts'
 import { launch, noBrowser } from '../../servers/chromium.ts'
 
@@ -30,6 +33,9 @@ async function documentOf (openapi: NonNullable<FastifyDynamicSwaggerOptions['op
     await app.register(kratosBrowserLogout, { prefix, sessions, publicUrl: 'http://127.0.0.1', defaultReturnUrl: 'http://127.0.0.1/', ...(secured && { security: [{ bearer: [] }] }) })
     await app.register(kratosSessions, { prefix, sessions, ...(secured && { security: [{ bearer: [] }] }) })
     await app.register(kratosAdmin, { prefix, sessions, authorize: () => true, ...(secured && { security: [{ bearer: [] }] }) })
+    await app.register(sessionLogout, {
+      prefix, sessions: sessionStoreSource(sessions, { header: 'authorization' }), ...(secured && { security: [{ bearer: [] }] })
+    })
     await app.register(tenantStatusLogout, {
       prefix,
       verifyToken,
@@ -57,13 +63,24 @@ for (const openapi of ['3.0.3', '3.1.0']) {
     const { valid, errors } = await new Validator().validate(document)
     t.ok(valid, JSON.stringify(errors))
 
-    t.equal(operations.length, 26)
+    t.equal(operations.length, 28)
     t.equal(new Set(operations.map(({ operationId }) => operationId)).size, operations.length, 'each operationId is unique')
     for (const { operationId, summary, tags, security, responses } of operations) {
       t.ok(summary && security && tags.length === 1, operationId)
       t.ok(responses['4XX'] && responses['5XX'] && (responses['200'] ?? responses['204']), `${operationId} declares success and every failure`)
       t.ok(Object.values(responses).every(({ description }) => description !== 'Default Response'), `${operationId} describes each response`)
     }
+  })
+
+  t.test(`H4: the session logout in an OpenAPI ${openapi} document`, async t => {
+    const { document, operations } = await documentOf({ openapi, info }, false)
+    t.strictSame(operations.map(({ operationId }) => operationId).filter(name => /^logout/.test(name)), ['logout', 'logoutAuth'])
+    const { post } = document.paths['/logout']
+    t.strictSame(Object.keys(post.requestBody.content), ['application/json', 'application/x-www-form-urlencoded'])
+    t.match(post.requestBody.content['application/json'].schema.properties, {
+      scope: { type: 'string', enum: ['current', 'others', 'all'], default: 'current' }, return_to: { type: 'string' }
+    })
+    t.strictSame(Object.keys(post.responses).sort(), ['204', '303', '401', '4XX', '5XX'])
   })
 
   t.test(`the OpenAPI ${openapi} document of a host that declares no security schemes is valid`, async (t) => {
