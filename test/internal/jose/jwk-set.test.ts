@@ -49,7 +49,7 @@ t.test('a token without a key id is checked by the only key that is for its algo
 
 t.test('of several keys with one id the first that is for the algorithm counts', async t => {
   const kid = 'a'
-  const set = jwkSet({ keys: [jwk(rsa, { kid }), jwk(ec[1], { kid, alg: 'ES384' }), jwk(ec[1], { kid }), jwk(ec[0], { kid })] })
+  const set = jwkSet({ keys: [jwk(rsa, { kid }), jwk(ec[0], { kid, alg: 'ES384' }), jwk(ec[1], { kid, alg: 'ES256' }), jwk(ec[0], { kid })] })
   t.same(verifying(set.find('a', 'ES256')), [1])
   t.same(verifying(set.find('a', 'RS256'), 'RS256'), [0])
 })
@@ -81,7 +81,19 @@ t.test('of 300 keys two are parsed for all tokens without a key id, and one for 
   t.ok(after > before && reads() <= after + (after - before), 'a key is parsed once for each algorithm')
 })
 
-t.test('keys that no key can be made of are looked at once for each algorithm', async t => {
+t.test('an unknown key id is not looked for in each key, and not remembered', async t => {
+  let reads = 0
+  const kid = () => {
+    reads++
+    return 'a'
+  }
+  const set = jwkSet({ keys: [Object.defineProperty(jwk(ec[0]), 'kid', { enumerable: true, get: kid })] })
+  const before = reads
+  for (let i = 0; i < 1000; i++) t.equal(set.find(`unknown ${i}`, 'ES256'), undefined)
+  t.equal(reads, before)
+})
+
+t.test('keys that cannot be parsed are tried once for each algorithm', async t => {
   const counted = Array.from({ length: 300 }, () => countingJwk({ x: 'AAAA' }))
   const set = jwkSet({ keys: counted.map(({ key }) => key) })
   t.equal(set.find(undefined, 'ES256'), undefined)

@@ -265,8 +265,12 @@ t.test('keys older than twice refreshAfter serve only after the issuer was asked
   issuer.pass(1_200_000)
   issuer.published.delete('one')
   const outcomes = Promise.all([issuer.outcome('one', issuer.now() - 3_600_000), issuer.outcome('two')])
+  await new Promise(resolve => setTimeout(resolve, 50))
+  const timers = () => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
+  const waiting = timers()
   await issuer.answerAll()
   t.same(await outcomes, ['refused', 'found'])
+  t.ok(timers() < waiting, 'no timer is left')
   t.equal(issuer.requested(), 2)
 })
 
