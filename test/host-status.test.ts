@@ -38,6 +38,17 @@ t.test('a status that a hook of the host gave to the reply is kept when its erro
   }
 })
 
+t.test('an error of a host hook that has only `status` keeps it', async t => {
+  for (const error of [{ status: 401 }, { status: 403 }, { status: 418 }, { status: 403, statusCode: 200 }, { status: 429, statusCode: 'none' }]) {
+    const inject = await host(app => app.addHook('onRequest', async () => { throw Object.assign(new Error('5ecret'), error) }))
+    for (const [flow, request] of Object.entries(requests)) {
+      const answer = await inject(request)
+      t.equal(answer.status, error.status, `${flow}: ${JSON.stringify(error)}`)
+      t.notMatch(answer.body, '5ecret')
+    }
+  }
+})
+
 t.test('an outage is a 500, whatever status a hook of the host gave to the reply', async t => {
   const inject = await host(app => app.addHook('onRequest', async (_request, reply) => { reply.code(401) }))
   for (const [flow, request] of Object.entries(requests)) t.equal((await inject(request)).status, 500, flow)

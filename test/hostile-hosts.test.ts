@@ -169,6 +169,16 @@ const hosts: Readonly<Record<string, Host>> = {
     headers: ['x-powered-by']
   },
   'a preParsing hook that copies the body': { prepare: app => app.addHook('preParsing', async (_request, _reply, payload) => payload.pipe(new PassThrough())) },
+  'a hook that replaces the headers': {
+    prepare: app => app.addHook('onRequest', async request => { request.headers = { ...request.headers, 'x-mine': '1' } })
+  },
+  'hooks that add headers in every phase': {
+    prepare: app => {
+      app.addHook('onRequest', async request => { request.headers = { 'x-mine': '1' } })
+      app.addHook('preParsing', async request => { request.headers = { 'x-mine': '2' } })
+      app.addHook('preValidation', async request => { request.headers = { 'x-mine': '3' } })
+    }
+  },
   'a query parser': { server: { routerOptions: { querystringParser: () => ({ token: ['mine'], return_to: {}, page_size: -1 }) } } },
   'hooks that read and decorate': {
     prepare: app => {

@@ -2,6 +2,7 @@ import fastifySwagger from '@fastify/swagger'
 import Fastify, { type FastifyInstance, type FastifyRequest, type RouteOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import { signingHubLogout } from '../lib/flows/signinghub.ts'
+import { tenantStatusLogout } from '../lib/flows/tenant-status.ts'
 import { revocationGuard } from '../lib/guards/revocation.ts'
 import { tenantActivity } from '../lib/guards/tenant-activity.ts'
 import type { Credential } from '../lib/revocation-store.ts'
@@ -44,9 +45,10 @@ t.test('no two routes of any flow share an object that a host can write to', asy
   const security = [{ bearer: [] }]
   for (const server of ['one server', 'another server']) {
     await serve(t, async app => {
-      app.addHook('onRoute', ({ method, url, config, schema, constraints }) => {
+      app.addHook('onRoute', ({ method, url, config, schema, constraints, onRequest, preParsing, preValidation, preHandler, onSend }) => {
+        const hooks = [onRequest, preParsing, preValidation, preHandler, onSend]
         const name = `${String(method)} ${url} of ${server}`
-        for (const object of reachable([config, schema, constraints])) {
+        for (const object of reachable([config, schema, constraints, ...hooks])) {
           if (Object.isFrozen(object)) continue
           t.equal(owners.get(object), undefined, `${name} shares nothing: ${JSON.stringify(object).slice(0, 80)}`)
           owners.set(object, name)
@@ -124,4 +126,52 @@ t.test('a host that writes into the config or the handlers of routes', async t =
     t.equal((await app.inject({ method: 'POST', url: '/v3/logout', headers: { ...headers, authorization: `Bearer ${secrets.bearer}` } })).statusCode, 200, name)
     t.strictSame(sightings, [], `${name}: a logout is not activity`)
   }
+})
+
+/** Writes into each member of what a function of the host was given. */
+function overwrite (given: unknown): void {
+  if (typeof given !== 'object' || given === null) return
+  for (const key of Object.keys(given)) Reflect.set(given, key, 'graffiti')
+}
+
+t.test('a function of the host that writes into what it is given changes nothing for the functions after it', async t => {
+  const seen: Array<readonly [string, unknown]> = []
+  const note = (name: string, given: object) => {
+    seen.push([name, { ...given }])
+    overwrite(given)
+  }
+  const user = { subject: 'alice', actor: 'admin', tenant: 'acme', sessionId: 's1', issuedAt: 1000 }
+  const app = await serve(t, async app => {
+    await app.register(signingHubLogout, {
+      verifyToken: () => ({}),
+      principal: () => user,
+      mayActFor: user => { note('mayActFor', user); return true },
+      deviceToken: { remove: removal => { note('remove', removal); return 'removed' } },
+      recordActivity: activity => { note('recordActivity', activity) },
+      revoke: user => { note('revoke', user) },
+      onLogout: activity => { note('onLogout', activity) }
+    })
+    const users = memoryUserStatusStore()
+    await users.set({ tenant: 'acme', subject: 'alice' }, 'logged_in')
+    const { get, compareAndSet } = users
+    await app.register(tenantStatusLogout, {
+      users: {
+        get: user => { const record = get({ ...user }); note('users.get', user); return record },
+        compareAndSet: (user, ...change) => { const written = compareAndSet({ ...user }, ...change); note('users.compareAndSet', user); return written }
+      },
+      verifyToken: () => ({}),
+      authenticateTenant: () => 'acme',
+      principal: () => user,
+      isRestricted: query => { note('isRestricted', { ...query, request: undefined }); overwrite(query); return false },
+      beforeLogOut: event => { note('beforeLogOut', { ...event, at: 0 }); overwrite(event) },
+      onLogout: event => { note('onLogout', { ...event, at: 0 }) }
+    })
+  })
+  const signingHub = { method: 'POST', url: '/v3/logout', headers: { authorization: 'Bearer token' }, payload: { device_token: 'phone' } } as const
+  t.equal((await app.inject(signingHub)).statusCode, 200)
+  t.strictSame(seen.map(([name]) => name), ['mayActFor', 'remove', 'recordActivity', 'revoke', 'onLogout'])
+  for (const [name, given] of seen.splice(0)) t.match(given, user, name)
+  t.equal((await app.inject({ url: '/auth/logout', headers: { 'x-tenant-token': 'acme', 'x-token': 'token' } })).statusCode, 200)
+  t.strictSame(seen.map(([name]) => name), ['isRestricted', 'beforeLogOut', 'users.get', 'users.compareAndSet', 'onLogout'])
+  for (const [name, given] of seen) t.match(given, { tenant: 'acme', subject: 'alice' }, name)
 })

@@ -1,5 +1,11 @@
 import Fastify, { type FastifyServerOptions } from 'fastify'
 import { EventEmitter, once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { request } from 'node:http'
+import { connect as connectHttp2 } from 'node:http2'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { signingHubLogout, type DeviceTokenOutcome, type DeviceTokenRemoval, type SigningHubActivity, type SigningHubLogoutOptions } from '../../lib/flows/signinghub.ts'
@@ -303,6 +309,120 @@ t.test('a body', async t => {
   })
 })
 
+t.test('over HTTP/2, where a body needs neither a length nor a type', async t => {
+  const { options, removals } = host()
+  const app = Fastify({ http2: true })
+  t.teardown(() => app.close())
+  await app.register(signingHubLogout, options)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const session = connectHttp2(`http://127.0.0.1:${(app.server.address() as AddressInfo).port}`)
+  t.teardown(() => session.close())
+  const post = async (headers: Record<string, string>, body?: string) => {
+    const stream = session.request({ ':method': 'POST', ':path': '/v3/logout', authorization: 'Bearer alice', ...headers }, { endStream: body === undefined })
+    if (body !== undefined) stream.end(body)
+    const [received] = await once(stream, 'response') as unknown as [Record<string, unknown>]
+    let text = ''
+    for await (const chunk of stream) text += String(chunk)
+    return [received[':status'], text]
+  }
+  const [ok, refused] = [[200, ''], [415, unsupported.body]]
+  const json = { 'content-type': 'application/json' }
+  for (const headers of [{}, json, { 'content-type': 'text/plain' }, { 'content-type': 'rubbish' }]) {
+    t.strictSame(await post(headers), ok, `no body: ${JSON.stringify(headers)}`)
+    t.strictSame(await post(headers, ''), ok, `an empty body: ${JSON.stringify(headers)}`)
+    t.strictSame(await post(headers, ' \r\n'), ok, `a blank body: ${JSON.stringify(headers)}`)
+  }
+  t.strictSame(removals, [])
+  const body = '{"device_token":"of-alice"}'
+  for (const headers of [{}, { 'content-type': 'text/plain' }, { 'content-type': 'rubbish' }, { 'content-type': 'text/plain', 'content-length': String(body.length) }]) {
+    t.strictSame(await post(headers, body), refused, `a body that is not JSON: ${JSON.stringify(headers)}`)
+  }
+  t.strictSame(removals, [])
+  t.strictSame(await post(json, body), ok)
+  t.match(removals, [{ deviceToken: 'of-alice' }])
+  t.strictSame(await post(json, '{"broken'), [400, invalidBody.body])
+})
+
+t.test('the audit entry has the address of a client that leaves early, and none for a Unix socket', async t => {
+  const { options, activities } = host()
+  const verifying = new EventEmitter()
+  const verifySlowly = async (token: string) => {
+    verifying.emit('began')
+    await once(verifying, 'go on')
+    return verifyToken(token)
+  }
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(signingHubLogout, { ...options, verifyToken: verifySlowly })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  const began = once(verifying, 'began')
+  const headers = { authorization: 'Bearer alice' }
+  const client = request({ port, host: '127.0.0.1', path: '/v3/logout', method: 'POST', headers }).on('error', () => {}).end()
+  await began
+  client.destroy()
+  await sleep(50)
+  verifying.emit('go on')
+  for (let waited = 0; waited < 200 && activities.length === 0; waited++) await sleep(5)
+  t.match(activities, [{ ip: '127.0.0.1' }])
+
+  const { options: others, activities: local } = host()
+  const { app: onSocket } = await serve(t, others)
+  const directory = mkdtempSync(join(tmpdir(), 'fastify-logout-'))
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  const socketPath = join(directory, 'socket')
+  await onSocket.listen({ path: socketPath })
+  const [response] = await once(request({ socketPath, path: '/v3/logout', method: 'POST', headers }).end(), 'response')
+  response.resume()
+  t.equal(response.statusCode, 200)
+  t.equal(local[0]?.ip, undefined)
+})
+
+t.test('only true from a policy function lets anybody in', async t => {
+  for (const answer of [[], {}, 1, 'yes', 'true', NaN, 0, '', null, undefined]) {
+    const acting = await serve(t, { ...host().options, mayActFor: async () => answer as never })
+    const refused = await acting.post(undefined, { authorization: 'Bearer admin-for-alice' })
+    t.strictSame(refused, failure(401, denied, 'Bearer'), `mayActFor: ${JSON.stringify(answer)}`)
+    const active = await serve(t, { ...host().options, isActive: async () => answer as never })
+    const expected = answer === undefined || answer === null ? failure(401, noUser, 'Bearer') : failure(403, 'Account is disabled')
+    t.strictSame(await active.post(), expected, `isActive: ${JSON.stringify(answer)}`)
+  }
+})
+
+t.test('deviceToken.remove that returns anything but its outcomes has failed: 500, and nothing is revoked', async t => {
+  for (const answer of [undefined, null, true, 1, 'deleted', 'Removed', {}]) {
+    for (const remove of [() => answer as never, async () => answer as never]) {
+      const lines: string[] = []
+      const { options, steps, activities } = host()
+      const logger = { level: 'error', stream: { write: (line: string) => { lines.push(line) } } }
+      const { post } = await serve(t, { ...options, deviceToken: { remove } }, { logger })
+      t.strictSame(await post({ device_token: 'of-alice' }), internal, String(answer))
+      t.strictSame(steps, ['recordActivity'])
+      t.equal(activities[0]?.deviceToken, 'failed')
+      t.match(lines, [/deviceToken.remove must return \\"removed\\", \\"not-found\\" or \\"not-owner\\"/])
+    }
+  }
+})
+
+t.test('ids that are numbers are their text', async t => {
+  const { options, activities } = host()
+  const asked: unknown[] = []
+  const { post } = await serve(t, {
+    ...options,
+    principal: () => ({ subject: 23, actor: 7n, tenant: 1, sessionId: 5 }) as never,
+    mayActFor: user => { asked.push(user); return true },
+    isActive: user => { asked.push(user); return true }
+  })
+  t.strictSame(await post(), done)
+  const user = { subject: '23', actor: '7', tenant: '1', sessionId: '5', issuedAt: undefined }
+  t.strictSame(asked, [user, '7', '23'])
+  t.match(activities, [user])
+  for (const subject of [NaN, Infinity, {}, [], true, 1.5]) {
+    const { post } = await serve(t, { ...options, principal: () => ({ subject }) as never })
+    t.strictSame(await post(), failure(401, noUser, 'Bearer'), `not an id: ${String(subject)}`)
+  }
+})
+
 t.test('with deviceToken.required a logout without a push token is refused', async t => {
   const { options, steps } = host()
   const { json, post } = await serve(t, { ...options, deviceToken: { ...options.deviceToken, required: true, maxLength: 8 } })
@@ -440,7 +560,7 @@ t.test('a function of the host that fails is the 500, logged with its cause, and
 })
 
 t.test('a token is refused by the verifier alone', async t => {
-  const refuse = () => { throw new TokenRejectedError('revoked') }
+  const refuse = () => { throw Object.assign(new TokenRejectedError('revoked'), { statusCode: 401 }) }
   for (const option of ['principal', 'mayActFor', 'isActive', 'remove', 'recordActivity', 'revoke'] as const) {
     const { post } = await serve(t, replaced(option, refuse))
     t.strictSame(await post({ device_token: 'of-alice' }, { authorization: 'Bearer admin-for-alice' }), internal, option)
@@ -480,6 +600,7 @@ t.test('an error of the host\'s own hooks keeps its 4xx, in the vendor\'s shape'
     [{ statusCode: 302 }, internal],
     [{ statusCode: 503 }, internal],
     [{ statusCode: 'x' }, internal],
+    [{ status: 403 }, failure(403, 'Forbidden')],
     [{}, internal]
   ]
   for (const [thrown, answer] of expected) {

@@ -77,6 +77,9 @@ t.test('each refusal, word for word, and nobody is logged out', async t => {
     ['a principal with an empty subject', credentials, unexpected, { principal: () => ({ tenant: 'acme', subject: '' }) }],
     ['a restricted capability', credentials, restricted(), { isRestricted: () => true }],
     ['a restricted capability, late', credentials, restricted(), { isRestricted: async () => true }],
+    ...[undefined, null, 0, '', 'no', [], {}].map(answer => [
+      `a policy that answers ${JSON.stringify(answer)}: only false lets a logout through`, credentials, restricted(), { isRestricted: () => answer as never }
+    ] as const),
     ['a restricted capability of another name', credentials, restricted('sign-off'), { isRestricted: ({ capability }) => capability === 'sign-off', wire: { capability: 'sign-off' } }],
     ['no capability check without both authentications', { 'x-tenant-token': 'acme-token' }, missingUserToken, { isRestricted: () => true }],
     ['a user without a record', { ...credentials, 'x-token': 'stranger-token' }, unexpected],
@@ -93,6 +96,24 @@ t.test('each refusal, word for word, and nobody is logged out', async t => {
     }
     t.strictSame(['alice', 'suspended', 'terminated', 'blocked', 'pending', 'stranger'].map(statusOf), ['logged_in', 'suspended', 'terminated', 'blocked', 'pending', undefined], name)
     t.strictSame(logouts, [], name)
+  }
+})
+
+t.test('ids that are numbers are their text, and null is no record', async t => {
+  const { options, users, logouts } = tenantHost()
+  users.set({ tenant: '1', subject: '23' }, 'logged_in')
+  const numbers = { ...options, authenticateTenant: () => 1 as never, principal: () => ({ tenant: 1, subject: 23 }) as never }
+  t.strictSame(await (await serve(t, numbers)).logOut(), success())
+  t.match(logouts, [{ tenant: '1', subject: '23' }])
+  t.equal(users.get({ tenant: '1', subject: '23' })?.status, 'logged_out')
+
+  for (const tenant of [NaN, {}, true, [], 1.5]) {
+    const { logOut } = await serve(t, { ...options, authenticateTenant: () => tenant as never })
+    t.strictSame(await logOut(), invalidTenantToken, `not a tenant: ${String(tenant)}`)
+  }
+  for (const store of [{ get: () => null, compareAndSet: () => true }, { get: () => null, compareAndSet: () => true, logOut: () => null }]) {
+    const { logOut } = await serve(t, { ...options, users: store as never })
+    t.strictSame(await logOut(), unexpected)
   }
 })
 
