@@ -28,6 +28,9 @@ const prefetchHeaders: ReadonlyArray<readonly [name: string, value: RegExp]> = [
   // next/dist/client/components/app-router-headers.js and segment-cache/cache.js
   ['next-router-prefetch', present],
   ['next-router-segment-prefetch', present],
+  // The same for all that its router fetches, after a click too. When that fails it navigates, so that the browser gets the
+  // redirect: a fetch could not follow it to another origin. next/dist/client/components/router-reducer/fetch-server-response.js
+  ['rsc', present],
   // Next.js 16.4, Pages Router with a middleware. next/dist/shared/lib/router/router.js
   ['x-middleware-prefetch', present],
   // htmx with its preload extension ("true"). htmx-ext-preload/dist/preload.js

@@ -17,6 +17,7 @@ const prefetches: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   'Next.js, App Router: the tree of a route': { rsc: '1', 'next-router-prefetch': '1', 'next-router-segment-prefetch': '/_tree' },
   'Next.js, App Router: a segment alone': { rsc: '1', 'next-router-segment-prefetch': '/__PAGE__' },
   'Next.js, App Router: a full prefetch': { rsc: '1', 'next-router-prefetch': '2' },
+  'Next.js, App Router: the data of a page that was clicked, before it navigates': { rsc: '1', 'next-router-state-tree': '[]' },
   'Next.js, Pages Router': { purpose: 'prefetch', 'x-nextjs-data': '1' },
   'Next.js, Pages Router with a middleware': { 'x-middleware-prefetch': '1', 'x-nextjs-data': '1' },
   'Inertia 3': { purpose: 'prefetch', 'x-inertia': 'true' },
@@ -34,7 +35,7 @@ t.test('each header is enough by itself, whatever the case of its value and what
     }
     for (const value of ['', 'navigate', 'noprefetch', 'prefetched']) t.notOk(isPrefetch({ [name]: value }), `${name}: ${value}`)
   }
-  for (const name of ['next-router-prefetch', 'next-router-segment-prefetch', 'x-middleware-prefetch', 'hx-preloaded']) {
+  for (const name of ['next-router-prefetch', 'next-router-segment-prefetch', 'rsc', 'x-middleware-prefetch', 'hx-preloaded']) {
     for (const value of ['1', '2', '3', 'true', '/_tree', '00']) t.ok(isPrefetch({ [name]: value }), `${name}: ${value}`)
     for (const value of ['', '0', 'false', 'False']) t.notOk(isPrefetch({ [name]: value }), `${name}: ${value}`)
   }
@@ -46,7 +47,7 @@ t.test('what a user asked for is not a prefetch', async t => {
     { 'x-other': 'prefetch' },
     { accept: 'text/html', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document', 'sec-fetch-user': '?1' },
     { accept: '*/*', 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty' },
-    { rsc: '1', 'next-router-state-tree': '[]', 'next-url': '/' },
+    { 'next-url': '/', 'next-router-state-tree': '[]' },
     { 'x-nextjs-data': '1' },
     { 'hx-request': 'true' },
     { 'x-inertia': 'true' },
