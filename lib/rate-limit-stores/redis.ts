@@ -31,6 +31,9 @@ export interface RedisRateLimitStore {
   child (route: object): RedisRateLimitStore
 }
 
+/** What `@fastify/rate-limit` takes as its `store`. */
+export type RedisRateLimitStoreClass = new (settings: RateLimitSettings) => RedisRateLimitStore
+
 /** The settings of `@fastify/rate-limit` that concern the store. */
 export interface RateLimitSettings {
   readonly continueExceeding?: boolean | undefined
@@ -64,7 +67,7 @@ export interface RateLimitSettings {
  *
  * @see https://github.com/fastify/fastify-rate-limit#custom-store
  */
-export function redisRateLimitStore (redis: RedisClient, options: RedisRateLimitStoreOptions = {}): new (settings: RateLimitSettings) => RedisRateLimitStore {
+export function redisRateLimitStore (redis: RedisClient, options: RedisRateLimitStoreOptions = {}): RedisRateLimitStoreClass {
   const script = redisScripts(redis, caller)
   const prefix = keyPrefix(options.prefix ?? 'logout-rate-limit', caller)
   const timeout = duration(options.timeout, 2000, caller, 'timeout')

@@ -25,7 +25,8 @@ export interface RedisSessionStoreOptions {
 
 const caller = 'redisSessionStore'
 
-function resolveOptions (redis: RedisClient, { prefix = 'logout-session', cluster }: RedisSessionStoreOptions): { prefix: string, cluster: boolean } {
+function resolveOptions (redis: RedisClient, options: RedisSessionStoreOptions): { prefix: string, cluster: boolean } {
+  const { prefix = 'logout-session', cluster } = options
   assertOption(cluster === undefined || typeof cluster === 'boolean', caller, 'cluster', 'must be a boolean')
   return { prefix: keyPrefix(prefix, caller), cluster: cluster ?? isClusterClient(redis) }
 }
@@ -68,7 +69,8 @@ export function redisSessionStore (redis: RedisClient, options: RedisSessionStor
   const script = redisScripts(redis, caller)
   const { prefix, cluster } = resolveOptions(redis, options)
   const keys = sessionKeys(prefix)
-  const sessions = oneServerOrCluster(cluster, { oneServer: sessionsOnOneServer(script, keys), cluster: sessionsOnCluster(script, keys) })
+  const inSteps = sessionsOnCluster(script, keys)
+  const sessions = oneServerOrCluster(cluster, { oneServer: sessionsOnOneServer(script, keys, inSteps), cluster: inSteps })
 
   return {
     async create (token, session) {
@@ -97,7 +99,7 @@ export function redisSessionStore (redis: RedisClient, options: RedisSessionStor
     async logOutSubject ({ count, ...asked }) {
       const query = queryBySubject(asked)
       const call = newCall()
-      const ended = query && await sessions(way => way.logOutSubject({ subject: query.subject, count, except: query.except ?? undefined }, call))
+      const ended = query && await sessions(way => way.logOutSubject({ ...query, count, except: query.except ?? undefined }, call))
       return count === true ? ended ?? 0 : undefined
     },
 

@@ -83,7 +83,8 @@ export function redisUserStatusStore (redis: RedisClient, options: RedisUserStat
 
 const caller = 'redisUserStatusStore'
 
-function resolveOptions (redis: RedisClient, { prefix = 'logout-user-status', cluster }: RedisUserStatusStoreOptions): { prefix: string, cluster: boolean } {
+function resolveOptions (redis: RedisClient, options: RedisUserStatusStoreOptions): { prefix: string, cluster: boolean } {
+  const { prefix = 'logout-user-status', cluster } = options
   assertOption(cluster === undefined || typeof cluster === 'boolean', caller, 'cluster', 'must be a boolean')
   return { prefix: keyPrefix(prefix, caller), cluster: cluster ?? isClusterClient(redis) }
 }

@@ -17,7 +17,10 @@ async function nameFor (t: Test, server: PrivateServer) {
   const listener = createServer(near => {
     const far = connect(name.leadsTo, '127.0.0.1')
     near.pipe(far).pipe(near)
-    for (const [one, other] of [[near, far], [far, near]] as const) one.on('error', () => other.destroy()).on('close', () => other.destroy())
+    for (const [one, other] of [[near, far], [far, near]] as const) {
+      one.on('error', () => other.destroy())
+      one.on('close', () => other.destroy())
+    }
   })
   listener.listen(0, '127.0.0.1')
   await once(listener, 'listening')
@@ -35,7 +38,7 @@ const libraries = {
 }
 
 for (const [library, connectTo] of Object.entries(libraries)) {
-  t.test(`a primary becomes a replica: ${library} follows, where its reconnectOnError asks for it`, t => withPrivateRedis(t, async first => {
+  t.test(`a primary becomes a replica: ${library} follows where reconnectOnError asks for it`, t => withPrivateRedis(t, async first => {
     await withPrivateRedis(t, async second => {
       const name = await nameFor(t, first)
       const [admin, promoted] = [new Redis(first.url), new Redis(second.url)]

@@ -64,7 +64,9 @@ export async function loseNothing (t: Test, { name, store, other, move }: Nodes)
 
 /** A hundred at once. */
 export async function inTurn<T> (items: readonly T[], act: (item: T, index: number) => unknown): Promise<void> {
-  for (let from = 0; from < items.length; from += 100) await Promise.all(items.slice(from, from + 100).map((item, index) => act(item, from + index)))
+  for (let from = 0; from < items.length; from += 100) {
+    await Promise.all(items.slice(from, from + 100).map((item, index) => act(item, from + index)))
+  }
 }
 
 async function notIn (status: string, store: SessionStore, ids: readonly string[]): Promise<string[]> {

@@ -59,7 +59,8 @@ t.test('on a server that others use too', t => withRedis(t, async ({ url }) => {
     t.strictSame([await status('/tight'), await status('/tight'), await status('/tight-too'), await status()], [200, 429, 200, 200])
     const counters = [counter(clients.ioredis, prefix), counter(clients.ioredis, `${prefix}:a`), counter(clients.ioredis, `${prefix}:`)]
     for (const each of counters) {
-      for (const key of ['::1', 'a:b', 'b', 'a/b', '/a/b', '', '{x}', '%2F', 'nul\0', '\0', '\u00e9', 'e\u0301', '😀', 'a'.repeat(1 << 20), '*']) {
+      const hostile = ['a/b', '/a/b', '', '{x}', '%2F', 'nul\0', '\0', '\u00e9', 'e\u0301', '😀', 'a'.repeat(1 << 20), '*']
+      for (const key of ['::1', 'a:b', 'b', ...hostile]) {
         t.equal((await each.hit(key, 60_000))?.current, 1)
       }
     }
@@ -176,9 +177,10 @@ t.test('a host\'s own limiter lets requests through or refuses them when Redis d
 t.test('a wrong client, prefix or setting is a TypeError that names it', async t => {
   const client = { evalsha: async () => {}, eval: async () => {} }
   t.throws(() => redisRateLimitStore({} as RedisClient), { name: 'TypeError', message: /redisRateLimitStore: pass a client/ })
-  t.throws(() => redisRateLimitStore(client, { prefix: '{a}' }), { name: 'TypeError', message: /redisRateLimitStore: option "prefix" must/ })
+  t.throws(() => redisRateLimitStore(client, { prefix: '{a}' }), { name: 'TypeError', message: /RateLimitStore: option "prefix" must/ })
   for (const timeout of [0, -1, NaN, Infinity, '5']) {
-    t.throws(() => redisRateLimitStore(client, { timeout: timeout as number }), { name: 'TypeError', message: /redisRateLimitStore: option "timeout" must/ })
+    const message = /redisRateLimitStore: option "timeout" must/
+    t.throws(() => redisRateLimitStore(client, { timeout: timeout as number }), { name: 'TypeError', message })
   }
   const Store = redisRateLimitStore(client)
   for (const name of ['continueExceeding', 'exponentialBackoff']) {

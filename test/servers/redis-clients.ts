@@ -45,7 +45,7 @@ export async function connectOddRedisClients (url: string) {
   const nodeRedis = {
     'node-redis, RESP 2': createClient({ url, RESP: 2 }),
     'node-redis, Buffers': createClient({ url, RESP: 2, commandOptions: { typeMapping: asBuffers } }),
-    'node-redis, RESP 3, Buffers and numbers as texts': createClient({ url, RESP: 3, commandOptions: { typeMapping: { ...asBuffers, ...asTexts } } }),
+    'node-redis, RESP 3, Buffers and texts': createClient({ url, RESP: 3, commandOptions: { typeMapping: { ...asBuffers, ...asTexts } } }),
     'node-redis, RESP 3, Maps and Sets': createClient({ url, RESP: 3, commandOptions: { typeMapping: asCollections } }),
     'node-redis, key prefix': createClient({ url, keyPrefix: 'host:' }),
     'node-redis, a short queue': createClient({ url, commandsQueueMaxLength: 1000, disableOfflineQueue: true }),

@@ -64,13 +64,16 @@ async function join (servers: readonly PrivateServer[]): Promise<void> {
 }
 
 /** Moves so many slots with their keys from one server to another, as an operator does it, while the cluster works. */
-export async function reshard (servers: readonly PrivateServer[], move: { readonly from: number, readonly to: number, readonly slots: number }): Promise<void> {
+export async function reshard (
+  servers: readonly PrivateServer[], move: { readonly from: number, readonly to: number, readonly slots: number }
+): Promise<void> {
   const cli = findProgram('redis-cli') ?? findProgram('valkey-cli')
   if (cli === undefined) throw new Error('install redis-tools or valkey-tools')
   const [from, to] = await Promise.all([move.from, move.to].map(index => idOf(servers[index])))
   await promisify(execFile)(cli, [
     '--cluster', 'reshard', `127.0.0.1:${servers[0]?.port}`,
-    '--cluster-from', String(from), '--cluster-to', String(to), '--cluster-slots', `${move.slots}`, '--cluster-yes', '--cluster-timeout', '5000'
+    '--cluster-from', String(from), '--cluster-to', String(to), '--cluster-slots', `${move.slots}`,
+    '--cluster-yes', '--cluster-timeout', '5000'
   ], { maxBuffer: 1 << 26 })
 }
 

@@ -25,7 +25,8 @@ t.test('on a server that others use too', t => withRedis(t, async ({ url }) => {
   })
 
   for (const cluster of [false, true]) {
-    await t.test(`200 parallel logOut from several clients: one saw the session active, ${cluster ? 'key by key' : 'in one script'}`, async t => {
+    const way = cluster ? 'key by key' : 'in one script'
+    await t.test(`200 parallel logOut from several clients: one saw the session active, ${way}`, async t => {
       const prefix = freshPrefix()
       const store = spread(clients.named.map(([, client]) => redisSessionStore(client, { prefix, cluster })))
       await store.create('token', newSession())
@@ -38,7 +39,7 @@ t.test('on a server that others use too', t => withRedis(t, async ({ url }) => {
   await t.test('two prefixes never see each other, whatever the ids', async t => {
     const prefix = freshPrefix()
     const store = redisSessionStore(clients.nodeRedis, { prefix })
-    const others = [`${prefix}:s`, `${prefix}:i`, `${prefix}:u`, `${prefix}:`].map(prefix => redisSessionStore(clients.nodeRedis, { prefix }))
+    const others = [':s', ':i', ':u', ':'].map(end => redisSessionStore(clients.nodeRedis, { prefix: prefix + end }))
     await store.create('token', newSession({ id: 'id' }))
     await store.create('hostile', newSession({ id: 'i:id', subject: 'u:alice' }))
     await store.logOutSubject({ subject: 'alice', except: 'id' })
@@ -67,7 +68,8 @@ t.test('the rules, through clients with options that change the types of replies
 }))
 
 for (const cluster of [false, true]) {
-  t.test(`a full Redis refuses logins and still logs out, ${cluster ? 'key by key' : 'in one script'}`, t => withPrivateRedis(t, async ({ url }) => {
+  const way = cluster ? 'key by key' : 'in one script'
+  t.test(`a full Redis refuses logins and still logs out, ${way}`, t => withPrivateRedis(t, async ({ url }) => {
     const { ioredis, end } = await connectRedisClients(url)
     t.teardown(end)
     const store = redisSessionStore(ioredis, { cluster })
@@ -98,10 +100,12 @@ t.test('a wrong client or option is a TypeError that names it', async t => {
   }
   const client: IoredisLike = { eval: async () => null, evalsha: async () => null }
   for (const prefix of ['', 'a b', '{a}', 'a}', 'a*', 'ä', 1]) {
-    t.throws(() => redisSessionStore(client, { prefix: prefix as string }), { name: 'TypeError', message: /redisSessionStore: option "prefix" must/ })
+    const message = /redisSessionStore: option "prefix" must/
+    t.throws(() => redisSessionStore(client, { prefix: prefix as string }), { name: 'TypeError', message })
   }
   for (const cluster of [null, 'yes', 1]) {
-    t.throws(() => redisSessionStore(client, { cluster: cluster as unknown as boolean }), { name: 'TypeError', message: 'redisSessionStore: option "cluster" must be a boolean' })
+    const message = 'redisSessionStore: option "cluster" must be a boolean'
+    t.throws(() => redisSessionStore(client, { cluster: cluster as unknown as boolean }), { name: 'TypeError', message })
   }
 })
 

@@ -36,18 +36,22 @@ export function redisBacklog (now: () => number = () => performance.now()): Send
     if (waiting + givenUp === 0) heard = now()
     if (refuses()) throw new Error(`Redis: ${mostUnanswered} commands are unanswered`)
     waiting++
-    try {
-      const reply = await command()
+    return attempt(command).then(reply => {
+      waiting--
       hear()
       return reply
-    } catch (error) {
+    }, error => {
+      waiting--
       if (isReply(error)) hear()
       else givenUp++
       throw error
-    } finally {
-      waiting--
-    }
+    })
   }
+}
+
+/** An error that is thrown is a rejection. */
+async function attempt<T> (command: () => Promise<T>): Promise<T> {
+  return command()
 }
 
 /** Whether the server sent this error: its errors begin with a code in capitals. */

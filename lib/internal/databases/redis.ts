@@ -87,7 +87,8 @@ export function oneServerOrCluster<Way> (isCluster: boolean, ways: { readonly on
 
 /** A script with keys of several slots, or one that uses a key which it did not declare and which is on another server. */
 function refusesKeys (error: unknown): boolean {
-  return error instanceof Error && /^CROSSSLOT|attempted to access (?:a non local key|keys that do not hash to the same slot)/.test(error.message)
+  const refusal = /^CROSSSLOT|attempted to access (?:a non local key|keys that do not hash to the same slot)/
+  return error instanceof Error && refusal.test(error.message)
 }
 
 /** Checks a prefix of keys, and returns it with the colon that ends it. */
@@ -160,9 +161,11 @@ function scripting (client: RedisClient, caller: string): { run: Run, runWhole: 
   throw new TypeError(`${caller}: pass a client of ioredis, iovalkey or node-redis`)
 }
 
+type Command = readonly [name: string, ...values: Array<string | number>]
+
 interface Pipelining extends IoredisLike {
   readonly options: { readonly enableAutoPipelining: true }
-  pipeline (commands: ReadonlyArray<readonly [command: string, ...values: Array<string | number>]>): { exec (): Promise<Array<[error: Error | null, reply?: unknown]>> }
+  pipeline (commands: readonly Command[]): { exec (): Promise<Array<[error: Error | null, reply?: unknown]>> }
 }
 
 /**
@@ -174,8 +177,8 @@ function pipelinesByDigest (client: IoredisLike): client is Pipelining {
 }
 
 function oneByOne (client: Pipelining): IoredisLike {
-  const send = async (command: string, ...values: Array<string | number>): Promise<unknown> => {
-    const [[error, reply] = [new Error('the pipeline has no reply')]] = await client.pipeline([[command, ...values]]).exec()
+  const send = async (...command: Command): Promise<unknown> => {
+    const [[error, reply] = [new Error('Redis: the pipeline has no reply')]] = await client.pipeline([command]).exec()
     if (error !== null) throw error
     return reply
   }

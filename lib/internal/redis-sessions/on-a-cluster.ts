@@ -13,7 +13,8 @@ import { activeLua, endLua, enterLua, listLua } from './subject-lua.ts'
  * logout happens in the second one or not at all, and a login that is cut short leaves a session that was never active.
  */
 export function sessionsOnCluster (script: (lua: string) => RunScript, keys: SessionKeys): RedisSessions {
-  const [read, isActive, end, endSubject, page] = [script(readLua), script(isActiveLua), script(endOneLua), script(endSubjectLua), script(pageLua)] as const
+  const [read, isActive, page] = [script(readLua), script(isActiveLua), script(pageLua)] as const
+  const [end, endSubject] = [script(endOneLua), script(endSubjectLua)] as const
 
   const recordOf = async (digest: string): Promise<StoredSession | undefined> => {
     const [session, subject, entry] = listOf(await read([keys.session(digest)], 'session', 'subject', 'entry'))
@@ -106,7 +107,8 @@ function createInSteps (script: (lua: string) => RunScript, keys: SessionKeys): 
   const claimToken = async ({ record, digest }: NewRecord, call: string, fields: readonly string[]): Promise<boolean> => {
     let claimed = false
     try {
-      claimed = numberOf(await claim([keys.session(digest)], call, `${record.keepUntil}`, 'session', JSON.stringify(record), ...fields)) === 1
+      const values = ['session', JSON.stringify(record), ...fields]
+      claimed = numberOf(await claim([keys.session(digest)], call, `${record.keepUntil}`, ...values)) === 1
       return claimed
     } finally {
       // An id that stays claimed is free again after its keepUntil.

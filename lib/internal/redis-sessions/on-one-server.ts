@@ -1,5 +1,5 @@
 import { actTogether } from '../databases/redis-batch.ts'
-import { listOf, numberOf, type RunScript } from '../databases/redis.ts'
+import { listOf, numberOf, type Reply, type RunScript } from '../databases/redis.ts'
 import { entryOf, pageValues, sessionOfReply, sessionOfText, sortable, type RedisSessions, type SessionKeys } from './layout.ts'
 import { activeLua, endLua, enterLua, listLua } from './subject-lua.ts'
 
@@ -7,8 +7,11 @@ import { activeLua, endLua, enterLua, listLua } from './subject-lua.ts'
  * The verbs of a session store whose keys are all on one server. Each is one script, so one round trip, and logouts of
  * one turn of the event loop share it. The scripts follow a session to the key of its subject, which they cannot declare
  * beforehand: a server of a cluster refuses that.
+ *
+ * A key that a script should find and does not find is asked for in steps, by `inSteps`: a proxy may keep it on another
+ * server, and a session is not logged out because nobody looked there.
  */
-export function sessionsOnOneServer (script: (lua: string) => RunScript, keys: SessionKeys): RedisSessions {
+export function sessionsOnOneServer (script: (lua: string) => RunScript, keys: SessionKeys, inSteps: RedisSessions): RedisSessions {
   const [create, find, logOut, logOutById, logOutSubject, list] = [
     script(createLua), script(findLua), actTogether(script, logOutLua), script(logOutByIdLua), script(logOutSubjectLua), script(listLiveLua)
   ] as const
@@ -23,16 +26,20 @@ export function sessionsOnOneServer (script: (lua: string) => RunScript, keys: S
     },
 
     async find (digest) {
-      return sessionOfReply(await find([keys.session(digest)]))
+      const reply = await find([keys.session(digest)])
+      return lacksKey(reply) ? inSteps.find(digest) : sessionOfReply(reply)
     },
 
     async logOut (digest, call) {
-      return sessionOfReply(await logOut({ key: keys.session(digest), values: [call] }))
+      const reply = await logOut({ key: keys.session(digest), values: [call] })
+      return lacksKey(reply) ? inSteps.logOut(digest, call) : sessionOfReply(reply)
     },
 
-    async logOutById ({ id, subject }, call) {
-      const owner = subject === undefined ? '' : encodeURIComponent(subject)
-      return sessionOfReply(await logOutById([keys.id(id)], call, owner, keys.tail(keys.id(id))))
+    async logOutById (query, call) {
+      const key = keys.id(query.id)
+      const owner = query.subject === undefined ? '' : encodeURIComponent(query.subject)
+      const reply = await logOutById([key], call, owner, keys.tail(key))
+      return lacksKey(reply) ? inSteps.logOutById(query, call) : sessionOfReply(reply)
     },
 
     async logOutSubject ({ subject, except, count }, call) {
@@ -44,10 +51,14 @@ export function sessionsOnOneServer (script: (lua: string) => RunScript, keys: S
     async list (page) {
       const subject = encodeURIComponent(page.subject)
       const key = keys.subject(subject)
-      const listed = listOf(await list([key], ...pageValues(page), subject, keys.tail(key)))
-      return listed.map(text => sessionOfText(text, true))
+      const reply = await list([key], ...pageValues(page), subject, keys.tail(key))
+      return reply === null ? inSteps.list(page) : listOf(reply).map(text => sessionOfText(text, true))
     }
   }
+}
+
+function lacksKey (reply: Reply): boolean {
+  return reply !== null && numberOf(listOf(reply)[1]) === 2
 }
 
 const createLua = `${enterLua}
@@ -83,7 +94,8 @@ local digest, subject, entry = unpack(redis.call('HMGET', KEYS[1], 'digest', 'su
 if not digest or (owner ~= '' and owner ~= subject) then return false end
 local base = KEYS[1]:sub(1, -1 - tail)
 local session = redis.call('HGET', base .. 's:' .. digest, 'session')
-return session and { session, endSession(base .. 'u:' .. subject, entry, call) }
+if not session then return { '', 2 } end
+return { session, endSession(base .. 'u:' .. subject, entry, call) }
 `
 
 const logOutSubjectLua = `${endLua}
@@ -106,19 +118,22 @@ local function escaped (id)
   return (id:gsub("[^A-Za-z0-9_.!~*'()-]", function (byte) return string.format('%%%02X', byte:byte()) end))
 end
 
-local function liveSession (name)
-  local id = name:sub(12, -13)
-  local digest, owner, entry = unpack(redis.call('HMGET', base .. 'i:' .. escaped(id), 'digest', 'subject', 'entry'))
-  local isListed = digest and id ~= except and owner == subject and nameByCreation('', entry) == 'c' .. name and expiryOf(entry) > now
-  return isListed and redis.call('HGET', base .. 's:' .. digest, 'session')
+local function isListed (name, owner, entry)
+  return owner == subject and nameByCreation('', entry) == 'c' .. name and expiryOf(entry) > now
 end
 
 local sessions = {}
 while #sessions < limit do
   local names = page(KEYS[1], before, limit - #sessions)
   for _, name in ipairs(names) do
-    local session = liveSession(name)
-    if session then sessions[#sessions + 1] = session end
+    local id = name:sub(12, -13)
+    local digest, owner, entry = unpack(redis.call('HMGET', base .. 'i:' .. escaped(id), 'digest', 'subject', 'entry'))
+    if not digest then return false end
+    if id ~= except and isListed(name, owner, entry) then
+      local session = redis.call('HGET', base .. 's:' .. digest, 'session')
+      if not session then return false end
+      sessions[#sessions + 1] = session
+    end
   end
   if #names == 0 then break end
   before = names[#names]

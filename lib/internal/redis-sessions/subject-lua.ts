@@ -14,6 +14,9 @@
  * begins an epoch: one write, however many sessions there are. Everything about a subject is in this one key, so that no
  * script ever sees a part of it, also while a cluster moves it to another server.
  *
+ * The functions for one session return 1 when it is (or was) active, 0 when not, and 2 when the key is missing: then the
+ * session is not active, if this is the server that has the key.
+ *
  * A full Redis refuses a script whose first write needs room. A login begins with such a write, a logout does not.
  */
 
@@ -21,7 +24,7 @@
 export const activeLua = `
 local function epochOf (key)
   local lowest = redis.call('ZRANGE', key, 0, 0)[1]
-  return lowest and lowest:sub(1, 1) == '!' and lowest:sub(2) or '10'
+  return lowest and lowest:sub(1, 1) == '!' and lowest:sub(2) or '10', lowest == nil
 end
 
 local function nameByExpiry (epoch, entry)
@@ -33,7 +36,8 @@ local function nameOfExpired (epoch, entry)
 end
 
 local function isActive (key, entry)
-  local epoch = epochOf(key)
+  local epoch, isMissing = epochOf(key)
+  if isMissing then return 2 end
   local found = redis.call('ZSCORE', key, nameByExpiry(epoch, entry)) or redis.call('ZSCORE', key, nameOfExpired(epoch, entry))
   return found and 1 or 0
 end
@@ -66,7 +70,8 @@ local function endExpired (key, epoch, entry)
 end
 
 local function endSession (key, entry, call)
-  local epoch = epochOf(key)
+  local epoch, isMissing = epochOf(key)
+  if isMissing then return 2 end
   if redis.call('ZREM', key, nameByExpiry(epoch, entry)) == 1 then
     redis.call('ZADD', key, 0, '~' .. call)
     redis.call('ZREM', key, nameByCreation(epoch, entry))

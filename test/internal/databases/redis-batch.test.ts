@@ -26,11 +26,14 @@ t.test('calls of one turn are one script', t => withRedis(t, async ({ url }) => 
       const act = actTogether(redisScripts(client, 'test'), echoLua)
       const call = (name: string, ...values: string[]) => act({ key: key(name), values })
 
-      t.strictSame(await Promise.all([call('a', '1', '2'), call('b', 'nothing', ''), call('a', '3', ''), call('hash', 'read', 'field'), call('hash', 'read', 'other')]),
-        [[key('a'), '1', '2'], null, [key('a'), '3', ''], ['value'], [null]], 'each has the reply of its own key and values')
+      const replies = await Promise.all([
+        call('a', '1', '2'), call('b', 'nothing', ''), call('a', '3', ''), call('hash', 'read', 'field'), call('hash', 'read', 'other')
+      ])
+      t.strictSame(replies, [[key('a'), '1', '2'], null, [key('a'), '3', ''], ['value'], [null]], 'each has its own reply')
 
-      t.match(await Promise.allSettled([call('a', '1', '2'), call('text', 'read', 'field'), call('hash', 'read', 'field')]),
-        [{ value: [key('a'), '1', '2'] }, { reason: { message: /^WRONGTYPE / } }, { value: ['value'] }], 'a key of another type rejects its own call')
+      const outcomes = await Promise.allSettled([call('a', '1', '2'), call('text', 'read', 'field'), call('hash', 'read', 'field')])
+      t.match(outcomes, [{ value: [key('a'), '1', '2'] }, { reason: { message: /^WRONGTYPE / } }, { value: ['value'] }],
+        'a key of another type rejects its own call')
 
       const failed = await Promise.allSettled([call('a', '1', '2'), call('a', 'raise', 'NOSUCHCOMMAND')])
       for (const outcome of failed) t.match(outcome, { reason: { message: /^ERR / } }, 'another error is an error of the command')

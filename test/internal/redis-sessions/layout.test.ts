@@ -1,5 +1,7 @@
 import t from 'tap'
-import { entryOf, expiryOf, listedId, listedName, pageValues, sessionKeys, sessionOfReply, sessionOfText, sortable } from '../../../lib/internal/redis-sessions/layout.ts'
+import {
+  entryOf, expiryOf, listedId, listedName, pageValues, sessionKeys, sessionOfReply, sessionOfText, sortable
+} from '../../../lib/internal/redis-sessions/layout.ts'
 
 const record = { id: 'id', subject: 'alice', createdAt: 1, expiresAt: 20, keepUntil: Number.MAX_SAFE_INTEGER, details: '{}' }
 const digest = 'd'.repeat(43)
@@ -26,8 +28,8 @@ t.test('an entry names a session: lists are ordered by its creation and id', asy
   t.equal(expiryOf(entry), sortable(20))
   t.equal(listedName(entry), '00000000001id\x002gosa7pa2gv')
   t.equal(listedId(listedName(entry)), 'id')
-  const names = [{ createdAt: 0, id: 'z' }, { createdAt: 1, id: 'a' }, { createdAt: 1, id: 'a!' }, { createdAt: 1, id: 'b' }, { createdAt: 36, id: 'a' }]
-    .map(given => listedName(entryOf({ record: { ...record, ...given }, digest })))
+  const names = ([[0, 'z'], [1, 'a'], [1, 'a!'], [1, 'b'], [36, 'a']] as const)
+    .map(([createdAt, id]) => listedName(entryOf({ record: { ...record, createdAt, id }, digest })))
   t.strictSame(names.toSorted(), names)
   const times = [0, 9, 10, 35, 36, 1e12, Number.MAX_SAFE_INTEGER].map(sortable)
   t.strictSame(times.toSorted(), times)
@@ -37,8 +39,8 @@ t.test('an entry names a session: lists are ordered by its creation and id', asy
 t.test('a page starts behind the last session of the page before, or at the newest', async t => {
   const now = sortable(Date.now()).slice(0, 7)
   t.match(pageValues({ subject: 'alice', limit: 3 }), ['~', '3', new RegExp(`^${now}`), ''])
-  t.match(pageValues({ subject: 'alice', limit: 3, after: { id: 'id', createdAt: 1 }, except: 'other' }), ['00000000001id\0', '3', String, 'other'])
-  t.equal(pageValues({ subject: 'alice', limit: 3, except: 'a\0b' })[3], '', 'an id that no session can have leaves none out')
+  const after = { id: 'id', createdAt: 1 }
+  t.match(pageValues({ subject: 'alice', limit: 3, after, except: 'other' }), ['00000000001id\0', '3', String, 'other'])
 })
 
 t.test('a reply is a session, none, or an error', async t => {

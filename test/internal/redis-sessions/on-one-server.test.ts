@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { Redis } from 'ioredis'
 import t from 'tap'
+import { sessionStoreRules } from '../../../lib/conformance/session-store.ts'
+import type { IoredisLike } from '../../../lib/internal/databases/redis.ts'
 import { redisSessionStore } from '../../../lib/session-stores/redis.ts'
 import { tokenDigest } from '../../../lib/token-digest.ts'
 import { connectRedisClients } from '../../servers/redis-clients.ts'
@@ -63,7 +65,8 @@ t.test('each verb is one command, as the server saw it, however many sessions th
 
   const store = redisSessionStore(ioredis)
   const cost = async (subject: string, count: number) => {
-    await Promise.all(Array.from({ length: count }, (_, index) => store.create(randomUUID(), newSession({ id: `${subject} ${index}`, subject }))))
+    const ids = Array.from({ length: count }, (_, index) => `${subject} ${index}`)
+    await Promise.all(ids.map(id => store.create(id, newSession({ id, subject }))))
     await ioredis.config('RESETSTAT')
     t.equal(await store.logOutSubject({ subject, except: `${subject} 1`, count: true }), count - 1)
     return seen()
@@ -85,4 +88,34 @@ t.test('errors that clients act upon are errors of the command, also of a batch'
   for (const outcome of outcomes) t.match(outcome, { reason: { message: /^READONLY / } })
   t.ok(seen.some(message => message.startsWith('READONLY ')), 'ioredis is asked whether to connect again')
   t.equal((await store.find('token'))?.status, 'active', 'reading goes on')
+}))
+
+t.test('a proxy that spreads keys over servers is no reason to take a session for logged out', t => withPrivateRedis(t, async one => {
+  await withPrivateRedis(t, async other => {
+    const servers = [new Redis(one.url), new Redis(other.url)] as const
+    t.teardown(() => { for (const server of servers) server.disconnect() })
+    const serverOf = (key: string) => servers[key.startsWith('logout-session:u:') ? 1 : 0]
+    const run = (name: 'eval' | 'evalsha') => async (script: string, count: number, ...values: string[]) => {
+      const places = new Set(values.slice(0, count).map(serverOf))
+      if (places.size > 1) throw new Error('CROSSSLOT Keys in request don\'t hash to the same slot')
+      return [...places][0]?.[name](script, count, ...values)
+    }
+    const proxied: IoredisLike = { eval: run('eval'), evalsha: run('evalsha') }
+
+    const store = redisSessionStore(proxied)
+    for (const rule of sessionStoreRules) await t.resolves(rule.check(() => store), rule.name)
+
+    for (const token of ['one', 'two', 'three', 'four']) await store.create(token, newSession({ id: token }))
+    /** Stores that have met no refusal yet. */
+    const fresh = () => redisSessionStore(proxied)
+    t.equal((await fresh().find('one'))?.status, 'active')
+    t.equal((await fresh().list({ subject: 'alice', limit: 9 })).length, 4)
+    t.equal((await fresh().logOut('one'))?.status, 'active')
+    t.equal((await fresh().logOutById({ id: 'two' }))?.status, 'active')
+    t.equal(await fresh().logOutSubject({ subject: 'alice', except: 'three', count: true }), 1)
+    t.strictSame(await Promise.all(['one', 'two', 'three', 'four'].map(async token => (await fresh().find(token))?.status)),
+      ['logged_out', 'logged_out', 'active', 'logged_out'])
+    t.equal(await fresh().logOutSubject({ subject: 'alice', count: true }), 1)
+    t.equal((await fresh().logOut('unknown')), undefined)
+  })
 }))

@@ -171,7 +171,9 @@ async function check (t: Test, ioredis: Redis, cluster: boolean) {
     await ioredis.del(subject)
     await store.create('new', newSession({ id: 'new' }))
     t.strictSame((await store.list({ subject: 'alice', limit: 9 })).map(({ id }) => id), ['new'])
-    for (const token of ['token', 'past']) t.equal((await store.find(token))?.status, 'logged_out', 'although its epoch has the same number again')
+    for (const token of ['token', 'past']) {
+      t.equal((await store.find(token))?.status, 'logged_out', 'although its epoch has the same number again')
+    }
 
     await ioredis.del(`${prefix}:i:new`)
     t.equal(await store.logOutById({ id: 'new' }), undefined)
@@ -223,8 +225,8 @@ async function check (t: Test, ioredis: Redis, cluster: boolean) {
     t.strictSame((await ioredis.zrange(subject, '0', '-1')).filter(name => name.startsWith('!')), ['!212'])
     t.strictSame((await store.list({ subject: 'alice', limit: 9 })).map(({ id }) => id), ['kept'])
     await store.create('new', newSession())
-    t.equal(await ioredis.zcount(subject, '-inf', '+inf'), await ioredis.zlexcount(subject, '[212', '(213') + 1 + (await ioredis.zlexcount(subject, '[~', '+')),
-      'past epochs are gone')
+    const present = await ioredis.zlexcount(subject, '[212', '(213') + await ioredis.zlexcount(subject, '[~', '+')
+    t.equal(await ioredis.zcard(subject), present + 1, 'past epochs are gone')
   })
 
   await t.test('a command that the client sends again is recognised, and has the same reply', async t => {
@@ -234,7 +236,8 @@ async function check (t: Test, ioredis: Redis, cluster: boolean) {
     for (const id of ['one', 'two', 'other']) await store.create(id, newSession({ id }))
     t.equal(await store.logOutSubject({ subject: 'alice', except: 'other', count: true }), 2)
     t.equal(await store.logOutSubject({ subject: 'alice', except: 'other', count: true }), 0)
-    t.strictSame([(await store.logOutById({ id: 'other' }))?.status, (await store.logOutById({ id: 'other' }))?.status], ['active', 'logged_out'])
+    const before = [await store.logOutById({ id: 'other' }), await store.logOutById({ id: 'other' })]
+    t.strictSame(before.map(session => session?.status), ['active', 'logged_out'])
     await t.rejects(store.create('token', newSession()), /exists already/)
     await store.create('last', newSession())
     t.equal(await store.logOutSubject({ subject: 'alice', count: true }), 1)
