@@ -124,30 +124,38 @@ export interface RevocationSource {
   onRevoked (listener: (mark: Mark) => void): () => void
 }
 
-/** A store that a local replica can follow. */
+/** A store that a replica in this process can follow. `revocationReplica` does, and makes the feed itself. */
 export interface FollowableRevocationStore extends RevocationStore {
   /** Makes a feed of this store's marks. Each replica needs a feed of its own. */
   feed (): RevocationFeed
 }
 
-/** How a local replica follows a store: one question, asked again and again. */
+/** How a replica follows a store: one question, asked again and again. `fastify-logout/conformance/revocation-feed` has the rules. */
 export interface RevocationFeed {
   /**
-   * Resolves the marks that were added behind this position. Without a position, or with one that the feed can no longer connect
-   * to, it begins anew: every live mark follows, and `complete` is false until the last of them was handed out.
-   * When there is nothing new, it waits for news for at most `timeout` milliseconds. Rejects when the store cannot be
-   * reached; the caller then closes the feed and asks again.
+   * Resolves marks that were added behind this position. Without a position it begins anew: every live mark follows. It
+   * also does so for a position that it cannot go on from, because the server, or what the server remembers, is another.
+   *
+   * It waits for marks when there are none, and resolves a complete page at least every `timeout` milliseconds once
+   * everything was handed out. Rejects when the store cannot be reached, or is not the one that the store writes to; the
+   * caller then closes the feed and asks again, with the position that it has.
    */
   next (position: string | undefined, timeout: number): Promise<FeedPage>
 
-  /** Gives up the connection of its own that the feed opened, whatever its state. The next question opens another. */
+  /** Gives up the connection that the feed opened, whatever its state. The next call of `next` opens another one. */
   close (): void
 }
 
 /** Some marks, and where to go on. */
 export interface FeedPage {
   readonly marks: readonly Mark[]
+  /** For the next call of `next`. */
   readonly position: string
-  /** Whether everything that was added before the question is now handed out. */
+  /**
+   * Whether every mark that was added before `next` was called is now handed out. A feed may say so only if it has seen
+   * that what the store writes arrives where the feed reads.
+   */
   readonly complete: boolean
+  /** The clock of the store's server in epoch milliseconds, by which marks end. */
+  readonly now?: number | undefined
 }

@@ -2,7 +2,6 @@
 import { createVerifier } from 'fast-jwt'
 import Fastify from 'fastify'
 import { revocationGuard, revocationReplica } from '../../dist/index.js'
-import { openClient } from './clients.js'
 import { revocationStore } from './library-stores.js'
 import { jwt, userToken } from './signinghub-host.js'
 import { tokenAt } from './tokens.js'
@@ -68,9 +67,7 @@ const guarding = {
   },
 
   replica: async (store, marks) => {
-    const { [`${store.kind}RevocationFeed`]: feedOf } = await import(`../../dist/revocation-stores/${store.kind}-feed.js`)
-    const source = await guarding.store(store, marks)
-    const revocations = revocationReplica({ store: source, feed: feedOf(await openClient(store)) })
+    const revocations = revocationReplica(await guarding.store(store, marks))
     await revocations.start()
     while (revocations.staleness() > 1000) await new Promise(resolve => setTimeout(resolve, 100))
     return revocations

@@ -1,123 +1,139 @@
 import type { Promised } from '../awaitable.ts'
-import { assertMarks, markId } from '../internal/marks/id.ts'
-import { questionOf, rowsOfMarks } from '../internal/marks/row.ts'
-import { postgresStatements, underLock, type PostgresClient } from '../internal/databases/postgres.ts'
-import type { RevocationStore } from '../revocation-store.ts'
-import { quotedTable } from '../internal/databases/sql-table.ts'
+import { inTurns } from '../internal/databases/in-turns.ts'
+import { postgresCalls, resolveBatch } from '../internal/databases/postgres-batch.ts'
+import { marksOfOneStatement, revocationNames, revocationStatements, revocationTable } from '../internal/databases/postgres-revocation-sql.ts'
+import { postgresStatements, type PostgresClient, type RunStatement } from '../internal/databases/postgres.ts'
+import { postgresFeed } from '../internal/feeds/postgres.ts'
+import { assertMarks, claimEnd, markId } from '../internal/marks/id.ts'
+import { questionOf, rowOfMark, type MarkRow } from '../internal/marks/row.ts'
+import type { FollowableRevocationStore, RevocationStore } from '../revocation-store.ts'
 
-/** Where in the database {@link postgresRevocationStore} keeps its marks. */
+/** Where in the database {@link postgresRevocationStore} keeps its marks, and how it makes them. */
 export interface PostgresRevocationStoreOptions {
-  /** The table, with its schema in front if need be. @default 'logout_revocation' */
+  /** The table, with its schema in front if needed: at most 40 characters. A function, `<table>_revoke`, stands beside it. @default 'logout_revocation' */
   readonly table?: string | undefined
+  /**
+   * Whether calls of `revoke` of one turn of the event loop share a statement, which is much cheaper under load. Leave it off
+   * for a client whose `query` looks up the current transaction of the request, for example in AsyncLocalStorage: the marks
+   * of other requests would become part of that transaction, and end with its rollback.
+   *
+   * @default true for a Pool of pg, false for any other client
+   */
+  readonly batch?: boolean | undefined
 }
 
 /** {@link postgresRevocationStore} */
-export interface PostgresRevocationStore extends Promised<RevocationStore> {
-  /** Makes the table where it is not there. Safe to run twice, and from two nodes at once. */
+export interface PostgresRevocationStore extends Promised<RevocationStore>, Pick<FollowableRevocationStore, 'feed'> {
+  /** Makes the table and the function where they are missing. Safe to run twice, and from two nodes at once. */
   migrate (): Promise<void>
 }
 
 /**
- * Keeps marks in a table of PostgreSQL 13 or newer. Every call is one statement. A logout that was answered is as durable
- * as a commit is on that server. Each `revoke` also forgets some of what ended a minute ago or more, and wakes the
- * replicas that follow with `postgresRevocationFeed`.
+ * Keeps marks in a table of PostgreSQL 13 or newer. Every call is one statement, and calls of `revoke` of one turn of the
+ * event loop share one; more than 50 marks take one for each 50. The server's clock decides what has ended, and now and then a
+ * call forgets what ended a minute ago or more.
  *
- * @param client A Pool of `pg`, or anything with its `query`. It is never closed.
- * @throws {TypeError} when the client has no `query`, or the table's name has other characters than letters, digits and underscores.
+ * A mark that was made is as durable as a commit on that server. After a failover to a standby that was behind, the marks of
+ * the last moments are lost: `synchronous_standby_names` prevents this.
+ *
+ * No `revoke` waits for another one. One whose ids are held by a transaction that revoked them and is still open is repeated
+ * for half a minute, and holds up no other.
+ *
+ * A replica follows by `LISTEN`, on a connection that it takes out of the pool for itself: a pooler that shares
+ * connections between transactions (PgBouncer with `pool_mode = transaction`) cannot be in between. New marks are sent to
+ * replicas as notifications, which every role that may connect to the database could listen to: ids of tokens, sessions and
+ * users, never tokens.
+ *
+ * @param client A Pool of `pg`, or for all but replicas any object with its `query`. It is never closed. Give the Pool
+ * `query_timeout` and `connectionTimeoutMillis`: connections that fall silent stay in a Pool without them for up to 15 minutes.
+ * @throws {TypeError} when the client has no `query`, or an option is wrong.
+ * @example
+ * ```ts
+ * import { postgresRevocationStore } from 'fastify-logout/revocation-stores/postgres'
+ * import pg from 'pg'
+ *
+ * const pool = new pg.Pool({ connectionTimeoutMillis: 5000, query_timeout: 5000 })
+ * const revocations = postgresRevocationStore(pool)
+ * await revocations.migrate()
+ * ```
  */
 export function postgresRevocationStore (client: PostgresClient, options: PostgresRevocationStoreOptions = {}): PostgresRevocationStore {
-  const { table = 'logout_revocation' } = options
-  const run = postgresStatements(client, table, 'postgresRevocationStore')
-  const sql = statements(quotedTable(table, 'postgresRevocationStore'))
+  const { table, names, batch } = resolveOptions(client, options)
+  const run = postgresStatements(client, table, caller)
+  const sql = revocationStatements(names)
+  const sweep = sweepsSometimes()
+  const revoke = revoker(calls => run(sql.revoke, JSON.stringify(calls), sweep()), batch)
 
   return {
     async revoke (...marks) {
       assertMarks(marks)
-      const now = Date.now()
-      const rows = rowsOfMarks(marks, now)
-      if (rows.length === 0) return false
-      const [answer] = await run(sql.revoke, JSON.stringify(rows), now - 60_000, revocationChannel(table), now)
-      return answer?.['news'] === true
+      return revoke(marks.map(rowOfMark))
     },
 
     async check (credential) {
       const { ids, issuer, tenant, session, issuedAt } = questionOf(credential)
-      return (await run(sql.check, Date.now(), ids, issuedAt, session, issuer, tenant)).length === 0 ? 'live' : 'revoked'
+      if (ids.length === 0) return 'live'
+      return (await run(sql.check, ids, issuedAt, session, issuer, tenant)).length === 0 ? 'live' : 'revoked'
     },
 
     async claimOnce (key, until) {
-      return (await run(sql.claim, `c${markId(key)}`, until, Date.now())).length === 1
+      const end = claimEnd(until)
+      const due = sweep()
+      if (due > 0) await run(sql.revoke, '[]', due)
+      return (await run(sql.claim, `c${markId(key)}`, end)).length === 1
     },
 
     async migrate () {
       await run(postgresRevocationTable(table))
-    }
-  }
-}
+    },
 
-/** The channel on which a store tells that there are new marks in its table. */
-export function revocationChannel (table: string): string {
-  return `revocations:${table}`.slice(0, 63)
+    feed: () => postgresFeed(client, { names, table, caller })
+  }
 }
 
 /**
  * What `migrate()` runs, for hosts with migrations of their own.
  *
- * @throws {TypeError} for a table's name with other characters than letters, digits and underscores.
+ * @throws {TypeError} for a table's name with other characters than letters, digits and underscores, or with more than 40.
  */
 export function postgresRevocationTable (table = 'logout_revocation'): string {
-  const caller = 'postgresRevocationTable'
-  const [quoted, index] = [quotedTable(table, caller), quotedTable(table.replace(/^.*\./, ''), caller).slice(1, -1)]
-  return underLock(`CREATE TABLE IF NOT EXISTS ${quoted} (
-  id text COLLATE "C" NOT NULL,
-  issuer text COLLATE "C" NOT NULL,
-  tenant text COLLATE "C" NOT NULL,
-  "except" text COLLATE "C" NOT NULL,
-  cutoff bigint NOT NULL,
-  until bigint NOT NULL,
-  position bigserial NOT NULL,
-  added bigint NOT NULL,
-  PRIMARY KEY (id, issuer, tenant, "except")
-);
-CREATE INDEX IF NOT EXISTS "${index.slice(0, 53)}_until" ON ${quoted} (until);
-CREATE INDEX IF NOT EXISTS "${index.slice(0, 53)}_position" ON ${quoted} (position, id, issuer, tenant, "except");`)
+  return revocationTable(revocationNames(table, 'postgresRevocationTable'))
 }
 
-/** `added` is the position at which a mark last revoked something that it had not revoked before. */
-function statements (table: string) {
-  const lock = `hashtextextended('fastify-logout ${table}', 0)`
-  const key = 'id, issuer, tenant, "except"'
-  return {
-    // Positions are given under a lock that lasts until the commit: who has read a position has missed none before it.
-    revoke: `WITH new AS MATERIALIZED (
-        SELECT * FROM json_to_recordset($1) AS r(id text, issuer text, tenant text, "except" text, cutoff bigint, until bigint)
-      ), locked AS MATERIALIZED (
-        SELECT pg_advisory_xact_lock(${lock})
-      ), next AS MATERIALIZED (
-        SELECT nextval(pg_get_serial_sequence('${table}', 'position')) AS position FROM locked
-      ), swept AS (
-        DELETE FROM ${table} WHERE (${key}) IN (
-          SELECT ${key} FROM next, ${table} AS old WHERE until < $2 AND id NOT IN (SELECT id FROM new)
-          ORDER BY until LIMIT 100 FOR UPDATE OF old SKIP LOCKED
-        )
-      ), written AS (
-        INSERT INTO ${table} AS old (${key}, cutoff, until, position, added)
-        SELECT ${key}, cutoff, until, next.position, next.position FROM new, next ORDER BY ${key}
-        ON CONFLICT (${key}) DO UPDATE SET
-          cutoff = greatest(old.cutoff, excluded.cutoff), until = greatest(old.until, excluded.until), position = excluded.position,
-          added = CASE WHEN old.until <= $4 OR old.cutoff < excluded.cutoff THEN excluded.position ELSE old.added END
-        RETURNING ${key}, added = position AS added
-      )
-      SELECT pg_notify($3, ''), EXISTS (
-        SELECT 1 FROM written JOIN new USING (${key}) WHERE added AND (
-          SELECT count(*) + count(*) FILTER (WHERE known."except" = '') FROM ${table} AS known
-          WHERE known.id = new.id AND known.issuer = new.issuer AND known.tenant = new.tenant AND known."except" <> new."except"
-          AND known.until > $4 AND known.cutoff >= new.cutoff
-        ) < 2
-      ) AS news`,
-    check: `SELECT 1 FROM ${table} WHERE until > $1 AND id = ANY($2) AND cutoff >= $3 AND ("except" = '' OR "except" <> $4)
-      AND (issuer = '' OR $5 = '' OR issuer = $5) AND (tenant = '' OR $6 = '' OR tenant = $6) LIMIT 1`,
-    claim: `INSERT INTO ${table} AS old (${key}, cutoff, until, position, added) VALUES ($1, '', '', '', 0, $2, -1, -1)
-      ON CONFLICT (${key}) DO UPDATE SET until = excluded.until WHERE old.until <= $3 RETURNING id`
+const caller = 'postgresRevocationStore'
+
+function resolveOptions (client: PostgresClient, { table = 'logout_revocation', batch }: PostgresRevocationStoreOptions) {
+  return { table, names: revocationNames(table, caller), batch: resolveBatch(batch, client, caller) }
+}
+
+/** So many statements of `revoke` are under way at once. The other connections of the pool are for those who check. */
+const statementsAtOnce = 3
+/** A call of so many marks or less shares a statement. Most calls have one or two. */
+const marksOfSmallCall = 3
+
+/** Makes marks, in as few statements as the locks of a server allow. Resolves whether one of them revokes something more. */
+function revoker (run: (calls: ReadonlyArray<readonly MarkRow[]>) => ReturnType<RunStatement>, batch: boolean): (marks: readonly MarkRow[]) => Promise<boolean> {
+  const inTurn = inTurns(statementsAtOnce)
+  const runInTurn = (calls: ReadonlyArray<readonly MarkRow[]>) => inTurn(() => run(calls))
+  const together = postgresCalls({ batch, most: Math.floor(marksOfOneStatement / marksOfSmallCall), run: runInTurn })
+  const alone = postgresCalls({ batch: false, run: runInTurn })
+
+  return async marks => {
+    let news = false
+    const call = marks.length <= marksOfSmallCall ? together : alone
+    for (let from = 0; from < marks.length; from += marksOfOneStatement) {
+      const row = await call(marks.slice(from, from + marksOfOneStatement))
+      news ||= row?.['news'] === true
+    }
+    return news
   }
+}
+
+const callsForEachSweep = 16
+const rowsOfOneSweep = 500
+
+/** How many ended rows the next statement should delete: some with the first one, and with every sixteenth after it. */
+function sweepsSometimes (): () => number {
+  let calls = 0
+  return () => calls++ % callsForEachSweep === 0 ? rowsOfOneSweep : 0
 }

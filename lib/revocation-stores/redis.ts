@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import type { Promised } from '../awaitable.ts'
-import { assertMarks, markId } from '../internal/marks/id.ts'
-import { isRevokedBy, questionOf, rowsOfMarks } from '../internal/marks/row.ts'
-import { revocationKeys, rowsOfText } from '../internal/marks/redis.ts'
 import { listOf, numberOf, redisScripts, type RedisClient } from '../internal/databases/redis.ts'
-import type { RevocationStore } from '../revocation-store.ts'
+import { redisFeed } from '../internal/feeds/redis.ts'
+import { assertMarks, claimEnd, markId } from '../internal/marks/id.ts'
+import { luaClock, revocationKeys, rowsOfStored, storedOfRow, type StoredMark } from '../internal/marks/redis.ts'
+import { isRevokedBy, questionOf, rowOfMark } from '../internal/marks/row.ts'
+import type { FollowableRevocationStore, RevocationStore } from '../revocation-store.ts'
 
 /** Where in Redis {@link redisRevocationStore} keeps its marks. */
 export interface RedisRevocationStoreOptions {
@@ -15,109 +16,154 @@ export interface RedisRevocationStoreOptions {
 }
 
 /** {@link redisRevocationStore} */
-export interface RedisRevocationStore extends Promised<RevocationStore> {}
+export interface RedisRevocationStore extends Promised<RevocationStore>, Pick<FollowableRevocationStore, 'feed'> {}
+
+const marksOfOneScript = 200
 
 /**
- * Keeps marks in Redis 7 or Valkey, under three keys: one sorted set, one hash, and the stream that replicas follow with
- * `redisRevocationFeed`. Every call is one script: one round trip. On a cluster the three share a slot. What ended a
- * minute ago or more is forgotten with the calls that come, and everything when the last mark has ended.
+ * Keeps marks in Redis 7 or Valkey, under three keys: a sorted set, a hash, and the stream that replicas follow. Every
+ * call is one script, so one round trip; more than 200 marks take one for each 200. The server's clock decides what has
+ * ended. It is forgotten a minute later with the calls that come, and everything with the last mark.
  *
- * A mark is as durable as the server is told to be (`appendfsync`, replicas): one that a failover loses is lost.
+ * A mark is as durable as the server is told to be (`appendfsync`). A failover loses what was not replicated: set
+ * `min-replicas-to-write`, and a primary that was cut off from its replicas refuses `revoke`, and `check` too.
  *
- * @param redis A client of ioredis, iovalkey or node-redis. It is never closed.
+ * On a cluster the three keys share a slot, so that `check` asks one server for everything that a credential names, and
+ * a replica follows one stream. TODO capacity. Claims are spread over all slots.
+ *
+ * @param redis A client of ioredis, iovalkey or node-redis. It is never closed. Give it the primary: a server that takes no
+ * writes is refused.
  * @throws {TypeError} when the client is none of these, or an option is wrong.
+ * @example
+ * ```ts
+ * import { redisRevocationStore } from 'fastify-logout/revocation-stores/redis'
+ * import { Redis } from 'ioredis'
+ *
+ * const revocations = redisRevocationStore(new Redis(), { prefix: 'shop:revocation' })
+ * console.log(await revocations.check({ tokenId: '0b9c0e2e', subject: 'alice' }))
+ * ```
  */
 export function redisRevocationStore (redis: RedisClient, options: RedisRevocationStoreOptions = {}): RedisRevocationStore {
-  const { feedLength = 10_000 } = options
-  const script = redisScripts(redis, 'redisRevocationStore')
-  const keys = revocationKeys(options.prefix, 'redisRevocationStore')
-  if (!(Number.isInteger(feedLength) && feedLength > 0)) throw new TypeError('redisRevocationStore: feedLength must be a positive integer')
+  const { keys, feedLength } = resolveOptions(options)
+  const script = redisScripts(redis, caller)
   const [revoke, check, claim] = [script(revokeLua), script(checkLua), script(claimLua)] as const
 
   return {
     async revoke (...marks) {
       assertMarks(marks)
-      const now = Date.now()
-      const rows = rowsOfMarks(marks, now)
-      if (rows.length === 0) return false
-      const texts = rows.map(row => ({ ...row, cutoff: `${row.cutoff}`, until: `${row.until}` }))
-      const news = await revoke([keys.ends, keys.marks, keys.feed], `${now}`, `${feedLength}`, JSON.stringify(rows), JSON.stringify(texts))
-      return numberOf(news) === 1
+      const rows = marks.map(mark => storedOfRow(rowOfMark(mark)))
+      let news = false
+      for (let from = 0; from < rows.length; from += marksOfOneScript) {
+        const given = JSON.stringify(rows.slice(from, from + marksOfOneScript))
+        const answer = await revoke([keys.ends, keys.marks, keys.feed], `${feedLength}`, randomUUID(), given)
+        news ||= numberOf(answer) === 1
+      }
+      return news
     },
 
     async check (credential) {
       const question = questionOf(credential)
       if (question.ids.length === 0) return 'live'
-      const found = listOf(await check([keys.marks], ...question.ids))
-      const rows = question.ids.flatMap((id, index) => typeof found[index] === 'string' ? rowsOfText(id, found[index]) : [])
-      const now = Date.now()
-      return rows.some(row => isRevokedBy(row, question, now)) ? 'revoked' : 'live'
+      const [now, found] = listOf(await check([keys.marks], ...question.ids))
+      const rows = listOf(found).flatMap((text, index) =>
+        typeof text === 'string' ? rowsOfStored(String(question.ids[index]), JSON.parse(text) as StoredMark[]) : [])
+      return rows.some(row => isRevokedBy(row, question, numberOf(now))) ? 'revoked' : 'live'
     },
 
     async claimOnce (key, until) {
-      return numberOf(await claim([`${keys.claim}${markId(key)}`], randomUUID(), `${until}`, `${Date.now()}`)) === 1
-    }
+      return numberOf(await claim([`${keys.claim}${markId(key)}`], randomUUID(), `${claimEnd(until)}`)) === 1
+    },
+
+    feed: () => redisFeed(redis, keys, caller)
   }
 }
 
-/** The marks of one id are a list in JSON. Numbers are texts there, so that none is rounded. */
-const revokeLua = `
-local now = tonumber(ARGV[1])
+const caller = 'redisRevocationStore'
+
+function resolveOptions ({ prefix, feedLength = 10_000 }: RedisRevocationStoreOptions) {
+  if (!(Number.isSafeInteger(feedLength) && feedLength > 0)) throw new TypeError(`${caller}: option "feedLength" must be a positive integer`)
+  return { keys: revocationKeys(prefix, caller), feedLength }
+}
+
+/*
+ * The hash has the marks of each id, as a list in JSON, and under an empty name the name of the last entry of the stream.
+ * Every entry names itself and the one before it, so that whoever reads on can tell that nothing is missing between.
+ */
+const revokeLua = `${luaClock}
+local now = clock()
 local ended = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('(%.0f', now - 60000), 'LIMIT', 0, 100)
 for _, id in ipairs(ended) do
   redis.call('ZREM', KEYS[1], id)
   redis.call('HDEL', KEYS[2], id)
 end
 
-local function greater (a, b)
-  if tonumber(a) >= tonumber(b) then return a end
-  return b
+local issuer, tenant, except, cutoff, till = 1, 2, 3, 4, 5
+local function rise (row, place, value)
+  if tonumber(row[place]) >= tonumber(value) then return false end
+  row[place] = value
+  return true
 end
 local function add (known, new)
   local same, excepts, covered
   for _, row in ipairs(known) do
-    if row.issuer == new.issuer and row.tenant == new.tenant then
-      if row.except == new.except then same = row end
-      if tonumber(row['until']) > now and tonumber(row.cutoff) >= tonumber(new.cutoff) then
-        covered = covered or excepts or row.except == '' or row.except == new.except
+    if row[issuer] == new[issuer] and row[tenant] == new[tenant] then
+      if row[except] == new[except] then same = row end
+      if tonumber(row[cutoff]) >= tonumber(new[cutoff]) then
+        covered = covered or excepts or row[except] == '' or row[except] == new[except]
         excepts = true
       end
     end
   end
-  if same then
-    same.cutoff, same['until'] = greater(same.cutoff, new.cutoff), greater(same['until'], new['until'])
-  else
-    known[#known + 1] = { issuer = new.issuer, tenant = new.tenant, except = new.except, cutoff = new.cutoff, ['until'] = new['until'] }
+  if not same then
+    known[#known + 1] = new
+    return true, not covered
   end
-  return not covered
+  local later, longer = rise(same, cutoff, new[cutoff]), rise(same, till, new[till])
+  return later or longer, not covered
 end
 
-local news = 0
-for _, new in ipairs(cjson.decode(ARGV[4])) do
-  local text = redis.call('HGET', KEYS[2], new.id)
-  local known = {}
-  for _, row in ipairs(text and cjson.decode(text) or {}) do
-    if tonumber(row['until']) >= now - 60000 then known[#known + 1] = row end
+local changed, news = false, 0
+for _, given in ipairs(cjson.decode(ARGV[3])) do
+  if tonumber(given[6]) > now then
+    local id = table.remove(given, 1)
+    local text = redis.call('HGET', KEYS[2], id)
+    local known = {}
+    for _, row in ipairs(text and cjson.decode(text) or {}) do
+      if tonumber(row[till]) > now then known[#known + 1] = row end
+    end
+    local isChanged, isNews = add(known, given)
+    if isNews then news = 1 end
+    if isChanged then
+      changed = true
+      redis.call('HSET', KEYS[2], id, cjson.encode(known))
+      redis.call('ZADD', KEYS[1], 'GT', given[till], id)
+    end
   end
-  if add(known, new) then news = 1 end
-  redis.call('HSET', KEYS[2], new.id, cjson.encode(known))
-  redis.call('ZADD', KEYS[1], 'GT', new['until'], new.id)
 end
+if not changed then return 0 end
 
-local last = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
-redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], '*', 'behind', last and last[1] or '0-0', 'marks', ARGV[3])
+redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[1], '*', 'behind', redis.call('HGET', KEYS[2], '') or '', 'name', ARGV[2], 'marks', ARGV[3])
+redis.call('HSET', KEYS[2], '', ARGV[2])
 local latest = tonumber(redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2])
 for _, key in ipairs(KEYS) do redis.call('PEXPIREAT', key, string.format('%.0f', latest + 60000)) end
 return news
 `
 
-const checkLua = "return redis.call('HMGET', KEYS[1], unpack(ARGV))"
+/*
+ * It tries a write that changes nothing: a server that was demoted, or cut off from its replicas, refuses it, and its
+ * answer could be an old one. A server that only cannot save to its disk (MISCONF) has no old answers.
+ */
+const checkLua = `${luaClock}
+local refused = redis.pcall('HDEL', KEYS[1], '#')
+if type(refused) == 'table' and refused.err and not refused.err:find('MISCONF', 1, true) then return refused end
+return { string.format('%.0f', clock()), redis.call('HMGET', KEYS[1], unpack(ARGV)) }
+`
 
-/** The claim of a command that a client sends again after a cut connection is recognised. */
-const claimLua = `
-local claimed, untilTime = (redis.call('GET', KEYS[1]) or ' 0'):match('^(%S*) (%S+)$')
+/** A client that sends a claim again after a cut connection gets the same answer. */
+const claimLua = `${luaClock}
+local claimed, till = (redis.call('GET', KEYS[1]) or ' 0'):match('^(%S*) (%S+)$')
 if claimed == ARGV[1] then return 1 end
-if tonumber(untilTime) > tonumber(ARGV[3]) then return 0 end
+if tonumber(till) > clock() then return 0 end
 redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. ARGV[2])
 redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', tonumber(ARGV[2]) + 60000))
 return 1

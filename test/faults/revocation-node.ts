@@ -5,23 +5,22 @@ import pg from 'pg'
 import { liveConnections } from '../../lib/bridges/live-connections.ts'
 import { revocationGuard } from '../../lib/guards/revocation.ts'
 import { revocationReplica } from '../../lib/internal/revocation/replica.ts'
-import { postgresRevocationFeed } from '../../lib/revocation-stores/postgres-feed.ts'
+import type { FollowableRevocationStore } from '../../lib/revocation-store.ts'
 import { postgresRevocationStore } from '../../lib/revocation-stores/postgres.ts'
-import { redisRevocationFeed } from '../../lib/revocation-stores/redis-feed.ts'
 import { redisRevocationStore } from '../../lib/revocation-stores/redis.ts'
 
 // One node of a host: routes behind a guard over a replica, and connections that stay open. The parent hears the address.
 const [kind = '', url = ''] = process.argv.slice(2)
 
-function connected () {
+function connected (): FollowableRevocationStore {
   if (kind === 'redis') {
     const redis = new Redis(url)
     redis.on('error', () => {})
-    return { store: redisRevocationStore(redis), feed: redisRevocationFeed(redis) }
+    return redisRevocationStore(redis)
   }
-  const pool = new pg.Pool({ connectionString: url, connectionTimeoutMillis: 1000 })
+  const pool = new pg.Pool({ connectionString: url, connectionTimeoutMillis: 1000, query_timeout: 2000 })
   pool.on('error', () => {})
-  return { store: postgresRevocationStore(pool), feed: postgresRevocationFeed(pool) }
+  return postgresRevocationStore(pool)
 }
 
 const revocations = revocationReplica(connected())

@@ -2,9 +2,9 @@ import { Cluster, Redis } from 'ioredis'
 import { Cluster as ValkeyCluster } from 'iovalkey'
 import { createCluster } from 'redis'
 import t from 'tap'
+import { revocationFeedRules } from '../../lib/conformance/revocation-feed.ts'
 import { revocationStoreRules } from '../../lib/conformance/revocation-store.ts'
 import type { RedisClient } from '../../lib/internal/databases/redis.ts'
-import { redisRevocationFeed, type RedisDuplicator } from '../../lib/revocation-stores/redis-feed.ts'
 import { redisRevocationStore } from '../../lib/revocation-stores/redis.ts'
 import { follows } from '../revocation-stores/follow.ts'
 import { serverOf, withPrivateRedisCluster } from '../servers/redis-cluster.ts'
@@ -25,7 +25,8 @@ t.test('revocation marks on a cluster of three', t => withPrivateRedisCluster(t,
     await t.test(`the rules and a replica, through ${['ioredis', 'iovalkey', 'node-redis'][index]}`, async t => {
       const store = redisRevocationStore(client as RedisClient, { prefix })
       for (const rule of revocationStoreRules) await t.resolves(rule.check(() => store), rule.name)
-      await follows(t, redisRevocationStore(client as RedisClient, { prefix }), () => redisRevocationFeed(client as unknown as RedisDuplicator, { prefix, pageSize: 7 }))
+      for (const rule of revocationFeedRules) await t.resolves(rule.check(() => store), rule.name)
+      await follows(t, store)
     })
   }
   for (const { url } of servers) {

@@ -1,17 +1,22 @@
 import fc from 'fast-check'
-import t from 'tap'
+import { Redis } from 'ioredis'
+import { rmSync } from 'node:fs'
+import t, { type Test } from 'tap'
+import { revocationFeedRules } from '../../lib/conformance/revocation-feed.ts'
 import { revocationStoreRules } from '../../lib/conformance/revocation-store.ts'
 import type { RedisClient } from '../../lib/internal/databases/redis.ts'
 import { revocationReplica } from '../../lib/internal/revocation/replica.ts'
-import type { Mark, RevocationFeed, SubjectMark } from '../../lib/revocation-store.ts'
-import { redisRevocationFeed, type RedisDuplicator } from '../../lib/revocation-stores/redis-feed.ts'
+import type { Mark } from '../../lib/revocation-store.ts'
 import { redisRevocationStore } from '../../lib/revocation-stores/redis.ts'
 import { connectOddRedisClients, connectRedisClients } from '../servers/redis-clients.ts'
 import { withPrivateRedis } from '../servers/redis.ts'
 import { everyMark, follows } from './follow.ts'
 
-const hour = 3_600_000
+const minute = 60_000
+const hour = 60 * minute
 const until = Date.now() + hour
+/** The rules of a feed in which each kind of its commands gets a reply. */
+const repliesMatter = /^(?:without a position|behind a position|a new mark wakes)/
 let made = 0
 const freshPrefix = () => `test-${made++}`
 
@@ -21,6 +26,8 @@ t.test('the rules, through clients with options that change the types of replies
   for (const [name, client] of named) {
     const store = redisRevocationStore(client, { prefix: freshPrefix() })
     for (const rule of revocationStoreRules) await t.resolves(rule.check(() => store), `${name}: ${rule.name}`)
+    if (!('duplicate' in client)) continue
+    for (const rule of revocationFeedRules.filter(rule => repliesMatter.test(rule.name))) await t.resolves(rule.check(() => store), `${name}: ${rule.name}`)
   }
 }))
 
@@ -33,60 +40,70 @@ t.test('on a server', t => withPrivateRedis(t, async ({ url }) => {
     await t.test(`the rules, through ${name}`, async t => {
       const store = redisRevocationStore(client)
       for (const rule of revocationStoreRules) await t.resolves(rule.check(() => store), rule.name)
+      const followed = redisRevocationStore(client, { prefix: freshPrefix() })
+      for (const rule of revocationFeedRules) await t.resolves(rule.check(() => followed), rule.name)
     })
 
     await t.test(`a replica follows, through ${name}`, async t => {
-      const prefix = freshPrefix()
-      await follows(t, redisRevocationStore(client, { prefix }), () => redisRevocationFeed(client as unknown as RedisDuplicator, { prefix, pageSize: 7 }))
+      await follows(t, redisRevocationStore(client, { prefix: freshPrefix() }))
     })
   }
 
   await t.test('the rules, through a replica', async t => {
-    const prefix = freshPrefix()
-    const replica = revocationReplica({ store: redisRevocationStore(ioredis, { prefix }), feed: redisRevocationFeed(ioredis, { prefix }) })
+    const replica = revocationReplica(redisRevocationStore(ioredis, { prefix: freshPrefix() }))
     t.teardown(() => replica.close())
     await replica.start()
     for (const rule of revocationStoreRules) await t.resolves(rule.check(() => replica), rule.name)
   })
 
-  await t.test('any order and split of cutoffs over two stores, read back and merged, gives one verdict', async () => {
+  await t.test('cutoffs in any order, split over two stores, read back and added to a third give one verdict', async () => {
     const names = fc.constantFrom('a', 'b', 'c d')
     const mark = fc.record({ subject: fc.constant('u'), cutoff: fc.integer({ min: 0, max: 5 }), except: fc.option(names, { nil: undefined }), until: fc.constant(until) })
     await fc.assert(fc.asyncProperty(fc.array(fc.tuple(mark, fc.boolean()), { minLength: 1, maxLength: 6 }), async marks => {
       const merged = redisRevocationStore(ioredis, { prefix: freshPrefix() })
       for (const side of [true, false]) {
-        const prefix = freshPrefix()
-        for (const [mark] of marks.filter(mark => mark[1] === side)) await redisRevocationStore(ioredis, { prefix }).revoke(mark)
-        await merged.revoke(...await everyMark(redisRevocationFeed(ioredis, { prefix })))
+        const store = redisRevocationStore(ioredis, { prefix: freshPrefix() })
+        for (const [mark] of marks.filter(mark => mark[1] === side)) await store.revoke(mark)
+        await merged.revoke(...await everyMark(store))
       }
       for (const sessionId of ['a', 'b', 'c d', undefined]) {
         for (let issuedAt = 0; issuedAt < 7; issuedAt++) {
-          const dead = marks.some(([{ cutoff, except }]) => issuedAt <= cutoff && (except === undefined || except !== sessionId))
-          if (await merged.check({ subject: 'u', sessionId, issuedAt }) !== (dead ? 'revoked' : 'live')) return false
+          const revoked = marks.some(([{ cutoff, except }]) => issuedAt <= cutoff && (except === undefined || except !== sessionId))
+          if (await merged.check({ subject: 'u', sessionId, issuedAt }) !== (revoked ? 'revoked' : 'live')) return false
         }
       }
       return true
     }), { numRuns: 40 })
   })
 
-  await t.test('what ended a minute ago is forgotten with the next call, and everything with the last mark', async t => {
+  await t.test('marks that ended a minute ago are forgotten with the next call, and everything with the last mark', async t => {
     const prefix = freshPrefix()
     const store = redisRevocationStore(ioredis, { prefix })
     const past = Date.now() - 61_000
-    const subject: SubjectMark = { subject: 'u', cutoff: 1, until: until - hour / 2 }
-    await store.revoke({ tokenId: 't', until }, subject)
+    await store.revoke({ tokenId: 't', until }, { subject: 'u', cutoff: 1, until: until - hour / 2 })
     for (const id of ['told', 'sold', 'uold']) {
       await ioredis.zadd(`{${prefix}}:ends`, `${past}`, id)
       await ioredis.hset(`{${prefix}}:marks`, id, '[]')
     }
-    await store.revoke(subject)
+    await store.revoke({ subject: 'u', cutoff: 1, until: until - hour / 2 })
     t.same(await ioredis.zrange(`{${prefix}}:ends`, '0', '-1'), ['uu', 'tt'])
-    t.same((await ioredis.hkeys(`{${prefix}}:marks`)).sort(), ['tt', 'uu'])
+    t.same((await ioredis.hkeys(`{${prefix}}:marks`)).sort(), ['', 'tt', 'uu'])
     const keys = await ioredis.keys(`{${prefix}}*`)
     t.equal(keys.length, 3)
-    for (const key of keys) t.equal(await ioredis.pexpiretime(key), until + 60_000, key)
+    for (const key of keys) t.equal(await ioredis.pexpiretime(key), until + minute, key)
     await store.claimOnce('k', until)
-    t.equal(await ioredis.pexpiretime(`{${prefix}}:claim:k`), until + 60_000)
+    t.equal(await ioredis.pexpiretime(`${prefix}:claim:k`), until + minute)
+  })
+
+  await t.test('a mark that has ended takes no part in one that is made later', async t => {
+    const prefix = freshPrefix()
+    const store = redisRevocationStore(ioredis, { prefix })
+    await store.revoke({ subject: 'u', cutoff: 1, until })
+    await ioredis.hset(`{${prefix}}:marks`, 'uu', JSON.stringify([['', '', '', '1000', `${Date.now() - 1}`]]))
+    t.equal(await store.revoke({ subject: 'u', cutoff: 10, until }), true)
+    t.equal(await store.check({ subject: 'u', issuedAt: 11 }), 'live')
+    t.equal(await store.revoke({ subject: 'v', cutoff: 1000, until: 1 }, { subject: 'v', cutoff: 10, until }), true)
+    t.equal(await store.check({ subject: 'v', issuedAt: 11 }), 'live')
   })
 
   await t.test('every call is one round trip, and a claim that the client sends twice is one claim', async t => {
@@ -109,83 +126,109 @@ t.test('on a server', t => withPrivateRedis(t, async ({ url }) => {
     t.equal(commands, 4)
   })
 
-  await t.test('a stream that was trimmed, lost or set back is a gap, and every mark is read again', async t => {
-    for (const damage of ['trim', 'lose', 'set back'] as const) {
+  await t.test('ten thousand marks and one in one call are all made, and resolve true once', async t => {
+    const store = redisRevocationStore(ioredis, { prefix: freshPrefix() })
+    const marks = Array.from({ length: 10_001 }, (_, index): Mark => ({ tokenId: `t${index}`, until }))
+    t.equal(await store.revoke(...marks), true)
+    t.equal(await store.revoke(...marks), false)
+    t.equal((await everyMark(store)).length, marks.length)
+    for (const index of [0, 199, 200, 9999, 10_000]) t.equal(await store.check({ tokenId: `t${index}` }), 'revoked')
+    t.equal(await store.revoke(...marks, { tokenId: 'one more', until }), true)
+  })
+
+  await t.test('a repeated mark is not told to replicas again', async t => {
+    const prefix = freshPrefix()
+    const store = redisRevocationStore(ioredis, { prefix })
+    for (let time = 0; time < 3; time++) await store.revoke({ tokenId: 't', until }, { subject: 'u', cutoff: 1, except: 'own', until })
+    t.equal(await ioredis.xlen(`{${prefix}}:feed`), 1)
+    await store.revoke({ tokenId: 't', until: until + 1 })
+    t.equal(await ioredis.xlen(`{${prefix}}:feed`), 2)
+  })
+
+  await t.test('a node whose clock is ten minutes ahead or behind ends no mark early and keeps none from working', async t => {
+    const { now } = Date
+    t.teardown(() => Object.assign(Date, { now }))
+    for (const error of [10 * minute, -10 * minute]) {
       const prefix = freshPrefix()
       const store = redisRevocationStore(ioredis, { prefix })
-      const feed = redisRevocationFeed(ioredis, { prefix })
-      t.teardown(() => feed.close())
-      await store.revoke({ tokenId: 'first', until })
-      const { position } = await readOn(feed, undefined)
-      await store.revoke({ tokenId: 'second', until })
-      await store.revoke({ tokenId: 'third', until })
-      if (damage === 'trim') await ioredis.xtrim(`{${prefix}}:feed`, 'MAXLEN', 1)
-      if (damage === 'lose') await ioredis.del(`{${prefix}}:feed`)
-      if (damage === 'set back') {
-        await ioredis.del(`{${prefix}}:feed`)
-        await ioredis.xadd(`{${prefix}}:feed`, '1-1', 'behind', '0-0', 'marks', '[]')
-      }
-      t.same((await readOn(feed, position)).ids, ['first', 'second', 'third'], damage)
+      await store.revoke({ tokenId: 'short', until: now() + 5 * minute })
+      Date.now = () => now() + error
+      t.equal(await store.revoke({ tokenId: 'own', until: now() + 5 * minute }), true)
+      for (const tokenId of ['short', 'own']) t.equal(await store.check({ tokenId }), 'revoked', tokenId)
+      t.equal(await store.check({ tokenId: 'other' }), 'live')
+      t.equal(await store.claimOnce('k', now() + 5 * minute), true)
+      t.equal(await store.claimOnce('k', now() + 5 * minute), false)
+      t.same((await everyMark(store)).length, 2)
+      Object.assign(Date, { now })
+      t.equal(await store.check({ tokenId: 'short' }), 'revoked')
     }
   })
 
-  await t.test('a long feed is read in pages, without waiting', async t => {
-    const prefix = freshPrefix()
-    const store = redisRevocationStore(ioredis, { prefix, feedLength: 1000 })
-    const feed = redisRevocationFeed(ioredis, { prefix, pageSize: 3 })
-    t.teardown(() => feed.close())
-    const { position } = await readOn(feed, undefined)
-    for (let index = 0; index < 8; index++) await store.revoke({ tokenId: `${index}`, until })
-    t.same((await readOn(feed, position)).ids, ['0', '1', '2', '3', '4', '5', '6', '7'])
+  await t.test('a time that is no whole number poisons nothing', async t => {
+    const store = redisRevocationStore(ioredis, { prefix: freshPrefix() })
+    t.equal(await store.claimOnce('k', until + 0.5), true)
+    t.equal(await store.claimOnce('k', until), false)
+    for (const time of [NaN, Infinity, '2030-01-01' as unknown as number]) {
+      await t.rejects(store.claimOnce('x', time), { name: 'TypeError', message: /"until" must be an instant/ })
+    }
+    t.equal(await store.claimOnce('x', until), true)
   })
 
-  await t.test('more marks than Redis hands out at once are all there at the start', async t => {
+  await t.test('claims are spread over the slots of a cluster, marks are not', async t => {
     const prefix = freshPrefix()
-    const numbers = Array.from({ length: 700 }, (_, index) => `${index}`)
-    await redisRevocationStore(ioredis, { prefix }).revoke(
-      ...numbers.map((tokenId): Mark => ({ tokenId, until })),
-      ...numbers.map((subject): Mark => ({ subject, cutoff: 1, until }))
-    )
-    const feed = redisRevocationFeed(ioredis, { prefix, pageSize: 10 })
-    t.teardown(() => feed.close())
-    const { ids } = await readOn(feed, undefined)
-    t.strictSame([...new Set(ids)].sort(), [...numbers, 'other'].sort())
-    t.ok(ids.filter(id => id === 'other').length >= numbers.length)
+    const store = redisRevocationStore(ioredis, { prefix })
+    await store.revoke({ tokenId: 't', until })
+    for (let index = 0; index < 20; index++) await store.claimOnce(`k${index}`, until)
+    t.equal(new Set((await ioredis.keys(`${prefix}*`)).map(slotKey)).size, 20)
+    t.equal(new Set((await ioredis.keys(`{${prefix}}*`)).map(slotKey)).size, 1)
   })
 }))
 
-t.test('a connection that has given up by itself is given up without a word', async t => {
-  const connection = { on () {}, connect: async () => {}, sendCommand: async () => [], destroy () { throw new Error('the client is closed') } }
-  const feed = redisRevocationFeed({ duplicate: () => connection })
-  t.match(await feed.next(undefined, 1), { marks: [], complete: false })
-  feed.close()
-})
+t.test('a server that takes no writes is not asked whether something is revoked', t => withPrivateRedis(t, async ({ url, port }) => {
+  await withPrivateRedis(t, async second => {
+    const [primary, replica] = [client(t, url), client(t, second.url)]
+    const prefix = freshPrefix()
+    await redisRevocationStore(primary, { prefix }).revoke({ tokenId: 't', until })
+    await replica.call('REPLICAOF', '127.0.0.1', `${port}`)
+    while (!(await replica.info('replication')).includes('master_link_status:up'));
+    await t.rejects(redisRevocationStore(replica, { prefix }).check({ tokenId: 't' }), /READONLY/)
+    await t.rejects(redisRevocationStore(replica, { prefix }).revoke({ tokenId: 'u', until }), /READONLY/)
 
-t.test('on a cluster of node-redis the server that has the keys is asked, and none that may lag behind it', async t => {
-  const sent: unknown[] = []
-  const connection = { on () {}, connect: async () => {}, nodeClient () {}, destroy () {}, sendCommand: async (...values: unknown[]) => { sent.push(values); return [] } }
-  const feed = redisRevocationFeed({ duplicate: () => connection }, { prefix: 'p' })
-  t.match(await feed.next(undefined, 1), { marks: [], complete: false })
-  t.strictSame(sent, [['{p}:feed', false, ['XREVRANGE', '{p}:feed', '+', '-', 'COUNT', '1']]])
-  feed.close()
-})
+    await primary.call('CONFIG', 'SET', 'min-replicas-to-write', '2')
+    await t.rejects(redisRevocationStore(primary, { prefix }).check({ tokenId: 't' }), /NOREPLICAS/)
+    await primary.call('CONFIG', 'SET', 'min-replicas-to-write', '0')
+    t.equal(await redisRevocationStore(primary, { prefix }).check({ tokenId: 't' }), 'revoked')
+  })
+}))
+
+t.test('a server that cannot save to its disk can be asked: its marks are no older than its last ones', t => withPrivateRedis(t, async ({ url, directory }) => {
+  const redis = client(t, url)
+  const store = redisRevocationStore(redis)
+  await store.revoke({ tokenId: 't', until })
+  await redis.call('CONFIG', 'SET', 'save', '3600 1')
+  rmSync(directory, { recursive: true })
+  await redis.call('BGSAVE')
+  while (!(await redis.info('persistence')).includes('rdb_last_bgsave_status:err'));
+  await t.rejects(store.revoke({ tokenId: 'late', until }), /MISCONF/)
+  t.equal(await store.check({ tokenId: 't' }), 'revoked')
+  t.equal(await store.check({ tokenId: 'late' }), 'live')
+}))
 
 t.test('misuse is a TypeError that names what is wrong', async t => {
-  const client = { evalsha: async () => 1, eval: async () => 1, duplicate () { throw new Error('not now') } }
+  const client = { evalsha: async () => 1, eval: async () => 1 }
   t.throws(() => redisRevocationStore({} as RedisClient), { name: 'TypeError', message: /pass a client of ioredis/ })
   t.throws(() => redisRevocationStore(client, { prefix: 'a b' }), { name: 'TypeError', message: /redisRevocationStore: option "prefix" must/ })
-  t.throws(() => redisRevocationStore(client, { feedLength: 0 }), { name: 'TypeError', message: /feedLength/ })
-  t.throws(() => redisRevocationFeed({} as RedisDuplicator), { name: 'TypeError', message: /pass a client of ioredis/ })
-  t.throws(() => redisRevocationFeed(client, { pageSize: 0.5 }), { name: 'TypeError', message: /pageSize/ })
+  t.throws(() => redisRevocationStore(client, { feedLength: 0 }), { name: 'TypeError', message: /option "feedLength" must/ })
+  t.throws(() => redisRevocationStore(client).feed(), { name: 'TypeError', message: /redisRevocationStore: feed\(\) needs a client that has duplicate\(\)/ })
 })
 
-/** Everything behind a position. */
-async function readOn (feed: RevocationFeed, position: string | undefined): Promise<{ ids: string[], position: string }> {
-  const ids: string[] = []
-  for (;;) {
-    const page = await feed.next(position, 1)
-    ids.push(...page.marks.map(mark => 'tokenId' in mark ? mark.tokenId : 'other'))
-    position = page.position
-    if (page.complete) return { ids: ids.sort(), position }
-  }
+function client (t: Test, url: string): Redis {
+  const redis = new Redis(url)
+  redis.on('error', () => {})
+  t.teardown(() => redis.disconnect())
+  return redis
+}
+
+function slotKey (key: string): string {
+  return /\{(.+?)\}/.exec(key)?.[1] ?? key
 }

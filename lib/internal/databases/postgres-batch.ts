@@ -15,6 +15,8 @@ export interface PostgresCalls<Call> {
   readonly run: (calls: readonly Call[]) => Promise<readonly Row[]>
   /** Whether calls of one turn of the event loop share a statement. */
   readonly batch: boolean
+  /** How many calls share a statement at most. @default 100 */
+  readonly most?: number
   /** How long a call whose row is locked is repeated, in milliseconds. @default 30000 */
   readonly patience?: number
 }
@@ -29,9 +31,9 @@ const longestPause = 100
  * statement fails and was rolled back (a value that the server refuses, a deadlock, `statement_timeout`), each of its
  * calls runs alone. Without `batch` each call is a statement of its own, in the asynchronous context of its caller.
  */
-export function postgresCalls<Call> ({ run, batch, patience = 30_000 }: PostgresCalls<Call>): (call: Call) => Promise<Row | undefined> {
+export function postgresCalls<Call> ({ run, batch, most, patience = 30_000 }: PostgresCalls<Call>): (call: Call) => Promise<Row | undefined> {
   const runAlone = async (call: Call) => (await run([call]))[0]
-  const runOnce = batch ? waitingCalls(runTogether) : runAlone
+  const runOnce = batch ? waitingCalls(runTogether, most) : runAlone
 
   async function runTogether (calls: readonly Call[]): Promise<ReadonlyArray<Row | undefined | Promise<Row | undefined>>> {
     try {

@@ -43,6 +43,17 @@ export function assertMarks (marks: readonly Mark[]): void {
   }
 }
 
+/**
+ * The end of a claim, in whole epoch milliseconds.
+ *
+ * @throws {TypeError} unless it is an instant
+ */
+export function claimEnd (until: number): number {
+  const end = typeof until === 'number' ? Math.ceil(until) : NaN
+  if (!Number.isSafeInteger(end)) throw new TypeError('claimOnce: "until" must be an instant in epoch milliseconds')
+  return end
+}
+
 function isStored (id: unknown): boolean {
   return id === undefined || !`${id}`.startsWith('#') || digest.test(`${id}`)
 }

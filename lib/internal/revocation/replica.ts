@@ -1,28 +1,28 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { Awaitable } from '../../awaitable.ts'
+import { recovered } from '../async/awaitable.ts'
 import { cautiousClock } from '../marks/clock.ts'
 import { assertMarks } from '../marks/id.ts'
 import { markListeners } from '../marks/listeners.ts'
 import { markSet } from '../marks/set.ts'
-import { assertFunctions, assertOption, duration } from '../plugin/options.ts'
 import { askWithin } from '../plugin/ask.ts'
-import type { Credential, FeedPage, Mark, RevocationFeed, RevocationSource, RevocationStore, Verdict } from '../../revocation-store.ts'
+import { assertFunctions, duration } from '../plugin/options.ts'
+import type { Credential, FeedPage, FollowableRevocationStore, Mark, RevocationFeed, RevocationSource, RevocationStore, Verdict } from '../../revocation-store.ts'
 
-/** What {@link revocationReplica} follows, and for how long it may answer by itself. `store` and `feed` are required. */
+/** How {@link revocationReplica} follows its store. */
 export interface RevocationReplicaOptions {
-  /** The store that is followed: asked when the replica is behind, and told of every mark made here. */
-  readonly store: RevocationStore
-  /** The store's feed: `redisRevocationFeed(redis)`, `postgresRevocationFeed(pool)`. */
-  readonly feed: RevocationFeed
   /** How long the replica answers by itself after it was last known to be complete, in milliseconds. @default 2000 */
   readonly maxStaleness?: number | undefined
-  /** Told of each failure to follow, for the log, and of each listener that throws. The replica tries again by itself. */
-  readonly onError?: ((error: unknown) => void) | undefined
+  /**
+   * Called with each failure to follow, and with the error of each listener that throws or rejects. The replica tries
+   * again by itself. @default a process warning for the first failure after each success
+   */
+  readonly onError?: ((error: unknown) => unknown) | undefined
 }
 
 /** A {@link RevocationStore} that answers out of this process's memory as long as it is up to date. */
 export interface RevocationReplica extends RevocationStore, RevocationSource {
-  /** Begins to follow. Resolves when the replica is complete, or after `maxStaleness` without being so; it never rejects. */
+  /** Begins to follow. Resolves when the replica is complete, or after `maxStaleness` if it is not. It never rejects. */
   start (): Promise<void>
   /** Ceases to follow, and gives up the feed's connection. From then on the store answers. */
   close (): Promise<void>
@@ -32,40 +32,54 @@ export interface RevocationReplica extends RevocationStore, RevocationSource {
   size (): { readonly subjects: number, readonly bytes: number }
 }
 
+/** So many marks are joined without a pause: less than a millisecond. */
+const marksOfOneTurn = 500
+
 /**
  * Keeps every live mark of a store in this process's memory, so that a request costs one lookup there and no round trip.
  *
- * A mark made on another node kills here within milliseconds while the feed is up. When the feed is silent for longer
- * than `maxStaleness`, what is known to be revoked stays revoked, and about everything else the store is asked. Marks
- * take 21 to 32 bytes for each token or session.
+ * A mark that is made on another node counts here within milliseconds. At least every half `maxStaleness`, the replica
+ * proves that it is complete: the feed must find what the store has just written. Without that proof for longer than
+ * `maxStaleness`, because the server is out of reach, was demoted or is another one, what is known to be revoked stays
+ * revoked, and the store is asked about everything else.
  *
- * @throws {TypeError} for an option that is missing or wrong
+ * Marks take 21 to 32 bytes for each token or session, and 91 to 136 for each subject. A million are loaded in about two
+ * seconds, in steps of a few milliseconds.
+ *
+ * @param store A store that can be followed: `redisRevocationStore(redis)`, `postgresRevocationStore(pool)`. It is not closed.
+ * @throws {TypeError} when the store has no `feed()`, or an option is wrong.
+ * @example
+ * ```ts
+ * import Fastify from 'fastify'
+ * import { revocationReplica } from 'fastify-logout'
+ * import { redisRevocationStore } from 'fastify-logout/revocation-stores/redis'
+ * import { Redis } from 'ioredis'
+ *
+ * const app = Fastify()
+ * const revocations = revocationReplica(redisRevocationStore(new Redis()), { onError: error => app.log.warn(error) })
+ * await revocations.start()
+ * app.addHook('onClose', () => revocations.close())
+ * ```
  */
-export function revocationReplica (options: RevocationReplicaOptions): RevocationReplica {
-  const { store, feed, maxStaleness, onError } = resolveOptions(options)
-  const marks = markSet()
-  const clock = cautiousClock()
-  const listeners = markListeners(onError)
+export function revocationReplica (store: FollowableRevocationStore, options: RevocationReplicaOptions = {}): RevocationReplica {
+  const { feed, maxStaleness, onError } = resolveOptions(store, options)
+  const memory = replicaMemory(onError)
   const completeAt = instant(-Infinity)
   let following: { readonly stop: AbortController, readonly ended: Promise<void> } | undefined
-
-  const join = (added: readonly Mark[]) => {
-    const now = clock()
-    listeners.notify(added.filter(mark => marks.join(mark, now)))
-  }
 
   return {
     async start () {
       if (following !== undefined) return
       const stop = new AbortController()
       const complete = new Promise<void>(resolve => {
-        const onPage = (page: FeedPage, asked: Instant) => {
-          join(page.marks)
-          if (!page.complete) return
+        const onPage = async (page: FeedPage, asked: Instant) => {
+          await memory.joinPage(page, stop.signal)
+          if (!page.complete || stop.signal.aborted) return
           Object.assign(completeAt, asked)
+          onError.reset()
           resolve()
         }
-        following = { stop, ended: follow({ feed, timeout: Math.ceil(maxStaleness / 4), onPage, onError, signal: stop.signal }) }
+        following = { stop, ended: follow({ feed, timeout: Math.ceil(maxStaleness / 2), onPage, onError: onError.report, signal: stop.signal }) }
       })
       await Promise.race([complete, sleep(maxStaleness, undefined, { signal: stop.signal }).catch(() => {})])
     },
@@ -80,23 +94,52 @@ export function revocationReplica (options: RevocationReplicaOptions): Revocatio
     },
 
     check (credential: Credential): Awaitable<Verdict> {
-      // Marks only join: what is known to be dead is dead, however old the knowledge.
-      if (marks.check(credential, Date.now()) === 'revoked') return 'revoked'
+      // Marks only add up: what is known to be revoked is revoked, however old the knowledge.
+      if (memory.check(credential) === 'revoked') return 'revoked'
       return since(completeAt) <= maxStaleness ? 'live' : store.check(credential)
     },
 
-    async revoke (...added) {
-      assertMarks(added)
-      const news = await store.revoke(...added)
-      join(added)
+    async revoke (...marks) {
+      assertMarks(marks)
+      const news = await store.revoke(...marks)
+      memory.join(marks)
       return news
     },
 
     claimOnce: (key, until) => store.claimOnce(key, until),
-
-    onRevoked: listeners.onRevoked,
-
+    onRevoked: memory.onRevoked,
     staleness: () => since(completeAt),
+    size: () => memory.size()
+  }
+}
+
+/** The marks that are known here, and who wants to hear of them. */
+function replicaMemory (onError: Reporter) {
+  const marks = markSet()
+  const listeners = markListeners(onError.report)
+  const clock = cautiousClock()
+  // A mark has ended when it has by both clocks, this process's and the store's.
+  let ahead = 0
+  const now = () => Date.now() - ahead
+
+  const join = (added: readonly Mark[]) => {
+    const at = Math.min(now(), clock())
+    listeners.notify(added.filter(mark => marks.join(mark, at)))
+  }
+
+  return {
+    join,
+    async joinPage (page: FeedPage, signal: AbortSignal) {
+      ahead = Math.max(0, Date.now() - (page.now ?? now()))
+      let from = 0
+      do {
+        join(page.marks.slice(from, from + marksOfOneTurn))
+        from += marksOfOneTurn
+        await nextTurn()
+      } while (from < page.marks.length && !signal.aborted)
+    },
+    check: (credential: Credential) => marks.check(credential, now()),
+    onRevoked: listeners.onRevoked,
     size: () => marks.size()
   }
 }
@@ -104,15 +147,15 @@ export function revocationReplica (options: RevocationReplicaOptions): Revocatio
 interface Following {
   readonly feed: RevocationFeed
   readonly timeout: number
-  readonly onPage: (page: FeedPage, asked: Instant) => void
+  readonly onPage: (page: FeedPage, asked: Instant) => Promise<void>
   readonly onError: (error: unknown) => void
   readonly signal: AbortSignal
 }
 
-/** Asks the feed for the next page for ever; a feed that fails or is silent is opened anew. */
+/** Asks the feed for the next page for ever. A feed that fails or is silent is closed, and asked again after a pause. */
 async function follow ({ feed, timeout, onPage, onError, signal }: Following): Promise<void> {
+  const ask = askWithin(1.5 * timeout + 500, caller)
   let position: string | undefined
-  let wait = 1
   let pause = 10
   // Read through a function: the signal changes while we wait.
   const stopped = () => signal.aborted
@@ -120,11 +163,10 @@ async function follow ({ feed, timeout, onPage, onError, signal }: Following): P
   while (!stopped()) {
     const asked = instant(0)
     try {
-      const page = await askWithin(2 * timeout + 500, 'revocationReplica')('feed.next', () => feed.next(position, wait))
+      const page = await ask('feed.next', () => feed.next(position, timeout))
       if (stopped()) return
-      onPage(page, asked)
+      await onPage(page, asked)
       position = page.position
-      wait = page.complete ? timeout : 1
       pause = 10
     } catch (error) {
       if (stopped()) return
@@ -147,11 +189,38 @@ function since ({ wall, steady }: Instant): number {
   return Math.max(Date.now() - wall, performance.now() - steady)
 }
 
-function resolveOptions (options: RevocationReplicaOptions) {
-  const plugin = 'revocationReplica'
-  const { store, feed } = options
-  assertOption(typeof store?.check === 'function' && typeof store.revoke === 'function', plugin, 'store', 'is missing: pass a revocation store, redisRevocationStore(redis) for instance')
-  assertOption(typeof feed?.next === 'function' && typeof feed.close === 'function', plugin, 'feed', 'is missing: pass the feed of the store, redisRevocationFeed(redis) for instance')
-  assertFunctions(options, plugin, ['onError'])
-  return { store, feed, maxStaleness: duration(options.maxStaleness, 2000, plugin, 'maxStaleness'), onError: options.onError ?? (() => {}) }
+const caller = 'revocationReplica'
+
+function resolveOptions (store: FollowableRevocationStore, options: RevocationReplicaOptions) {
+  if (typeof store?.check !== 'function' || typeof store.revoke !== 'function' || typeof store.feed !== 'function') {
+    throw new TypeError(`${caller}: pass a revocation store that has feed(), for example redisRevocationStore(redis)`)
+  }
+  assertFunctions(options, caller, ['onError'])
+  const maxStaleness = duration(options.maxStaleness, 2000, caller, 'maxStaleness')
+  return { feed: store.feed(), maxStaleness, onError: reporter(options.onError) }
+}
+
+/** Where failures are reported. */
+interface Reporter {
+  report (error: unknown): void
+  /** It works again. */
+  reset (): void
+}
+
+function reporter (onError: RevocationReplicaOptions['onError']): Reporter {
+  if (onError !== undefined) return { report: error => { recovered(() => onError(error), warn) }, reset () {} }
+  let isWarned = false
+  return {
+    report (error) {
+      if (!isWarned) warn(error)
+      isWarned = true
+    },
+    reset () { isWarned = false }
+  }
+}
+
+function warn (error: unknown): void {
+  const { message, cause } = error instanceof Error ? error : new Error(String(error))
+  const why = cause instanceof Error ? `${message}: ${cause.message}` : message
+  process.emitWarning(`${caller}: ${why}. While it is not up to date, the store is asked.`, { type: 'FastifyLogoutWarning', code: 'FASTIFY_LOGOUT_REPLICA' })
 }

@@ -1,14 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { revocationReplica, type RevocationReplicaOptions } from '../../../lib/internal/revocation/replica.ts'
-import type { FeedPage, Mark, RevocationFeed, Verdict } from '../../../lib/revocation-store.ts'
+import type { FeedPage, FollowableRevocationStore, Mark, RevocationFeed, RevocationStore } from '../../../lib/revocation-store.ts'
 import { memoryRevocationStore } from '../../../lib/revocation-stores/memory.ts'
-import { eventually } from '../../revocation-stores/follow.ts'
+import { eventually, follows } from '../../revocation-stores/follow.ts'
+import { followableMemory } from '../../revocation-stores/followable-memory.ts'
 
-const until = Date.now() + 3_600_000
+const minute = 60_000
+const until = Date.now() + 60 * minute
 
-/** A feed in which the test plays the server. */
-function playedFeed () {
+/** A store whose feed the test plays. */
+function played (t: Test, parts: Partial<RevocationStore> = {}) {
   const asked: Array<{ position: string | undefined, timeout: number }> = []
   let answer: () => Promise<FeedPage> = () => page([])
   let closed = 0
@@ -20,22 +22,29 @@ function playedFeed () {
     },
     close () { closed++ }
   }
-  return { feed, asked, closed: () => closed, play (next: () => Promise<FeedPage>) { answer = next } }
+  const store: FollowableRevocationStore = { ...memoryRevocationStore(), feed: () => feed, ...parts }
+  return {
+    asked,
+    closed: () => closed,
+    play (next: () => Promise<FeedPage>) { answer = next },
+    replica (options?: RevocationReplicaOptions) {
+      const replica = revocationReplica(store, options)
+      t.teardown(() => replica.close())
+      return replica
+    }
+  }
 }
 
-async function page (marks: Mark[], complete = true, position = 'p'): Promise<FeedPage> {
-  return { marks, complete, position }
+async function page (marks: Mark[], complete = true, others: Partial<FeedPage> = {}): Promise<FeedPage> {
+  return { marks, complete, position: 'p', ...others }
 }
 
-function storeThat (check: () => Verdict | Promise<Verdict>) {
-  return { ...memoryRevocationStore(), check }
-}
+t.test('a replica of a store in memory follows', t => follows(t, followableMemory()))
 
 t.test('it answers by itself only while it is known to be complete', async t => {
-  const { feed, play } = playedFeed()
   let asked = 0
-  const replica = revocationReplica({ store: storeThat(() => { asked++; return 'live' }), feed, maxStaleness: 100 })
-  t.teardown(() => replica.close())
+  const { play, replica: make } = played(t, { check: () => { asked++; return 'live' } })
+  const replica = make({ maxStaleness: 100 })
   t.equal(replica.staleness(), Infinity)
   replica.check({ tokenId: 't' })
   t.equal(asked, 1, 'before it has started')
@@ -43,8 +52,8 @@ t.test('it answers by itself only while it is known to be complete', async t => 
   play(() => page([{ tokenId: 'known', until }], false))
   await replica.start()
   replica.check({ tokenId: 't' })
-  t.equal(asked, 2, 'while it is still loading')
-  t.equal(replica.check({ tokenId: 'known' }), 'revoked', 'but what it knows to be dead is dead')
+  t.equal(asked, 2, 'while no page was complete')
+  t.equal(replica.check({ tokenId: 'known' }), 'revoked', 'but what it knows to be revoked is revoked')
   t.equal(asked, 2)
 
   play(() => page([]))
@@ -59,9 +68,8 @@ t.test('it answers by itself only while it is known to be complete', async t => 
 })
 
 t.test('the store is down: what was revoked stays revoked, nothing else is called live', async t => {
-  const { feed, play } = playedFeed()
-  const replica = revocationReplica({ store: storeThat(() => Promise.reject(new Error('down'))), feed, maxStaleness: 40 })
-  t.teardown(() => replica.close())
+  const { play, replica: make } = played(t, { check: () => Promise.reject(new Error('down')) })
+  const replica = make({ maxStaleness: 40, onError () {} })
   play(() => page([{ subject: 'u', cutoff: 10, until }]))
   await replica.start()
   play(() => Promise.reject(new Error('down')))
@@ -70,41 +78,35 @@ t.test('the store is down: what was revoked stays revoked, nothing else is calle
   await t.rejects(async () => replica.check({ subject: 'u', issuedAt: 11 }), { message: 'down' })
 })
 
-t.test('a feed that never answers is opened anew, and goes on where it was', async t => {
-  const { feed, asked, closed, play } = playedFeed()
+t.test('a feed that never resolves is closed and asked again, with the position that was reached', async t => {
+  const { asked, closed, play, replica: make } = played(t)
   const errors: unknown[] = []
-  const replica = revocationReplica({ store: memoryRevocationStore(), feed, maxStaleness: 40, onError: error => errors.push(error) })
-  t.teardown(() => replica.close())
-  play(() => page([], true, 'here'))
+  const replica = make({ maxStaleness: 40, onError: error => errors.push(error) })
+  play(() => page([], true, { position: 'here' }))
   await replica.start()
   play(() => new Promise(() => {}))
   await eventually(() => closed() > 0, 'given up')
   t.match(errors[0], { message: 'feed.next failed', cause: { message: /no answer within/ } })
   const before = asked.length
-  play(() => page([{ tokenId: 't', until }], true, 'there'))
+  play(() => page([{ tokenId: 't', until }], true, { position: 'there' }))
   await eventually(() => replica.check({ tokenId: 't' }) === 'revoked' && replica.staleness() < 40, 'healed')
   t.equal(asked[before]?.position, 'here')
 })
 
-t.test('it waits for news when it is complete, and hurries when it is not', async t => {
-  const { feed, asked, play } = playedFeed()
-  const replica = revocationReplica({ store: memoryRevocationStore(), feed, maxStaleness: 400 })
-  t.teardown(() => replica.close())
-  let pages = 0
-  play(() => page([], ++pages > 2))
-  await replica.start()
-  await eventually(() => asked.length > 4, 'some questions')
-  t.same(asked.slice(0, 4).map(({ timeout }) => timeout), [1, 1, 1, 100])
-  t.equal(asked[0]?.position, undefined)
+t.test('every question allows half of the staleness, and the first one has no position', async t => {
+  const { asked, replica: make } = played(t)
+  await make({ maxStaleness: 401 }).start()
+  await eventually(() => asked.length > 2, 'some questions')
+  t.same(asked.slice(0, 2), [{ position: undefined, timeout: 201 }, { position: 'p', timeout: 201 }])
 })
 
-t.test('marks in any order, twice, and from here and there at once, are joined', async t => {
-  const { feed, play } = playedFeed()
+t.test('marks in any order, twice, and from here and there at once, add up', async t => {
   const store = memoryRevocationStore()
-  const replica = revocationReplica({ store, feed })
-  t.teardown(() => replica.close())
+  const { play, replica: make } = played(t, store)
+  const replica = make()
   await replica.start()
-  await replica.revoke({ subject: 'u', cutoff: 20, until })
+  t.equal(await replica.revoke({ subject: 'u', cutoff: 20, until }), true)
+  t.equal(await replica.revoke({ subject: 'u', cutoff: 20, until }), false)
   play(() => page([{ subject: 'u', cutoff: 10, until }, { subject: 'u', cutoff: 10, until }, { tokenId: 'done', until }]))
   await eventually(() => replica.check({ tokenId: 'done' }) === 'revoked', 'the late mark')
   t.equal(replica.check({ subject: 'u', issuedAt: 20 }), 'revoked')
@@ -112,34 +114,125 @@ t.test('marks in any order, twice, and from here and there at once, are joined',
   t.match(replica.size(), { subjects: 1 })
 })
 
-t.test('a mark that the store did not take is not made here either', async t => {
-  const { feed } = playedFeed()
-  const replica = revocationReplica({ store: { ...memoryRevocationStore(), revoke: () => Promise.reject(new Error('down')) }, feed })
+t.test('a page of any size is taken in small steps, between which the event loop turns', async t => {
+  const { play, replica: make } = played(t)
+  const replica = make()
+  let turns = 0
+  let turning = true
+  const turn = () => { turns++; if (turning) setImmediate(turn) }
+  play(() => page(Array.from({ length: 20_000 }, (_, index): Mark => ({ tokenId: `t${index}`, until }))))
+  setImmediate(turn)
+  await replica.start()
+  turning = false
+  t.ok(turns >= 40, `${turns} turns`)
+  t.equal(replica.check({ tokenId: 't19999' }), 'revoked')
+})
+
+t.test('a feed that always has an answer at once does not hold up the event loop', async t => {
+  const { replica: make } = played(t, { })
+  const store = { ...followableMemory(), feed: () => ({ next: () => page([]), close () {} }) }
+  t.teardown(() => make().close())
+  const replica = revocationReplica(store)
   t.teardown(() => replica.close())
+  await replica.start()
+  const start = performance.now()
+  await sleep(1)
+  t.ok(performance.now() - start < 5000)
+})
+
+t.test('a mark that the store did not take is not made here either', async t => {
+  const { replica: make } = played(t, { revoke: () => Promise.reject(new Error('down')) })
+  const replica = make()
   await replica.start()
   await t.rejects(async () => replica.revoke({ tokenId: 't', until }), { message: 'down' })
   t.equal(replica.check({ tokenId: 't' }), 'live')
   await t.rejects(async () => replica.revoke({ tokenId: '', until }), TypeError)
 })
 
-t.test('a listener that throws keeps nothing from anybody', async t => {
-  const { feed } = playedFeed()
+t.test('a node whose clock is ten minutes ahead or behind forgets no mark before its end', async t => {
+  const { now } = Date
+  t.teardown(() => Object.assign(Date, { now }))
+  for (const error of [10 * minute, -10 * minute]) {
+    const { play, replica: make } = played(t)
+    const replica = make()
+    Date.now = () => now() + error
+    play(() => page([{ tokenId: 'short', until: now() + 5 * minute }], true, { now: now() }))
+    await replica.start()
+    await replica.revoke({ tokenId: 'own', until: now() + 5 * minute })
+    play(() => page([]))
+    await sleep(10)
+    t.equal(replica.check({ tokenId: 'short' }), 'revoked', `${error}`)
+    t.equal(replica.check({ tokenId: 'own' }), 'revoked', `${error}`)
+    await replica.close()
+    Object.assign(Date, { now })
+  }
+})
+
+t.test('a listener that throws or rejects keeps nothing from anybody', async t => {
   const errors: unknown[] = []
-  const replica = revocationReplica({ store: memoryRevocationStore(), feed, onError: error => errors.push(error) })
-  t.teardown(() => replica.close())
+  const replica = played(t).replica({ onError: error => errors.push(error) })
   const heard: Mark[] = []
-  replica.onRevoked(() => { throw new Error('oops') })
+  replica.onRevoked(() => { throw new Error('thrown') })
+  replica.onRevoked(async () => { throw new Error('rejected') })
   const stop = replica.onRevoked(mark => heard.push(mark))
+  await replica.start()
   await replica.revoke({ tokenId: 't', until })
   stop()
   await replica.revoke({ tokenId: 'u', until })
-  t.same([heard.length, errors.length], [1, 2])
+  await eventually(() => errors.length === 4, 'all errors')
+  t.equal(heard.length, 1)
+})
+
+t.test('an onError that throws or rejects is a warning, and the replica goes on', async t => {
+  const warned = warnings(t)
+  for (const onError of [() => { throw new Error('oops') }, async () => { throw new Error('oops') }]) {
+    const { play, replica: make } = played(t)
+    const replica = make({ maxStaleness: 100, onError })
+    play(() => Promise.reject(new Error('cut')))
+    await replica.start()
+    play(() => page([]))
+    await eventually(() => replica.staleness() < 100, 'it follows again')
+    await replica.close()
+  }
+  t.ok(warned.length >= 2)
+  t.match(warned[0], { message: /^revocationReplica: oops/ })
+})
+
+t.test('without onError the first failure after each success is a warning', async t => {
+  const warned = warnings(t)
+  const { play, closed, replica: make } = played(t)
+  const replica = make({ maxStaleness: 50 })
+  for (const why of ['down', 'down again']) {
+    play(() => Promise.reject(new Error(why)))
+    const before = closed()
+    if (why === 'down') await replica.start()
+    await eventually(() => closed() > before + 2, 'several failures')
+    let pages = 0
+    play(() => { pages++; return page([]) })
+    await eventually(() => pages > 1, 'it follows again')
+  }
+  play(() => Promise.reject(new Error('after that')))
+  await eventually(() => warned.length === 3, 'a third warning')
+  t.match(warned.slice(0, 2), [
+    { message: /^revocationReplica: feed\.next failed: down\. While it is not up to date, the store is asked/, code: 'FASTIFY_LOGOUT_REPLICA' },
+    { message: /feed\.next failed: down again/ }
+  ])
+  await replica.close()
+
+  const silent = followableMemory()
+  const listening = revocationReplica({ ...silent, feed: () => ({ next: () => page([]), close () {} }) })
+  t.teardown(() => listening.close())
+  listening.onRevoked(() => { throw 'a text' }) // eslint-disable-line no-throw-literal
+  await listening.revoke({ tokenId: 't', until })
+  await eventually(() => warned.length === 4, 'a warning of a listener')
+  t.match(warned[3], { message: /a text/ })
 })
 
 t.test('start never hangs, close ends everything, and both may be called twice', async t => {
-  const { feed, play, asked } = playedFeed()
+  const { play, asked, replica: make } = played(t)
   play(() => Promise.reject(new Error('down')))
-  const replica = revocationReplica({ store: memoryRevocationStore(), feed, maxStaleness: 30 })
+  const replica = make({ maxStaleness: 30, onError () {} })
+  await replica.start()
   await replica.start()
   await replica.close()
   await replica.close()
@@ -147,23 +240,33 @@ t.test('start never hangs, close ends everything, and both may be called twice',
   await sleep(30)
   t.equal(asked.length, before)
 
-  const { feed: silent } = playedFeed()
-  const other = revocationReplica({ store: memoryRevocationStore(), feed: { ...silent, next: () => sleep(50).then(() => page([{ tokenId: 'late', until }])) }, maxStaleness: 5000 })
+  const late = played(t)
+  late.play(() => sleep(50).then(() => page([{ tokenId: 'late', until }])))
+  const other = late.replica({ maxStaleness: 5000 })
   const starting = other.start()
   await other.close()
   await starting
   t.equal(other.check({ tokenId: 'late' }), 'live', 'what comes after the end is not taken')
 
+  const many = played(t)
+  many.play(() => page(Array.from({ length: 2000 }, (_, index): Mark => ({ tokenId: `${index}`, until }))))
+  const closing = many.replica()
+  closing.onRevoked(() => { closing.close() })
+  await closing.start()
+  t.equal(closing.check({ tokenId: '1999' }), 'live', 'nor the rest of a page')
+  t.equal(closing.staleness(), Infinity)
+
   let rejectNext = (_: Error) => {}
-  const failing = revocationReplica({ store: memoryRevocationStore(), feed: { next: () => new Promise((_resolve, reject) => { rejectNext = reject }), close: () => rejectNext(new Error('closed')) } })
+  const feed: RevocationFeed = {
+    next: () => new Promise((_resolve, reject) => { rejectNext = reject }), close: () => rejectNext(new Error('closed'))
+  }
+  const failing = revocationReplica({ ...memoryRevocationStore(), feed: () => feed }, { onError: () => t.fail('its own end is no failure') })
   failing.start()
   await failing.close()
 })
 
 t.test('of two clocks the one that saw more time pass counts', async t => {
-  const { feed } = playedFeed()
-  const replica = revocationReplica({ store: storeThat(() => 'revoked'), feed, maxStaleness: 1000 })
-  t.teardown(() => replica.close())
+  const replica = played(t, { check: () => 'revoked' }).replica({ maxStaleness: 1000 })
   await replica.start()
   t.equal(replica.check({ tokenId: 't' }), 'live')
   const { now } = Date
@@ -174,10 +277,24 @@ t.test('of two clocks the one that saw more time pass counts', async t => {
   Date.now = now
 })
 
-t.test('misuse is a TypeError that names the option', async t => {
-  const { feed } = playedFeed()
-  const store = memoryRevocationStore()
-  for (const [option, options] of Object.entries({ store: { feed }, feed: { store }, maxStaleness: { store, feed, maxStaleness: 0 }, onError: { store, feed, onError: 1 } })) {
-    t.throws(() => revocationReplica(options as unknown as RevocationReplicaOptions), { name: 'TypeError', message: new RegExp(`"${option}"`) })
+t.test('misuse is a TypeError that says what to pass', async t => {
+  const store = followableMemory()
+  for (const [name, wrong] of Object.entries({ nothing: undefined, 'no feed': memoryRevocationStore(), 'no check': { ...store, check: 1 }, 'no revoke': { ...store, revoke: 1 } })) {
+    t.throws(() => revocationReplica(wrong as unknown as FollowableRevocationStore),
+      { name: 'TypeError', message: /^revocationReplica: pass a revocation store that has feed\(\), for example/ }, name)
+  }
+  for (const [option, options] of Object.entries({ maxStaleness: { maxStaleness: 0 }, onError: { onError: 1 } })) {
+    const misuse = options as unknown as RevocationReplicaOptions
+    t.throws(() => revocationReplica(store, misuse), { name: 'TypeError', message: new RegExp(`revocationReplica: option "${option}"`) })
   }
 })
+
+interface Warning extends Error { readonly code?: string }
+
+function warnings (t: Test): Warning[] {
+  const warned: Warning[] = []
+  const hear = (warning: Warning) => { if (warning.name === 'FastifyLogoutWarning') warned.push(warning) }
+  process.on('warning', hear)
+  t.teardown(() => process.off('warning', hear))
+  return warned
+}

@@ -1,0 +1,33 @@
+/** The values of the table's key, in their order. */
+export type MarkKey = readonly [id: string, issuer: string, tenant: string, except: string]
+
+/** Where a feed is: every mark that the snapshot `seen` shows was handed out, but for those of a load under way. */
+export interface Place {
+  /** The server, its history and the table. */
+  readonly server: string
+  /** The connection on which it was read. */
+  readonly session: string
+  readonly seen: string
+  /** While it loads: every mark up to this one was handed out. */
+  readonly loaded?: MarkKey | undefined
+  /** While it reads what is new in several pages: the snapshot that it will have seen then, and up to which mark it has come. */
+  readonly next?: { readonly seen: string, readonly after: readonly [written: string, ...key: MarkKey] } | undefined
+  /** The last heartbeat that was found, and what had been seen before it was written. */
+  readonly proof?: { readonly id: string, readonly value: string, readonly seen: string } | undefined
+}
+
+/** Reads a position. One of another kind of feed is none. */
+export function placeOf (position: string | undefined): Place | undefined {
+  try {
+    const place = JSON.parse(position ?? 'null') as Partial<Place> | null
+    return typeof place?.server === 'string' && typeof place.session === 'string' && typeof place.seen === 'string' ? place as Place : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** What a snapshot of Postgres says: the transactions before `end` have ended, except for those that are running. */
+export function transactionsOf (snapshot: string): { readonly end: string, readonly running: readonly string[] } {
+  const [, end = '', running = ''] = snapshot.split(':')
+  return { end, running: running === '' ? [] : running.split(',') }
+}

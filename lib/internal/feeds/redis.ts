@@ -1,0 +1,188 @@
+import { randomUUID } from 'node:crypto'
+import { canDuplicate, openRedisConnection, streamEntries, type RedisConnection, type StreamEntry } from '../databases/redis-connection.ts'
+import { listOf, numberOf, redisScripts, textOf, type RedisClient } from '../databases/redis.ts'
+import { luaClock, rowsOfStored, type RevocationKeys, type StoredMark } from '../marks/redis.ts'
+import { markOfRow } from '../marks/row.ts'
+import { heartbeat } from './heartbeat.ts'
+import type { FeedPage, Mark, RevocationFeed } from '../../revocation-store.ts'
+
+/** How much {@link redisFeed} reads at once. */
+export interface RedisFeedSizes {
+  /** Ids with their marks, while it loads. @default 500 */
+  readonly ids?: number
+  /** Entries of the stream: one for each script that made marks. @default 50 */
+  readonly entries?: number
+}
+
+/**
+ * Follows the marks of a store in Redis, on a connection of its own, which waits at the store's stream.
+ *
+ * Each entry of the stream has a random name and gives the name of the one before it. So a stream that was trimmed, a
+ * server that lost something and a server with another history all show as a gap, and then every mark is loaded again.
+ * Loading goes by the marks' ends and ids: such a place means the same on every server, unlike the cursor of a scan.
+ *
+ * A page is complete only if this connection found a heartbeat that the store's client wrote after the question, in the
+ * same script that read the end of the stream. So marks are read where they are written, whatever failed over meanwhile.
+ *
+ * @throws {TypeError} when the client cannot open another connection; `caller` begins the message.
+ */
+export function redisFeed (redis: RedisClient, keys: RevocationKeys, caller: string, sizes: RedisFeedSizes = {}): RevocationFeed {
+  if (!canDuplicate(redis)) throw new TypeError(`${caller}: feed() needs a client that has duplicate(), which a pool has not`)
+  const key = `${keys.heartbeat}${randomUUID()}`
+  const writeHeartbeat = redisScripts(redis, caller)(heartbeatLua)
+  const beat = heartbeat(value => writeHeartbeat([key], value))
+  const open = () => reading(openRedisConnection(redis, caller), keys, { ids: 500, entries: 50, ...sizes })
+  let opened: Opened | undefined
+
+  return {
+    async next (position, timeout) {
+      opened ??= { reader: open(), completeAt: -Infinity }
+      const { reader } = opened
+      const place = placeOf(position)
+      if (place === undefined) return reader.begin()
+      if (place.loaded !== undefined) return reader.load(place, place.loaded)
+
+      const asked = performance.now()
+      const wait = Math.ceil(opened.completeAt + timeout - asked)
+      if (wait > 0) return reader.wait(place, wait)
+      const page = await reader.readEnd(place, { key, value: await beat() })
+      if (page.complete) opened.completeAt = asked
+      return page
+    },
+
+    close () {
+      opened?.reader.end()
+      opened = undefined
+    }
+  }
+}
+
+interface Opened {
+  readonly reader: Reader
+  /** When everything was last known to be read, by `performance.now()`. */
+  completeAt: number
+}
+
+/** Behind an entry of the stream; while it loads, everything before that entry is still to come, but for what is loaded. */
+interface Place {
+  readonly entry: string
+  readonly name: string
+  readonly loaded?: Loaded
+}
+
+/** Every mark that ends before this instant, and those that end then and have this id or one before it. */
+interface Loaded {
+  readonly until: string
+  readonly id: string
+}
+
+/** Reads a position. One of another kind of feed is none. */
+function placeOf (position: string | undefined): Place | undefined {
+  try {
+    const place = JSON.parse(position ?? 'null') as Partial<Place> | null
+    return typeof place?.entry === 'string' && typeof place.name === 'string' ? place as Place : undefined
+  } catch {
+    return undefined
+  }
+}
+
+interface Reader {
+  /** Begins anew, without a mark yet. */
+  begin (): Promise<FeedPage>
+  load (place: Place, loaded: Loaded): Promise<FeedPage>
+  /** Waits for entries behind a place. */
+  wait (place: Place, milliseconds: number): Promise<FeedPage>
+  /** Reads the entries behind a place and whether a heartbeat has arrived. */
+  readEnd (place: Place, heartbeat: { readonly key: string, readonly value: string }): Promise<FeedPage>
+  end (): void
+}
+
+function reading (connection: RedisConnection, keys: RevocationKeys, sizes: Required<RedisFeedSizes>): Reader {
+  const [begin, load, readEnd] = [connection.script(beginLua), connection.script(loadLua), connection.script(readEndLua)] as const
+
+  const reader: Reader = {
+    async begin () {
+      const [now, entry, name] = listOf(await begin([keys.marks, keys.feed])).map(textOf)
+      const place = { entry, name, loaded: { until: now, id: '' } }
+      return { marks: [], position: JSON.stringify(place), complete: false }
+    },
+
+    async load ({ entry, name }, { until, id }) {
+      const [now, last, count, marks] = listOf(await load([keys.ends, keys.marks], until, id, `${sizes.ids}`))
+      const loaded = numberOf(count) < sizes.ids ? undefined : { until: textOf(listOf(last)[0]), id: textOf(listOf(last)[1]) }
+      return { marks: storedMarks(textOf(marks)), position: JSON.stringify({ entry, name, loaded }), complete: false, now: numberOf(now) }
+    },
+
+    async wait (place, milliseconds) {
+      const entries = await connection.readStream({ key: keys.feed, after: place.entry, count: sizes.entries, wait: milliseconds })
+      return isGap(place, entries) ? reader.begin() : pageOf(place, entries)
+    },
+
+    async readEnd (place, { key, value }) {
+      const [now, found, name, list] = listOf(await readEnd([keys.marks, keys.feed, key], place.entry, place.name, `${sizes.entries}`))
+      if (found !== value) throw new Error('the feed reads from a server that does not have what the store has just written')
+      const entries = streamEntries(list)
+      if (isGap(place, entries) || (entries.length === 0 && name !== place.name)) return reader.begin()
+      return { ...pageOf(place, entries), complete: entries.length < sizes.entries, now: numberOf(now) }
+    },
+
+    end: () => connection.end()
+  }
+  return reader
+}
+
+/** Whether something is missing between a place and the first of the entries behind it. */
+function isGap ({ name }: Place, [first]: readonly StreamEntry[]): boolean {
+  return first !== undefined && first.fields['behind'] !== name
+}
+
+function pageOf (place: Place, entries: readonly StreamEntry[]): FeedPage {
+  const last = entries.at(-1)
+  return {
+    marks: entries.flatMap(({ fields }) => entryMarks(String(fields['marks']))),
+    position: JSON.stringify(last === undefined ? place : { entry: last.id, name: last.fields['name'] }),
+    complete: false
+  }
+}
+
+/** The marks of an entry, as the store's script was given them. */
+function entryMarks (text: string): Mark[] {
+  const marks = JSON.parse(text) as ReadonlyArray<readonly [id: string, ...mark: StoredMark]>
+  return marks.flatMap(([id, ...mark]) => rowsOfStored(id, [mark]).map(markOfRow))
+}
+
+/** The marks of several ids, as the store keeps them. */
+function storedMarks (text: string): Mark[] {
+  const stored = JSON.parse(text) as ReadonlyArray<readonly [id: string, marks: readonly StoredMark[]]>
+  return stored.flatMap(([id, marks]) => rowsOfStored(id, marks).map(markOfRow))
+}
+
+const heartbeatLua = "return redis.call('SET', KEYS[1], ARGV[1], 'PX', 60000)"
+
+const beginLua = `${luaClock}
+local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
+return { string.format('%.0f', clock()), last and last[1] or '0-0', redis.call('HGET', KEYS[1], '') or '' }
+`
+
+/* A mark that was made to stay longer since it was read has another place now: all that end when it ended are read again. */
+const loadLua = `${luaClock}
+local from
+if redis.call('ZSCORE', KEYS[1], ARGV[2]) == ARGV[1] then from = redis.call('ZRANK', KEYS[1], ARGV[2]) + 1
+else from = redis.call('ZCOUNT', KEYS[1], '-inf', '(' .. ARGV[1]) end
+local ids = redis.call('ZRANGE', KEYS[1], from, from + ARGV[3] - 1)
+local texts = #ids > 0 and redis.call('HMGET', KEYS[2], unpack(ids)) or {}
+local found = {}
+for index, id in ipairs(ids) do
+  if texts[index] then found[#found + 1] = '[' .. cjson.encode(id) .. ',' .. texts[index] .. ']' end
+end
+local last = ids[#ids] or ARGV[2]
+local place = { redis.call('ZSCORE', KEYS[1], last) or ARGV[1], last }
+return { string.format('%.0f', clock()), place, #ids, '[' .. table.concat(found, ',') .. ']' }
+`
+
+const readEndLua = `${luaClock}
+local name = redis.call('HGET', KEYS[1], '') or ''
+local entries = {}
+if name ~= ARGV[2] then entries = redis.call('XRANGE', KEYS[2], '(' .. ARGV[1], '+', 'COUNT', ARGV[3]) end
+return { string.format('%.0f', clock()), redis.call('GET', KEYS[3]), name, entries }
+`
