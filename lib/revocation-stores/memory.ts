@@ -1,6 +1,6 @@
 import type { Immediate } from '../awaitable.ts'
 import { cautiousClock } from '../internal/marks/clock.ts'
-import { assertMarks } from '../internal/marks/id.ts'
+import { assertMarks, claimEnd } from '../internal/marks/id.ts'
 import { markListeners, warn } from '../internal/marks/listeners.ts'
 import { markSet } from '../internal/marks/set.ts'
 import type { RevocationSource, RevocationStore } from '../revocation-store.ts'
@@ -35,7 +35,7 @@ export function memoryRevocationStore (): MemoryRevocationStore {
       return news.length > 0
     },
     check: credential => marks.check(credential, Date.now()),
-    claimOnce: (key, until) => marks.claim(key, until, clock()),
+    claimOnce: (key, until) => marks.claim(key, claimEnd(until), clock()),
     onRevoked: listeners.onRevoked
   }
 }

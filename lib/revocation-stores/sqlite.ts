@@ -1,6 +1,6 @@
 import type { Immediate } from '../awaitable.ts'
 import { cautiousClock } from '../internal/marks/clock.ts'
-import { assertMarks, markId } from '../internal/marks/id.ts'
+import { assertMarks, claimEnd, markId } from '../internal/marks/id.ts'
 import { questionOf, rowsOfMarks } from '../internal/marks/row.ts'
 import type { RevocationStore } from '../revocation-store.ts'
 import { quotedTable } from '../internal/databases/sql-table.ts'
@@ -75,8 +75,9 @@ export function sqliteRevocationStore (database: SqliteDatabase, options: Sqlite
     },
 
     claimOnce (key, until) {
+      const end = claimEnd(until)
       sweepSometimes()
-      return claim(`c${markId(key)}`, until, clock()).length === 1
+      return claim(`c${markId(key)}`, end, clock()).length === 1
     },
 
     migrate () {
