@@ -10,7 +10,7 @@ import { createClient } from 'redis'
 import t, { type Test } from 'tap'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { protectSessionStore, type ProtectableSessionStore } from '../../lib/bridges/express-session.ts'
-import type { RevocationStore, Verdict } from '../../lib/revocation-store.ts'
+import type { Mark, RevocationStore, Verdict } from '../../lib/revocation-store.ts'
 import { memoryRevocationStore } from '../../lib/revocation-stores/memory.ts'
 import { redisRevocationStore } from '../../lib/revocation-stores/redis.ts'
 import { tokenDigest } from '../../lib/token-digest.ts'
@@ -378,6 +378,36 @@ t.test('once the mark is written, destroy succeeds: a store that fails to remove
     t.notOk(await store.get('id'))
     unsubscribe('fastify-logout:outage', listener)
     t.match(reports, [1, 2].map(() => ({ plugin: 'protectSessionStore', question: 'store.destroy' })), name)
+  }
+})
+
+t.test('a store that removes sessions slowly is waited for', async t => {
+  const reports: unknown[] = []
+  const listener = (message: unknown) => reports.push(message)
+  subscribe('fastify-logout:outage', listener)
+  t.teardown(() => unsubscribe('fastify-logout:outage', listener))
+  const inner = new MemoryStore()
+  const destroy: ProtectableSessionStore['destroy'] = (id, callback) => setTimeout(() => { inner.store.delete(id); callback() }, 50)
+  const store = protectSessionStore(Object.assign(inner, { destroy }), memoryRevocationStore())
+  await store.set('id', { user: 'alice' })
+  await store.destroy('id')
+  t.equal(inner.store.size, 0)
+  t.same(reports, [])
+})
+
+t.test('the mark of a session lasts for its lifetime, by default a day, and an hour for requests in flight', async t => {
+  const marks: Mark[] = []
+  const revocations = { check: () => 'live' as const, revoke: (...added: readonly Mark[]) => marks.push(...added) > 0 }
+  const hour = 3_600_000
+  for (const [lifetime, until] of [[undefined, 25 * hour], [60_000, hour + 60_000]] as const) {
+    const store = protectSessionStore(new MemoryStore(), revocations, { lifetime })
+    const now = Date.now()
+    await store.destroy('id')
+    const mark = marks.pop()
+    t.match(mark, { sessionId: tokenDigest('id') })
+    t.ok(Number(mark?.until) >= now + until && Number(mark?.until) <= Date.now() + until)
+    await store.set('id', { cookie: { originalMaxAge: until - hour } })
+    await t.rejects(store.set('id', { cookie: { originalMaxAge: until - hour + 1 } }), { message: /"lifetime"/ })
   }
 })
 
