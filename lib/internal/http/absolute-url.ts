@@ -1,8 +1,8 @@
 import { assertOption } from '../plugin/options.ts'
 
 /**
- * The URL of an option.
- * @throws {TypeError} if it is missing, or no absolute http or https URL
+ * Returns the URL of an option. The meaning completes the hint for a missing one: "is missing: say where ...".
+ * @throws {TypeError} if it is missing, or not an absolute http or https URL
  */
 export function absoluteUrl (given: string, caller: string, option: string, meaning: string): URL {
   assertOption(given !== undefined, caller, option, `is missing: say ${meaning}`)

@@ -1,8 +1,8 @@
 const credentials = /^bearer +([^\s,]+) *$/i
 
 /**
- * The token of an `Authorization: Bearer` header; `undefined` for a missing or blank header, another scheme, or more
- * than one credential.
+ * Returns the token of an `Authorization: Bearer` header, or `undefined` for a missing or blank header, another scheme, or
+ * more than one credential.
  * @see https://www.rfc-editor.org/rfc/rfc6750#section-2.1
  */
 export function bearerToken (authorization: string | undefined): string | undefined {

@@ -1,31 +1,31 @@
-/** What {@link requestJson} keeps to. */
+/** The limits of {@link requestJson}. */
 export interface RequestLimits {
-  /** The host's own `fetch`, behind a proxy for instance, or the global one. */
+  /** The host's own `fetch`, for example one that uses a proxy, or the global one. */
   readonly fetch: typeof globalThis.fetch
   /** From the first byte sent to the last byte read, in milliseconds. */
   readonly timeout: number
-  /** The longest body that is read, in bytes after decompression. */
+  /** The longest body to read, in bytes after decompression. */
   readonly maxLength: number
 }
 
-/** A request without a signal or a way to follow redirects: these are not the caller's to choose. */
+/** A request. The caller chooses neither a signal nor whether redirects are followed. */
 export interface JsonRequest {
   readonly method?: 'POST'
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: URLSearchParams
-  /** A status other than 200 whose body is worth reading. */
+  /** A status other than 200 whose body is read. */
   readonly alsoRead?: number
 }
 
-/** A status that was worth reading, and what came with it. */
+/** A response whose body was read. */
 export interface JsonAnswer {
   readonly status: number
   readonly json: unknown
 }
 
 /**
- * Asks and reads JSON. Rejects with what went wrong, without a word of the request or the answer: a status that is not
- * to be read, a redirect, a body that is too long or no JSON, no connection, or no end before the timeout, whatever `fetch` does.
+ * Sends a request and reads JSON. Rejects for another status, a redirect, a body that is too long or not JSON, without a
+ * connection, and after the timeout, whatever `fetch` does. The error repeats nothing of the request or the response.
  */
 export function requestJson (limits: RequestLimits, url: string, { alsoRead, ...request }: JsonRequest = {}): Promise<JsonAnswer> {
   const abort = new AbortController()

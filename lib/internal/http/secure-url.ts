@@ -1,5 +1,5 @@
 /**
- * Whether keys and secrets may travel to and from this URL: https, or http on this very machine, and no password in it.
+ * Whether keys and secrets may be sent to and read from this URL: https, or http on this machine, without a user name or password.
  * @see https://www.rfc-editor.org/rfc/rfc8252#section-8.3 for loopback
  */
 export function isSecureUrl (text: unknown): text is string {
@@ -9,7 +9,7 @@ export function isSecureUrl (text: unknown): text is string {
   return protocol === 'https:' || (protocol === 'http:' && isLoopback(hostname))
 }
 
-/** The names and addresses of this machine that never leave it, as a parsed URL spells them. */
+/** Whether a host name of a parsed URL is always this machine. */
 function isLoopback (hostname: string): boolean {
   return hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname)
 }

@@ -4,10 +4,10 @@ const token = "[!#$%&'*+.^_`|~\\w/-]+"
 const acceptElement = new RegExp(`(${token})[ \\t]*(;[ \\t]*(?:q=([01](?:\\.\\d*)?))?)?[ \\t]*(,[ \\t]*)?`, 'y')
 
 /**
- * Whether Ory Kratos answers this caller with JSON, and everybody else with redirects: the `Content-Type` is exactly
- * `application/json`, or the `Accept` header prefers `application/json` to `text/html`, where a draw is lost.
+ * Whether Ory Kratos sends this caller JSON. All others get redirects. The `Content-Type` must be exactly
+ * `application/json`, or the `Accept` header must prefer `application/json` to `text/html`: with equal preference, it is HTML.
  *
- * Media types are compared by their letters, and an element with a parameter other than `q` ends the header.
+ * Media types are case-sensitive. An element with a parameter other than `q` ends the header.
  * @see https://www.ory.com/docs/kratos/reference/api#tag/frontend/operation/updateLogoutFlow
  */
 export function wantsJson (headers: Pick<IncomingHttpHeaders, 'accept' | 'content-type'>): boolean {
@@ -38,7 +38,7 @@ function acceptedRanges (accept: string): AcceptedRange[] {
   return ranges
 }
 
-/** Quality first, then how exact the range is: thousandths of quality leave room for one digit. 0 is no match. */
+/** Ranks by quality, then by how exact the range is: thousandths of quality leave room for one digit. 0 means no match. */
 function rank (type: string, subtype: string, range: string, quality: number): number {
   const exactness = ['*/*', `${type}/*`, `${type}/${subtype}`].indexOf(range) + 1
   return exactness === 0 || quality === 0 ? 0 : quality * 10_000 + exactness

@@ -2,17 +2,17 @@ import { Type } from '@sinclair/typebox'
 import type { Awaitable } from '../../awaitable.ts'
 import { isLive, type Session } from '../../session-store.ts'
 
-/** What Ory's clients are shown as the identity of a subject. */
+/** Returns what Ory's clients are shown as the identity of a subject. `null` shows none. */
 export type KratosIdentity = (subject: string) => Awaitable<Readonly<Record<string, unknown>> | null>
 
-/** The least identity that the types of Ory's clients allow. */
+/** The smallest identity that the types of Ory's clients allow. */
 export const bareIdentity: KratosIdentity = subject => ({ id: subject, schema_id: 'default', schema_url: '', traits: {} })
 
 const timestampSchema = Type.String({ pattern: '^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{3}Z$', description: 'RFC 3339, in UTC' })
 
 /** A session of Ory, for route schemas. */
 export const kratosSessionSchema = Type.Object({
-  id: Type.String({ description: 'Public id: opens nothing' }),
+  id: Type.String({ description: 'The public id. It is not a credential' }),
   active: Type.Boolean(),
   expires_at: timestampSchema,
   authenticated_at: timestampSchema,
@@ -26,7 +26,7 @@ export const kratosSessionSchema = Type.Object({
   }, { additionalProperties: false }))
 }, { additionalProperties: false })
 
-/** The session as Ory's clients read it, its members in Ory's order. Neither its token nor what the host keeps with it is among them. */
+/** Returns the session as Ory's clients read it, with the members in Ory's order. The host's `data` stays out. */
 export function kratosSession (session: Session, identity: Readonly<Record<string, unknown>> | null) {
   const { id, device } = session
   return {
@@ -36,11 +36,13 @@ export function kratosSession (session: Session, identity: Readonly<Record<strin
     authenticated_at: timestamp(session.createdAt),
     issued_at: timestamp(session.createdAt),
     identity,
-    devices: device === undefined ? [] : [{ id, ip_address: device.ipAddress, user_agent: device.userAgent, location: device.location }]
+    devices: device === undefined
+      ? []
+      : [{ id, ip_address: device.ipAddress, user_agent: device.userAgent, location: device.location }]
   }
 }
 
-/** The last instant whose year has four digits: later ones, "never" for instance, are no RFC 3339. */
+/** The last instant with a year of four digits. RFC 3339 cannot express later ones, such as "never". */
 const latest = Date.UTC(9999, 11, 31, 23, 59, 59, 999)
 
 function timestamp (milliseconds: number): string {
