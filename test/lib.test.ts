@@ -56,7 +56,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'revocation-stores': ['contracts', 'internal/marks', 'internal/databases', 'internal/feeds'],
   'rate-limit-stores': ['internal/databases', 'internal/plugin'],
   'token-verifiers': ['contracts', 'internal/async', 'internal/jose', 'internal/oauth', 'internal/http', 'internal/collections', 'internal/plugin'],
-  conformance: ['contracts', 'internal/conformance'],
+  conformance: ['contracts', 'internal/conformance', 'types of fastify'],
 
   'internal/async': ['contracts'],
   'internal/plugin': ['contracts', 'internal/async', 'fastify', 'typebox'],

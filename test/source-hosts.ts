@@ -9,6 +9,7 @@ import { protectSessionStore, type ProtectableSessionStore } from '../lib/bridge
 import { sessionLogout, type SessionLogoutOptions } from '../lib/flows/session.ts'
 import { revocationGuard } from '../lib/guards/revocation.ts'
 import { credentialOf } from '../lib/internal/revocation/logout-marks.ts'
+import type { Awaitable } from '../lib/awaitable.ts'
 import type { LogoutEvent } from '../lib/logout-event.ts'
 import type { RevocationStore } from '../lib/revocation-store.ts'
 import { memoryRevocationStore } from '../lib/revocation-stores/memory.ts'
@@ -38,6 +39,8 @@ export interface SourceHost {
   logIn (user: string): Promise<Device>
   /** Whether what the device has opens anything. */
   isLive (device: Device): Promise<boolean>
+  /** Runs the work in a handler without a guard, for a request with these headers. */
+  handle<T> (headers: Readonly<Record<string, string>>, work: (request: FastifyRequest, reply: FastifyReply) => Awaitable<T>): Promise<T>
   /** Starts a request of the device that saves its session, or refreshes its tokens, once it is told to. */
   save (device: Device): Promise<Saving>
 }
@@ -97,6 +100,10 @@ async function hostOf (t: Test, app: FastifyInstance, parts: Parts, options: Hos
     await gate?.opened
     return { token: await parts.saveSession(request, reply) }
   })
+  const works = new Map<string, (request: FastifyRequest, reply: FastifyReply) => Promise<void>>()
+  app.post<{ Params: { id: string } }>('/handle/:id', { config: unguarded }, async (request, reply) => {
+    await works.get(request.params.id)?.(request, reply)
+  })
   await app.register(sessionLogout, { sessions: parts.sessions, onLogout, ...logout } as SessionLogoutOptions)
   await app.ready()
 
@@ -120,6 +127,17 @@ async function hostOf (t: Test, app: FastifyInstance, parts: Parts, options: Hos
       if (statusCode !== 200 && statusCode !== 401) throw new Error(`/me answered ${statusCode}`)
       return statusCode === 200
     },
+    handle: (headers, work) => new Promise((resolve, reject) => {
+      const id = randomUUID()
+      works.set(id, async (request, reply) => {
+        try {
+          resolve(await work(request, reply))
+        } catch (error) {
+          reject(error)
+        }
+      })
+      app.inject({ method: 'POST', url: `/handle/${id}`, headers: { 'x-forwarded-proto': 'https', ...headers } }).catch(reject)
+    }),
     save: async device => {
       const gate = randomUUID()
       let finish = () => {}
@@ -156,7 +174,7 @@ export const ownTable: SourceKind = {
     const own = ownSessions()
     const app = Fastify({ trustProxy: true })
     const ids = new Map<string, number>()
-    const idOf = (user: string) => ids.get(user) ?? ids.set(user, ids.size + 1).size
+    const idOf = (user: string) => /^\d+$/.test(user) ? Number(user) : ids.get(user) ?? ids.set(user, ids.size + 1).size
     const rowOf = ({ headers }: FastifyRequest) => own.isLive(headers.cookie ?? '') ? headers.cookie : undefined
     return hostOf(t, app, {
       sessions: own.sessions as never,
