@@ -23,10 +23,16 @@ function canonical ([header = '', ...parts]: readonly string[]): string {
   return [header, ...parts.map(part => Buffer.from(part, 'base64url').toString('base64url'))].join('.')
 }
 
+/** Most tokens of a host have the same header. */
+let lastHeader: string | undefined
+
 /** A JOSE header, and not the first part of an opaque token that has dots too. */
 function isJoseHeader (part: string | undefined): boolean {
+  if (part !== undefined && part === lastHeader) return true
   const header = objectOf(part)
-  return header !== undefined && 'alg' in header
+  if (header === undefined || !('alg' in header)) return false
+  lastHeader = part
+  return true
 }
 
 function objectOf (part = ''): Claims | undefined {

@@ -18,6 +18,14 @@ t.test('a JWT is known by its claims, however its signature and its header are s
   }
 })
 
+t.test('claims are what they are parsed to, however they are written', async t => {
+  const texts = [
+    '{"sub":"alice","iat":1}', '{ "iat": 1, "sub": "alice" }', '{"2":1,"1":2}', '{"a":1,"a":2}',
+    '{"a":"\\u0041"}', '{"a":1.0}', '{"a":"/\\/"}'
+  ]
+  for (const text of texts) t.equal(tokenIdOf(`${encoded({ alg: 'HS256' })}.${encoded(text)}.c2ln`), claimsIdOf(JSON.parse(text)), text)
+})
+
 t.test('the second signature of an ES256 token, which anybody can make, is no way around its mark', async t => {
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const signed = `${encoded('{ "alg": "ES256" }')}.${encoded({ sub: 'alice' })}`
