@@ -31,6 +31,7 @@ export type { LogoutRevocation } from './internal/revocation/logout-revocation.t
 export type { PostgresClient } from './internal/databases/postgres.ts'
 export { principalOf } from './principal.ts'
 export type { Principal, PrincipalOf } from './principal.ts'
+export type { BoundSession, ProviderLogin, ProviderLogout, ProviderSessionIndex } from './provider-session-index.ts'
 export type { IoredisLike, NodeRedisLike, RedisClient } from './internal/databases/redis.ts'
 export type { RevocationCheckOptions, WhenUnavailable } from './internal/revocation/check.ts'
 export { revocationReplica } from './internal/revocation/replica.ts'

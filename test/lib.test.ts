@@ -26,8 +26,8 @@ function importsOf (file: string, source: string): Import[] {
 
 /** The files at the root of `lib`, but for the index: the public contracts. At run time they import only `node:` and each other. */
 const contracts = [
-  'awaitable.ts', 'logout-event.ts', 'principal.ts', 'revocation-store.ts', 'session-source.ts', 'session-store.ts', 'token-digest.ts',
-  'token-verifier.ts', 'user-status-store.ts'
+  'awaitable.ts', 'logout-event.ts', 'principal.ts', 'provider-session-index.ts', 'revocation-store.ts', 'session-source.ts', 'session-store.ts',
+  'token-digest.ts', 'token-verifier.ts', 'user-status-store.ts'
 ]
 
 /** Public functions at the root of `lib`, beside the contracts: hosts call them from their own handlers. */
@@ -54,6 +54,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'session-stores/express-session': ['internal/async'],
   'user-status-stores': ['contracts', 'internal/records', 'internal/databases', 'internal/plugin'],
   'revocation-stores': ['contracts', 'internal/marks', 'internal/databases', 'internal/feeds'],
+  'provider-session-indexes': ['contracts', 'internal/records', 'internal/collections'],
   'rate-limit-stores': ['internal/databases', 'internal/plugin'],
   'token-verifiers': ['contracts', 'internal/async', 'internal/jose', 'internal/oauth', 'internal/http', 'internal/collections', 'internal/plugin'],
   conformance: ['contracts', 'internal/conformance', 'types of fastify'],
