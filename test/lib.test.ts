@@ -73,7 +73,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'internal/databases': ['internal/records'],
   'internal/redis-sessions': ['contracts', 'internal/records', 'internal/databases'],
   'internal/jose': ['contracts', 'internal/plugin', 'internal/http', 'fast-jwt'],
-  'internal/oauth': ['internal/plugin', 'internal/jose'],
+  'internal/oauth': ['internal/plugin', 'internal/jose', 'types of fastify', 'typebox'],
   'internal/collections': [],
   'internal/conformance': ['contracts']
 }

@@ -1,13 +1,12 @@
 import { after } from '../internal/async/awaitable.ts'
 import { expectedClaims, type CheckClaims, type ClaimOptions } from '../internal/jose/expected-claims.ts'
 import type { RequestLimits } from '../internal/http/json-request.ts'
-import { defaultMaxTokenLength, readUnchecked, refuseMalformed, type CheckSignature } from '../internal/jose/jwt.ts'
-import { keyLoader, type KeyLocation } from '../internal/jose/key-loader.ts'
+import { pinnedAlgorithms, publishedKeys, type IssuerKeys } from '../internal/jose/issuer-keys.ts'
+import { defaultMaxTokenLength, readUnchecked, refuseMalformed } from '../internal/jose/jwt.ts'
 import { assertFunctions, assertOption, duration, nonEmptyStrings, wholeNumber } from '../internal/plugin/options.ts'
-import { remoteJwkSet, type RemoteJwkSet, type RemoteJwkSetTimes } from '../internal/jose/remote-jwk-set.ts'
-import { isSecureUrl } from '../internal/http/secure-url.ts'
-import { fewestSecretBytes, isSignatureAlgorithm, type SignatureAlgorithm } from '../internal/jose/signature-algorithm.ts'
-import { isTokenRejected, rejected, type Claims, type VerifyToken } from '../token-verifier.ts'
+import type { RemoteJwkSetTimes } from '../internal/jose/remote-jwk-set.ts'
+import type { SignatureAlgorithm } from '../internal/jose/signature-algorithm.ts'
+import { rejected, type Claims, type VerifyToken } from '../token-verifier.ts'
 
 /** An issuer whose tokens are accepted, and where its keys are. */
 export interface JwksIssuer {
@@ -64,8 +63,7 @@ const caller = 'jwksVerifier'
 
 interface Issuer {
   readonly name: string
-  readonly algorithms: ReadonlySet<unknown>
-  readonly keys: RemoteJwkSet
+  readonly keys: IssuerKeys
   readonly checkClaims: CheckClaims
 }
 
@@ -102,30 +100,13 @@ function resolveIssuer (given: JwksIssuer, at: string, { limits, times, claimOpt
   const { issuer, audience, algorithms } = given
   assertOption(typeof issuer === 'string', caller, `${at}.issuer`, 'must be one string')
   const issuers = nonEmptyStrings(issuer, caller, `${at}.issuer`)
-  const isPinned = Array.isArray(algorithms) && algorithms.length > 0 &&
-    algorithms.every(algorithm => isSignatureAlgorithm(algorithm) && fewestSecretBytes(algorithm) === undefined)
-  assertOption(isPinned, caller, `${at}.algorithms`, "must be a list of algorithms of key pairs, such as ['RS256']")
+  const pinned = pinnedAlgorithms(algorithms, { caller, at }, { secrets: false })
   const audiences = nonEmptyStrings(audience, caller, `${at}.audience`)
-  const load = keyLoader(locationOf(given, at), limits, times.refreshAfter)
   return {
     name: issuer,
-    algorithms: new Set(algorithms),
-    keys: remoteJwkSet(issuer, load, times),
+    keys: publishedKeys(given, pinned, { caller, at }, { limits, times }),
     checkClaims: expectedClaims(caller, { issuers, audiences, required: ['exp', 'iss', 'aud'] }, claimOptions)
   }
-}
-
-function locationOf ({ issuer, jwksUri, discoveryUri }: JwksIssuer, at: string): KeyLocation {
-  const hint = 'must be an https URL without a password (http only for this machine)'
-  const document = discoveryUri ?? `${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`
-  if (jwksUri === undefined) {
-    const option = discoveryUri === undefined ? 'issuer' : 'discoveryUri'
-    assertOption(isSecureUrl(document), caller, `${at}.${option}`, `${hint}. Otherwise give its jwksUri`)
-  } else {
-    assertOption(isSecureUrl(jwksUri), caller, `${at}.jwksUri`, hint)
-    assertOption(discoveryUri === undefined, caller, `${at}.discoveryUri`, 'must not be given together with jwksUri')
-  }
-  return { issuer, jwksUri, document }
 }
 
 /**
@@ -157,30 +138,8 @@ export function jwksVerifier (options: JwksVerifierOptions): VerifyToken {
     const { header, payload } = readUnchecked(token)
     const issuer = issuers.get(payload['iss'])
     if (issuer === undefined) throw rejected('untrusted', 'the token is of another issuer')
-    const { alg, kid } = header
-    if (!isSignatureAlgorithm(alg) || !issuer.algorithms.has(alg)) throw rejected('untrusted', 'the algorithm is not one of those pinned')
-    if (kid !== undefined && typeof kid !== 'string') throw rejected('malformed', 'the key id is not a string')
-    const found = issuer.keys.find(keys => claimsBy(keys.find(kid, alg), token, kid), issuedAtOf(payload))
-    return after(found, claims => checked(issuer, claims))
+    return after(issuer.keys.verify(token, { header, payload }), claims => checked(issuer, claims))
   }
-}
-
-/**
- * The claims of a token whose key is there. A wrong signature is a refusal; but where the token names no key, the key of
- * the issuer may have changed, so it counts as not there.
- */
-function claimsBy (checkSignature: CheckSignature | undefined, token: string, kid: string | undefined): Claims | undefined {
-  try {
-    return checkSignature?.(token)
-  } catch (error) {
-    if (kid === undefined && isTokenRejected(error) && error.reason === 'untrusted') return undefined
-    throw error
-  }
-}
-
-/** As the token says itself: good for telling a new key from one that was withdrawn, and for nothing else. */
-function issuedAtOf ({ iat }: Claims): number | undefined {
-  return typeof iat === 'number' ? iat * 1000 : undefined
 }
 
 function checked ({ checkClaims }: Issuer, claims: Claims | undefined): Claims {
