@@ -77,6 +77,21 @@ export async function reshard (
   ], { maxBuffer: 1 << 26 })
 }
 
+/** Moves the slot of a key, with everything in it, from one server to another. */
+export async function moveSlotOf (key: string, servers: readonly PrivateServer[], move: { readonly from: number, readonly to: number }): Promise<void> {
+  const nodes = servers.map(({ url }) => new Redis(url))
+  const [from, to, target] = [nodes[move.from], nodes[move.to], servers[move.to]]
+  const [fromId, toId] = await Promise.all([move.from, move.to].map(index => idOf(servers[index])))
+  const slot = String(await from?.call('CLUSTER', 'KEYSLOT', key))
+  await to?.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', String(fromId))
+  await from?.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', String(toId))
+  for (const name of await from?.call('CLUSTER', 'GETKEYSINSLOT', slot, '1000') as string[]) {
+    await from?.call('MIGRATE', '127.0.0.1', `${target?.port}`, name, '0', '5000')
+  }
+  for (const node of nodes) await node.call('CLUSTER', 'SETSLOT', slot, 'NODE', String(toId))
+  for (const node of nodes) node.disconnect()
+}
+
 async function idOf (server: PrivateServer | undefined): Promise<string> {
   const node = new Redis(server?.url ?? '')
   const id = String(await node.call('CLUSTER', 'MYID'))

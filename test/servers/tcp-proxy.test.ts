@@ -54,6 +54,19 @@ t.test('swallow: nobody gets an answer nor an error, and a connection that lost 
   t.equal([...served].filter(socket => !socket.destroyed).length, before, 'the server does not learn that the client has gone')
 })
 
+t.test('lead to: new connections reach another server, open ones stay', async t => {
+  const { proxy, open } = await echoBehindProxy(t)
+  const other = createServer(socket => { socket.end('another') })
+  other.listen(0, '127.0.0.1')
+  await once(other, 'listening')
+  t.teardown(() => { other.close() })
+  const client = await open()
+  const address = other.address()
+  proxy.leadTo(typeof address === 'object' ? address?.port ?? 0 : 0)
+  t.equal(await answerTo(client, 'still the first'), 'still the first')
+  t.equal(await answerTo(await open(), 'new'), 'another')
+})
+
 async function echoBehindProxy (t: Test) {
   const served = new Set<Socket>()
   const echo = createServer(socket => {

@@ -16,6 +16,8 @@ export interface TcpProxy {
    * error. What was swallowed is lost for good, so a connection that lost something never works again.
    */
   swallow (): void
+  /** New connections lead to another port, as a name does that is given to another server; those that are open stay where they are. */
+  leadTo (port: number): void
   /** Forwards again. A connection from which something was swallowed stays silent, as one does whose state a firewall forgot. */
   heal (): void
 }
@@ -27,13 +29,14 @@ export async function tcpProxy (t: Test, target: number): Promise<TcpProxy> {
   const pairs = new Set<Pair>()
   let mode: Mode = 'forward'
   let probability = 0
+  let port = target
 
   const server = createServer(near => {
     if (mode === 'cut' || Math.random() < probability) {
       near.destroy()
       return
     }
-    const pair = joined(near, connect(target, '127.0.0.1'), () => mode)
+    const pair = joined(near, connect(port, '127.0.0.1'), () => mode)
     pairs.add(pair)
   })
   server.listen(0, '127.0.0.1')
@@ -51,6 +54,7 @@ export async function tcpProxy (t: Test, target: number): Promise<TcpProxy> {
       for (const pair of pairs) if (Math.random() < chosen) pair.destroy()
     },
     swallow () { mode = 'swallow' },
+    leadTo (other) { port = other },
     heal () {
       mode = 'forward'
       probability = 0
