@@ -65,9 +65,9 @@ function feedOf (store: FollowableRevocationStore, onPage: (page: number) => unk
  */
 export function makeMarks (store: Pick<FollowableRevocationStore, 'revoke'>, name: string) {
   const made: Array<{ readonly mark: Mark, readonly at: number }> = []
-  let stopped = false
+  const stop = new AbortController()
   const ended = (async () => {
-    for (let index = 0; !stopped; index++) {
+    for (let index = 0; !stop.signal.aborted; index++) {
       const mark = { tokenId: `${name}-${index}`, until }
       try {
         await store.revoke(mark)
@@ -83,7 +83,7 @@ export function makeMarks (store: Pick<FollowableRevocationStore, 'revoke'>, nam
     /** The marks that a replica must not call live any more, because they are older than it may be behind. */
     old: () => made.filter(({ at }) => performance.now() - at > maxStaleness).map(({ mark }) => mark),
     async stop () {
-      stopped = true
+      stop.abort()
       await ended
       return made.map(({ mark }) => mark)
     }

@@ -5,7 +5,7 @@ import { postgresRevocationStore } from '../../lib/revocation-stores/postgres.ts
 import { withPostgresStandby } from '../servers/postgres-standby.ts'
 import { withPrivatePostgres } from '../servers/postgres.ts'
 import { tcpProxy } from '../servers/tcp-proxy.ts'
-import { maxStaleness, tokens, watch } from './revocation-following.ts'
+import { tokens, watch } from './revocation-following.ts'
 
 const many = tokens('many', 5000)
 

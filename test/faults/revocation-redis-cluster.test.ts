@@ -25,8 +25,9 @@ t.test('revocation marks on a cluster of three', t => withPrivateRedisCluster(t,
     await t.test(`the rules and a replica, through ${['ioredis', 'iovalkey', 'node-redis'][index]}`, async t => {
       const store = redisRevocationStore(client as RedisClient, { prefix })
       for (const rule of revocationStoreRules) await t.resolves(rule.check(() => store), rule.name)
-      for (const rule of revocationFeedRules) await t.resolves(rule.check(() => store), rule.name)
-      await follows(t, store)
+      const followed = redisRevocationStore(client as RedisClient, { prefix: await prefixOn((index + 2) % 3, `followed-${index}`) })
+      for (const rule of revocationFeedRules) await t.resolves(rule.check(() => followed), rule.name)
+      await follows(t, followed)
     })
   }
   for (const { url } of servers) {
@@ -36,9 +37,9 @@ t.test('revocation marks on a cluster of three', t => withPrivateRedisCluster(t,
   }
 
   /** A prefix whose keys are on this server. */
-  async function prefixOn (server: number): Promise<string> {
+  async function prefixOn (server: number, name = 'test'): Promise<string> {
     let number = 0
-    while (await serverOf(`{test-${number}}`, servers) !== server) number++
-    return `test-${number}`
+    while (await serverOf(`{${name}-${number}}`, servers) !== server) number++
+    return `${name}-${number}`
   }
 }))

@@ -1,6 +1,5 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { connect, createServer, type Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
@@ -13,6 +12,7 @@ import { redisRevocationStore } from '../../lib/revocation-stores/redis.ts'
 import { withPrivatePostgres } from '../servers/postgres.ts'
 import type { PrivateServer } from '../servers/private-process.ts'
 import { withPrivateRedis } from '../servers/redis.ts'
+import { tcpProxy } from '../servers/tcp-proxy.ts'
 import { eventually } from '../revocation-stores/follow.ts'
 
 const until = Date.now() + 3_600_000
@@ -37,8 +37,7 @@ t.test('two processes on one Postgres', { buffered: true }, t => withPrivatePost
 
 /** We are the first node, and log out; the second is a process of its own, with a guard over a replica, behind a wire that can be cut. */
 async function twoNodes (t: Test, server: PrivateServer, kind: 'redis' | 'postgres', store: RevocationStore) {
-  const wire = await cuttable(server.port)
-  t.teardown(wire.end)
+  const wire = await tcpProxy(t, server.port)
   await store.revoke({ tokenId: 'before', until })
   const second = await startNode(t, kind, server.url.replace(`:${server.port}`, `:${wire.port}`))
 
@@ -151,31 +150,4 @@ async function openConnections (address: string, headers: Record<string, string>
   await once(socket, 'message')
   socket.on('close', code => { connections.socket = code })
   return connections
-}
-
-/** A port in front of a server. */
-async function cuttable (port: number) {
-  const sockets = new Set<Socket>()
-  let whole = true
-  const proxy = createServer(near => {
-    if (!whole) {
-      near.destroy()
-      return
-    }
-    const far = connect(port, '127.0.0.1')
-    for (const [socket, other] of [[near, far], [far, near]] as const) {
-      sockets.add(socket)
-      socket.pipe(other)
-      socket.on('error', () => {})
-      socket.on('close', () => { sockets.delete(socket); other.destroy() })
-    }
-  })
-  proxy.listen(0, '127.0.0.1')
-  await once(proxy, 'listening')
-  const address = proxy.address()
-  const cut = () => {
-    whole = false
-    for (const socket of sockets) socket.destroy()
-  }
-  return { port: typeof address === 'object' ? address?.port : 0, cut, heal () { whole = true }, end () { cut(); proxy.close() } }
 }
