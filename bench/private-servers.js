@@ -21,7 +21,7 @@ export async function startServers () {
       if (kind === 'memory') return { kind }
       if (kind === 'sqlite') return { kind, path: join(directory, `${++databases}.db`) }
       const server = started.find(server => server.kind === kind)
-      return server && { kind, url: server.url }
+      return server && { kind, url: server.url, pid: server.pid }
     },
     end: async () => {
       await Promise.all(started.map(({ end }) => end()))
@@ -34,8 +34,8 @@ async function startRedis (directory) {
   const program = find('redis-server') ?? find('valkey-server')
   if (program === undefined) return undefined
   const port = await freePort()
-  const end = await start(program, ['--port', port, '--bind', '127.0.0.1', '--dir', directory, '--save', '', '--appendonly', 'no'], { cwd: directory }, port)
-  return { kind: 'redis', url: `redis://127.0.0.1:${port}`, version: versionOf(program), end: () => end('SIGTERM') }
+  const { pid, end } = await start(program, ['--port', port, '--bind', '127.0.0.1', '--dir', directory, '--save', '', '--appendonly', 'no'], { cwd: directory }, port)
+  return { kind: 'redis', url: `redis://127.0.0.1:${port}`, pid, version: versionOf(program), end: () => end('SIGTERM') }
 }
 
 async function startPostgres (directory) {
@@ -48,10 +48,11 @@ async function startPostgres (directory) {
   execFileSync(initdb, ['-D', join(data, 'data'), '--auth=trust', '--username=postgres', '--no-locale', '--encoding=UTF8', '--no-sync'], { stdio: 'ignore', ...options })
   const port = await freePort()
   const settings = [`port=${port}`, 'listen_addresses=127.0.0.1', 'unix_socket_directories=', 'fsync=off', 'max_connections=300']
-  const end = await start(program, ['-D', join(data, 'data'), ...settings.flatMap(setting => ['-c', setting])], options, port)
+  const { pid, end } = await start(program, ['-D', join(data, 'data'), ...settings.flatMap(setting => ['-c', setting])], options, port)
   return {
     kind: 'postgres',
     url: `postgresql://postgres@127.0.0.1:${port}/postgres`,
+    pid,
     version: versionOf(program),
     end: async () => {
       await end('SIGINT')
@@ -68,10 +69,14 @@ async function start (program, args, options, port) {
     if (attempt > 200 || child.exitCode !== null) throw new Error(`${program} did not start`)
     await sleep(50)
   }
-  return async (signal) => {
-    const ended = once(child, 'exit')
-    child.kill(signal)
-    await ended
+  return {
+    // `taskset` has become the program.
+    pid: child.pid,
+    end: async (signal) => {
+      const ended = once(child, 'exit')
+      child.kill(signal)
+      await ended
+    }
   }
 }
 

@@ -1,11 +1,12 @@
 import { chart } from './svg.js'
 
 /** The report as Markdown, from what the suites answered. */
-export function report ({ machine, measured, plan, full, flows, guard, growth, everywhere, weight }) {
+export function report ({ machine, measured, plan, full, flows, guard, marks, growth, everywhere, weight }) {
   return [
     heading(machine, measured, plan, full),
     ...flows === undefined ? [] : ['## Flows', methodNote, ...Object.entries(flows).map(flowSection), peerSection(flows)],
     ...guard === undefined ? [] : [guardSection(guard)],
+    ...marks === undefined ? [] : [marksSection(marks)],
     ...growth === undefined ? [] : [growthSection(growth)],
     ...everywhere === undefined ? [] : [everywhereSection(everywhere)],
     ...weight === undefined ? [] : [weightSection(weight)]
@@ -13,8 +14,22 @@ export function report ({ machine, measured, plan, full, flows, guard, growth, e
 }
 
 /** The curves, by file name. */
-export function charts ({ growth, everywhere }) {
+export function charts ({ growth, everywhere, marks }) {
   return {
+    ...marks !== undefined && {
+      'growth-replicas.svg': chart({
+        title: 'One mark, by the number of replicas that follow',
+        x: 'replicas',
+        y: 'CPU time of the server, in milliseconds',
+        lines: linesOf(marks.replicas.filter(({ count }) => count > 0), ({ count, perMark }) => [count, perMark])
+      }),
+      'growth-loading.svg': chart({
+        title: 'Loading a replica, by the number of marks',
+        x: 'marks',
+        y: 'CPU time of the replica for a mark, in microseconds',
+        lines: linesOf(marks.loading, ({ marks, cpu }) => [marks, 1000 * cpu / marks])
+      })
+    },
     ...growth !== undefined && {
       'growth-sessions.svg': chart({
         title: 'One logout, by the number of sessions in the store',
@@ -69,6 +84,36 @@ function guardSection ({ marks, results, sweep }) {
   ])
   return `## The guard\n\nA route behind a fast-jwt verifier whose cache knows the token, relative to that alone.\n\n${
     table(['', 'marks', 'CPU', ...counted(results, ['instructions']), 'req/s', 'bytes per mark'], rows)}\n\nWhile ${marks.toLocaleString('en')} marks ran out within ${sweep.seconds} s, the longest of ${sweep.calls.toLocaleString('en')} calls took ${sweep.milliseconds.toFixed(2)} ms.`
+}
+
+function marksSection ({ loading, replicas, revoking }) {
+  return `## Marks on many nodes
+
+A replica of Redis or Postgres loads every mark at its start, and after a gap. "At once" is the longest turn of its event loop.
+
+${table(['store', 'marks', 'CPU, ms', 'CPU for a mark, µs', 'took, ms', 'at once, ms', 'bytes per mark'], loading.map(({ kind, marks, cpu, milliseconds, longest, bytes }) => [
+  kind, marks.toLocaleString('en'), cpu.toFixed(0), (1000 * cpu / marks).toFixed(2), milliseconds.toFixed(0), longest.toFixed(1), (bytes / marks).toFixed(0)
+]))}
+
+![CPU time of a replica for each mark that it loads, by the number of marks](growth-loading.svg)
+
+What the server spends on one mark, \`revoke\` included, and on replicas while nothing happens; and the time from the call of \`revoke\` until the replicas know the mark. All replicas are in one process, which takes the marks in turn.
+
+${table(['store', 'replicas', 'CPU of the server for a mark, ms', 'idle, % of a core', 'known after, ms', 'p99, ms'], replicas.map(({ kind, count, perMark, idle, p50, p99 }) => [
+  kind, count, perMark.toFixed(2), (100 * idle).toFixed(2), ...p50 === undefined ? ['', ''] : [p50.toFixed(2), p99.toFixed(2)]
+]))}
+
+![CPU time of the server for each mark, by the number of replicas](growth-replicas.svg)
+
+Callers that revoke at once, each one token after the other, through one client; and how long a \`check\` takes meanwhile.
+
+${table(['store', 'callers', 'revoked each second', 'check, p50, ms', 'p99, ms'], revoking.map(({ kind, callers, perSecond, check }) => [
+  kind, callers, Math.round(perSecond).toLocaleString('en'), check.p50.toFixed(2), check.p99.toFixed(2)
+]))}`
+}
+
+function linesOf (points, place) {
+  return [...new Set(points.map(({ kind }) => kind))].map(name => ({ name, points: points.filter(({ kind }) => kind === name).map(place) }))
 }
 
 function growthSection ({ sessions, connections }) {

@@ -1,0 +1,73 @@
+// A replica that loads many marks: its CPU time, and how long it holds up the event loop.
+import { revocationReplica } from '../../dist/index.js'
+import { openClient } from './clients.js'
+import { revocationStore } from './library-stores.js'
+import { tokenAt } from './tokens.js'
+
+const day = 86_400_000
+
+export default async function ({ store }) {
+  const own = await revocationStore(store)
+  return {
+    run: async ({ command, ...values }) => commands[command](own, { ...values, store })
+  }
+}
+
+const commands = {
+  fill: async (own, { marks, store }) => filling[store.kind](own, marks, store),
+
+  load: async own => {
+    const replica = revocationReplica(own, { maxStaleness: 60_000 })
+    globalThis.gc()
+    const pauses = pausesOf()
+    const begun = performance.now()
+    const before = process.cpuUsage()
+    await replica.start()
+    const { user, system } = process.cpuUsage(before)
+    const milliseconds = performance.now() - begun
+    const { bytes } = replica.size()
+    const longest = await pauses.end()
+    await replica.close()
+    return { milliseconds, cpu: (user + system) / 1000, longest, bytes }
+  }
+}
+
+const filling = {
+  redis: async (own, marks) => {
+    const until = Date.now() + day
+    for (let from = 0; from < marks; from += 10_000) {
+      await own.revoke(...Array.from({ length: Math.min(10_000, marks - from) }, (_, index) => ({ tokenId: tokenAt(from + index), until: until + from + index })))
+    }
+  },
+
+  // As many rows as `revoke` would make, without a million calls of its function.
+  postgres: async (own, marks, store) => {
+    const pool = await openClient(store)
+    await pool.query(`INSERT INTO logout_revocation
+      SELECT 't' || md5('a' || nth) || left(md5('b' || nth), 11), '', '', '', ${Number.MAX_SAFE_INTEGER}, ${Date.now() + day} + nth, pg_current_xact_id()
+      FROM generate_series(1, ${marks}) AS nth`)
+    await pool.end()
+  }
+}
+
+/** The longest turn of the event loop, as a timer of every millisecond sees it. */
+function pausesOf () {
+  let longest = 0
+  let last = performance.now()
+  let lastCpu = process.cpuUsage()
+  const timer = setInterval(() => {
+    const now = performance.now()
+    const cpu = process.cpuUsage(lastCpu)
+    // What other processes take from this one does not count.
+    longest = Math.max(longest, Math.min(now - last, (cpu.user + cpu.system) / 1000))
+    last = now
+    lastCpu = process.cpuUsage()
+  }, 1)
+  return {
+    end: async () => {
+      await new Promise(resolve => setTimeout(resolve, 10))
+      clearInterval(timer)
+      return longest
+    }
+  }
+}
