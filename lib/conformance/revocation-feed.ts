@@ -33,7 +33,8 @@ export const revocationFeedRules: ReadonlyArray<Rule<MakeFollowableStore>> = [
   rule('without a position every live mark is handed out', async ({ store, read, id, until, now }) => {
     const marks: Mark[] = [
       { tokenId: id('t'), until }, { sessionId: id('s'), issuer: id('i'), until },
-      { subject: id('u'), issuer: id('i'), tenant: id('v'), cutoff: now, except: id('own'), until }, { subject: id('u'), cutoff: now - hour, until }
+      { subject: id('u'), issuer: id('i'), tenant: id('v'), cutoff: now, except: id('own'), until },
+      { subject: id('u'), cutoff: now - hour, until }
     ]
     await store.revoke(...marks)
     deepEqual(texts((await read()).marks), texts(marks))
@@ -152,6 +153,20 @@ export const revocationFeedRules: ReadonlyArray<Rule<MakeFollowableStore>> = [
     ok(performance.now() - start < 10 * second, 'three complete pages took more than ten seconds')
   }),
 
+  rule('pages have the types of the contract, however the client converts replies', async ({ store, feed, id, now, until }) => {
+    await store.revoke({ subject: id('1'), tenant: id('2'), issuer: id('3'), cutoff: now, except: id('4'), until }, { tokenId: id('5'), until })
+    let position: string | undefined
+    for (let complete = false; !complete;) {
+      const page = await readPage(feed, position, 50)
+      equal(typeof page.position, 'string', 'the position')
+      equal(typeof page.complete, 'boolean', '"complete"')
+      ok(page.now === undefined || Number.isSafeInteger(page.now), '"now" is not in whole milliseconds')
+      for (const mark of page.marks) assertTypes(mark)
+      position = page.position
+      complete = page.complete
+    }
+  }),
+
   rule('ended marks and claims are not handed out', async ({ store, read, id, now, until }) => {
     const { position } = await read()
     await store.revoke({ tokenId: id('ended'), until: now - second }, { subject: id('u'), cutoff: now, until: now - second })
@@ -159,11 +174,12 @@ export const revocationFeedRules: ReadonlyArray<Rule<MakeFollowableStore>> = [
     for (const from of [undefined, position]) deepEqual((await read(from)).marks, [])
   }),
 
-  rule('marks with ids of any characters can be added again as they are handed out, and say nothing new then', async ({ store, read, id, now, until }) => {
+  rule('marks with any ids can be added again as they are handed out, and then add nothing', async ({ store, read, id, now, until }) => {
     const odd = ['ü', '"', '\'', '\\', '{}', '%', ':', '#', ' ', '\n', '\u0000', '😀', 'x'.repeat(5000)].map(text => id(text))
     const { position } = await read()
     await store.revoke(...odd.flatMap<Mark>(text => [
-      { tokenId: text, issuer: text, until }, { sessionId: text, until }, { subject: text, tenant: text, issuer: text, cutoff: now, except: text, until }
+      { tokenId: text, issuer: text, until }, { sessionId: text, until },
+      { subject: text, tenant: text, issuer: text, cutoff: now, except: text, until }
     ]))
     for (const from of [undefined, position]) {
       const handedOut = await read(from)
@@ -243,6 +259,15 @@ async function within<T> (seconds: number, promise: Promise<T>): Promise<T | und
 
 function texts (marks: readonly Mark[]): string[] {
   return [...new Set(marks.map(mark => JSON.stringify(Object.entries(mark).sort())))].sort()
+}
+
+/** Ids are texts, instants are whole numbers, and nothing else is in a mark. */
+function assertTypes (mark: Mark): void {
+  for (const [name, value] of Object.entries(mark)) {
+    if (['until', 'cutoff'].includes(name)) ok(Number.isSafeInteger(value), `"${name}" of a mark`)
+    else if (name === 'digested') equal(value, true, '"digested" of a mark')
+    else ok(typeof value === 'string' && value !== '', `"${name}" of a mark`)
+  }
 }
 
 function hasEach (marks: readonly Mark[], wanted: readonly Mark[]): void {

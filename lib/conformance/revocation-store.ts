@@ -320,10 +320,12 @@ export const revocationStoreRules: ReadonlyArray<Rule<MakeRevocationStore>> = [
     await judge(store, { tokenId: id('k'), sessionId: id('k'), subject: id('k') }, 'live')
   }),
 
-  rule('a claim until a time that is not whole works, one until no time at all is refused with a TypeError', async ({ store, id, until }) => {
+  rule('a claim until a time that is not whole works, one until no instant is refused with a TypeError', async ({ store, id, until }) => {
     equal(await store.claimOnce(id('k'), until + 0.5), true)
     equal(await store.claimOnce(id('k'), until), false)
-    for (const time of [NaN, Infinity, undefined, '2030-01-01'] as number[]) await rejects(async () => store.claimOnce(id('x'), time), TypeError)
+    for (const time of [NaN, Infinity, undefined, '2030-01-01'] as number[]) {
+      await rejects(async () => store.claimOnce(id('x'), time), TypeError)
+    }
     equal(await store.claimOnce(id('x'), until), true)
   })
 ]

@@ -1,7 +1,9 @@
 import type { Promised } from '../awaitable.ts'
 import { inTurns } from '../internal/databases/in-turns.ts'
 import { postgresCalls, resolveBatch } from '../internal/databases/postgres-batch.ts'
-import { marksOfOneStatement, revocationNames, revocationStatements, revocationTable } from '../internal/databases/postgres-revocation-sql.ts'
+import {
+  marksOfOneStatement, revocationNames, revocationStatements, revocationTable
+} from '../internal/databases/postgres-revocation-sql.ts'
 import { postgresStatements, type PostgresClient, type RunStatement } from '../internal/databases/postgres.ts'
 import { postgresFeed } from '../internal/feeds/postgres.ts'
 import { assertMarks, claimEnd, markId } from '../internal/marks/id.ts'
@@ -10,7 +12,11 @@ import type { FollowableRevocationStore, RevocationStore } from '../revocation-s
 
 /** Where in the database {@link postgresRevocationStore} keeps its marks, and how it makes them. */
 export interface PostgresRevocationStoreOptions {
-  /** The table, with its schema in front if needed: at most 40 characters. A function, `<table>_revoke`, stands beside it. @default 'logout_revocation' */
+  /**
+   * The table, with its schema in front if needed: at most 40 characters. A function, `<table>_revoke`, stands beside it.
+   *
+   * @default 'logout_revocation'
+   */
   readonly table?: string | undefined
   /**
    * Whether calls of `revoke` of one turn of the event loop share a statement, which is much cheaper under load. Leave it off
@@ -111,10 +117,15 @@ const statementsAtOnce = 3
 /** A call of so many marks or less shares a statement. Most calls have one or two. */
 const marksOfSmallCall = 3
 
+/** The marks of one call of `revoke`. */
+type RevokeCall = readonly MarkRow[]
+/** Runs calls as one statement. */
+type RunRevokes = (calls: readonly RevokeCall[]) => ReturnType<RunStatement>
+
 /** Makes marks, in as few statements as the locks of a server allow. Resolves whether one of them revokes something more. */
-function revoker (run: (calls: ReadonlyArray<readonly MarkRow[]>) => ReturnType<RunStatement>, batch: boolean): (marks: readonly MarkRow[]) => Promise<boolean> {
+function revoker (run: RunRevokes, batch: boolean): (marks: RevokeCall) => Promise<boolean> {
   const inTurn = inTurns(statementsAtOnce)
-  const runInTurn = (calls: ReadonlyArray<readonly MarkRow[]>) => inTurn(() => run(calls))
+  const runInTurn: RunRevokes = calls => inTurn(() => run(calls))
   const together = postgresCalls({ batch, most: Math.floor(marksOfOneStatement / marksOfSmallCall), run: runInTurn })
   const alone = postgresCalls({ batch: false, run: runInTurn })
 

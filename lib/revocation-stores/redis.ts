@@ -11,7 +11,12 @@ import type { FollowableRevocationStore, RevocationStore } from '../revocation-s
 export interface RedisRevocationStoreOptions {
   /** What the keys begin with. Stores with different prefixes never see each other. @default 'logout-revocation' */
   readonly prefix?: string | undefined
-  /** How many of the last calls of `revoke` a replica finds when it comes back after a cut; behind that it loads every mark again. @default 10000 */
+  /**
+   * How many of the last calls of `revoke` a replica finds when it comes back after a cut. After more than these, it loads
+   * every mark again.
+   *
+   * @default 10000
+   */
   readonly feedLength?: number | undefined
 }
 
@@ -81,7 +86,9 @@ export function redisRevocationStore (redis: RedisClient, options: RedisRevocati
 const caller = 'redisRevocationStore'
 
 function resolveOptions ({ prefix, feedLength = 10_000 }: RedisRevocationStoreOptions) {
-  if (!(Number.isSafeInteger(feedLength) && feedLength > 0)) throw new TypeError(`${caller}: option "feedLength" must be a positive integer`)
+  if (!(Number.isSafeInteger(feedLength) && feedLength > 0)) {
+    throw new TypeError(`${caller}: option "feedLength" must be a positive integer`)
+  }
   return { keys: revocationKeys(prefix, caller), feedLength }
 }
 

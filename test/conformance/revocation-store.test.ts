@@ -19,7 +19,10 @@ const answers = (change: (news: boolean, marks: readonly Mark[]) => boolean): Br
 })
 
 const broken: Record<string, Break | readonly Break[]> = {
-  'a credential that no mark covers is live': () => ({ check: () => 'revoked' }),
+  'a credential that no mark covers is live': [
+    () => ({ check: () => 'revoked' }),
+    () => ({ check: () => Buffer.from('live') as unknown as 'live' })
+  ],
   'a token mark revokes this token, whatever else is true of it, and no other token': marks(mark => 'tokenId' in mark ? undefined : mark),
   'a session mark revokes every token of this session and of no other session': credentials(credential =>
     credential.tokenId === undefined ? credential : { ...credential, sessionId: undefined }),
@@ -80,6 +83,7 @@ const broken: Record<string, Break | readonly Break[]> = {
   'revoke resolves true if it revokes something more, not if a mark only lasts longer': [
     answers(() => true),
     answers(() => false),
+    answers(news => Number(news) as unknown as boolean),
     answers((news, marks) => news || marks.some(({ until }) => until > Date.now() + 5_400_000)),
     good => ({ revoke: async (...added) => (await Promise.all(added.map(mark => good.revoke(mark)))).every(Boolean) }),
     marks(({ issuer: _, ...mark }) => mark as Mark)
@@ -162,7 +166,10 @@ const broken: Record<string, Break | readonly Break[]> = {
       }
     })
   ],
-  'of many who claim one key exactly one is the first': () => ({ claimOnce: () => true }),
+  'of many who claim one key exactly one is the first': [
+    () => ({ claimOnce: () => true }),
+    good => ({ claimOnce: async (key, until) => String(Number(await good.claimOnce(key, until))) as unknown as boolean })
+  ],
   'a claim that has ended can be made again, and a claim is no mark': good => {
     const claimed = new Set<string>()
     return {
@@ -174,7 +181,7 @@ const broken: Record<string, Break | readonly Break[]> = {
       check: good.check
     }
   },
-  'a claim until a time that is not whole works, one until no time at all is refused with a TypeError': [
+  'a claim until a time that is not whole works, one until no instant is refused with a TypeError': [
     good => ({ claimOnce: (key, until) => Number.isInteger(until) && good.claimOnce(key, until) }),
     good => ({ claimOnce: (key, until) => good.claimOnce(key, Number.isFinite(until) ? until : Date.now() + 1000) })
   ]

@@ -26,7 +26,8 @@ export interface Watched {
 /** Starts a replica. `onPage` is called between any two pages of its feed. */
 export async function watch (t: Test, store: FollowableRevocationStore, onPage: (page: number) => unknown = () => {}): Promise<Watched> {
   const errors: unknown[] = []
-  const replica = revocationReplica({ ...store, check: () => 'asked' as 'live', feed: () => feedOf(store, onPage) }, { maxStaleness, onError: error => errors.push(error) })
+  const followed: FollowableRevocationStore = { ...store, check: () => 'asked' as 'live', feed: () => feedOf(store, onPage) }
+  const replica = revocationReplica(followed, { maxStaleness, onError: error => errors.push(error) })
   t.teardown(() => replica.close())
   await replica.start()
   const watched: Watched = {
@@ -39,7 +40,10 @@ export async function watch (t: Test, store: FollowableRevocationStore, onPage: 
       for (;;) {
         const unknown = marks.filter(mark => watched.judge(mark) !== 'revoked')
         if (unknown.length === 0 && replica.staleness() < maxStaleness) return
-        if (Date.now() > end) throw new Error(`${what}: ${unknown.length} of ${marks.length} marks are unknown, staleness ${replica.staleness()}, ${String(errors.at(-1))}`)
+        if (Date.now() > end) {
+          const state = `staleness ${replica.staleness()}, ${String(errors.at(-1))}`
+          throw new Error(`${what}: ${unknown.length} of ${marks.length} marks are unknown, ${state}`)
+        }
         await sleep(10)
       }
     }

@@ -35,7 +35,7 @@ t.test('a standby that was behind is promoted: everything that it has is known',
   await watched.knows([...many, ...lost, ...later], 'after the failover')
 }))
 
-t.test('a primary that stays up beside the standby that was promoted is not taken for up to date', t => withPostgresStandby(t, async servers => {
+t.test('a primary that stays up beside the promoted standby is not taken for up to date', t => withPostgresStandby(t, async servers => {
   const name = await tcpProxy(t, servers.primary.port)
   const pool = poolAt(t, name.port)
   const store = postgresRevocationStore(pool)
@@ -55,7 +55,7 @@ t.test('a primary that stays up beside the standby that was promoted is not take
   t.match(watched.errors.map(error => String((error as Error).cause)), [/does not have what the store has just written/])
 }))
 
-t.test('a commit that the server lost when it crashed: what was written later under its number is known', t => withPrivatePostgres(t, async server => {
+t.test('a server that lost commits in a crash: what gets their numbers later is known', t => withPrivatePostgres(t, async server => {
   const pool = poolAt(t, server.port)
   const store = postgresRevocationStore(pool)
   await store.migrate()
@@ -74,7 +74,8 @@ t.test('a commit that the server lost when it crashed: what was written later un
   }
 }, { config: { wal_writer_delay: '10s', synchronous_commit: 'off' } }))
 
-for (const [name, timeouts] of Object.entries({ 'with timeouts': { connectionTimeoutMillis: 500, query_timeout: 500 }, 'without timeouts': {} })) {
+const poolTimeouts = { 'with timeouts': { connectionTimeoutMillis: 500, query_timeout: 500 }, 'without timeouts': {} }
+for (const [name, timeouts] of Object.entries(poolTimeouts)) {
   t.test(`packets are swallowed: a feed holds one connection on its way, in a pool ${name}`, t => withPrivatePostgres(t, async server => {
     await postgresRevocationStore(poolAt(t, server.port)).migrate()
     const wire = await tcpProxy(t, server.port)
@@ -102,7 +103,7 @@ for (const [name, timeouts] of Object.entries({ 'with timeouts': { connectionTim
   }))
 }
 
-t.test('a clock that is ten minutes ahead on one node deletes nobody\'s marks, on the others neither', t => withPrivatePostgres(t, async server => {
+t.test('a node whose clock is ten minutes ahead deletes nobody\'s marks', t => withPrivatePostgres(t, async server => {
   const store = postgresRevocationStore(poolAt(t, server.port))
   await store.migrate()
   const watched = await watch(t, store)

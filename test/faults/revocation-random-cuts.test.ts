@@ -23,7 +23,8 @@ t.test('two replicas of one Redis', t => withPrivateRedis(t, async server => {
 
 t.test('two replicas of one Postgres', t => withPrivatePostgres(t, async server => {
   const poolAt = (port: number) => {
-    const pool = new pg.Pool({ connectionString: `postgresql://postgres@127.0.0.1:${port}/postgres`, connectionTimeoutMillis: 2000, query_timeout: 2000 })
+    const connectionString = `postgresql://postgres@127.0.0.1:${port}/postgres`
+    const pool = new pg.Pool({ connectionString, connectionTimeoutMillis: 2000, query_timeout: 2000 })
     pool.on('error', () => {})
     t.teardown(() => pool.end())
     return postgresRevocationStore(pool)

@@ -13,7 +13,7 @@ import { maxStaleness, tokens, watch } from './revocation-following.ts'
 const durable = { config: { appendonly: 'yes', appendfsync: 'always' } }
 const many = tokens('many', 20_000)
 
-t.test('a server that is killed and restarted from its log while a replica loads: no mark is missed', t => withPrivateRedis(t, async server => {
+t.test('a server that is killed and restarted while a replica loads: no mark is missed', t => withPrivateRedis(t, async server => {
   const redis = connect(t, server.url)
   const store = redisRevocationStore(redis)
   await store.revoke(...many)
@@ -95,7 +95,7 @@ t.test('a primary that was demoted, with its link down, is not taken for up to d
   })
 }))
 
-t.test('an old primary that was cut off from its replicas is not taken for up to date, with min-replicas-to-write', t => withPrivateRedis(t, async first => {
+t.test('with min-replicas-to-write, a primary that was cut off is not taken for up to date', t => withPrivateRedis(t, async first => {
   await withPrivateRedis(t, async second => {
     const { store, promoted } = await replicated(t, first, second)
     const watched = await watch(t, store)
@@ -110,7 +110,7 @@ t.test('an old primary that was cut off from its replicas is not taken for up to
   })
 }))
 
-t.test('the slot of a store moves to another server while a replica loads and follows', t => withPrivateRedisCluster(t, 3, async servers => {
+t.test('a slot moves to another server while a replica loads and follows', t => withPrivateRedisCluster(t, 3, async servers => {
   const cluster = new Cluster(servers.map(({ port }) => ({ host: '127.0.0.1', port })))
   const nodeRedis = createCluster({ rootNodes: servers.map(({ url }) => ({ url })) })
   for (const client of [cluster, nodeRedis]) client.on('error', () => {})

@@ -67,7 +67,9 @@ async function twoNodes (t: Test, server: PrivateServer, kind: 'redis' | 'postgr
   t.equal(await second.get('/', { subject: 'alice', issuedAt: 1000 }), 401, 'an earlier cutoff that arrives later takes nothing back')
 
   const later = await startNode(t, kind, server.url)
-  for (const tokenId of ['before', 'while-up', 'while-cut']) t.equal(await later.get('/', { tokenId }), 401, `a node that started later: ${tokenId}`)
+  for (const tokenId of ['before', 'while-up', 'while-cut']) {
+    t.equal(await later.get('/', { tokenId }), 401, `a node that started later: ${tokenId}`)
+  }
   await later.end()
   await outages(t, server, store, second)
 }
@@ -76,11 +78,14 @@ async function outages (t: Test, server: PrivateServer, store: RevocationStore, 
   for (const outage of ['freeze', 'kill'] as const) {
     if (outage === 'freeze') server.freeze()
     else await server.kill()
-    await eventually(async () => await second.get('/', { tokenId: 'live' }) === 503, `${outage}: the replica is too old, and the store cannot tell`)
+    const asksForLive = async () => second.get('/', { tokenId: 'live' })
+    await eventually(async () => await asksForLive() === 503, `${outage}: the replica is too old, and the store cannot tell`)
     const asked = Date.now()
-    t.same(await Promise.all(['/', '/allow', '/open'].map(path => second.get(path, { tokenId: 'live' }))), [503, 200, 200], `${outage}: each route has its policy`)
+    const byPolicy = await Promise.all(['/', '/allow', '/open'].map(path => second.get(path, { tokenId: 'live' })))
+    t.same(byPolicy, [503, 200, 200], `${outage}: each route has its policy`)
     t.ok(Date.now() - asked < 1500, `${outage}: no request hangs`)
-    t.same(await Promise.all(['before', 'while-up', 'while-cut'].map(tokenId => second.get('/', { tokenId }))), [401, 401, 401], `${outage}: what was revoked stays revoked`)
+    const revoked = await Promise.all(['before', 'while-up', 'while-cut'].map(tokenId => second.get('/', { tokenId })))
+    t.same(revoked, [401, 401, 401], `${outage}: what was revoked stays revoked`)
     if (outage === 'freeze') server.thaw()
     else await server.start()
     await eventually(async () => await second.get('/', { tokenId: 'live' }) === 200, `${outage}: it comes back`)

@@ -5,15 +5,18 @@ import { revocationStoreRules } from '../../lib/conformance/revocation-store.ts'
 import type { PostgresClient } from '../../lib/internal/databases/postgres.ts'
 import { revocationReplica } from '../../lib/internal/revocation/replica.ts'
 import type { Mark } from '../../lib/revocation-store.ts'
-import { postgresRevocationStore, postgresRevocationTable, type PostgresRevocationStoreOptions } from '../../lib/revocation-stores/postgres.ts'
+import {
+  postgresRevocationStore, postgresRevocationTable, type PostgresRevocationStoreOptions
+} from '../../lib/revocation-stores/postgres.ts'
 import { withPostgres } from '../servers/postgres.ts'
 import { everyMark, follows } from './follow.ts'
 
 const minute = 60_000
 const until = Date.now() + 60 * minute
+const timeouts = { query_timeout: 20_000, connectionTimeoutMillis: 20_000 }
 
 t.test('on a server', t => withPostgres(t, async ({ url }) => {
-  const pool = new pg.Pool({ connectionString: url, max: 8, query_timeout: 20_000, connectionTimeoutMillis: 20_000 })
+  const pool = new pg.Pool({ connectionString: url, max: 8, ...timeouts })
   pool.on('error', () => {})
   const tables: string[] = []
   t.teardown(async () => {
@@ -56,7 +59,8 @@ t.test('on a server', t => withPostgres(t, async ({ url }) => {
   for (const level of ['REPEATABLE READ', 'SERIALIZABLE']) {
     await t.test(`the rules hold for a role whose transactions are ${level}`, async t => {
       const { store, table } = await fresh()
-      const strict = new pg.Pool({ connectionString: url, max: 8, options: `-c default_transaction_isolation=${level.toLowerCase().replace(' ', '\\ ')}`, query_timeout: 20_000, connectionTimeoutMillis: 20_000 })
+      const isolation = `-c default_transaction_isolation=${level.toLowerCase().replace(' ', '\\ ')}`
+      const strict = new pg.Pool({ connectionString: url, max: 8, options: isolation, ...timeouts })
       t.teardown(() => strict.end())
       t.match((await strict.query('SHOW transaction_isolation')).rows, [{ transaction_isolation: level.toLowerCase() }])
       const same = postgresRevocationStore(strict, { table })
@@ -69,7 +73,10 @@ t.test('on a server', t => withPostgres(t, async ({ url }) => {
 
   await t.test('stores added to a third one give the verdicts of one', async t => {
     const [one, two, whole, merged] = [await fresh(), await fresh(), await fresh(), await fresh()] as const
-    const marks = [{ subject: 'u', cutoff: 10, except: 'a', until }, { subject: 'u', cutoff: 8, except: 'b', until }, { subject: 'u', cutoff: 6, until }, { tokenId: 't', until }]
+    const marks: Mark[] = [
+      { subject: 'u', cutoff: 10, except: 'a', until }, { subject: 'u', cutoff: 8, except: 'b', until },
+      { subject: 'u', cutoff: 6, until }, { tokenId: 't', until }
+    ]
     for (const [index, mark] of marks.entries()) await (index % 2 === 0 ? one : two).store.revoke(mark)
     await whole.store.revoke(...marks)
     for (const { store } of [two, one]) await merged.store.revoke(...await everyMark(store))
@@ -84,7 +91,8 @@ t.test('on a server', t => withPostgres(t, async ({ url }) => {
 
   await t.test('rows that ended a minute ago are forgotten with the calls that come, claims too', async t => {
     const { table, store } = await fresh()
-    const fill = () => pool.query(`INSERT INTO ${table} SELECT unnest(ARRAY['told', 'cold', 'hold', 'tnew']), '', '', '', 0, (extract(epoch FROM now()) * 1000)::bigint - unnest(ARRAY[61000, 61000, 61000, 50000]), '1'`)
+    const fill = () => pool.query(`INSERT INTO ${table} SELECT unnest(ARRAY['told', 'cold', 'hold', 'tnew']), '', '', '', 0,
+      (extract(epoch FROM now()) * 1000)::bigint - unnest(ARRAY[61000, 61000, 61000, 50000]), '1'`)
     const left = async () => (await pool.query(`SELECT id FROM ${table} WHERE id LIKE '_old' OR id = 'tnew' ORDER BY id`)).rows
     await fill()
     for (let call = 0; call < 16; call++) await store.revoke({ tokenId: 'again', until })
@@ -124,7 +132,8 @@ t.test('on a server', t => withPostgres(t, async ({ url }) => {
       after () { underWay-- }
     })
     const store = postgresRevocationStore(counting, { table, batch: true })
-    await Promise.all(Array.from({ length: 320 }, async (_, index) => store.revoke({ tokenId: `t${index}`, until }, { sessionId: `s${index}`, until })))
+    const both = (index: number): Mark[] => [{ tokenId: `t${index}`, until }, { sessionId: `s${index}`, until }]
+    await Promise.all(Array.from({ length: 320 }, async (_, index) => store.revoke(...both(index))))
     t.equal(statements, 20)
     t.equal(most, 3)
     t.equal(await store.check({ tokenId: 't319' }), 'revoked')
@@ -146,7 +155,8 @@ t.test('on a server', t => withPostgres(t, async ({ url }) => {
 
     let isLockedOver = false
     const locked = store.revoke({ subject: 'alice', cutoff: 20, until }).finally(() => { isLockedOver = true })
-    const others = await Promise.all(Array.from({ length: 50 }, async (_, index) => store.revoke({ subject: `bob${index}`, cutoff: 10, until })))
+    const subjects = Array.from({ length: 50 }, (_, index) => `bob${index}`)
+    const others = await Promise.all(subjects.map(async subject => store.revoke({ subject, cutoff: 10, until })))
     t.notOk(others.includes(false))
     t.equal(isLockedOver, false)
     await eventuallyRevoked(replica, { subject: 'bob49', issuedAt: 10 })
@@ -203,7 +213,7 @@ t.test('on a server', t => withPostgres(t, async ({ url }) => {
   await t.test('tables of one name in two schemas, found by the search path, are followed apart', async t => {
     const stores = await Promise.all(['one', 'two'].map(async schema => {
       await pool.query(`CREATE SCHEMA IF NOT EXISTS test_${schema}`)
-      const own = new pg.Pool({ connectionString: url, options: `-c search_path=test_${schema}`, query_timeout: 20_000, connectionTimeoutMillis: 20_000 })
+      const own = new pg.Pool({ connectionString: url, options: `-c search_path=test_${schema}`, ...timeouts })
       t.teardown(async () => {
         await own.end()
         await pool.query(`DROP SCHEMA test_${schema} CASCADE`)
@@ -226,7 +236,9 @@ t.test('on a server', t => withPostgres(t, async ({ url }) => {
   await t.test('a missing table says what to do', async t => {
     const missing = postgresRevocationStore(pool, { table: 'not_there' })
     await t.rejects(missing.check({ tokenId: 't' }), { message: 'table not_there is missing: run migrate()' })
-    await t.rejects(missing.revoke({ tokenId: 't', until }), { message: /table not_there is missing, or another version made it: run migrate\(\)/ })
+    await t.rejects(missing.revoke({ tokenId: 't', until }), {
+      message: /table not_there is missing, or another version made it: run migrate\(\)/
+    })
     const feed = missing.feed()
     await t.rejects(feed.next(undefined, 1), { message: 'table not_there is missing: run migrate()' })
     feed.close()
@@ -246,7 +258,9 @@ t.test('misuse is a TypeError that names what is wrong', async t => {
   const client = { query: async () => ({ rows: [] }) }
   t.throws(() => postgresRevocationStore({} as PostgresClient), { name: 'TypeError', message: /pass a Pool of pg/ })
   t.throws(() => postgresRevocationStore(client, { table: 'a b' }), { name: 'TypeError', message: /option "table" must be/ })
-  t.throws(() => postgresRevocationStore(client, { table: 'a'.repeat(41) }), { name: 'TypeError', message: /option "table" must have at most 40/ })
+  t.throws(() => postgresRevocationStore(client, { table: 'a'.repeat(41) }), {
+    name: 'TypeError', message: /option "table" must have at most 40/
+  })
   t.throws(() => postgresRevocationStore(client, { batch: 1 as unknown as boolean }), { name: 'TypeError', message: /option "batch" must/ })
   t.throws(() => postgresRevocationStore(client).feed(), { name: 'TypeError', message: /feed\(\) needs a Pool of pg/ })
   t.match(postgresRevocationTable(), /CREATE TABLE IF NOT EXISTS "logout_revocation"/)

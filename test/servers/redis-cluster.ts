@@ -78,7 +78,9 @@ export async function reshard (
 }
 
 /** Moves the slot of a key, with everything in it, from one server to another. */
-export async function moveSlotOf (key: string, servers: readonly PrivateServer[], move: { readonly from: number, readonly to: number }): Promise<void> {
+export async function moveSlotOf (
+  key: string, servers: readonly PrivateServer[], move: { readonly from: number, readonly to: number }
+): Promise<void> {
   const nodes = servers.map(({ url }) => new Redis(url))
   const [from, to, target] = [nodes[move.from], nodes[move.to], servers[move.to]]
   const [fromId, toId] = await Promise.all([move.from, move.to].map(index => idOf(servers[index])))

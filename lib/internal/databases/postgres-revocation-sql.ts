@@ -16,7 +16,9 @@ export interface RevocationNames {
 export function revocationNames (table: string, caller: string): RevocationNames {
   const quoted = quotedTable(table, caller)
   const name = table.slice(table.indexOf('.') + 1)
-  if (name.length > 40) throw new TypeError(`${caller}: option "table" must have at most 40 characters, so that the names made from it are whole`)
+  if (name.length > 40) {
+    throw new TypeError(`${caller}: option "table" must have at most 40 characters, so that Postgres does not cut the names made from it`)
+  }
   return { table: quoted, revoke: quotedTable(`${table}_revoke`, caller), index: purpose => `"${name}_${purpose}_index"` }
 }
 
@@ -87,9 +89,14 @@ BEGIN
     nth := nth + 1;
     news := false;
     changed := false;
-    locked := NOT (SELECT bool_and(pg_try_advisory_xact_lock(hashtextextended(value ->> 'id', '${table}'::regclass::oid::bigint))) FROM json_array_elements(call));
+    locked := NOT (
+      SELECT bool_and(pg_try_advisory_xact_lock(hashtextextended(value ->> 'id', '${table}'::regclass::oid::bigint)))
+      FROM json_array_elements(call)
+    );
     IF NOT locked THEN
-      FOR mark IN SELECT * FROM json_to_recordset(call) AS given (id text, issuer text, tenant text, "except" text, cutoff bigint, until bigint) LOOP
+      FOR mark IN SELECT * FROM json_to_recordset(call)
+        AS given (id text, issuer text, tenant text, "except" text, cutoff bigint, until bigint)
+      LOOP
         CONTINUE WHEN mark.until <= present;
         SELECT count(*) FILTER (WHERE cutoff >= mark.cutoff) AS excepting,
           count(*) FILTER (WHERE cutoff >= mark.cutoff AND "except" IN ('', mark."except")) AS covering,
@@ -133,19 +140,23 @@ export function revocationFeedStatements ({ table }: RevocationNames) {
   const from = '(id, issuer, tenant, "except") > ($1, $2, $3, $4)'
   const behind = `(written, ${key}) > ($4::xid8, $5, $6, $7, $8)`
   const order = `ORDER BY written, ${key} LIMIT $3`
-  const listed = (lists: string, rows: string) => `coalesce((SELECT json_agg(json_build_array(${lists})) FROM (${rows}) AS found)::text, '[]') AS marks`
+  const listed = (lists: string, rows: string) =>
+    `coalesce((SELECT json_agg(json_build_array(${lists})) FROM (${rows}) AS found)::text, '[]') AS marks`
   const live = `until > ${clock}`
   return {
     // Its own session always finds the index, also while the server knows nothing of the table's size.
     listen: `DO $listen$ BEGIN
-      PERFORM set_config(name, value, false) FROM (VALUES ('enable_seqscan', 'off'), ('enable_sort', 'off'), ('enable_bitmapscan', 'off'),
-        ('plan_cache_mode', 'force_generic_plan'), ('jit', 'off'), ('default_transaction_isolation', 'read committed')) AS setting (name, value);
+      PERFORM set_config(name, value, false) FROM (VALUES
+        ('enable_seqscan', 'off'), ('enable_sort', 'off'), ('enable_bitmapscan', 'off'), ('jit', 'off'),
+        ('plan_cache_mode', 'force_generic_plan'), ('default_transaction_isolation', 'read committed')
+      ) AS setting (name, value);
       EXECUTE format('LISTEN %I', ${channel(table)});
     END $listen$`,
-    server: `SELECT system_identifier || '/' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) || '/' || '${table}'::regclass::oid AS server
-      FROM pg_control_system()`,
+    server: `SELECT system_identifier || '/' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) || '/'
+      || '${table}'::regclass::oid AS server FROM pg_control_system()`,
     begin: 'SELECT pg_current_snapshot()::text AS snapshot',
-    load: `SELECT ${clock}::text AS now, ${listed(columns, `SELECT ${columns} FROM ${table} WHERE ${from} AND ${live} ORDER BY ${key} LIMIT $5`)}`,
+    load: `SELECT ${clock}::text AS now, ${listed(columns, `
+      SELECT ${columns} FROM ${table} WHERE ${from} AND ${live} ORDER BY ${key} LIMIT $5`)}`,
     heartbeat: `INSERT INTO ${table} AS old (${columns}, written) VALUES ($1, '', '', '', $2, ${clock} + 600000, ${notFollowed})
       ON CONFLICT (${key}) DO UPDATE SET cutoff = excluded.cutoff,
         until = CASE WHEN old.until < excluded.until - 300000 THEN excluded.until ELSE old.until END`,
@@ -155,7 +166,8 @@ export function revocationFeedStatements ({ table }: RevocationNames) {
       ${listed(`${columns}, written`, `
         (SELECT ${columns}, written FROM ${table} WHERE written = ANY ($2::xid8[]) AND ${behind} AND ${live} ${order})
         UNION ALL
-        (SELECT ${columns}, written FROM ${table} WHERE written >= $1::xid8 AND written < pg_snapshot_xmax(pg_current_snapshot()) AND ${behind} AND ${live} ${order})
+        (SELECT ${columns}, written FROM ${table}
+          WHERE written >= $1::xid8 AND written < pg_snapshot_xmax(pg_current_snapshot()) AND ${behind} AND ${live} ${order})
         ${order}`)}`
   }
 }

@@ -20,7 +20,8 @@ export interface Place {
 export function placeOf (position: string | undefined): Place | undefined {
   try {
     const place = JSON.parse(position ?? 'null') as Partial<Place> | null
-    return typeof place?.server === 'string' && typeof place.session === 'string' && typeof place.seen === 'string' ? place as Place : undefined
+    const isPlace = [place?.server, place?.session, place?.seen].every(part => typeof part === 'string')
+    return isPlace ? place as Place : undefined
   } catch {
     return undefined
   }

@@ -117,8 +117,9 @@ async function queryOnce (connection: PostgresConnection, statement: PostgresSta
 
 /** The place as seen from this connection; `undefined` if it cannot be gone on from. */
 async function placeOn (listening: Listening, place: Place | undefined): Promise<Place | undefined> {
-  if (place?.server !== listening.server || place.session === listening.session) return place?.server === listening.server ? place : undefined
   const { server, session } = listening
+  if (place?.server !== server) return undefined
+  if (place.session === session) return place
   const { proof } = place
   if (proof === undefined || place.loaded !== undefined) return undefined
   const [row] = await listening.run('lastHeartbeat', proof.id)

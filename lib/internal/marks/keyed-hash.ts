@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 
 /**
- * Writes the 96-bit fingerprint of a text into `out`. The same text has another fingerprint for each `kind`. Answers
- * `false`, and what is in `out` is of no use, for a text that is not of printable ASCII alone.
+ * Writes the 96-bit fingerprint of a text into `out`. The same text has another fingerprint for each `kind`. Returns `false`
+ * for a text with other characters than printable ASCII: `out` then holds no fingerprint.
  */
 export type KeyedHash = (kind: number, text: string, out: Uint32Array) => boolean
 
@@ -25,7 +25,10 @@ export function keyedHash (key: Buffer = randomBytes(16)): KeyedHash {
     let range = 0
     let index = 0
     for (; index + 3 < length; index += 4) {
-      const [p, q, r, s] = [text.charCodeAt(index), text.charCodeAt(index + 1), text.charCodeAt(index + 2), text.charCodeAt(index + 3)] as const
+      const p = text.charCodeAt(index)
+      const q = text.charCodeAt(index + 1)
+      const r = text.charCodeAt(index + 2)
+      const s = text.charCodeAt(index + 3)
       range |= rangeOf(p) | rangeOf(q) | rangeOf(r) | rangeOf(s)
       absorb(state, p | q << 8 | r << 16 | s << 24)
     }

@@ -16,7 +16,8 @@ export type StoredMark = readonly [issuer: string, tenant: string, except: strin
 
 /** The marks of one id as rows. */
 export function rowsOfStored (id: string, marks: readonly StoredMark[]): MarkRow[] {
-  return marks.map(([issuer, tenant, except, cutoff, until]) => ({ id, issuer, tenant, except, cutoff: Number(cutoff), until: Number(until) }))
+  return marks.map(([issuer, tenant, except, cutoff, until]) =>
+    ({ id, issuer, tenant, except, cutoff: Number(cutoff), until: Number(until) }))
 }
 
 /** A row as it goes to Redis. */

@@ -23,7 +23,10 @@ export interface SlotTable {
    * Where several slots have one fingerprint, `isSame` says which one is meant.
    */
   take (print: Uint32Array, second: number, isSame?: (shard: Uint32Array, slot: number) => boolean): number
-  /** Looks at the next few slots, and gives back the memory of a shard in which more than half has run out. Returns how many it looked at. */
+  /**
+   * Looks at the next few slots, and gives back the memory of a shard in which more than half has run out. Returns how many
+   * slots it looked at.
+   */
   sweep (second: number): number
   /** How many slots are taken, including those that ran out and were not swept yet. */
   count (): number
@@ -91,7 +94,10 @@ function take (shards: Shards, { print, second, isSame }: Wanted): number {
   if (word(used, index) >= fullest * shardAt(shards, index).length / slotWords) rebuild(shards, index, second)
   const shard = shardAt(shards, index)
   let slot = slotOf(shard, print, slotWords)
-  while (word(shard, slot + expiryWord) !== 0 && !(isPrint(shard, slot, print) && isSame(shard, slot))) slot = nextSlotOf(shard, slot, slotWords)
+  while (word(shard, slot + expiryWord) !== 0) {
+    if (isPrint(shard, slot, print) && isSame(shard, slot)) break
+    slot = nextSlotOf(shard, slot, slotWords)
+  }
   const known = word(shard, slot + expiryWord)
   if (known === 0) used[index] = word(used, index) + 1
   if (known <= second) {

@@ -7,7 +7,9 @@ import { markListeners } from '../marks/listeners.ts'
 import { markSet } from '../marks/set.ts'
 import { askWithin } from '../plugin/ask.ts'
 import { assertFunctions, duration } from '../plugin/options.ts'
-import type { Credential, FeedPage, FollowableRevocationStore, Mark, RevocationFeed, RevocationSource, RevocationStore, Verdict } from '../../revocation-store.ts'
+import type {
+  Credential, FeedPage, FollowableRevocationStore, Mark, RevocationFeed, RevocationSource, RevocationStore, Verdict
+} from '../../revocation-store.ts'
 
 /** How {@link revocationReplica} follows its store. */
 export interface RevocationReplicaOptions {
@@ -79,7 +81,8 @@ export function revocationReplica (store: FollowableRevocationStore, options: Re
           onError.reset()
           resolve()
         }
-        following = { stop, ended: follow({ feed, timeout: Math.ceil(maxStaleness / 2), onPage, onError: onError.report, signal: stop.signal }) }
+        const timeout = Math.ceil(maxStaleness / 2)
+        following = { stop, ended: follow({ feed, timeout, onPage, onError: onError.report, signal: stop.signal }) }
       })
       await Promise.race([complete, sleep(maxStaleness, undefined, { signal: stop.signal }).catch(() => {})])
     },
@@ -222,5 +225,6 @@ function reporter (onError: RevocationReplicaOptions['onError']): Reporter {
 function warn (error: unknown): void {
   const { message, cause } = error instanceof Error ? error : new Error(String(error))
   const why = cause instanceof Error ? `${message}: ${cause.message}` : message
-  process.emitWarning(`${caller}: ${why}. While it is not up to date, the store is asked.`, { type: 'FastifyLogoutWarning', code: 'FASTIFY_LOGOUT_REPLICA' })
+  const type = { type: 'FastifyLogoutWarning', code: 'FASTIFY_LOGOUT_REPLICA' }
+  process.emitWarning(`${caller}: ${why}. While it is not up to date, the store is asked.`, type)
 }

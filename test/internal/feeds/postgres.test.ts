@@ -49,7 +49,8 @@ t.test('on a server', t => withPostgres(t, async ({ url }) => {
     t.teardown(() => hosts.forEach(host => host.release(true)))
     for (const [index, host] of hosts.entries()) {
       await host.query('BEGIN')
-      await postgresRevocationStore(host, { table, batch: false }).revoke(...Array.from({ length: 5 }, (_, mark): Mark => ({ tokenId: `${index}.${mark}`, until })))
+      const marks = Array.from({ length: 5 }, (_, mark): Mark => ({ tokenId: `${index}.${mark}`, until }))
+      await postgresRevocationStore(host, { table, batch: false }).revoke(...marks)
     }
     await store.revoke({ tokenId: 'first', until })
     const first = await readOn(feed)
@@ -61,7 +62,8 @@ t.test('on a server', t => withPostgres(t, async ({ url }) => {
       // A feed that was closed gets no notifications: it reads.
       feed.close()
       const read = await readOn(feed, position)
-      t.same(new Set(read.ids), new Set([`between ${place}`, ...[0, 1, 2, 3, 4].map(mark => `${index}.${mark}`)]), `page after transaction ${index}`)
+      const expected = [`between ${place}`, ...[0, 1, 2, 3, 4].map(mark => `${index}.${mark}`)]
+      t.same(new Set(read.ids), new Set(expected), `page after transaction ${index}`)
       position = read.position
     }
     const { pages } = await readOn(feed, position)
@@ -72,7 +74,8 @@ t.test('on a server', t => withPostgres(t, async ({ url }) => {
     const { store, feed } = await fresh(t)
     const { position } = await readOn(feed)
     const waiting = feed.next(position, 20_000)
-    await store.revoke(...Array.from({ length: 50 }, (_, index): Mark => ({ subject: `${'x'.repeat(120)}${index}`, issuer: 'i'.repeat(120), cutoff: 1, until })))
+    const scope = { issuer: 'i'.repeat(120), cutoff: 1, until }
+    await store.revoke(...Array.from({ length: 50 }, (_, index): Mark => ({ subject: `${'x'.repeat(120)}${index}`, ...scope })))
     const page = await waiting
     t.equal(page.marks.length, 50)
     t.equal(page.complete, false)
@@ -112,7 +115,9 @@ t.test('on a server', t => withPostgres(t, async ({ url }) => {
     await pool.query(`CREATE SCHEMA ${split.table}_elsewhere`)
     t.teardown(() => pool.query(`DROP SCHEMA ${split.table}_elsewhere CASCADE`))
     await postgresRevocationStore(pool, { table: `${split.table}_elsewhere.${split.table}` }).migrate()
-    const elsewhere = new pg.Pool({ connectionString: url, options: `-c search_path=${split.table}_elsewhere`, query_timeout: 20_000, connectionTimeoutMillis: 20_000 })
+    const elsewhere = new pg.Pool({
+      connectionString: url, options: `-c search_path=${split.table}_elsewhere`, query_timeout: 20_000, connectionTimeoutMillis: 20_000
+    })
     t.teardown(() => elsewhere.end())
     let lent = 0
     const client = { query: pool.query.bind(pool), connect: () => lent++ === 0 ? elsewhere.connect() : pool.connect() }
@@ -147,19 +152,22 @@ t.test('on a server', t => withPostgres(t, async ({ url }) => {
     t.ok(Number(rows[0]?.life) > 200_000 && Number(rows[0]?.life) <= 600_000, `${rows[0]?.life} ms`)
     await pool.query('SELECT pg_stat_force_next_flush()').catch(() => {})
     await sleep(1500)
-    const { rows: [stat] } = await pool.query('SELECT n_tup_upd AS updates, n_tup_hot_upd AS hot FROM pg_stat_user_tables WHERE relname = $1', [table])
+    const updates = 'SELECT n_tup_upd AS updates, n_tup_hot_upd AS hot FROM pg_stat_user_tables WHERE relname = $1'
+    const { rows: [stat] } = await pool.query(updates, [table])
     t.ok(Number(stat.updates) >= 8 && stat.updates === stat.hot, `${stat.hot} of ${stat.updates} updates touched no index`)
   })
 
   await t.test('reading uses its index, also while the server knows nothing of the size of the table', async t => {
     const { table, feed } = await fresh(t)
     await pool.query(`ALTER TABLE ${table} SET (autovacuum_enabled = off)`)
-    await pool.query(`INSERT INTO ${table} SELECT 't' || md5(i::text), '', '', '', 1, ${until}, pg_current_xact_id() FROM generate_series(1, 50000) AS i`)
+    await pool.query(`INSERT INTO ${table}
+      SELECT 't' || md5(i::text), '', '', '', 1, ${until}, pg_current_xact_id() FROM generate_series(1, 50000) AS i`)
     let { position } = await readOn(feed)
     await pool.query('SELECT pg_stat_force_next_flush()').catch(() => {})
     await sleep(1200)
     const scans = async () => {
-      const { rows } = await pool.query('SELECT seq_scan AS all_rows, seq_tup_read AS rows FROM pg_stat_user_tables WHERE relname = $1', [table])
+      const whole = 'SELECT seq_scan AS all_rows, seq_tup_read AS rows FROM pg_stat_user_tables WHERE relname = $1'
+      const { rows } = await pool.query(whole, [table])
       return rows[0]
     }
     const before = await scans()
@@ -176,7 +184,8 @@ t.test('on a server', t => withPostgres(t, async ({ url }) => {
 
 t.test('a connection that cannot listen is closed', async t => {
   const released: unknown[] = []
-  const connection = { query: async () => { throw new Error('no') }, on () {}, off () {}, release: (destroy?: boolean) => { released.push(destroy) } }
+  const release = (destroy?: boolean) => { released.push(destroy) }
+  const connection = { query: async () => { throw new Error('no') }, on () {}, off () {}, release }
   const pool = { query: async () => ({ rows: [] }), connect: async () => connection }
   const feed = postgresFeed(pool, { names: revocationNames('x', 'test'), table: 'x', caller: 'test' })
   await t.rejects(feed.next(undefined, 1), { message: 'no' })
@@ -188,7 +197,8 @@ t.test('a connection that cannot listen is closed', async t => {
 
 t.test('where nothing is answered it holds one connection, and closes it when it gives up', async t => {
   const released: unknown[] = []
-  const silent = { query: () => new Promise<never>(() => {}), on () {}, off () {}, release: (destroy?: boolean) => { released.push(destroy) } }
+  const release = (destroy?: boolean) => { released.push(destroy) }
+  const silent = { query: () => new Promise<never>(() => {}), on () {}, off () {}, release }
   let lent = 0
   const pool = { query: silent.query, connect: async () => { lent++; return silent } }
   const feed = postgresFeed(pool, { names: revocationNames('x', 'test'), table: 'x', caller: 'test' })

@@ -50,7 +50,8 @@ t.test('on a server', t => withPrivateRedis(t, async ({ url }) => {
   await t.test('many marks are loaded some at a time: those that end together, those that are extended or removed meanwhile', async t => {
     const { prefix, feed, store } = fresh(t, { ids: 7 })
     const numbers = Array.from({ length: 100 }, (_, index) => `${index}`)
-    await store.revoke(...numbers.map((tokenId, index): Mark => ({ tokenId, until: until + Math.floor(index / 50) })), { sessionId: 'no text', until })
+    const marks = numbers.map((tokenId, index): Mark => ({ tokenId, until: until + Math.floor(index / 50) }))
+    await store.revoke(...marks, { sessionId: 'no text', until })
     await redis.hdel(`{${prefix}}:marks`, 'sno text')
     const seen = new Set<unknown>()
     let position: string | undefined

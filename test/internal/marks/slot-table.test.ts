@@ -15,7 +15,8 @@ function put (table: ReturnType<typeof slotTable>, words: Uint32Array, until: nu
 }
 
 t.test('slots keep what was written into them, through growth and sweeping, until their second', async t => {
-  const steps = fc.array(fc.record({ group: fc.nat({ max: 40 }), third: fc.nat({ max: 2 }), life: fc.nat({ max: 6 }), pause: fc.nat({ max: 1 }) }), { maxLength: 200 })
+  const step = fc.record({ group: fc.nat({ max: 40 }), third: fc.nat({ max: 2 }), life: fc.nat({ max: 6 }), pause: fc.nat({ max: 1 }) })
+  const steps = fc.array(step, { maxLength: 200 })
   fc.assert(fc.property(steps, steps => {
     const table = slotTable(5)
     const model = new Map<string, { until: number, content: number }>()

@@ -214,7 +214,10 @@ t.test('without onError the first failure after each success is a warning', asyn
   play(() => Promise.reject(new Error('after that')))
   await eventually(() => warned.length === 3, 'a third warning')
   t.match(warned.slice(0, 2), [
-    { message: /^revocationReplica: feed\.next failed: down\. While it is not up to date, the store is asked/, code: 'FASTIFY_LOGOUT_REPLICA' },
+    {
+      message: /^revocationReplica: feed\.next failed: down\. While it is not up to date, the store is asked/,
+      code: 'FASTIFY_LOGOUT_REPLICA'
+    },
     { message: /feed\.next failed: down again/ }
   ])
   await replica.close()
@@ -260,7 +263,9 @@ t.test('start never hangs, close ends everything, and both may be called twice',
   const feed: RevocationFeed = {
     next: () => new Promise((_resolve, reject) => { rejectNext = reject }), close: () => rejectNext(new Error('closed'))
   }
-  const failing = revocationReplica({ ...memoryRevocationStore(), feed: () => feed }, { onError: () => t.fail('its own end is no failure') })
+  const failing = revocationReplica({ ...memoryRevocationStore(), feed: () => feed }, {
+    onError: () => t.fail('its own end is no failure')
+  })
   failing.start()
   await failing.close()
 })
@@ -279,7 +284,10 @@ t.test('of two clocks the one that saw more time pass counts', async t => {
 
 t.test('misuse is a TypeError that says what to pass', async t => {
   const store = followableMemory()
-  for (const [name, wrong] of Object.entries({ nothing: undefined, 'no feed': memoryRevocationStore(), 'no check': { ...store, check: 1 }, 'no revoke': { ...store, revoke: 1 } })) {
+  const stores = {
+    nothing: undefined, 'no feed': memoryRevocationStore(), 'no check': { ...store, check: 1 }, 'no revoke': { ...store, revoke: 1 }
+  }
+  for (const [name, wrong] of Object.entries(stores)) {
     t.throws(() => revocationReplica(wrong as unknown as FollowableRevocationStore),
       { name: 'TypeError', message: /^revocationReplica: pass a revocation store that has feed\(\), for example/ }, name)
   }
