@@ -38,10 +38,16 @@ export interface RevocationReplica extends RevocationStore, RevocationSource {
 const marksOfOneTurn = 500
 
 /**
+ * How much of `maxStaleness` one question may take. A page proves what was true when its question was asked, so just before
+ * a page comes, two questions have passed since the last proof: less than half leaves time for the answers.
+ */
+const shareOfStaleness = 0.45
+
+/**
  * Keeps every live mark of a store in this process's memory, so that a request costs one lookup there and no round trip.
  *
- * A mark that is made on another node counts here within milliseconds. At least every half `maxStaleness`, the replica
- * proves that it is complete: the feed must find what the store has just written. Without that proof for longer than
+ * A mark that is made on another node counts here within milliseconds. Twice in every `maxStaleness`, the replica proves
+ * that it is complete: the feed must find what the store has just written. Without that proof for longer than
  * `maxStaleness`, because the server is out of reach, was demoted or is another one, what is known to be revoked stays
  * revoked, and the store is asked about everything else.
  *
@@ -81,7 +87,7 @@ export function revocationReplica (store: FollowableRevocationStore, options: Re
           onError.reset()
           resolve()
         }
-        const timeout = Math.ceil(maxStaleness / 2)
+        const timeout = Math.ceil(shareOfStaleness * maxStaleness)
         following = { stop, ended: follow({ feed, timeout, onPage, onError: onError.report, signal: stop.signal }) }
       })
       await Promise.race([complete, sleep(maxStaleness, undefined, { signal: stop.signal }).catch(() => {})])
