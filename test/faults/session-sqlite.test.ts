@@ -64,7 +64,7 @@ for (const { name, open, openAtDefaults, skip } of sqliteLibraries) {
       t.equal([...first.lines(), ...second.lines()].reduce((sum, line) => sum + Number(line), 0), 50, 'each login was ended once')
     })
 
-    await t.test('a process killed while it writes: what it told of is logged out', async t => {
+    await t.test('after a process is killed while it writes, every logout that it reported is kept', async t => {
       const path = join(t.testdir({}), 'sessions.db')
       const database = open(path)
       t.teardown(() => database.close())
@@ -79,7 +79,7 @@ for (const { name, open, openAtDefaults, skip } of sqliteLibraries) {
       t.ok(told.every(id => store.find(`t0ken-5ecret-${id}`)?.status === 'logged_out'), `all ${told.length}`)
     })
 
-    await t.test('two processes without WAL, at the defaults of the library: what they told of is logged out after SIGKILL', async t => {
+    await t.test('two processes without WAL, at the defaults of the library: every logout that they reported is kept after SIGKILL', async t => {
       const path = join(t.testdir({}), 'sessions.db')
       const reader = openAtDefaults(path)
       await sqliteSessionStore(reader).migrate()

@@ -63,7 +63,7 @@ for (const { name, open, skip } of sqliteLibraries) {
       t.equal(1 + back + backToo - out - outToo, store.get(alice)?.status === 'logged_in' ? 1 : 0, 'each login was undone once')
     })
 
-    await t.test('a process killed while it writes: what it told of is logged out', async t => {
+    await t.test('after a process is killed while it writes, every logout that it reported is kept', async t => {
       const path = join(t.testdir({}), 'users.db')
       const database = open(path)
       t.teardown(() => database.close())

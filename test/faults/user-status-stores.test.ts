@@ -67,7 +67,7 @@ async function survives (t: Test, server: PrivateServer, { store, other, cutConn
   const everybody = subjects('user', 600)
   await Promise.all([...everybody, ...subjects('cut', 100), 'frozen'].map(subject => store.set(user(subject), 'logged_in')))
 
-  await t.test('frozen: 500 at the timeout, and a retry after the thaw is truthful', async t => {
+  await t.test('frozen: 500 at the timeout, and a retry after the thaw succeeds', async t => {
     server.freeze()
     const late = await node.logOut('frozen')
     server.thaw()
@@ -78,7 +78,7 @@ async function survives (t: Test, server: PrivateServer, { store, other, cutConn
     t.equal((await other.get(user('frozen')))?.status, 'logged_out')
   })
 
-  await t.test('connections cut: what was answered 200 is logged out, and told once', async t => {
+  await t.test('connections cut: every logout that was answered 200 is stored, and reported once', async t => {
     const cut = subjects('cut', 100)
     const running = cut.map(async (subject, i) => {
       await sleep(i)

@@ -27,7 +27,7 @@ t.test('a full store refuses, and ends nobody\'s session to make room, logged ou
   t.equal(store.find('three'), undefined)
 })
 
-t.test('a full store takes new sessions in the place of those it may forget', async t => {
+t.test('a full store replaces sessions that it may forget with new ones', async t => {
   const past = Date.now() - 10
   const store = memorySessionStore({ maxSessions: 50 })
   store.create('kept', session())
@@ -37,7 +37,7 @@ t.test('a full store takes new sessions in the place of those it may forget', as
   t.equal((await store.find('live'))?.status, 'active')
 })
 
-t.test('it forgets a few sessions with each new one, and all that stand in the way of a token', async t => {
+t.test('each creation removes a few forgotten sessions, and more when its token or id is in use', async t => {
   const soon = Date.now() + 500
   const store = memorySessionStore({ maxSessions: 200 })
   for (let index = 0; index < 200; index++) store.create(`${index}`, session({ expiresAt: 0, keepUntil: soon }))
@@ -50,7 +50,7 @@ t.test('it forgets a few sessions with each new one, and all that stand in the w
   }
 })
 
-t.test('it answers without a promise', async t => {
+t.test('it returns plain values, never a promise', async t => {
   const store = memorySessionStore()
   t.equal(store.create('token', session({ id: 'id' })), undefined)
   const answers = [store.find('token'), store.logOutById({ id: 'id' }), store.logOut('token'), store.list({ subject: 'alice', limit: 1 })]

@@ -265,6 +265,7 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     await store.logOutSubject({ subject: 'alice' })
     await pool.query(`DELETE FROM ${table}_subject`)
     t.equal(await store.find('token'), undefined)
+    t.equal(await store.logOut('token'), undefined)
     await store.create('new', session())
     t.equal((await store.find('token'))?.status, 'logged_out')
     t.equal((await store.find('new'))?.status, 'active')

@@ -29,7 +29,7 @@ for (const { name, open, skip } of sqliteLibraries) {
     const { store: shared } = await memory()
     for (const rule of sessionStoreRules) t.test(rule.name, () => rule.check(() => shared))
 
-    t.test('it answers without a promise', async t => {
+    t.test('it returns plain values, never a promise', async t => {
       const { store } = await memory()
       t.equal(store.create('token', session({ id: 'id' })), undefined)
       t.match([store.find('token'), store.logOutById({ id: 'id' }), store.logOut('token')].map(found => found?.status), [
@@ -105,7 +105,7 @@ for (const { name, open, skip } of sqliteLibraries) {
       const { store, rows } = await memory()
       store.create('token', session({ id: 'id' }))
       t.throws(() => store.create('other', session({ id: 'id', subject: 'bob' })), /UNIQUE/)
-      t.throws(() => store.create('token', session({ subject: 'carla' })), /UNIQUE/)
+      t.throws(() => store.create('token', session({ subject: 'carol' })), /UNIQUE/)
       t.same(rows('SELECT subject FROM logout_session_subject'), [{ subject: 'alice' }])
       t.equal(rows('SELECT 1 FROM logout_session').length, 1)
     })
@@ -122,7 +122,7 @@ for (const { name, open, skip } of sqliteLibraries) {
       t.equal(store.find('inside'), undefined)
     })
 
-    t.test('what SQLite has undone by itself is told by its own error', async t => {
+    t.test('after SQLite rolled back by itself, its own error is thrown', async t => {
       const { database } = await memory()
       const full: SqliteDatabase = {
         exec: sql => database.exec(sql),
@@ -140,7 +140,7 @@ for (const { name, open, skip } of sqliteLibraries) {
       t.throws(() => sqliteSessionStore(full).create('token', session()), { message: 'database or disk is full' })
     })
 
-    t.test('a logout that another process wins sees the session logged out', async t => {
+    t.test('a logout that another process did first returns the session as logged out', async t => {
       const path = join(t.testdir({}), 'sessions.db')
       const [ours, theirs] = [open(path), open(path)]
       t.teardown(() => { ours.close(); theirs.close() })

@@ -13,7 +13,7 @@ for (const rule of userStatusStoreRules) {
   }))
 }
 
-t.test('it answers with plain values', async t => {
+t.test('it returns plain values, never a promise', async t => {
   const store = memoryUserStatusStore()
   t.equal(store.set(alice, 'logged_in'), undefined)
   t.equal(store.get(alice)?.status, 'logged_in')
@@ -48,7 +48,7 @@ t.test('a version from before a user was removed does not fit the new record', a
   t.equal(store.compareAndSet(alice, version, { status: 'logged_in', at: 1, requestId: 'r' }), false)
 })
 
-t.test('when it is full it refuses one more and keeps everybody', async t => {
+t.test('when it is full it refuses a new user and keeps the others', async t => {
   const store = memoryUserStatusStore({ maxUsers: 1 })
   store.set(alice, 'suspended')
   t.throws(() => store.set(bob, 'logged_in'), /full \(1 users\): raise maxUsers/)
@@ -61,7 +61,7 @@ t.test('when it is full it refuses one more and keeps everybody', async t => {
   t.equal(store.get(bob)?.status, 'logged_in')
 })
 
-t.test('it takes in 100,000 users where nothing else is said', async t => {
+t.test('it accepts 100,000 users by default', async t => {
   const store = memoryUserStatusStore()
   for (let i = 0; i < 100_000; i++) store.set({ tenant: 'acme', subject: `${i}` }, 'logged_in')
   t.throws(() => store.set(alice, 'logged_in'), /full/)

@@ -264,7 +264,7 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
   })
 }))
 
-t.test('each verb is one statement, as the server saw it', t => withPrivatePostgres(t, async ({ url, log }) => {
+t.test('each call is one statement, as the server saw it', t => withPrivatePostgres(t, async ({ url, log }) => {
   const pool = new pg.Pool({ connectionString: url })
   t.teardown(() => pool.end())
   const store = postgresUserStatusStore(pool, { table: 'public.logout_user_status' })
@@ -297,7 +297,7 @@ t.test('a wrong client or table is a TypeError that names it', async t => {
   t.match(postgresUserStatusTable(), /"logout_user_status"/)
 })
 
-t.test('an error of the client passes as it is, one that is no Error too', async t => {
+t.test('an error of the client is passed on unchanged, also one that is not an Error', async t => {
   const refusing = (reason: unknown) => postgresUserStatusStore({ query: async () => { throw reason } })
   const error = Object.assign(new Error('connection terminated'), { code: '57P01' })
   await t.rejects(refusing(error).get(alice), error)

@@ -26,7 +26,7 @@ for (const { name, open, skip } of sqliteLibraries) {
       }
     })
 
-    await t.test('it answers with plain values', async t => {
+    await t.test('it returns plain values, never a promise', async t => {
       const database = open(':memory:')
       t.teardown(() => database.close())
       const store = sqliteUserStatusStore(database)
@@ -94,7 +94,7 @@ for (const { name, open, skip } of sqliteLibraries) {
       t.throws(() => store.logOut(alice, logout), /run migrate\(\)/)
     })
 
-    await t.test('what a host writes by itself counts, and inside its own transaction too', async t => {
+    await t.test('what the host writes itself counts, also inside its own transaction', async t => {
       const database = open(':memory:')
       t.teardown(() => database.close())
       const store = sqliteUserStatusStore(database)

@@ -2,7 +2,7 @@ import t from 'tap'
 
 import { expiringCache } from '../../../lib/internal/collections/expiring-cache.ts'
 
-t.test('what is put in is there until its instant', async (t) => {
+t.test('a value is kept until its time', async (t) => {
   const cache = expiringCache<string>(10)
   cache.set('future', 'a', Date.now() + 60_000)
   cache.set('past', 'b', Date.now() - 1)
@@ -11,7 +11,7 @@ t.test('what is put in is there until its instant', async (t) => {
   t.equal(cache.get('never'), undefined)
 })
 
-t.test('the oldest goes when there are too many, and putting in again makes young', async (t) => {
+t.test('the oldest value is removed when there are too many, and a value that is set again is the newest', async (t) => {
   const cache = expiringCache<number>(2)
   const later = Date.now() + 60_000
   cache.set('a', 1, later)
@@ -21,7 +21,7 @@ t.test('the oldest goes when there are too many, and putting in again makes youn
   t.same(['a', 'b', 'c'].map(key => cache.get(key)), [3, undefined, 4])
 })
 
-t.test('what was put in is gone at its instant, and makes room', async t => {
+t.test('a value is deleted at its time', async t => {
   const now = Date.now
   t.teardown(() => { Date.now = now })
   Date.now = () => 1000

@@ -17,7 +17,7 @@ t.test('calls of one turn are run as one, in their order, and each gets its own 
   t.strictSame(runs, [[3, 1, 2]])
 })
 
-t.test('a lone call waits for no company', async t => {
+t.test('a single call does not wait for others', async t => {
   const { runs, call } = recorded()
   const answer = call(1)
   await turn()
@@ -38,7 +38,7 @@ t.test('a call does not wait for the answer of those before it', async t => {
   t.strictSame(runs, [[1], [2]])
 })
 
-t.test('more than the most are run as several', async t => {
+t.test('more calls than the maximum are run as several', async t => {
   const { runs, call } = recorded(undefined, 2)
   t.strictSame(await Promise.all([1, 2, 3, 4, 5].map(call)), [10, 20, 30, 40, 50])
   t.strictSame(runs, [[1, 2], [3, 4], [5]])
@@ -62,7 +62,7 @@ t.test('when the run fails, each of its calls fails, and the next run starts afr
   t.equal(await call(3), 3)
 })
 
-t.test('answers that cannot be told apart are given to nobody', async t => {
+t.test('a run with too few answers rejects all of its calls', async t => {
   const call = waitingCalls(async (calls: readonly number[]) => calls.slice(1))
   await t.rejects(Promise.all([1, 2].map(call)), { message: '2 calls got 1 answers' })
 })

@@ -44,7 +44,7 @@ t.test('no other failure is repeated: whether that statement ran is unknown', as
   }
 })
 
-t.test('a failure after a conflict is told as it is', async t => {
+t.test('a failure after a conflict is passed on unchanged', async t => {
   await t.rejects(failing(failure('40001'), failure('57P01')).run('SELECT 1'), { code: '57P01' })
 })
 
@@ -58,7 +58,7 @@ t.test('a table that is missing is named', async t => {
   await t.rejects(failing(failure('42P01')).run('SELECT 1'), { message: 'table members is missing: run migrate()' })
 })
 
-t.test('after which failures the server can still be asked', async t => {
+t.test('which failures mean that the statement was rolled back', async t => {
   const separable = ['22P02', '22021', '23505', '40001', '40P01', '55P03', '57014']
   for (const code of separable) t.ok(wasRolledBack(failure(code)), code)
   const others = [...['08006', '53100', '57P01', '25006', '42P01'].map(failure), new Error('timeout'), { code: '57014' }, undefined]

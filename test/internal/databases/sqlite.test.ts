@@ -77,7 +77,7 @@ for (const { name, open, skip } of sqliteLibraries) {
       t.strictSame(committed(), [1, 2])
     })
 
-    t.test('what SQLite has rolled back itself is told by its own error, and nothing stays open', async t => {
+    t.test('after SQLite rolled back by itself, its own error is thrown and nothing stays open', async t => {
       const { ours, add, committed } = withNumbers(t)
       t.throws(() => inTransaction(ours, () => {
         add(1)
@@ -108,6 +108,12 @@ for (const { name, open, skip } of sqliteLibraries) {
       database.exec(`PRAGMA journal_mode = WAL; ATTACH '${join(directory, 'other.db')}' AS other; PRAGMA other.journal_mode = TRUNCATE`)
       t.strictSame(await warningsOf(t, () => sqliteStatements(database, 'sessions', 'caller')), [])
       t.match(await warningsOf(t, () => sqliteStatements(database, 'other.sessions', 'caller')), [{ message: /"truncate"/ }])
+    })
+
+    t.test('a file that is attached beside the table is not warned of', async t => {
+      const database = opened(t, open, ':memory:')
+      database.exec(`ATTACH '${join(t.testdir({}), 'other.db')}' AS other`)
+      t.strictSame(await warningsOf(t, () => sqliteStatements(database, 'sessions', 'caller')), [])
     })
 
     t.test('a database in memory is not warned of, nor one that cannot be read', async t => {

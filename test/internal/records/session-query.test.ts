@@ -7,7 +7,7 @@ t.test('a session is asked for by its id, and by its subject where one is given'
   t.strictSame(queryById({ id: 'id', subject: 'alice' }), { id: 'id', subject: 'alice' })
 })
 
-t.test('what no session can have is not asked for', async t => {
+t.test('a query that no session can match is undefined', async t => {
   t.equal(queryById({ id: '\0' }), undefined)
   t.equal(queryById({ id: 'id', subject: '' }), undefined)
   t.equal(queryBySubject({ subject: 'a'.repeat(513) }), undefined)

@@ -10,7 +10,7 @@ t.test('a session comes back from its record as it was', t => {
   t.end()
 })
 
-t.test('what not every backend can keep is refused, and the token is in no message', t => {
+t.test('a session that some backend cannot keep is refused, and the token is in no message', t => {
   const refused = (given: object, message: RegExp, token = 'secret') => {
     t.throws(() => sessionRecord(token, { ...session, ...given }), { name: 'TypeError', message })
   }
