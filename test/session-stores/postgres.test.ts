@@ -52,6 +52,18 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     for (const rule of sessionStoreRules) await t.resolves(rule.check(() => store), rule.name)
   })
 
+  const textOnly = () => (text: string | Buffer) => text
+  const bigIntegers = (oid: number) => oid === 20 ? BigInt : pg.types.getTypeParser(oid)
+  for (const [what, getTypeParser] of [['every value as text', textOnly], ['bigint as BigInt', bigIntegers]] as const) {
+    await t.test(`the rules, with a client that gives ${what}`, async t => {
+      const { table } = await fresh()
+      const typed = new pg.Pool({ connectionString: url, max: 4, types: { getTypeParser: getTypeParser as never } })
+      t.teardown(() => typed.end())
+      const store = postgresSessionStore(typed, { table })
+      for (const rule of sessionStoreRules) await t.resolves(rule.check(() => store), rule.name)
+    })
+  }
+
   await t.test('200 parallel logOut from several pools: one saw the session active', async t => {
     const { stores, store } = await fresh()
     await store.create('token', session())

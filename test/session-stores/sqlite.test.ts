@@ -5,6 +5,7 @@ import { sessionStoreRules } from '../../lib/conformance/session-store.ts'
 import type { NewSession } from '../../lib/session-store.ts'
 import { sqliteSessionStore, sqliteSessionTables } from '../../lib/session-stores/sqlite.ts'
 import type { SqliteDatabase } from '../../lib/internal/databases/sqlite.ts'
+import { bigIntegers } from '../servers/big-integers.ts'
 import { sqliteLibraries } from '../servers/sqlite-libraries.ts'
 
 const hour = 3_600_000
@@ -28,6 +29,13 @@ for (const { name, open, skip } of sqliteLibraries) {
 
     const { store: shared } = await memory()
     for (const rule of sessionStoreRules) t.test(rule.name, () => rule.check(() => shared))
+
+    t.test('the rules, with integers as BigInt', async t => {
+      const { database } = await memory()
+      const store = sqliteSessionStore(bigIntegers(database))
+      t.type(bigIntegers(database).prepare('SELECT 1 AS n').all()[0], { n: BigInt })
+      for (const rule of sessionStoreRules) await t.resolves(rule.check(() => store), rule.name)
+    })
 
     t.test('it returns plain values, never a promise', async t => {
       const { store } = await memory()

@@ -41,6 +41,21 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     }
   })
 
+  const textOnly = () => (text: string | Buffer) => text
+  const bigIntegers = (oid: number) => oid === 20 ? BigInt : pg.types.getTypeParser(oid)
+  for (const [what, getTypeParser] of [['every value as text', textOnly], ['bigint as BigInt', bigIntegers]] as const) {
+    await t.test(`the rules, with a client that gives ${what}`, async t => {
+      const typed = new pg.Pool({ connectionString: url, max: 4, types: { getTypeParser: getTypeParser as never } })
+      t.teardown(() => typed.end())
+      for (const rule of userStatusStoreRules) {
+        await t.resolves(rule.check(async () => {
+          const store = postgresUserStatusStore(typed, { table: (await fresh()).table })
+          return { store, set: store.set }
+        }), rule.name)
+      }
+    })
+  }
+
   await t.test('200 parallel logOut from several pools: one saw the user logged in', async t => {
     const { stores, store } = await fresh()
     await store.set(alice, 'logged_in')

@@ -5,6 +5,7 @@ import t from 'tap'
 import { userStatusStoreRules } from '../../lib/conformance/user-status-store.ts'
 import type { SqliteDatabase } from '../../lib/internal/databases/sqlite.ts'
 import { sqliteUserStatusStore, sqliteUserStatusTable } from '../../lib/user-status-stores/sqlite.ts'
+import { bigIntegers } from '../servers/big-integers.ts'
 import { sqliteLibraries } from '../servers/sqlite-libraries.ts'
 
 const alice = { tenant: 'acme', subject: 'alice' }
@@ -20,6 +21,19 @@ for (const { name, open, skip } of sqliteLibraries) {
       for (const rule of userStatusStoreRules) {
         await t.resolves(rule.check(async () => {
           const store = sqliteUserStatusStore(database, { table: `users_${made++}` })
+          await store.migrate()
+          return { store, set: store.set }
+        }), rule.name)
+      }
+    })
+
+    await t.test('the rules, with integers as BigInt', async t => {
+      let made = 0
+      const database = open(':memory:')
+      t.teardown(() => database.close())
+      for (const rule of userStatusStoreRules) {
+        await t.resolves(rule.check(async () => {
+          const store = sqliteUserStatusStore(bigIntegers(database), { table: `users_${made++}` })
           await store.migrate()
           return { store, set: store.set }
         }), rule.name)

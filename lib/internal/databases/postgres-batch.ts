@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { types } from 'node:util'
+import { isTrue } from '../records/row-value.ts'
 import { waitingCalls } from './call-batch.ts'
 import { wasRolledBack, type PostgresClient } from './postgres.ts'
 
@@ -37,7 +38,7 @@ export function postgresCalls<Call> ({ run, batch, most, patience = 30_000 }: Po
 
   async function runTogether (calls: readonly Call[]): Promise<ReadonlyArray<Row | undefined | Promise<Row | undefined>>> {
     try {
-      const rows = new Map((await run(calls)).map(row => [row['nth'], row]))
+      const rows = new Map((await run(calls)).map(row => [Number(row['nth']), row]))
       return calls.map((_, index) => rows.get(index + 1))
     } catch (error) {
       if (calls.length === 1 || !wasRolledBack(error)) throw error
@@ -47,7 +48,7 @@ export function postgresCalls<Call> ({ run, batch, most, patience = 30_000 }: Po
 
   async function runUnlocked (call: Call, waited = 0): Promise<Row | undefined> {
     const row = await runOnce(call)
-    if (row?.['locked'] !== true) return row
+    if (!isTrue(row?.['locked'])) return row
     if (waited >= patience) throw new Error(`another transaction has locked the row for ${patience} ms`)
     const pause = Math.min(Math.max(waited, shortestPause), longestPause)
     await sleep(pause)

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { missingTable } from './sql-table.ts'
+import { missingTable, objectRows } from './sql-table.ts'
 import { warnOnce } from './warning.ts'
 
 /**
@@ -36,7 +36,7 @@ export function postgresStatements (client: PostgresClient, table: string, calle
   warnOfMissingTimeouts(client, caller)
   return async (text, ...values) => {
     try {
-      return (await queryAgain(client, { text, values })).rows
+      return objectRows((await queryAgain(client, { text, values })).rows)
     } catch (error) {
       throw missingTable(error, table)
     }

@@ -19,6 +19,16 @@ export function assertShort (name: string, caller: string): void {
   if (name.length > 40) throw new TypeError(`${caller}: option "table" must have at most 40 characters, without its schema`)
 }
 
+/**
+ * The rows of a statement, if they are objects.
+ *
+ * @throws {TypeError} for rows as arrays, which some clients give on request: every column would be `undefined`.
+ */
+export function objectRows (rows: readonly unknown[]): Array<Record<string, unknown>> {
+  if (Array.isArray(rows[0])) throw new TypeError('the database client returns rows as arrays: have it return objects')
+  return rows as Array<Record<string, unknown>>
+}
+
 const undefinedTable = '42P01'
 const undefinedFunction = '42883'
 const undefinedSchema = '3F000'

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { missingTable } from './sql-table.ts'
+import { missingTable, objectRows } from './sql-table.ts'
 import { warnOnce } from './warning.ts'
 
 /**
@@ -44,7 +44,7 @@ export function sqliteStatements (database: SqliteDatabase, table: string, calle
     return (...values) => {
       try {
         statement ??= database.prepare(sql)
-        return statement.all(...values) as Array<Record<string, unknown>>
+        return objectRows(statement.all(...values))
       } catch (error) {
         throw missingTable(error, table)
       }

@@ -1,4 +1,5 @@
 import type { Session } from '../../session-store.ts'
+import { isTrue } from './row-value.ts'
 import { sessionOf } from './session.ts'
 
 /** The columns that {@link sessionOfRow} reads from the table `kept`, except `active`. */
@@ -13,7 +14,7 @@ export function sessionOfRow (row: Readonly<Record<string, unknown>>): Session {
     expiresAt: Number(row['expires_at']),
     keepUntil: Number(row['keep_until']),
     details: String(row['details'])
-  }, Boolean(row['active']))
+  }, isTrue(row['active']))
 }
 
 /** The session in the first row, if there is one. */

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { missingTable, quotedTable } from '../../../lib/internal/databases/sql-table.ts'
+import { assertShort, missingTable, objectRows, quotedTable } from '../../../lib/internal/databases/sql-table.ts'
 
 t.test('the name of a table is quoted, part by part', async t => {
   t.equal(quotedTable('Sessions_2', 'caller'), '"Sessions_2"')
@@ -27,4 +27,17 @@ t.test('every other error is as it was, also one that is not an Error', async t 
   for (const error of [new Error('connection terminated'), Object.assign(new Error('locked'), { code: '55P03' }), 'gone', undefined]) {
     t.equal(missingTable(error, 'members'), error)
   }
+})
+
+t.test('a name is short enough when the names made from it are not cut', async t => {
+  t.doesNotThrow(() => assertShort('a'.repeat(40), 'caller'))
+  t.throws(() => assertShort('a'.repeat(41), 'caller'), {
+    name: 'TypeError', message: 'caller: option "table" must have at most 40 characters, without its schema'
+  })
+})
+
+t.test('rows as arrays are refused: a session would be read as logged out', async t => {
+  t.strictSame(objectRows([]), [])
+  t.strictSame(objectRows([{ id: 1 }]), [{ id: 1 }])
+  t.throws(() => objectRows([[1]]), { name: 'TypeError', message: 'the database client returns rows as arrays: have it return objects' })
 })
