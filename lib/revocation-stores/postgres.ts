@@ -8,6 +8,7 @@ import { postgresStatements, type PostgresClient, type RunStatement } from '../i
 import { postgresFeed } from '../internal/feeds/postgres.ts'
 import { assertMarks, claimEnd, markId } from '../internal/marks/id.ts'
 import { questionOf, rowOfMark, type MarkRow } from '../internal/marks/row.ts'
+import { isTrue } from '../internal/records/row-value.ts'
 import type { FollowableRevocationStore, RevocationStore } from '../revocation-store.ts'
 
 /** Where in the database {@link postgresRevocationStore} keeps its marks, and how it makes them. */
@@ -134,7 +135,7 @@ function revoker (run: RunRevokes, batch: boolean): (marks: RevokeCall) => Promi
     const call = marks.length <= marksOfSmallCall ? together : alone
     for (let from = 0; from < marks.length; from += marksOfOneStatement) {
       const row = await call(marks.slice(from, from + marksOfOneStatement))
-      news ||= row?.['news'] === true
+      news ||= isTrue(row?.['news'])
     }
     return news
   }

@@ -8,6 +8,7 @@ import type { Mark } from '../../lib/revocation-store.ts'
 import {
   postgresRevocationStore, postgresRevocationTable, type PostgresRevocationStoreOptions
 } from '../../lib/revocation-stores/postgres.ts'
+import { valueTypes } from '../servers/postgres-types.ts'
 import { withPostgres } from '../servers/postgres.ts'
 import { everyMark, follows } from './follow.ts'
 
@@ -35,6 +36,16 @@ t.test('on a server', t => withPostgres(t, async ({ url }) => {
     await t.test(`the rules, ${batch ? 'with' : 'without'} shared statements`, async t => {
       const { store } = await fresh({ batch })
       for (const rule of revocationStoreRules) await t.resolves(rule.check(() => store), rule.name)
+    })
+  }
+
+  for (const { what, types } of valueTypes) {
+    await t.test(`the rules, with a client that gives ${what}`, async t => {
+      const { table } = await fresh()
+      const typed = new pg.Pool({ connectionString: url, max: 8, types, query_timeout: 20_000, connectionTimeoutMillis: 20_000 })
+      t.teardown(() => typed.end())
+      const store = postgresRevocationStore(typed, { table })
+      for (const rule of [...revocationStoreRules, ...revocationFeedRules]) await t.resolves(rule.check(() => store), rule.name)
     })
   }
 

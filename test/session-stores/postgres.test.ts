@@ -7,6 +7,7 @@ import { sessionStoreRules } from '../../lib/conformance/session-store.ts'
 import type { PostgresClient } from '../../lib/internal/databases/postgres.ts'
 import type { NewSession } from '../../lib/session-store.ts'
 import { postgresSessionStore, postgresSessionTables } from '../../lib/session-stores/postgres.ts'
+import { valueTypes } from '../servers/postgres-types.ts'
 import { withPostgres, withPrivatePostgres } from '../servers/postgres.ts'
 import { spread } from './spread.ts'
 
@@ -52,12 +53,10 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     for (const rule of sessionStoreRules) await t.resolves(rule.check(() => store), rule.name)
   })
 
-  const textOnly = () => (text: string | Buffer) => text
-  const bigIntegers = (oid: number) => oid === 20 ? BigInt : pg.types.getTypeParser(oid)
-  for (const [what, getTypeParser] of [['every value as text', textOnly], ['bigint as BigInt', bigIntegers]] as const) {
+  for (const { what, types } of valueTypes) {
     await t.test(`the rules, with a client that gives ${what}`, async t => {
       const { table } = await fresh()
-      const typed = new pg.Pool({ connectionString: url, max: 4, types: { getTypeParser: getTypeParser as never } })
+      const typed = new pg.Pool({ connectionString: url, max: 4, types })
       t.teardown(() => typed.end())
       const store = postgresSessionStore(typed, { table })
       for (const rule of sessionStoreRules) await t.resolves(rule.check(() => store), rule.name)

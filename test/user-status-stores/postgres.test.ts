@@ -6,6 +6,7 @@ import t from 'tap'
 import { userStatusStoreRules } from '../../lib/conformance/user-status-store.ts'
 import type { PostgresClient } from '../../lib/internal/databases/postgres.ts'
 import { postgresUserStatusStore, postgresUserStatusTable, type PostgresUserStatusStore } from '../../lib/user-status-stores/postgres.ts'
+import { valueTypes } from '../servers/postgres-types.ts'
 import { withPostgres, withPrivatePostgres } from '../servers/postgres.ts'
 
 const alice = { tenant: 'acme', subject: 'alice' }
@@ -41,11 +42,9 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     }
   })
 
-  const textOnly = () => (text: string | Buffer) => text
-  const bigIntegers = (oid: number) => oid === 20 ? BigInt : pg.types.getTypeParser(oid)
-  for (const [what, getTypeParser] of [['every value as text', textOnly], ['bigint as BigInt', bigIntegers]] as const) {
+  for (const { what, types } of valueTypes) {
     await t.test(`the rules, with a client that gives ${what}`, async t => {
-      const typed = new pg.Pool({ connectionString: url, max: 4, types: { getTypeParser: getTypeParser as never } })
+      const typed = new pg.Pool({ connectionString: url, max: 4, types })
       t.teardown(() => typed.end())
       for (const rule of userStatusStoreRules) {
         await t.resolves(rule.check(async () => {
