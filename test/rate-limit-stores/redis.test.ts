@@ -111,7 +111,7 @@ t.test('on a server that others use too', t => withRedis(t, async ({ url }) => {
     t.match((await app.inject('/by-hand')).json(), [{ remaining: 1 }, { remaining: 0, isExceeded: false }, { isExceeded: true }])
   })
 
-  await t.test('what cannot be counted is told as an error', async t => {
+  await t.test('a hit that cannot be counted calls back with an error', async t => {
     const prefix = freshPrefix()
     const { hit, look } = counter(clients.nodeRedis, prefix)
     await clients.ioredis.lpush(`${prefix}:/a`, 'x')

@@ -93,7 +93,7 @@ t.test('a host with @fastify/session is logged out, on its own routes too', asyn
   t.equal(await logOut(), 403)
 })
 
-t.test('what the host knows of a session is told', async t => {
+t.test('the fields that sessionOf returns replace the defaults', async t => {
   const store = new MemoryStore()
   store.set(token('one'), { cookie: {}, login: { by: 'alice', at: 5 } }, () => {})
   const find = (known: object) => expressSessionStore(store, { sessionOf: () => ({ subject: 'alice', ...known }) }).find(token('one'))
@@ -315,7 +315,7 @@ t.test('the ids that express-session and @fastify/session make are known', async
   t.pass('all of them')
 })
 
-t.test('a store of files is not led out of its folder', async t => {
+t.test('a store of files never leaves its folder', async t => {
   const folder = t.testdir({ sessions: {}, other: { 'profile.json': '{"user":"alice"}' } })
   const store: ExpressSessionStore = {
     get: (id, done) => { readFile(join(folder, 'sessions', `${id}.json`), 'utf8').then(text => done(null, JSON.parse(text)), done) },

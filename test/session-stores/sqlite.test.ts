@@ -118,7 +118,7 @@ for (const { name, open, skip } of sqliteLibraries) {
       t.equal(rows('SELECT 1 FROM logout_session').length, 1)
     })
 
-    t.test('within a transaction of the host it is part of that', async t => {
+    t.test('within a transaction of the host a call is part of it', async t => {
       const { store, database } = await memory()
       store.create('token', session())
       database.exec('BEGIN')

@@ -6,6 +6,9 @@ import type { SignatureAlgorithm } from '../../lib/internal/jose/signature-algor
 import { TokenRejectedError, type Claims, type TokenRejectionReason } from '../../lib/token-verifier.ts'
 import { fastJwtVerifier, type FastJwtVerifierOptions } from '../../lib/token-verifiers/fast-jwt.ts'
 import { signJwt } from '../sign-jwt.ts'
+import {
+  algorithmsOfPairs, algorithmsOfSecrets, forgeriesOf, mismatchesOf, pairs, secret as commonSecret, tokenOfEach
+} from './every-algorithm.ts'
 
 const issuer = 'https://issuer.example'
 const audience = 'https://api.example'
@@ -57,6 +60,29 @@ function reasonOf (verify: (token: string) => unknown, token: string): TokenReje
     throw error
   }
 }
+
+t.test('of the tokens of every algorithm, only those of a pinned one are accepted', async t => {
+  const claims = { ...good(), sub: 'alice' }
+  const [tokens, bad] = [tokenOfEach(claims), [...forgeriesOf(claims), ...mismatchesOf(claims)]]
+  const accepted = (pinned: SignatureAlgorithm[], given = tokens) => {
+    const key = pairs[pinned[0] as SignatureAlgorithm]?.publicKey ?? commonSecret
+    const verify = fastJwtVerifier({ ...options, key, algorithms: pinned })
+    return given.filter(({ token }) => reasonOf(verify, token) === 'accepted').map(({ name }) => name)
+  }
+  for (const algorithm of [...algorithmsOfSecrets, ...algorithmsOfPairs]) {
+    t.strictSame(accepted([algorithm]), [algorithm])
+    t.strictSame(accepted([algorithm], bad), [])
+  }
+  const all = [algorithmsOfSecrets, ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512']] as const
+  for (const algorithms of all) t.strictSame(accepted([...algorithms]), algorithms)
+})
+
+t.test('a key of the curve Ed448 verifies EdDSA too', async t => {
+  const { publicKey, privateKey } = generateKeyPairSync('ed448')
+  const verify = fastJwtVerifier({ ...options, key: publicKey, algorithms: ['EdDSA'] })
+  t.match(verify(signJwt(privateKey, 'EdDSA', { ...good(), sub: 'alice' })), { sub: 'alice' })
+  t.equal(reasonOf(verify, signJwt(ed.privateKey, 'EdDSA', good())), 'untrusted')
+})
 
 t.test('it returns the claims without a promise', async (t) => {
   const claims = fastJwtVerifier(options)(mint())
@@ -186,7 +212,7 @@ t.test('other spellings of one token are refused', async (t) => {
   }
 })
 
-t.test('acceptExpiredFor accepts an expired token for so long, and nbf stays strict', async (t) => {
+t.test('acceptExpiredFor accepts a token that expired less than that time ago, and nbf stays strict', async (t) => {
   const verify = fastJwtVerifier({ ...options, acceptExpiredFor: 60_000 })
   t.equal(reasonOf(verify, mint({ exp: seconds() - 50 })), 'accepted')
   t.equal(reasonOf(verify, mint({ exp: seconds() - 61 })), 'expired')

@@ -6,6 +6,7 @@ import { tokenVerifierRules } from '../../lib/conformance/token-verifier.ts'
 import { TokenRejectedError, type Claims, type VerifyToken } from '../../lib/token-verifier.ts'
 import { jwksVerifier, type JwksIssuer, type JwksVerifierOptions } from '../../lib/token-verifiers/jwks.ts'
 import { discoveryPath, jwksPath, startIssuer, type Issuer } from '../servers/issuer.ts'
+import { algorithmsOfPairs, forgeriesOf, mismatchesOf, pairs, secret, tokenOfEach, type NamedToken } from './every-algorithm.ts'
 
 type Test = Pick<typeof t, 'teardown'>
 
@@ -100,6 +101,21 @@ t.test('an algorithm that is not pinned is refused without asking', async (t) =>
     t.equal(await outcome(verify, issuer.sign('one', claimsFor(issuer), { alg })), 'untrusted', String(alg))
   }
   t.equal(issuer.seen.length, 0)
+})
+
+t.test('of the tokens of every algorithm, only those of a pinned one are accepted', async t => {
+  const issuer = await issuerFor(t)
+  for (const kid of algorithmsOfPairs) issuer.jwks.push({ ...pairs[kid]?.publicKey.export({ format: 'jwk' }), kid })
+  issuer.jwks.push({ kty: 'oct', kid: 'HS256', k: secret.toString('base64url') })
+  const claims = claimsFor(issuer)
+  const [tokens, bad] = [tokenOfEach(claims), [...forgeriesOf(claims), ...mismatchesOf(claims)]]
+  for (const algorithms of [...algorithmsOfPairs.map(each => [each]), algorithmsOfPairs]) {
+    const verify = verifierFor(issuer, {}, { algorithms })
+    const outcomes = async (tokens: readonly NamedToken[]) =>
+      Promise.all(tokens.map(async ({ name, token }) => `${name}: ${await outcome(verify, token)}`))
+    t.strictSame(await outcomes(tokens), tokens.map(({ name }) => `${name}: ${algorithms.some(each => each === name) ? 'alice' : 'untrusted'}`))
+    t.strictSame((await outcomes(bad)).filter(each => !/: (?:untrusted|malformed)$/.test(each)), [])
+  }
 })
 
 t.test('a key verifies only what its use, key_ops, alg and kty allow', async (t) => {
@@ -434,7 +450,7 @@ t.test('the discovery document may be elsewhere, and an issuer may end with a sl
   }
 })
 
-t.test('acceptExpiredFor accepts a token that has expired less than so long ago', async (t) => {
+t.test('acceptExpiredFor accepts a token that expired less than that time ago', async (t) => {
   const issuer = await issuerFor(t, 'one')
   const expired = issuer.sign('one', claimsFor(issuer, { exp: seconds() - 30 }))
   t.equal(await outcome(verifierFor(issuer), expired), 'expired')

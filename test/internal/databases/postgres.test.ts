@@ -18,7 +18,7 @@ function failing (...errors: unknown[]) {
   return { asked, run: postgresStatements(client, 'members', 'caller') }
 }
 
-t.test('a statement is asked with its values and resolves to its rows', async t => {
+t.test('a statement runs with its values and resolves to its rows', async t => {
   const { asked, run } = failing()
   t.strictSame(await run('SELECT $1', 1, 'two'), [{ answer: 42 }])
   t.strictSame(asked, [['SELECT $1', [1, 'two']]])
@@ -58,7 +58,7 @@ t.test('a table that is missing is named', async t => {
   await t.rejects(failing(failure('42P01')).run('SELECT 1'), { message: 'table members is missing: run migrate()' })
 })
 
-t.test('which failures mean that the statement was rolled back', async t => {
+t.test('after conflicts, refused values and timeouts a statement was rolled back; after other errors that is unknown', async t => {
   const separable = ['22P02', '22021', '23505', '40001', '40P01', '55P03', '57014']
   for (const code of separable) t.ok(wasRolledBack(failure(code)), code)
   const others = [...['08006', '53100', '57P01', '25006', '42P01'].map(failure), new Error('timeout'), { code: '57014' }, undefined]

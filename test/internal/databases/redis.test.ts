@@ -29,7 +29,7 @@ t.test('a script has the same reply through every client, whatever its options',
   }
 }))
 
-t.test('a reply is read whatever the client makes of it', async t => {
+t.test('a reply is read in every form that clients give it', async t => {
   t.equal(replyOf('text'), 'text')
   t.equal(replyOf(null), null)
   t.equal(replyOf(7), '7')
@@ -49,7 +49,7 @@ t.test('a reply is read whatever the client makes of it', async t => {
   }
 })
 
-t.test('a reply of another form than expected is an error, so that it is never taken for an answer', async t => {
+t.test('a reply of an unexpected form is a TypeError', async t => {
   t.equal(textOf(''), '')
   for (const reply of [null, undefined, [], ['a']]) t.throws(() => textOf(reply), { name: 'TypeError', message: /a text was expected/ })
   t.equal(numberOf('-1.5'), -1.5)
@@ -99,13 +99,13 @@ t.test('with auto-pipelining, a cluster client of ioredis or iovalkey sends each
   t.match(piped.at(-1), [['eval', 'return 1', 1, 'key', 'value']])
 })
 
-t.test('which clients are cluster clients', async t => {
+t.test('the cluster clients of ioredis, iovalkey and node-redis are recognised', async t => {
   t.equal(isClusterClient({ isCluster: true }), true)
   t.equal(isClusterClient({ nodeClient () {} }), true)
   for (const client of [{}, { isCluster: false }, { isCluster: 'yes' }, { nodeClient: 1 }]) t.equal(isClusterClient(client), false)
 })
 
-t.test('a refusal of keys is answered by asking key by key, from then on', async t => {
+t.test('after a server refused a script for its keys, each key has a script of its own', async t => {
   const refusals = [
     'CROSSSLOT Keys in request don\'t hash to the same slot',
     'ERR Script attempted to access a non local key in a cluster node script: abc, on @user_script:1.',
@@ -132,7 +132,7 @@ t.test('a refusal of keys is answered by asking key by key, from then on', async
   t.equal(await oneServerOrCluster(true, { oneServer: 'together', cluster: 'apart' })(async way => way), 'apart')
 })
 
-t.test('a client that cannot send is an error at once', async t => {
+t.test('an error of the client rejects at once', async t => {
   const offline = new Redis('redis://127.0.0.1:1', { enableOfflineQueue: false, retryStrategy: null })
   offline.on('error', () => {})
   await t.rejects(redisScripts(offline, 'test')('return 1')(['key']))
@@ -141,7 +141,7 @@ t.test('a client that cannot send is an error at once', async t => {
   await t.rejects(redisScripts(throwing, 'test')('return 1')(['key']), { message: 'thrown' })
 })
 
-t.test('other errors of the server are not tried again', async t => {
+t.test('a command that fails for another reason is not sent again', async t => {
   let calls = 0
   const client: IoredisLike = {
     evalsha: async () => { calls += 1; throw new Error("READONLY You can't write against a read only replica.") },

@@ -23,13 +23,13 @@ t.test('the error for a table, a schema or a function that is missing says what 
   t.match(missingTable(cause, 'members'), { message: 'table members is missing, or another version made it: run migrate()', cause })
 })
 
-t.test('every other error is as it was, also one that is not an Error', async t => {
+t.test('every other error is returned unchanged, also a value that is not an Error', async t => {
   for (const error of [new Error('connection terminated'), Object.assign(new Error('locked'), { code: '55P03' }), 'gone', undefined]) {
     t.equal(missingTable(error, 'members'), error)
   }
 })
 
-t.test('a name is short enough when the names made from it are not cut', async t => {
+t.test('a table name may have at most 40 characters', async t => {
   t.doesNotThrow(() => assertShort('a'.repeat(40), 'caller'))
   t.throws(() => assertShort('a'.repeat(41), 'caller'), {
     name: 'TypeError', message: 'caller: option "table" must have at most 40 characters, without its schema'

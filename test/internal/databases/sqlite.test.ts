@@ -21,7 +21,7 @@ for (const { name, open, skip } of sqliteLibraries) {
       return { ours, theirs, add, committed }
     }
 
-    t.test('writes are committed together, and what they return is handed back', async t => {
+    t.test('writes are committed together, and their result is returned', async t => {
       const { ours, add, committed } = withNumbers(t)
       t.equal(inTransaction(ours, () => {
         add(1)
@@ -32,7 +32,7 @@ for (const { name, open, skip } of sqliteLibraries) {
       t.strictSame(committed(), [1, 2])
     })
 
-    t.test('when one of them fails none is committed', async t => {
+    t.test('when one write fails, none is committed', async t => {
       const { ours, add, committed } = withNumbers(t)
       add(1)
       t.throws(() => inTransaction(ours, () => [add(2), add(1)]), /UNIQUE/)
@@ -52,7 +52,7 @@ for (const { name, open, skip } of sqliteLibraries) {
       t.strictSame(committed(), [2, 3])
     })
 
-    t.test('a file that another process writes is waited for, or refused, before anything is done', async t => {
+    t.test('while another process writes, a transaction waits or fails before its first write', async t => {
       const { ours, theirs, add } = withNumbers(t)
       theirs.exec('BEGIN IMMEDIATE')
       let called = false
@@ -62,7 +62,7 @@ for (const { name, open, skip } of sqliteLibraries) {
       t.strictSame(inTransaction(ours, () => add(1)).length, 1)
     })
 
-    t.test('within a transaction of the host it is part of that, and a failure undoes only its own writes', async t => {
+    t.test('within a transaction of the host the writes are part of it, and a failure undoes only them', async t => {
       const { ours, add, committed } = withNumbers(t)
       ours.exec('BEGIN')
       add(1)
@@ -102,7 +102,7 @@ for (const { name, open, skip } of sqliteLibraries) {
       t.equal(warnings.length, 1)
     })
 
-    t.test('the file that the table is in is the one that counts', async t => {
+    t.test('the warning is about the file that the table is in', async t => {
       const directory = t.testdir({})
       const database = opened(t, open, join(directory, 'wal.db'))
       database.exec(`PRAGMA journal_mode = WAL; ATTACH '${join(directory, 'other.db')}' AS other; PRAGMA other.journal_mode = TRUNCATE`)
@@ -144,7 +144,7 @@ t.test('statements are prepared when they are first needed, and once', async t =
   t.strictSame(prepared, ['SELECT 2'])
 })
 
-t.test('what is not a database is a TypeError', async t => {
+t.test('anything but a database is a TypeError', async t => {
   for (const database of [undefined, null, {}, 'users.db']) {
     t.throws(() => sqliteStatements(database as SqliteDatabase, 'a', 'caller'), {
       name: 'TypeError', message: 'caller: pass a database of node:sqlite or better-sqlite3'

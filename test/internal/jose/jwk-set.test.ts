@@ -113,7 +113,7 @@ t.test('keys for other uses, of other kinds, or unreadable are ignored', async t
   t.same(verifying(set.find(undefined, 'ES256')), [0])
 })
 
-t.test('what is not a key set is an error', async t => {
+t.test('a document that is not a key set is an error', async t => {
   for (const document of [null, undefined, [], 'text', 7, {}, { keys: {} }, { keys: null }]) {
     t.throws(() => jwkSet(document), { message: 'the response is not a JSON Web Key Set' }, JSON.stringify(document))
   }

@@ -23,7 +23,7 @@ t.test('reading without checking refuses what cannot be read', async (t) => {
   t.throws(() => readUnchecked('garbage'), { name: 'TokenRejectedError', reason: 'malformed' })
 })
 
-t.test('what is not a text, is empty or is too long is refused before anybody parses it', async (t) => {
+t.test('a value that is not a string, is empty or is too long is refused before it is parsed', async (t) => {
   for (const token of ['', undefined, null, 7, {}, ['a'], 'a'.repeat(11)]) {
     t.throws(() => refuseMalformed(token, 10), { name: 'TokenRejectedError', reason: 'malformed' }, String(token))
   }

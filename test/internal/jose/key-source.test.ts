@@ -22,7 +22,7 @@ t.test('it fetches once at a time, counts its fetches, and knows how old its key
   t.equal(source.age(), 0)
 })
 
-t.test('a failure keeps the keys and their age, is told, and is followed by a pause', async t => {
+t.test('after a failure the keys and their age stay, assertFetched throws, and the next fetch waits', async t => {
   let now = 1000
   let isDown = false
   const cause = new Error('down')

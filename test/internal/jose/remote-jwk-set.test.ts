@@ -152,7 +152,7 @@ t.test('requests for old tokens take nothing from the allowance of new keys', as
   }
 })
 
-t.test('a request that began before a token came does not answer for it: a slow issuer may have rotated meanwhile', async t => {
+t.test('a request that began before a token came does not decide about it: a slow issuer may have rotated meanwhile', async t => {
   const issuer = await loadedIssuer(t, ['one'])
   const forged = issuer.outcome('forged', issuer.now())
   const [slow] = issuer.requests.splice(0)
@@ -224,7 +224,7 @@ t.test('an issuer that never answered makes every token unknown, also an old one
   t.equal(issuer.requested(), 1)
 })
 
-t.test('the first request answers for the token that caused it, and not for those that came later', async t => {
+t.test('the first response decides about the token that caused the request, and not about those that came later', async t => {
   const issuer = issuerUnderControl(t)
   const outcomes = [issuer.outcome('one'), issuer.outcome('two')]
   const [first] = issuer.requests.splice(0)

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { queryById, queryBySubject, queryPage } from '../../../lib/internal/records/session-query.ts'
 
-t.test('a session is asked for by its id, and by its subject where one is given', async t => {
+t.test('a session is looked up by its id, and by its subject if one is given', async t => {
   t.strictSame(queryById({ id: 'id' }), { id: 'id', subject: null })
   t.strictSame(queryById({ id: 'id', subject: undefined }), { id: 'id', subject: null })
   t.strictSame(queryById({ id: 'id', subject: 'alice' }), { id: 'id', subject: 'alice' })
@@ -22,12 +22,12 @@ t.test('an id that is missing is a TypeError: nothing would be logged out', asyn
   t.throws(() => queryById({ id: 'id', subject: null }), { name: 'TypeError' }, 'not the session of whomever')
 })
 
-t.test('numbers are asked for as text', async t => {
+t.test('numbers are looked up as text', async t => {
   t.strictSame(queryById({ id: 7, subject: 12 }), { id: '7', subject: '12' })
   t.strictSame(queryBySubject({ subject: 12 as never, except: 7 as never }), { subject: '12', except: '7' })
 })
 
-t.test('an except that is missing or that no session can have excepts nobody', async t => {
+t.test('an except that is missing, or that no session can have, excepts no session', async t => {
   for (const except of [undefined, null, '', '\0']) {
     t.strictSame(queryBySubject({ subject: 'alice', except: except as string }), { subject: 'alice', except: null })
   }

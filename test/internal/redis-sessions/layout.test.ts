@@ -17,7 +17,7 @@ t.test('no id or subject can spell another key, or a hash tag that chooses its s
   }
 })
 
-t.test('a script is told how much of a key to cut off to find the others', async t => {
+t.test('the tail of a key is what follows its prefix', async t => {
   const keys = sessionKeys('some-prefix:')
   for (const key of [keys.session(digest), keys.id('ä{'), keys.subject('alice')]) t.equal(key.slice(0, -keys.tail(key)), 'some-prefix:')
 })

@@ -10,7 +10,7 @@ import { freshPrefix, newSession, resending } from '../../session-stores/redis-s
 
 const minute = 60_000
 
-t.test('what stands in the key of a subject', t => withRedis(t, async ({ url }) => {
+t.test('the key of a subject', t => withRedis(t, async ({ url }) => {
   const { ioredis, end } = await connectRedisClients(url)
   t.teardown(end)
   await t.test('on one server', t => check(t, ioredis, false))
@@ -63,7 +63,7 @@ async function check (t: Test, ioredis: Redis, cluster: boolean) {
     t.strictSame(await ioredis.zrange(subject, '0', '-1'), names)
   })
 
-  await t.test('what expired leaves the list with later logins, a hundred at once, and stays active', async t => {
+  await t.test('later logins remove expired sessions from the list, a hundred at once, and the sessions stay active', async t => {
     const { store, subject } = make()
     const expiresAt = Date.now() + 2000
     await store.create('live', newSession({ createdAt: 0, id: 'live' }))
@@ -92,7 +92,7 @@ async function check (t: Test, ioredis: Redis, cluster: boolean) {
     t.strictSame([(await store.logOut('expired'))?.status, (await store.logOut('expired'))?.status], ['active', 'logged_out'])
   })
 
-  await t.test('what is past its keepUntil leaves with later logins', async t => {
+  await t.test('later logins remove sessions that are past their keepUntil', async t => {
     const { store, subject } = make()
     const keepUntil = Date.now() + 1500
     await store.create('token', newSession({ expiresAt: 0, keepUntil }))
@@ -129,7 +129,7 @@ async function check (t: Test, ioredis: Redis, cluster: boolean) {
     t.equal((await store.list({ subject: 'alice', limit: 9 })).length, 4)
   })
 
-  await t.test('where nobody else is live, the first login drops past epochs at once', async t => {
+  await t.test('when no other session is live, the first login drops past epochs at once', async t => {
     const { store, subject } = make()
     const keepUntil = Date.now() + 10 * minute
     await Promise.all(Array.from({ length: 150 }, (_, index) => store.create(`${index}`, newSession())))
@@ -157,7 +157,7 @@ async function check (t: Test, ioredis: Redis, cluster: boolean) {
     for (const call of [...stood, recent]) t.ok(left.includes(call))
   })
 
-  await t.test('what is evicted is logged out or unknown, and no login brings it back', async t => {
+  await t.test('an evicted session is logged out or unknown, and no login brings it back', async t => {
     const { prefix, store, subject } = make()
     await store.create('token', newSession())
     await ioredis.del(subject)
