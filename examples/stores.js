@@ -59,7 +59,8 @@ function hasSqlite () {
 async function redis () {
   const { Redis } = await import('ioredis')
   const url = process.env.REDIS_URL ?? 'redis://127.0.0.1:6379'
-  const client = new Redis(url, { lazyConnect: true, maxRetriesPerRequest: 1, retryStrategy: attempt => Math.min(attempt * 100, 2000) })
+  const retryStrategy = (/** @type {number} */ attempt) => Math.min(attempt * 100, 2000)
+  const client = new Redis(url, { lazyConnect: true, maxRetriesPerRequest: 1, socketTimeout: 5000, retryStrategy })
   /** @type {unknown} */
   let trouble
   client.on('error', error => { trouble = error }) // Each failed command says so itself.

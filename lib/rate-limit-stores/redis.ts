@@ -61,7 +61,7 @@ export interface RateLimitSettings {
  * import { redisRateLimitStore } from 'fastify-logout/rate-limit-stores/redis'
  *
  * const app = Fastify()
- * const redis = new Redis('redis://127.0.0.1:6379')
+ * const redis = new Redis('redis://127.0.0.1:6379', { socketTimeout: 5000 })
  * await app.register(rateLimit, { max: 100, timeWindow: 60_000, skipOnError: true, store: redisRateLimitStore(redis) })
  * ```
  *

@@ -32,7 +32,8 @@ export interface RedisUserStatusStore extends Promised<Required<UserStatusStore>
  * A full Redis refuses logins and new users, and still logs out. A command that a client sends again after a cut
  * connection is recognised.
  *
- * @param redis A client of ioredis, iovalkey or node-redis. It is never closed.
+ * @param redis A client of ioredis, iovalkey or node-redis. It is never closed. Give it `socketTimeout`: connections that
+ * fall silent stay in use without it for up to 15 minutes. With node-redis it needs a `reconnectStrategy` beside it.
  * @throws {TypeError} when the client is none of these, or an option is wrong.
  *
  * @example
@@ -40,7 +41,7 @@ export interface RedisUserStatusStore extends Promised<Required<UserStatusStore>
  * import { Redis } from 'ioredis'
  * import { redisUserStatusStore } from 'fastify-logout/user-status-stores/redis'
  *
- * const users = redisUserStatusStore(new Redis('redis://127.0.0.1:6379', { maxRetriesPerRequest: 1 }))
+ * const users = redisUserStatusStore(new Redis('redis://127.0.0.1:6379', { maxRetriesPerRequest: 1, socketTimeout: 5000 }))
  * await users.set({ tenant: 'acme', subject: 'alice' }, 'logged_in')
  * ```
  */

@@ -131,9 +131,9 @@ async function reading (store: SessionStore) {
   return Promise.resolve(store.find('nothing')).catch(() => 'down')
 }
 
-export async function until204 ({ logOut }: Host, id: string): Promise<number> {
+export async function until204 ({ logOut }: Host, id: string, attempts = 20): Promise<number> {
   let status = 0
-  for (let attempt = 0; attempt < 20 && status !== 204; attempt++) status = (await logOut(id)).status
+  for (let attempt = 0; attempt < attempts && status !== 204; attempt++) status = (await logOut(id)).status
   return status
 }
 

@@ -1,4 +1,4 @@
-import { listOf, redisScripts, replyOf, textOf, type IoredisLike, type NodeRedisLike, type RedisClient, type Reply, type RunScript } from './redis.ts'
+import { listOf, ownScripts, replyOf, textOf, type IoredisLike, type NodeRedisLike, type RedisClient, type Reply, type RunScript } from './redis.ts'
 
 /** A connection that nobody else uses, so that its commands may wait at the server. */
 export interface RedisConnection {
@@ -74,7 +74,7 @@ function openIoredis (client: IoredisLike & Duplicable, caller: string): RedisCo
     : client.duplicate({ ...patient, lazyConnect: false, enableAutoPipelining: false, retryStrategy: null })) as IoredisConnection
   ignoreErrors(connection)
   return {
-    script: redisScripts(connection, caller),
+    script: ownScripts(connection, caller),
     async readStream ({ key, after, count, wait }) {
       const reply = replyOf(await connection.call('XREAD', 'COUNT', `${count}`, 'BLOCK', `${wait}`, 'STREAMS', key, after))
       if (reply === null) return []
@@ -93,7 +93,7 @@ function openNodeRedis (client: NodeRedisLike & Duplicable, caller: string): Red
   ignoreErrors(connection)
   const connected = connection.connect()
   connected.catch(() => {})
-  const scripts = redisScripts(connection, caller)
+  const scripts = ownScripts(connection, caller)
   return {
     script (lua) {
       const run = scripts(lua)

@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { hash } from 'node:crypto'
 import { redisBacklog, type SendBounded } from './redis-backlog.ts'
+import { warnOfMissingTimeout } from './redis-timeout.ts'
 
 /** The methods that are called on a client of ioredis or iovalkey, cluster clients included. */
 export interface IoredisLike {
@@ -18,7 +19,14 @@ export interface NodeRedisLike {
   eval (script: string, options: { keys: string[], arguments: string[] }): Promise<unknown>
 }
 
-/** A client that the host has: of ioredis, iovalkey or node-redis. */
+/**
+ * A client that the host has: of ioredis, iovalkey or node-redis.
+ *
+ * Give it `socketTimeout`, for example 5000 milliseconds: without it a connection that fell silent (a cut cable, a firewall
+ * that drops packets) stays in use for as long as the operating system waits, which can be 15 minutes. In node-redis it is
+ * `socket.socketTimeout`, and needs a `socket.reconnectStrategy`, without which the client never connects again, and a
+ * shorter `pingInterval`, so that idle connections stay open.
+ */
 export type RedisClient = IoredisLike | NodeRedisLike
 
 /**
@@ -42,12 +50,25 @@ function backlogOf (client: RedisClient): SendBounded {
 }
 
 /**
- * Prepares Lua scripts for a client: `EVALSHA`, so one round trip. Only where the server does not know the script (after
- * its start, or a `SCRIPT FLUSH`), it is sent whole in a second one. What a client keeps for a silent server is bounded.
+ * Prepares Lua scripts for the client of a host: see {@link ownScripts}.
+ *
+ * Emits a process warning, once for each client, when the client has no timeout for connections that fall silent.
  *
  * @throws {TypeError} when it is none of these clients; `caller` begins the message.
  */
 export function redisScripts (client: RedisClient, caller: string): (lua: string) => RunScript {
+  const prepare = ownScripts(client, caller)
+  warnOfMissingTimeout(client, caller)
+  return prepare
+}
+
+/**
+ * Prepares Lua scripts: `EVALSHA`, so one round trip. Only where the server does not know the script (after its start, or a
+ * `SCRIPT FLUSH`), it is sent whole in a second one. What a client keeps for a silent server is bounded.
+ *
+ * @throws {TypeError} when it is none of these clients; `caller` begins the message.
+ */
+export function ownScripts (client: RedisClient, caller: string): (lua: string) => RunScript {
   const { run, runWhole } = scripting(client, caller)
   const bounded = backlogOf(client)
   return lua => {
