@@ -99,8 +99,9 @@ t.test('a client that does not follow is cut, and nothing that it sends after th
   socket?.on('message', () => heard.push('a listener that is added later'))
   const revoked = Date.now()
   const sending = setInterval(() => raw.write(textFrame('after')), 20)
-  await once(raw, 'close')
-  clearInterval(sending)
+  t.teardown(() => clearInterval(sending))
+  raw.on('error', () => {}) // a connection that is cut while it sends is often reset
+  await new Promise(resolve => raw.once('close', resolve))
   t.ok(Date.now() - revoked < 10_000, 'long before the library would cut it')
   t.same(heard, ['before'])
   t.equal(live.count(), 0)
