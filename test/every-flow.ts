@@ -3,6 +3,7 @@ import { kratosAdmin } from '../lib/flows/kratos-admin.ts'
 import { kratosBrowserLogout } from '../lib/flows/kratos-browser.ts'
 import { kratosLogout } from '../lib/flows/kratos-native.ts'
 import { kratosSessions } from '../lib/flows/kratos-sessions.ts'
+import { rpInitiatedLogout } from '../lib/flows/openid-rp-initiated.ts'
 import { sessionLogout } from '../lib/flows/session.ts'
 import { signingHubLogout } from '../lib/flows/signinghub.ts'
 import { tenantStatusLogout } from '../lib/flows/tenant-status.ts'
@@ -70,5 +71,17 @@ async function registerSessions (app: FastifyInstance): Promise<void> {
   await app.register(kratosBrowserLogout, { sessions: { ...sessions, find }, publicUrl: 'https://login.example', defaultReturnUrl: 'https://app.example/' })
   await app.register(kratosSessions, { sessions: { ...sessions, find }, ids: 'any' })
   await app.register(kratosAdmin, { sessions, ids: 'any', authorize: ({ headers }) => headers['x-admin'] === 'yes' })
-  await app.register(sessionLogout, { sessions: sessionStoreSource({ ...sessions, find }, { cookie: { name: 'sid' } }) })
+  const source = sessionStoreSource({ ...sessions, find }, { cookie: { name: 'sid' } })
+  await app.register(sessionLogout, { sessions: source })
+  const issuer = 'https://provider.example'
+  await app.register(rpInitiatedLogout, {
+    sessions: source,
+    path: '/openid/logout',
+    returnPath: '/openid/logout/return',
+    issuers: [{ issuer, clientId: 'app', endSessionEndpoint: `${issuer}/logout` }],
+    provider: session => session && { issuer, idToken: 'id-token-5ecret' },
+    publicUrl: 'https://login.example',
+    defaultReturnUrl: '/',
+    allowGet: true
+  })
 }

@@ -7,6 +7,7 @@ import { kratosAdmin } from '../lib/flows/kratos-admin.ts'
 import { kratosBrowserLogout } from '../lib/flows/kratos-browser.ts'
 import { kratosLogout } from '../lib/flows/kratos-native.ts'
 import { kratosSessions } from '../lib/flows/kratos-sessions.ts'
+import { rpInitiatedLogout } from '../lib/flows/openid-rp-initiated.ts'
 import { sessionLogout } from '../lib/flows/session.ts'
 import { signingHubLogout } from '../lib/flows/signinghub.ts'
 import { tenantStatusLogout } from '../lib/flows/tenant-status.ts'
@@ -117,10 +118,24 @@ async function registerFlows (app: FastifyInstance) {
     rateLimit: { max: 1_000_000 },
     timeout
   })
+  const source = sessionStoreSource(sessions, { cookie: { name: 'ory_kratos_session' } })
+  const issuer = 'https://provider.example'
+  await app.register(rpInitiatedLogout, {
+    sessions: source,
+    timeout,
+    path: '/openid/logout',
+    returnPath: '/openid/return',
+    issuers: [{ issuer, clientId: 'app', endSessionEndpoint: `${issuer}/logout` }],
+    provider: session => trouble(String(session?.id)) ?? { issuer, idToken: 'a hint' },
+    publicUrl: 'https://login.example',
+    defaultReturnUrl: '/',
+    allowedReturnUrls: ['https://app.example/'],
+    csrf: { trustSameSite: true },
+    allowGet: true
+  })
   await app.register(async scope => {
     // The host shapes the errors of this flow.
     scope.setErrorHandler<FastifyError>((error, _request, reply) => { reply.code(error.statusCode ?? 500).send({ message: error.message }) })
-    const source = sessionStoreSource(sessions, { cookie: { name: 'ory_kratos_session' } })
     await scope.register(sessionLogout, { sessions: source, timeout, allowedReturnUrls: ['https://app.example/'] })
   })
 }
@@ -199,6 +214,7 @@ const headers = fc.record({
 }, { requiredKeys: ['authorization', 'x-tenant-token', 'x-token', 'x-admin', 'content-type'] })
 const rareHeaders = fc.record({
   'sec-fetch-site': fc.constantFrom('same-origin', 'same-site', 'cross-site', 'none', ''),
+  'sec-fetch-mode': fc.constantFrom('navigate', 'cors'),
   origin: fc.constantFrom('null', 'https://localhost', 'https://evil.example'),
   'hx-request': fc.constant('true'),
   'sec-purpose': fc.constantFrom('prefetch', 'prefetch;prerender', 'none'),

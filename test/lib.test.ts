@@ -41,6 +41,8 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
 
   flows: ['contracts', 'internal/async', 'internal/plugin', 'internal/http', 'internal/revocation', 'fastify', 'typebox'],
   'flows/kratos-*': ['internal/kratos'],
+  'flows/openid-*': ['internal/openid'],
+  'flows/openid-rp-initiated': ['internal/session-logout'],
   'flows/session': ['internal/session-logout'],
   'flows/signinghub': ['internal/signinghub'],
   'flows/tenant-status': ['internal/tenant-status'],
@@ -64,6 +66,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'internal/http': ['internal/plugin', 'types of fastify'],
   'internal/kratos': ['contracts', 'internal/plugin', 'internal/http', 'types of fastify', 'typebox'],
   'internal/session-logout': ['contracts', 'internal/plugin', 'internal/http', 'internal/marks', 'types of fastify'],
+  'internal/openid': ['contracts', 'internal/http', 'internal/plugin', 'types of fastify', 'typebox'],
   'internal/signinghub': ['internal/plugin', 'types of fastify', 'typebox'],
   'internal/tenant-status': ['contracts', 'internal/plugin', 'fastify', 'typebox'],
   'internal/revocation': ['contracts', 'internal/async', 'internal/marks', 'internal/plugin', 'types of fastify'],

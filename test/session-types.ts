@@ -2,8 +2,9 @@
 import fastifyJwt from '@fastify/jwt'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import {
-  logoutActions, sessionLogout,
-  type HostSession, type LogoutActions, type RevocationStore, type Session, type SessionLogoutOptions, type SessionSource, type SessionStore
+  logoutActions, rpInitiatedLogout, sessionLogout,
+  type HostSession, type LogoutActions, type RevocationStore, type RpInitiatedLogoutOptions, type Session, type SessionLogoutOptions,
+  type SessionSource, type SessionStore
 } from '../lib/index.ts'
 import { jwtSource, type JwtSession } from '../lib/session-sources/jwt.ts'
 import { secureSessionSource } from '../lib/session-sources/secure-session.ts'
@@ -63,6 +64,22 @@ export async function inferred () {
   }))
   // @ts-expect-error there is no such member
   sessionLogout({ sessions: visits, onLogout: event => event.scope === 'session' && event.session.ip })
+}
+
+declare const openid: Pick<RpInitiatedLogoutOptions, 'issuers' | 'publicUrl' | 'defaultReturnUrl'>
+
+/** The logout at an OpenID Provider infers the session as well. */
+export async function atProvider () {
+  const app = Fastify()
+  const findable = { logOut: () => undefined, find: async () => ({ id: 'a', subject: 'alice', idToken: 'x' }) }
+  await app.register(rpInitiatedLogout({
+    ...openid, sessions: findable, provider: session => ({ issuer: 'https://login.example', idToken: session?.idToken })
+  }), { prefix: '/auth' })
+  await app.register(rpInitiatedLogout({ ...openid, sessions: visits, provider: session => { expectType<Visit | undefined>(session) } }))
+  // @ts-expect-error there is no such member
+  rpInitiatedLogout({ ...openid, sessions: findable, provider: session => ({ issuer: String(session?.device) }) })
+  // @ts-expect-error publicUrl is missing
+  await app.register(rpInitiatedLogout, { sessions: findable, issuers: openid.issuers, defaultReturnUrl: '/', provider: () => undefined })
 }
 
 /** The functions for other handlers infer it too. */

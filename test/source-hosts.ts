@@ -52,6 +52,8 @@ export interface Saving {
 }
 
 export interface HostOptions extends Partial<SessionLogoutOptions> {
+  /** Registers another flow than `sessionLogout`. */
+  readonly register?: (app: FastifyInstance, options: SessionLogoutOptions) => PromiseLike<unknown>
   readonly revocations?: Pick<RevocationStore, 'check' | 'revoke' | 'claimOnce'>
 }
 
@@ -76,11 +78,13 @@ interface Parts {
   readonly saveSession: (request: FastifyRequest, reply: FastifyReply) => unknown
 }
 
+const registerSessionLogout = (app: FastifyInstance, options: SessionLogoutOptions) => app.register(sessionLogout, options)
+
 async function hostOf (t: Test, app: FastifyInstance, parts: Parts, options: HostOptions & {
   readonly broken: Map<string,
   Fault>
 }): Promise<SourceHost> {
-  const { broken, revocations, ...logout } = options
+  const { broken, revocations, register = registerSessionLogout, ...logout } = options
   const { events, onLogout } = told()
   const gates = new Map<string, { readonly arrived: () => void, readonly opened: Promise<void> }>()
   t.teardown(() => app.close())
@@ -104,7 +108,7 @@ async function hostOf (t: Test, app: FastifyInstance, parts: Parts, options: Hos
   app.post<{ Params: { id: string } }>('/handle/:id', { config: unguarded }, async (request, reply) => {
     await works.get(request.params.id)?.(request, reply)
   })
-  await app.register(sessionLogout, { sessions: parts.sessions, onLogout, ...logout } as SessionLogoutOptions)
+  await register(app, { sessions: parts.sessions, onLogout, ...logout } as SessionLogoutOptions)
   await app.ready()
 
   const keepToken = (device: Device, token: unknown) => {

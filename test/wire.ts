@@ -71,17 +71,29 @@ function isLogout (schema: FastifySchema & { readonly tags?: readonly string[] }
 
 /** Fails unless this answer is one that the responses of a route schema declare, and is not to be cached. */
 export function assertDeclared (responses: Readonly<Record<string, TSchema>>, { status, headers, body }: Answer, method = 'GET'): void {
-  const schema = responses[status] ?? responses[`${String(status)[0]}xx`]
-  assert(schema !== undefined, `no response is declared for ${status}: ${body}`)
+  const declared = responses[status] ?? responses[`${String(status)[0]}xx`]
+  assert(declared !== undefined, `no response is declared for ${status}: ${body}`)
+  const schema = 'content' in declared ? ofMediaType(declared['content'], headers) : declared
   if (schema[Kind] === 'Null') {
     assert.equal(body, '', `a ${status} has no body`)
     assert.equal(headers['content-type'], undefined, `a ${status} has no content type`)
+  } else if (schema[Kind] === 'String') {
+    assert.equal(headers['content-type'], 'text/html; charset=utf-8')
+    assert(Value.Check(schema, body) && body !== '')
   } else {
     assert.match(String(headers['content-type']), /^application\/json(; charset=utf-8)?$/)
     if (method === 'HEAD') assert.equal(body, '', 'a response to HEAD has no body')
     else assert(Value.Check(schema, JSON.parse(body)), `this is not what is declared for ${status}: ${body}`)
   }
   assert.equal(headers['cache-control'], 'no-store', `a ${status} is not to be cached`)
+}
+
+/** The schema of a response that is declared for several media types. */
+function ofMediaType (content: unknown, headers: Answer['headers']): TSchema {
+  const type = String(headers['content-type']).split(';', 1)[0] ?? ''
+  const found = (content as Readonly<Record<string, { readonly schema: TSchema }>>)[type]
+  assert(found !== undefined, `no response is declared for ${type}`)
+  return found.schema
 }
 
 function lasting (headers: Readonly<Record<string, unknown>>): Record<string, unknown> {

@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import type {
-  FastifyBaseLogger, FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, FastifySchema, RouteHandlerMethod
+  FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, FastifySchema, RouteHandlerMethod
 } from 'fastify'
 import fp from 'fastify-plugin'
 import { absoluteUrl } from '../internal/http/absolute-url.ts'
@@ -9,7 +9,7 @@ import { isPrefetch } from '../internal/http/prefetch.ts'
 import { queryOf } from '../internal/http/query.ts'
 import { returnToWithin, type ReturnTo } from '../internal/http/return-to.ts'
 import { clearSiteDataHeader, type SiteData } from '../internal/http/site-data.ts'
-import { wantsJson } from '../internal/kratos/accepts-json.ts'
+import { wantsJson } from '../internal/http/wants-json.ts'
 import { kratosCallers, type KratosCaller } from '../internal/kratos/caller.ts'
 import {
   kratosFailures, loggedKratosError, sendKratosEmpty, sendKratosError, sendKratosJson, type KratosError
@@ -22,6 +22,7 @@ import { askWithin } from '../internal/plugin/ask.ts'
 import { detachSession } from '../internal/plugin/detach-session.ts'
 import { publishRefusals } from '../internal/plugin/diagnostics.ts'
 import { isolateFromHost, validateNothing } from '../internal/plugin/host-isolation.ts'
+import { levelWithoutRequests } from '../internal/plugin/log-level.ts'
 import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
@@ -253,12 +254,6 @@ function logout ({ ask, sessions, notify }: Settings) {
     })
     return before !== undefined
   }
-}
-
-/** Fastify logs the URL of each request at the level info. */
-function levelWithoutRequests ({ level }: FastifyBaseLogger): 'fatal' | 'error' | 'warn' {
-  if (level === 'silent') return 'fatal'
-  return (['error', 'fatal'] as const).find(quieter => quieter === level) ?? 'warn'
 }
 
 // Errors

@@ -2,21 +2,18 @@ import { Type } from '@sinclair/typebox'
 import type {
   FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, FastifySchema, HookHandlerDoneFunction, preHandlerHookHandler
 } from 'fastify'
-import fp from 'fastify-plugin'
 import type { Awaitable } from '../awaitable.ts'
-import { crossSiteCheck, type CrossSiteOptions } from '../internal/http/cross-site.ts'
+import type { CrossSiteOptions } from '../internal/http/cross-site.ts'
 import { isPrefetch } from '../internal/http/prefetch.ts'
-import { returnToHost } from '../internal/http/return-to.ts'
-import { addVary } from '../internal/http/vary.ts'
 import { wantsPage } from '../internal/http/wants-page.ts'
-import { publishRefusals } from '../internal/plugin/diagnostics.ts'
-import { isolateFromHost, validateNothing } from '../internal/plugin/host-isolation.ts'
-import { noActivity } from '../internal/plugin/no-activity.ts'
-import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
+import { freshSchema, operationId } from '../internal/plugin/openapi.ts'
 import { assertFunctions, assertOption } from '../internal/plugin/options.ts'
-import { bodyLimit, fieldsOf, mediaTypes, readBodies } from '../internal/session-logout/body.ts'
+import { pluginOrFactory } from '../internal/plugin/plugin-or-factory.ts'
+import { bodyLimit, fieldsOf, mediaTypes } from '../internal/session-logout/body.ts'
 import { isLogoutError, logoutError } from '../internal/session-logout/error.ts'
-import { logoutSteps, type LogoutActionsOptions } from '../internal/session-logout/steps.ts'
+import {
+  logLogoutFailure, logoutRoute, prepareLogoutScope, standardPath, type LogoutRouteOptions
+} from '../internal/session-logout/route.ts'
 import type { HostSession } from '../session-source.ts'
 
 // Options
@@ -34,9 +31,7 @@ export interface LogoutCsrfOptions extends CrossSiteOptions {
 }
 
 /** The options of {@link sessionLogout}. `sessions` is required. */
-export interface SessionLogoutOptions<S extends HostSession = HostSession> extends LogoutActionsOptions<S> {
-  /** The path of the route, below the plugin's `prefix`. @default '/logout' */
-  readonly path?: string | undefined
+export interface SessionLogoutOptions<S extends HostSession = HostSession> extends LogoutRouteOptions<S> {
   /** What may be asked for. `others` and `all` need `find` and `logOutSubject`. @default what the source supports */
   readonly scopes?: readonly LogoutScope[] | undefined
   /** Asked before `others` and `all`. Only `true` allows it, anything else is a 403. @default everyone may */
@@ -47,16 +42,6 @@ export interface SessionLogoutOptions<S extends HostSession = HostSession> exten
    * @default 'same-origin'
    */
   readonly csrf?: 'same-origin' | 'off' | preHandlerHookHandler | LogoutCsrfOptions | undefined
-  /** Where a browser goes after the logout, if it names no other place: a path or an absolute URL. @default '/' */
-  readonly defaultReturnUrl?: string | undefined
-  /**
-   * Where `return_to` may point besides the host itself: absolute URLs, each with everything below its path; `*.` in front
-   * of a host for its subdomains.
-   * @default []
-   */
-  readonly allowedReturnUrls?: readonly string[] | undefined
-  /** Security of the route in the host's OpenAPI document, such as `[{ sessionCookie: [] }]`. @default none is stated */
-  readonly security?: readonly SecurityRequirement[] | undefined
 }
 
 /** The type of {@link sessionLogout}. */
@@ -127,35 +112,16 @@ function routeSchema ({ prefix }: FastifyInstance, { path, scopes, security }: S
  * await app.register(sessionLogout, { sessions: fastifySessionSource(store) })
  * ```
  */
-export const sessionLogout = fp(pluginOrFactory as FastifyPluginAsync, metadata()) as unknown as SessionLogoutPlugin
-
-function metadata () {
-  return { name: 'fastify-logout/session', fastify: '5.x', encapsulate: true }
-}
-
-function pluginOrFactory (
-  first: FastifyInstance | SessionLogoutOptions, options?: SessionLogoutOptions
-): FastifyPluginAsync | Promise<void> {
-  if (options !== undefined) return routes(first as FastifyInstance, options)
-  return fp(async (fastify: FastifyInstance) => routes(fastify, first as SessionLogoutOptions), metadata())
-}
+export const sessionLogout = pluginOrFactory<SessionLogoutOptions>('session', routes) as unknown as SessionLogoutPlugin
 
 async function routes (fastify: FastifyInstance, options: SessionLogoutOptions): Promise<void> {
   const settings = resolveOptions(options)
   const { path, crossSite, hook } = settings
   const logOut = logout(settings)
 
-  noActivity(fastify)
-  isolateFromHost(fastify)
-  validateNothing(fastify)
-  publishRefusals(fastify, plugin)
-  readBodies(fastify)
+  prepareLogoutScope(fastify, plugin)
   fastify.setSerializerCompiler(() => asFastifyDoes)
   fastify.addHook('onError', onError)
-  fastify.addHook('onSend', async (_request, reply) => {
-    reply.header('cache-control', 'no-store')
-    addVary(reply, 'Accept')
-  })
 
   fastify.post(path, {
     bodyLimit,
@@ -181,13 +147,11 @@ interface LogoutInput {
 
 type Settings = ReturnType<typeof resolveOptions>
 
-function readInput ({ body }: FastifyRequest, { scopes, judgeReturnTo }: Settings): LogoutInput {
+function readInput ({ body }: FastifyRequest, { scopes, targetOf }: Settings): LogoutInput {
   const { scope = 'current', return_to: returnTo } = fieldsOf(body)
   const known = scopes.find(name => name === scope)
   if (known === undefined) throw logoutError('LOGOUT_SCOPE')
-  const target = returnTo === undefined || typeof returnTo === 'string' ? judgeReturnTo(returnTo) : undefined
-  if (target === undefined) throw logoutError('LOGOUT_RETURN_TO')
-  return { scope: known, target }
+  return { scope: known, target: targetOf(returnTo) }
 }
 
 /**
@@ -232,24 +196,22 @@ function sendDone ({ headers }: FastifyRequest, reply: FastifyReply, target: str
 }
 
 const plugin = 'sessionLogout'
-const standardPath = '/logout'
 const everyScope: readonly LogoutScope[] = ['current', 'others', 'all']
 
 function resolveOptions (options: SessionLogoutOptions) {
-  const steps = logoutSteps(options, plugin)
-  const { path = standardPath, publicUrl, defaultReturnUrl = '/', allowedReturnUrls = [], mayLogOut } = options
-  assertOption(typeof path === 'string' && path.startsWith('/'), plugin, 'path', 'must begin with a slash')
+  const { steps, path, security, targetOf, crossSiteCheck } = logoutRoute(options, plugin)
+  const { mayLogOut } = options
   assertFunctions(options, plugin, ['mayLogOut'])
-  const base = publicUrl === undefined ? undefined : new URL(publicUrl)
   const csrf = resolveCsrf(options)
+  const judge = csrf && crossSiteCheck(csrf)
   const found = new WeakMap<FastifyRequest, HostSession>()
-  const judge = csrf === undefined ? undefined : crossSiteCheck(csrf, { caller: plugin, option: 'csrf', publicUrl: base })
 
   return {
     steps,
     path,
     scopes: resolveScopes(options),
-    security: options.security,
+    security,
+    targetOf,
     /** The live session of a request: a live one is looked up once. */
     find: async (request: FastifyRequest): Promise<HostSession | undefined> => {
       const session = found.get(request) ?? await steps.find(request)
@@ -262,8 +224,7 @@ function resolveOptions (options: SessionLogoutOptions) {
     },
     mayLogOut: async (scope: 'others' | 'all', session: HostSession, request: FastifyRequest) => {
       return mayLogOut === undefined || await steps.call('mayLogOut', () => mayLogOut(scope, session, request)) === true
-    },
-    judgeReturnTo: returnToHost({ publicUrl: base, standard: defaultReturnUrl, allowed: allowedReturnUrls, caller: plugin })
+    }
   }
 }
 
@@ -298,13 +259,8 @@ function resolveCsrf ({ sessions, csrf = 'same-origin' }: SessionLogoutOptions):
 
 /** Logs what is not the caller's fault, and sets the headers of an error. The host's error handler does the rest. */
 async function onError (request: FastifyRequest, reply: FastifyReply, error: Error): Promise<void> {
-  if (!isLogoutError(error)) return
-  if (error.headers !== undefined) reply.headers(error.headers)
-  if (error.code === 'LOGOUT_MISCONFIGURED') {
-    request.log.error({ err: error, event: 'logout.misconfigured' }, 'the logout is not set up correctly')
-  } else if (error.statusCode >= 500) {
-    request.log.error({ err: error, event: 'logout.outage' }, 'a request to a logout route could not be answered')
-  }
+  if (isLogoutError(error) && error.headers !== undefined) reply.headers(error.headers)
+  logLogoutFailure(request, error)
 }
 
 /** Writes an error that no handler of the host has shaped as Fastify writes it on routes without a schema for errors. */

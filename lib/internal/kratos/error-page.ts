@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { STATUS_CODES } from 'node:http'
+import { wantsJson } from '../http/wants-json.ts'
 import { noteRedirectedRefusal } from '../plugin/diagnostics.ts'
-import { wantsJson } from './accepts-json.ts'
 import { kratosMessage, sendKratosEmpty, sendKratosError, type KratosError } from './error.ts'
 
 /** Answers a request with an error. */

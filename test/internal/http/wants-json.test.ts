@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { wantsJson } from '../../../lib/internal/kratos/accepts-json.ts'
+import { wantsJson } from '../../../lib/internal/http/wants-json.ts'
 
 const chrome = 'text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7'
 

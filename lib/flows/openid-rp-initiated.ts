@@ -1,0 +1,368 @@
+import { Type } from '@sinclair/typebox'
+import type { FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, FastifySchema } from 'fastify'
+import type { Awaitable } from '../awaitable.ts'
+import { absoluteUrl } from '../internal/http/absolute-url.ts'
+import type { CrossSiteOptions } from '../internal/http/cross-site.ts'
+import { isPrefetch } from '../internal/http/prefetch.ts'
+import { queryOf } from '../internal/http/query.ts'
+import { wantsJson } from '../internal/http/wants-json.ts'
+import { endSessionPage } from '../internal/openid/end-session-page.ts'
+import { clientIdFor, endSessionRequest, type EndSessionRequest } from '../internal/openid/end-session-request.ts'
+import { openidErrorOf, openidFailures, sendOpenidError, sendOpenidJson, type OpenidError } from '../internal/openid/error.ts'
+import { logoutStates, longestTarget } from '../internal/openid/logout-state.ts'
+import { resolveProviders, type EndSessionIssuer, type ResolvedProvider, type SessionProvider } from '../internal/openid/rp-provider.ts'
+import { verbatim } from '../internal/plugin/host-isolation.ts'
+import { levelWithoutRequests } from '../internal/plugin/log-level.ts'
+import { freshSchema, operationId } from '../internal/plugin/openapi.ts'
+import { assertFunctions, assertOption, duration, wholeNumber } from '../internal/plugin/options.ts'
+import { pluginOrFactory } from '../internal/plugin/plugin-or-factory.ts'
+import { bodyLimit, fieldsOf, mediaTypes } from '../internal/session-logout/body.ts'
+import type { CallHost } from '../internal/session-logout/calls.ts'
+import { isLogoutError, logoutError, misconfigured } from '../internal/session-logout/error.ts'
+import {
+  assertPath, logLogoutFailure, logoutRoute, prepareLogoutScope, standardPath, type LogoutRouteOptions
+} from '../internal/session-logout/route.ts'
+import type { HostSession, SessionSource } from '../session-source.ts'
+
+// Options
+
+/**
+ * The options of {@link rpInitiatedLogout}. `sessions`, `issuers`, `provider`, `publicUrl` and `defaultReturnUrl` are required.
+ * `timeout` is 2000 milliseconds by default.
+ */
+export interface RpInitiatedLogoutOptions<S extends HostSession = HostSession> extends LogoutRouteOptions<S> {
+  /** The host's sessions: a source of this package, or plain functions. The method `find` is required. */
+  readonly sessions: SessionSource<S>
+  /** The providers at which users log in. */
+  readonly issuers: readonly EndSessionIssuer[]
+  /**
+   * Resolves the provider of a session, or `undefined` to log out at the host only. Called before the session ends, so it can
+   * still read the ID Token from the session. The session is `undefined` when the request has no live one: return the provider
+   * at which users would log in, or `undefined`.
+   */
+  provider (session: S | undefined, request: FastifyRequest): Awaitable<SessionProvider | undefined>
+  /** Where browsers find these routes: scheme, host, and the path in front of `path` and `returnPath`, such as the prefix. */
+  readonly publicUrl: string
+  /** Where a browser goes after the logout, if it names no other place: a path or an absolute URL. */
+  readonly defaultReturnUrl: string
+  /**
+   * Where the provider sends browsers back to, below `publicUrl`. Register `publicUrl` + `returnPath` at the provider as a
+   * `post_logout_redirect_uri`.
+   * @default '/logout/return'
+   */
+  readonly returnPath?: string | undefined
+  /** Which requests of other origins are allowed to log out by POST. @default none */
+  readonly csrf?: CrossSiteOptions | undefined
+  /** Also log out by GET, for links on the host's own pages. Other sites, bookmarks and prefetches are refused. @default false */
+  readonly allowGet?: boolean | undefined
+  /** A longer URL of a logout request is sent as a form that posts itself. In characters. @default 2000 */
+  readonly maxUrlLength?: number | undefined
+  /** For `ui_locales`: languages for the pages of the provider, separated by spaces. @default the provider decides */
+  readonly uiLocales?: string | undefined
+}
+
+/** The type of {@link rpInitiatedLogout}. */
+export interface RpInitiatedLogoutPlugin {
+  /** Returns the plugin for these options. The type of the session is inferred, for `provider` and `onLogout`. */
+  <S extends HostSession>(options: RpInitiatedLogoutOptions<S>): FastifyPluginAsync
+  /** The plugin itself, for `app.register(rpInitiatedLogout, options)`. */
+  <S extends HostSession = HostSession>(fastify: FastifyInstance, options: RpInitiatedLogoutOptions<S>): Promise<void>
+}
+
+const plugin = 'rpInitiatedLogout'
+
+function resolveOptions (options: RpInitiatedLogoutOptions) {
+  const { sessions, publicUrl, defaultReturnUrl, returnPath = '/logout/return', allowGet = false, uiLocales, csrf = {} } = options
+  const base = absoluteUrl(publicUrl, plugin, 'publicUrl', 'where browsers find these routes, such as "https://app.example"')
+  assertOption(!/[?#]/.test(publicUrl), plugin, 'publicUrl', 'must have no query and no fragment')
+  assertOption(defaultReturnUrl !== undefined, plugin, 'defaultReturnUrl', 'is missing: say where browsers go after the logout')
+  const timeout = duration(options.timeout, 2000, plugin, 'timeout')
+  const route = logoutRoute({ ...options, timeout }, plugin)
+  assertOption(sessions.find !== undefined, plugin, 'sessions', 'must have the method "find"')
+  assertOption(options.provider !== undefined, plugin, 'provider', 'is missing: pass session => ({ issuer, idToken })')
+  assertFunctions(options, plugin, ['provider'])
+  assertPath(returnPath, plugin, 'returnPath')
+  assertOption(returnPath !== route.path, plugin, 'returnPath', 'must be another path than that of the logout')
+  assertOption(typeof allowGet === 'boolean', plugin, 'allowGet', 'must be true or false')
+  assertOption(uiLocales === undefined || isText(uiLocales), plugin, 'uiLocales', 'must be a non-empty string, such as "de en"')
+  assertOption(typeof csrf === 'object' && csrf !== null, plugin, 'csrf', 'must be an object, { trustedOrigins, trustSameSite }')
+  return {
+    ...route,
+    judgeOrigin: route.crossSiteCheck(csrf),
+    isHttps: base.protocol === 'https:',
+    returnPath,
+    /** Where the provider sends browsers back to. */
+    returnUrl: `${base.href.replace(/\/+$/, '')}${returnPath}`,
+    allowGet,
+    maxUrlLength: wholeNumber(options.maxUrlLength, plugin, 'maxUrlLength', { standard: 2000, least: 0 }),
+    uiLocales,
+    askProvider: providerOf(options, resolveProviders(options.issuers, plugin, timeout), route.steps.call)
+  }
+}
+
+type Settings = ReturnType<typeof resolveOptions>
+
+// Schema
+
+const failures = openidFailures({
+  400: 'The body is malformed, or return_to is not allowed',
+  403: 'The request is a prefetch, or another site made the browser send it',
+  503: 'The outcome is unknown: retry'
+})
+const returnTo = Type.Optional(Type.String({ description: 'Where a browser goes afterwards: a path of this server, or an allowed URL' }))
+const localLogout = 'The session is logged out. '
+
+const operations = {
+  logout: {
+    operationId: 'rpInitiatedLogout',
+    summary: 'Log out of this session, then at the OpenID Provider',
+    response: {
+      200: {
+        description: `${localLogout}JSON callers get the URL to go on to. A logout request that is too long for a URL is a form`,
+        content: {
+          'application/json': {
+            schema: Type.Object({
+              logout_url: Type.String(),
+              method: Type.Optional(Type.Literal('post')),
+              fields: Type.Optional(Type.Record(Type.String(), Type.String()))
+            }, { additionalProperties: false })
+          },
+          'text/html': { schema: Type.String() }
+        }
+      },
+      204: Type.Null({ description: `${localLogout}htmx goes on by HX-Redirect` }),
+      303: Type.Null({ description: `${localLogout}A browser goes on to the provider, or to the return URL` }),
+      ...failures
+    }
+  },
+  return: {
+    operationId: 'rpInitiatedLogoutReturn',
+    summary: 'Come back from the OpenID Provider',
+    querystring: Type.Object({ state: Type.Optional(Type.String()) }),
+    response: { 303: Type.Null({ description: 'The browser goes on to the return URL' }), ...failures }
+  }
+}
+
+const inputs = {
+  POST: { consumes: [...mediaTypes], body: Type.Object({ return_to: returnTo }) },
+  GET: { querystring: Type.Object({ return_to: returnTo }) }
+}
+
+function documented ({ prefix }: FastifyInstance, { path, security }: Settings, operation: FastifySchema & { readonly operationId: string }) {
+  return freshSchema({
+    ...operation,
+    operationId: operationId(operation.operationId, prefix + (path === standardPath ? '' : path)),
+    tags: ['logout'],
+    ...(security !== undefined && { security })
+  })
+}
+
+// Flow
+
+/**
+ * `POST /logout` for hosts whose users log in at an OpenID Provider. It ends the session at the host exactly as
+ * `sessionLogout` does, then sends the browser to the provider, where the user logs out too. The provider sends the browser
+ * back to `GET /logout/return`, which sends it to the return URL.
+ *
+ * A 303 says that the session at the host is over. When the host could not tell, the response is a 503, the cookies stay, and
+ * the browser stays here. When the provider cannot be reached, or has no logout, the browser goes to the return URL at once.
+ *
+ * The ID Token goes into the URL of the redirect: requests to these routes are not logged at the level info, and
+ * `request.log.info` in `onLogout` writes nothing.
+ *
+ * @see https://openid.net/specs/openid-connect-rpinitiated-1_0.html
+ * @throws {TypeError} while registering, for an option that is missing or wrong
+ * @example
+ * ```ts
+ * import Fastify from 'fastify'
+ * import { rpInitiatedLogout } from 'fastify-logout'
+ * import { sessionStoreSource } from 'fastify-logout/session-sources/session-store'
+ * import { memorySessionStore } from 'fastify-logout/session-stores/memory'
+ *
+ * const app = Fastify()
+ * const issuer = 'https://login.example'
+ * await app.register(rpInitiatedLogout({
+ *   sessions: sessionStoreSource(memorySessionStore(), { cookie: { name: '__Host-sid' } }),
+ *   issuers: [{ issuer, clientId: 'app' }],
+ *   // The login has put the ID Token into the session.
+ *   provider: session => ({ issuer, idToken: session?.data?.['idToken'] as string | undefined }),
+ *   publicUrl: 'https://app.example',
+ *   defaultReturnUrl: '/goodbye'
+ * }))
+ * ```
+ */
+export const rpInitiatedLogout = pluginOrFactory<RpInitiatedLogoutOptions>('openid-rp-initiated', routes) as unknown as
+  RpInitiatedLogoutPlugin
+
+async function routes (fastify: FastifyInstance, options: RpInitiatedLogoutOptions): Promise<void> {
+  const settings = resolveOptions(options)
+  const { path, returnPath, allowGet } = settings
+  prepareLogoutScope(fastify, plugin)
+  fastify.setErrorHandler(answerFailure)
+  const logOut = logout(fastify, settings)
+  const logLevel = levelWithoutRequests(fastify.log)
+
+  fastify.post(path, {
+    bodyLimit,
+    logLevel,
+    schema: documented(fastify, settings, { ...operations.logout, ...inputs.POST }),
+    onRequest: async request => {
+      refusePrefetch(request)
+      if (settings.judgeOrigin(request) !== 'allowed') throw logoutError('LOGOUT_CROSS_SITE')
+    }
+  }, async (request, reply) => logOut(request, reply, fieldsOf(request.body)['return_to']))
+
+  if (allowGet) {
+    const schema = documented(fastify, settings, { ...operations.logout, ...inputs.GET, operationId: `${operations.logout.operationId}ByLink` })
+    fastify.get(path, { exposeHeadRoute: false, logLevel, schema, onRequest: async request => refuseOtherThanLinks(request) },
+      async (request, reply) => logOut(request, reply, returnToOf(request)))
+  }
+
+  const schema = documented(fastify, settings, operations.return)
+  fastify.get(returnPath, { exposeHeadRoute: false, logLevel, schema }, comeBack(fastify, settings))
+}
+
+function refusePrefetch ({ headers }: FastifyRequest): void {
+  if (isPrefetch(headers)) throw logoutError('LOGOUT_PREFETCH')
+}
+
+/** A link on a page of the host's own: the browser says so, and that the user follows it. */
+function refuseOtherThanLinks (request: FastifyRequest): void {
+  refusePrefetch(request)
+  const { 'sec-fetch-site': site, 'sec-fetch-mode': mode } = request.headers
+  if (site !== 'same-origin' || mode !== 'navigate') throw logoutError('LOGOUT_CROSS_SITE')
+}
+
+/** One value is a string; several are a list, as in a form. */
+function returnToOf (request: FastifyRequest): unknown {
+  const given = queryOf(request).getAll('return_to')
+  return given.length > 1 ? given : given[0]
+}
+
+function logout (fastify: FastifyInstance, settings: Settings) {
+  const { steps, targetOf, askProvider, returnUrl, uiLocales } = settings
+  const states = logoutStates(fastify, plugin, settings.isHttps)
+  const goOn = goingOn(settings)
+
+  return async (request: FastifyRequest, reply: FastifyReply, returnTo: unknown): Promise<FastifyReply> => {
+    const target = targetOf(returnTo)
+    if (returnTo && target.length > longestTarget) throw logoutError('LOGOUT_RETURN_TO')
+    const session = await steps.find(request)
+    const asked = await askProvider(session, request)
+    await steps.logOut(request, reply)
+
+    const endpoint = asked && await endpointOf(asked.provider, settings, request)
+    if (asked === undefined || endpoint === undefined) return goOn(request, reply, target)
+    const { idToken, logoutHint, uiLocales: locales = uiLocales } = asked.session
+    const hint = idToken !== undefined && idToken.length <= longestHint ? idToken : undefined
+    return goOn(request, reply, endSessionRequest(endpoint, {
+      idTokenHint: hint,
+      logoutHint,
+      clientId: clientIdFor(asked.provider.clientIds, hint),
+      returnUrl,
+      state: states.begin(reply, returnTo ? target : ''),
+      uiLocales: locales
+    }))
+  }
+}
+
+/** The longest ID Token that is sent as a hint, in characters. */
+const longestHint = 16_384
+
+/** What the host says about a session, and the provider that it names. */
+interface Asked {
+  readonly session: SessionProvider
+  readonly provider: ResolvedProvider
+}
+
+/** Asks the host for the provider of a session. */
+function providerOf (
+  { provider }: RpInitiatedLogoutOptions, providers: ReadonlyMap<unknown, ResolvedProvider>, call: CallHost
+) {
+  return async (session: HostSession | undefined, request: FastifyRequest): Promise<Asked | undefined> => {
+    const answer = await call('provider', () => provider(session, request))
+    if (answer === undefined || answer === null) return undefined
+    const known = providers.get(Object(answer).issuer)
+    const texts = [answer.idToken, answer.logoutHint, answer.uiLocales]
+    if (known === undefined || !texts.every(text => text === undefined || typeof text === 'string')) {
+      throw misconfigured(plugin, 'option "provider" must resolve { issuer, idToken?, logoutHint?, uiLocales? } with one of "issuers"')
+    }
+    return { session: answer, provider: known }
+  }
+}
+
+/** Where the provider logs users out. The session at the host is over already: a provider that is not reached changes nothing. */
+async function endpointOf (
+  { issuer, endpoint }: ResolvedProvider, { steps }: Settings, { log }: FastifyRequest
+): Promise<string | undefined> {
+  try {
+    return await steps.call('discovery', endpoint)
+  } catch (error) {
+    const message = 'the user is logged out at the host only: the discovery document of the provider could not be read'
+    log.warn({ err: error, issuer, event: 'logout.provider-unreachable' }, message)
+    return undefined
+  }
+}
+
+/** Sends the caller on: to a URL of the host, or to the provider. */
+function goingOn ({ maxUrlLength }: Settings) {
+  return ({ headers }: FastifyRequest, reply: FastifyReply, next: string | EndSessionRequest): FastifyReply => {
+    const url = typeof next === 'string' ? next : next.url
+    const form = typeof next === 'string' || url.length <= maxUrlLength ? undefined : next
+    if (headers['hx-request'] === 'true') return sendEmpty(reply.code(204).header('hx-redirect', url))
+    if (wantsJson(headers)) {
+      const body = form === undefined ? { logout_url: url } : { logout_url: form.endpoint, method: 'post', fields: form.fields }
+      return sendOpenidJson(reply.code(200), body)
+    }
+    return form === undefined ? sendEmpty(reply.code(303).header('location', url)) : sendForm(reply, form)
+  }
+}
+
+function sendEmpty (reply: FastifyReply): FastifyReply {
+  return reply.removeHeader('content-type').send()
+}
+
+function sendForm (reply: FastifyReply, request: EndSessionRequest): FastifyReply {
+  const { html, policy } = endSessionPage(request)
+  return reply.code(200)
+    .headers({ 'content-type': 'text/html; charset=utf-8', 'content-security-policy': policy })
+    .serializer(verbatim)
+    .send(html)
+}
+
+/** Sends the browser where it wanted to go when it logged out; if it cannot be told, to the default. */
+function comeBack (fastify: FastifyInstance, { targetOf, isHttps }: Settings) {
+  const states = logoutStates(fastify, plugin, isHttps)
+  return (request: FastifyRequest, reply: FastifyReply): FastifyReply => {
+    const remembered = states.end(request, reply)
+    return sendEmpty(reply.code(303).header('location', allowedOr(targetOf, remembered)))
+  }
+}
+
+function allowedOr (targetOf: Settings['targetOf'], remembered: string | undefined): string {
+  try {
+    return targetOf(remembered)
+  } catch {
+    return targetOf(undefined)
+  }
+}
+
+function isText (value: unknown): value is string {
+  return typeof value === 'string' && value.trim() !== ''
+}
+
+// Errors
+
+const errors: Readonly<Record<string, OpenidError>> = {
+  LOGOUT_PREFETCH: { status: 403, error: 'access_denied' },
+  LOGOUT_CROSS_SITE: { status: 403, error: 'access_denied' },
+  LOGOUT_BODY: { status: 400, error: 'invalid_request', description: 'logout: malformed body' },
+  LOGOUT_RETURN_TO: { status: 400, error: 'invalid_request', description: 'logout: return_to is not allowed' }
+}
+
+function answerFailure (thrown: FastifyError | null, request: FastifyRequest, reply: FastifyReply): void {
+  const error = (isLogoutError(thrown) ? errors[thrown.code] : undefined) ?? openidErrorOf(thrown, reply)
+  if (isLogoutError(thrown)) logLogoutFailure(request, thrown)
+  else if (error.status >= 500) request.log.error({ err: thrown, event: 'logout.outage' }, 'a request to a logout route failed')
+  sendOpenidError(reply, error)
+}

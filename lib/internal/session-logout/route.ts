@@ -1,0 +1,92 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { crossSiteCheck, type CrossSiteOptions, type CrossSiteVerdict } from '../http/cross-site.ts'
+import { returnToHost } from '../http/return-to.ts'
+import { addVary } from '../http/vary.ts'
+import { publishRefusals } from '../plugin/diagnostics.ts'
+import { isolateFromHost, validateNothing } from '../plugin/host-isolation.ts'
+import { noActivity } from '../plugin/no-activity.ts'
+import type { SecurityRequirement } from '../plugin/openapi.ts'
+import { assertOption } from '../plugin/options.ts'
+import type { HostSession } from '../../session-source.ts'
+import { readBodies } from './body.ts'
+import { isLogoutError, logoutError } from './error.ts'
+import { logoutSteps, type LogoutActionsOptions } from './steps.ts'
+
+/** What `sessionLogout` and `rpInitiatedLogout` have in common. `sessions` is required. */
+export interface LogoutRouteOptions<S extends HostSession = HostSession> extends LogoutActionsOptions<S> {
+  /** The path of the route, below the plugin's `prefix`. @default '/logout' */
+  readonly path?: string | undefined
+  /** Where a browser goes after the logout, if it names no other place: a path or an absolute URL. @default '/' */
+  readonly defaultReturnUrl?: string | undefined
+  /**
+   * Where `return_to` may point besides the host itself: absolute URLs, each with everything below its path; `*.` in front
+   * of a host for its subdomains.
+   * @default []
+   */
+  readonly allowedReturnUrls?: readonly string[] | undefined
+  /** Security of the route in the host's OpenAPI document, such as `[{ sessionCookie: [] }]`. @default none is stated */
+  readonly security?: readonly SecurityRequirement[] | undefined
+}
+
+/** The path of a logout route. */
+export const standardPath = '/logout'
+
+/**
+ * Makes what a logout route needs of its options.
+ *
+ * @throws {TypeError} for an option that is missing or wrong
+ */
+export function logoutRoute<S extends HostSession> (options: LogoutRouteOptions<S>, caller: string) {
+  const steps = logoutSteps(options, caller)
+  const { path = standardPath, publicUrl, defaultReturnUrl = '/', allowedReturnUrls = [] } = options
+  assertPath(path, caller, 'path')
+  const base = publicUrl === undefined ? undefined : new URL(publicUrl)
+  const judge = returnToHost({ publicUrl: base, standard: defaultReturnUrl, allowed: allowedReturnUrls, caller })
+
+  return {
+    steps,
+    path,
+    security: options.security,
+    /** Makes the cross-site check for these options, which are those of the option `csrf`. */
+    crossSiteCheck: (csrf: CrossSiteOptions): ((request: FastifyRequest) => CrossSiteVerdict) => {
+      return crossSiteCheck(csrf, { caller, option: 'csrf', publicUrl: base })
+    },
+    /** Returns where the browser goes, for the `return_to` of a request. Throws `LOGOUT_RETURN_TO` if that is not allowed. */
+    targetOf: (returnTo: unknown): string => {
+      const target = returnTo === undefined || typeof returnTo === 'string' ? judge(returnTo) : undefined
+      if (target === undefined) throw logoutError('LOGOUT_RETURN_TO')
+      return target
+    }
+  }
+}
+
+/** Checks an option that is a path. */
+export function assertPath (path: unknown, caller: string, option: string): asserts path is string {
+  assertOption(typeof path === 'string' && path.startsWith('/'), caller, option, 'must begin with a slash')
+}
+
+/**
+ * Makes an encapsulated scope one of logout routes: independent of the host, with our own parsers of bodies, and with
+ * responses that are not cached.
+ */
+export function prepareLogoutScope (scope: FastifyInstance, caller: string): void {
+  noActivity(scope)
+  isolateFromHost(scope)
+  validateNothing(scope)
+  publishRefusals(scope, caller)
+  readBodies(scope)
+  scope.addHook('onSend', async (_request, reply) => {
+    reply.header('cache-control', 'no-store')
+    addVary(reply, 'Accept')
+  })
+}
+
+/** Logs an error of ours that is not the caller's fault. */
+export function logLogoutFailure ({ log }: FastifyRequest, error: unknown): void {
+  if (!isLogoutError(error)) return
+  if (error.code === 'LOGOUT_MISCONFIGURED') {
+    log.error({ err: error, event: 'logout.misconfigured' }, 'the logout is not set up correctly')
+  } else if (error.statusCode >= 500) {
+    log.error({ err: error, event: 'logout.outage' }, 'a request to a logout route could not be answered')
+  }
+}
