@@ -1,10 +1,12 @@
-import { Redis } from 'ioredis'
+import { Cluster } from 'ioredis'
+import { createCluster } from 'redis'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { sessionStoreRules } from '../../lib/conformance/session-store.ts'
+import type { RedisClient } from '../../lib/internal/databases/redis.ts'
+import type { SessionStore } from '../../lib/session-store.ts'
 import { redisSessionStore } from '../../lib/session-stores/redis.ts'
-import type { PrivateServer } from '../servers/private-process.ts'
-import { connectRedisClusters, failOver, reshard, withPrivateRedisCluster } from '../servers/redis-cluster.ts'
+import { connectRedisClusters, failOver, loadOf, reshard, withPrivateRedisCluster } from '../servers/redis-cluster.ts'
 import { spread } from '../session-stores/spread.ts'
 import { inTurn, loseNothing } from './session-load.ts'
 import { create, tokenOf } from './session-survival.ts'
@@ -47,23 +49,30 @@ t.test('sessions on a cluster of three primaries', t => withPrivateRedisCluster(
   }
 }))
 
-async function loadOf (servers: readonly PrivateServer[]) {
-  return Promise.all(servers.map(async ({ url }) => {
-    const node = new Redis(url)
-    const commands = Number(/cmdstat_evalsha:calls=(\d+)/.exec(await node.info('commandstats'))?.[1])
-    const load = { keys: await node.dbsize(), commands }
-    node.disconnect()
-    return load
-  }))
-}
-
 t.test('a replica that takes the place of its primary under load loses no logout', t => withPrivateRedisCluster(t, 3, async servers => {
   const { named, end } = await connectRedisClusters(servers)
   t.teardown(end)
+
+  await t.test('the rules, through clients that read from replicas: scripts go to the primary', async t => {
+    const ioredis = new Cluster(servers.map(({ port }) => ({ host: '127.0.0.1', port })), { scaleReads: 'slave' })
+    const nodeRedis = await createCluster({ rootNodes: servers.map(({ url }) => ({ url })), useReplicas: true }).connect()
+    t.teardown(() => { ioredis.disconnect(); nodeRedis.destroy() })
+    const store = spread([ioredis, nodeRedis].map(client => redisSessionStore(client as RedisClient, { prefix: 'replica-reads' })))
+    for (const rule of sessionStoreRules) await t.resolves(rule.check(() => store), rule.name)
+  })
+
   for (const [name, place] of [['ioredis', 3], ['node-redis', 0]] as const) {
     await t.test(`through ${name}`, async t => {
       const [store, other] = [redisSessionStore(named[name]), redisSessionStore(named.iovalkey)]
+      await knowsEverySlot(store)
       await loseNothing(t, { name, store, other, move: () => sleep(300).then(() => failOver(servers[place])).then(() => sleep(1000)) })
     })
   }
 }, 1))
+
+/** A client that missed a failover learns of it with its next commands, some of which may fail. */
+async function knowsEverySlot (store: SessionStore): Promise<void> {
+  const failing = async () => (await Promise.allSettled(Array.from({ length: 100 }, (_, index) => store.find(`${index}`))))
+    .some(({ status }) => status === 'rejected')
+  while (await failing()) await sleep(50)
+}

@@ -137,3 +137,14 @@ export async function connectRedisClusters (servers: readonly PrivateServer[]) {
     }
   }
 }
+
+/** How many keys each server has, and how many scripts it has run. */
+export async function loadOf (servers: readonly PrivateServer[]) {
+  return Promise.all(servers.map(async ({ url }) => {
+    const node = new Redis(url)
+    const commands = Number(/cmdstat_evalsha:calls=(\d+)/.exec(await node.info('commandstats'))?.[1] ?? 0)
+    const load = { keys: await node.dbsize(), commands }
+    node.disconnect()
+    return load
+  }))
+}

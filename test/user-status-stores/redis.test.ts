@@ -6,25 +6,14 @@ import t from 'tap'
 import { userStatusStoreRules } from '../../lib/conformance/user-status-store.ts'
 import type { IoredisLike, RedisClient } from '../../lib/internal/databases/redis.ts'
 import { redisUserStatusStore } from '../../lib/user-status-stores/redis.ts'
-import type { UserStatusStore } from '../../lib/user-status-store.ts'
 import { connectOddRedisClients, connectRedisClients } from '../servers/redis-clients.ts'
 import { withPrivateRedis, withRedis } from '../servers/redis.ts'
+import { spread } from './spread.ts'
 
 const alice = { tenant: 'acme', subject: 'alice' }
 const login = { status: 'logged_in', at: 1000, requestId: 'r-1' } as const
 let made = 0
 const freshPrefix = () => `test-${process.pid}-${Date.now()}-${made++}`
-
-/** Each call through the next client: the rules' parallel calls come from several nodes. */
-function spread (stores: UserStatusStore[]): UserStatusStore {
-  let calls = 0
-  const next = () => stores[calls++ % stores.length] as Required<UserStatusStore>
-  return {
-    get: user => next().get(user),
-    compareAndSet: (...args) => next().compareAndSet(...args),
-    logOut: (...args) => next().logOut(...args)
-  }
-}
 
 t.test('on a server that others use too', t => withRedis(t, async ({ url }) => {
   const clients = await connectRedisClients(url)
