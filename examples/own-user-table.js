@@ -11,7 +11,7 @@ export async function build (options) {
   // The tables of the host: imagine an ORM here.
   const hour = 3_600_000
   const sessionRows = [{ token: 'adas-session', id: 1, userId: 7, endedAt: /** @type {number | null} */ (null), openedAt: Date.now(), validUntil: Date.now() + hour }]
-  const userRows = [{ tenant: 'acme', id: 7, token: 'adas-token', state: 'online', revision: 1 }]
+  const userRows = [{ tenant: 'acme', id: 7, token: 'alices-token', state: 'online', revision: 1 }]
 
   // The smallest session store is one function: mark the session, and answer with what it was before.
   await app.register(kratosLogout, {
@@ -67,5 +67,5 @@ if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const { app } = await build({ logger: { level: 'info' } })
   await listen(app, address => `A host with tables of its own
   204  curl -i -X DELETE ${address}/self-service/logout/api -H 'Content-Type: application/json' -d '{"session_token":"adas-session"}'
-  200  curl -i ${address}/auth/logout -H 'x-tenant-token: acme-tenant-token' -H 'x-token: adas-token'`)
+  200  curl -i ${address}/auth/logout -H 'x-tenant-token: acme-tenant-token' -H 'x-token: alices-token'`)
 }

@@ -1,6 +1,6 @@
 import t from 'tap'
 
-import { principalOf, type Principal } from '../lib/principal.ts'
+import { optionalId, principalOf, type Principal } from '../lib/principal.ts'
 import type { Claims } from '../lib/token-verifier.ts'
 
 const alice: Principal = { subject: 'alice', actor: 'alice', tenant: undefined, sessionId: undefined, issuedAt: undefined }
@@ -62,12 +62,32 @@ t.test('somebody who acts for the user is the actor', async (t) => {
   t.strictSame(principalOf({ sub: 'alice', act: null }), alice)
 })
 
-t.test('an actor that cannot be read is not taken for the user: the token speaks for nobody', async (t) => {
+t.test('a token whose act has neither sub nor client_id has no user', async (t) => {
   for (const act of [{}, 'bob', [], { sub: ['bob'] }, { sub: '' }, 7, true]) {
     t.strictSame(principalOf({ sub: 'alice', act }), nobody, JSON.stringify(act))
   }
 })
 
-t.test('claims of odd types are passed over', async (t) => {
-  t.strictSame(principalOf({ sub: 'alice', tenant: ['a'], tid: 7, org_id: null, sid: {}, session_state: '', iat: '1', azp: ['alice'], oid: 7 }), alice)
+t.test('claims of other types are ignored', async (t) => {
+  const odd = { tenant: ['a'], tid: 7.5, org_id: null, sid: {}, session_state: '', iat: '1', azp: ['alice'], oid: true }
+  t.strictSame(principalOf({ sub: 'alice', ...odd }), alice)
+  for (const sub of [{}, [], true, 1.5, NaN, 2 ** 53, '']) t.strictSame(principalOf({ sub }), nobody, String(sub))
+})
+
+t.test('an id that is a whole number is its text', async (t) => {
+  const { subject, actor } = { subject: '23', actor: '23' }
+  t.strictSame(principalOf({ sub: 23, tid: 1, sid: 0 }), { ...alice, subject, actor, tenant: '1', sessionId: '0' })
+  t.strictSame(principalOf({ sub: 'alice', act: { sub: 7 } }), { ...alice, actor: '7' })
+  for (const application of [{ client_id: 23 }, { azp: '23' }, { oid: 23 }, { cid: 7, username: 'service-account-7' }]) {
+    t.strictSame(principalOf({ sub: 23, ...application }), nobody, JSON.stringify(application))
+  }
+})
+
+t.test('optionalId returns text for what can be an id, and nothing for anything else', async (t) => {
+  for (const [id, text] of [['alice', 'alice'], [' ', ' '], [7, '7'], [0, '0'], [-1, '-1'], [7n, '7'], [2n ** 70n, String(2n ** 70n)]] as const) {
+    t.equal(optionalId(id), text)
+  }
+  for (const other of ['', undefined, null, true, NaN, Infinity, 1.5, 2 ** 53, {}, [], ['alice'], Symbol('id')]) {
+    t.equal(optionalId(other), undefined, String(other))
+  }
 })

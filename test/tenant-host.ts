@@ -14,7 +14,7 @@ export const credentials = { 'x-tenant-token': 'acme-token', 'x-token': 'alice-t
 const subjects = ['alice', 'suspended', 'terminated', 'blocked', 'pending', 'stranger']
 const claims: Readonly<Record<string, Claims>> = {
   ...Object.fromEntries(subjects.map(sub => [`${sub}-token`, { sub, tenant: 'acme' }])),
-  'globex-alice-token': { sub: 'alice', tenant: 'globex' },
+  'umbrella-alice-token': { sub: 'alice', tenant: 'umbrella' },
   'no-tenant-token': { sub: 'alice' },
   'no-user-token': { tenant: 'acme' }
 }
@@ -24,7 +24,7 @@ const reasons: readonly TokenRejectionReason[] = ['malformed', 'untrusted', 'exp
 export function tenantHost () {
   const users = memoryUserStatusStore()
   users.set(alice, 'logged_in')
-  users.set({ tenant: 'globex', subject: 'alice' }, 'logged_in')
+  users.set({ tenant: 'umbrella', subject: 'alice' }, 'logged_in')
   for (const subject of ['suspended', 'terminated', 'blocked', 'pending']) users.set({ tenant: 'acme', subject }, subject)
 
   const logouts: TenantLogout[] = []
@@ -33,7 +33,7 @@ export function tenantHost () {
     users,
     authenticateTenant: async (token: string) => {
       asked.push(token)
-      return { 'acme-token': 'acme', 'globex-token': 'globex' }[token]
+      return { 'acme-token': 'acme', 'umbrella-token': 'umbrella' }[token]
     },
     verifyToken: async (token: string) => {
       asked.push(token)

@@ -33,7 +33,7 @@ t.test('a logout is a 200, and again; the host is told once', async t => {
       t.not(users.get(alice)?.version, version, 'the second logout moves the barrier')
 
       t.strictSame(logouts, [{ ...alice, at: loggedOutAt, requestId: 'req-7' }])
-      t.equal(users.get({ tenant: 'globex', subject: 'alice' })?.status, 'logged_in', 'the same name in another tenant is somebody else')
+      t.equal(users.get({ tenant: 'umbrella', subject: 'alice' })?.status, 'logged_in', 'the same name in another tenant is somebody else')
     }
   }
 })
@@ -64,7 +64,7 @@ t.test('each refusal, word for word, and nobody is logged out', async t => {
     ['a revoked user token', { ...credentials, 'x-token': 'revoked' }, invalidUserToken],
     ['a user token refused at once', credentials, invalidUserToken, { verifyToken: () => { throw rejected } }],
     ['a user token refused by null', credentials, invalidUserToken, { verifyToken: () => null as never }],
-    ['a user token of another tenant', { ...credentials, 'x-token': 'globex-alice-token' }, invalidUserToken],
+    ['a user token of another tenant', { ...credentials, 'x-token': 'umbrella-alice-token' }, invalidUserToken],
     ['a user token of no tenant', { ...credentials, 'x-token': 'no-tenant-token' }, invalidUserToken],
     ['a principal without a tenant', credentials, invalidUserToken, { principal: () => ({ subject: 'alice' }) }],
     ['a user token behind Bearer', { ...credentials, 'x-token': 'Bearer alice-token' }, invalidUserToken],

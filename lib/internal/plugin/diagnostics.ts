@@ -3,7 +3,7 @@ import { channel, type Channel } from 'node:diagnostics_channel'
 
 /** Which request a message is about. */
 export interface RequestMessage {
-  /** The plugin that answered, `kratosLogout` for instance. */
+  /** The plugin that answered, for example `kratosLogout`. */
   readonly plugin: string
   /** `request.id`, as in the log. Empty for a logout without a request. */
   readonly requestId: string
@@ -11,16 +11,16 @@ export interface RequestMessage {
   readonly duration: number
 }
 
-/** What ended: one session, the other sessions of a subject, all of them, or, in flows that know no sessions, the user's presence. */
+/** What ended: one session, the other sessions of a subject, or all of them. Flows without sessions say `all`. */
 export interface LogoutSummary {
   readonly scope: 'session' | 'others' | 'all'
   readonly subject: string
   readonly tenant?: string | undefined
-  /** The public id of the session that ended or, for `others`, was kept. */
+  /** The public id of the session that ended. For `others`, of the session that was left alone. */
   readonly sessionId?: string | undefined
 }
 
-/** A logout that the store said yes to, on the edge from active to logged out. */
+/** A logout that the store confirmed: an active session, or a logged-in user, is now logged out. */
 export interface LogoutMessage extends RequestMessage, LogoutSummary {}
 
 /** A request to a logout route that was answered with an error, or with a redirect to a page about one. */
@@ -29,21 +29,21 @@ export interface RefusalMessage extends RequestMessage {
   readonly status: number
 }
 
-/** A function or an adapter of the host failed, or was late. */
+/** A function or an adapter of the host failed or timed out. */
 export interface OutageMessage {
   readonly plugin: string
-  /** What was asked, `sessions.logOut` for instance. */
+  /** The function that was called, for example `sessions.logOut`. */
   readonly question: string
-  /** Milliseconds since it was asked. */
+  /** Milliseconds since it was called. */
   readonly duration: number
 }
 
-/** What a guard decided about a credential on a route of the host's. */
+/** What a guard decided about a credential on one of the host's routes. */
 export interface GuardMessage extends RequestMessage {
   readonly verdict: 'live' | 'revoked' | 'unknown'
 }
 
-/** The messages by the name of their channel. None holds a token, nor a text of the host's errors. */
+/** The messages by the name of their channel. No message contains a token or the text of an error. */
 export interface DiagnosticsMessages {
   readonly 'fastify-logout:logout': LogoutMessage
   readonly 'fastify-logout:refusal': RefusalMessage
@@ -59,7 +59,7 @@ const channels: { readonly [N in keyof DiagnosticsMessages]: Channel } = {
 }
 
 /**
- * Publishes a message on `node:diagnostics_channel`; it is built only if somebody listens.
+ * Publishes a message on `node:diagnostics_channel`. The message is built only if somebody listens.
  * @see https://nodejs.org/api/diagnostics_channel.html
  */
 export function publish<N extends keyof DiagnosticsMessages> (name: N, message: () => DiagnosticsMessages[N]): void {

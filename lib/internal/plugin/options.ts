@@ -3,31 +3,29 @@ export function assertOption (holds: boolean, caller: string, option: string, hi
   if (!holds) throw new TypeError(`${caller}: option "${option}" ${hint}`)
 }
 
-/** Checks that each of these options is a function where it is given. */
+/** Checks that each of these options is a function or `undefined`. */
 export function assertFunctions (options: object, caller: string, names: readonly string[]): void {
   for (const name of names) {
     const value: unknown = (options as Record<string, unknown>)[name]
-    assertOption(value === undefined || typeof value === 'function', caller, name, 'must be a function when it is given')
+    assertOption(value === undefined || typeof value === 'function', caller, name, 'must be a function if it is given')
   }
 }
 
-/** What a timer can hold, almost 25 days: a longer one would fire at once. */
+/** The longest time that a timer can wait, almost 25 days. A longer one would fire at once. */
 const longest = 2_147_483_647
 
-/** Checks a duration and answers with it, or with the default when it is not given. */
+/** Checks a duration for a timer, in milliseconds, and returns it, or the default for `undefined`. */
 export function duration (value: number | undefined, standard: number, caller: string, option: string): number {
   if (value === undefined) return standard
-  assertOption(typeof value === 'number' && value > 0 && value <= longest, caller, option, `must be a positive number of milliseconds, at most ${longest}`)
+  assertOption(typeof value === 'number' && value > 0 && value <= longest, caller, option,
+    `must be a positive number of milliseconds, at most ${longest}`)
   return value
 }
 
-/** A hundred years: whatever is longer is a mistake, and could not be kept as an instant by every store. */
+/** A hundred years. Anything longer is a mistake, and not every store could hold the instant. */
 const longestLifetime = 100 * 365.25 * 24 * 3_600_000
 
-/**
- * Checks a duration that no timer has to hold, such as the lifetime of a session, and returns it, or the default when it
- * is not given. In milliseconds.
- */
+/** Checks a duration that is not for a timer, in milliseconds, such as the lifetime of a session. Returns it, or the default. */
 export function lifetimeOf (value: number | undefined, standard: number, caller: string, option: string): number {
   if (value === undefined) return standard
   assertOption(typeof value === 'number' && value > 0 && value <= longestLifetime, caller, option,
@@ -35,7 +33,7 @@ export function lifetimeOf (value: number | undefined, standard: number, caller:
   return value
 }
 
-/** One non-empty string or a non-empty list of them, as a list. An unset environment variable is neither. */
+/** Returns a non-empty string, or a non-empty list of them, as a list. Refuses the value of an unset environment variable. */
 export function nonEmptyStrings (value: unknown, caller: string, option: string): readonly string[] {
   const list: readonly unknown[] = Array.isArray(value) ? value : [value]
   assertOption(list.length > 0 && list.every(isNonEmptyString), caller, option,
@@ -43,8 +41,14 @@ export function nonEmptyStrings (value: unknown, caller: string, option: string)
   return list.filter(isNonEmptyString)
 }
 
-/** A whole number of something, at least `least`, or the default where the host gave none. */
-export function wholeNumber (value: unknown, caller: string, option: string, bounds: { readonly standard: number, readonly least: number }): number {
+/** What {@link wholeNumber} returns for `undefined`, and the least that it accepts. */
+export interface NumberBounds {
+  readonly standard: number
+  readonly least: number
+}
+
+/** Checks a whole number and returns it, or the default for `undefined`. */
+export function wholeNumber (value: unknown, caller: string, option: string, bounds: NumberBounds): number {
   const number = value ?? bounds.standard
   assertOption(typeof number === 'number' && Number.isSafeInteger(number) && number >= bounds.least, caller, option,
     `must be a whole number, at least ${bounds.least}`)

@@ -3,12 +3,12 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { STATUS_CODES } from 'node:http'
 import { verbatim } from '../plugin/host-isolation.ts'
 
-/** An error of the envelope. */
+/** The error in an envelope. */
 export interface TenantError {
   readonly status: number
   readonly code: string
   readonly message: string
-  /** What is wrong with which header. */
+  /** The problems by the name of the header. */
   readonly validation?: Readonly<Record<string, readonly string[]>>
 }
 
@@ -28,18 +28,18 @@ export const tenantErrorSchema = Type.Object({
   meta: metaSchema,
   error: Type.Object({
     message: Type.String(),
-    code: Type.String({ description: 'For programs' }),
+    code: Type.String({ description: 'A code for programs' }),
     status: Type.Integer({ description: 'The HTTP status' }),
     validation: Type.Optional(Type.Record(Type.String(), Type.Array(Type.String())))
   }, { additionalProperties: false })
 }, { additionalProperties: false })
 
-/** Answers with the success envelope. */
+/** Sends the success envelope. */
 export function sendTenantSuccess (request: FastifyRequest, reply: FastifyReply): FastifyReply {
   return send(reply.code(200), `{"meta":${meta(request)},"data":{"success":true}}`)
 }
 
-/** Answers with the failure envelope. */
+/** Sends the failure envelope. */
 export function sendTenantError (request: FastifyRequest, reply: FastifyReply, error: TenantError): FastifyReply {
   const { message, code, status, validation } = error
   return send(reply.code(status), `{"meta":${meta(request)},"error":${JSON.stringify({ message, code, status, validation })}}`)
@@ -49,17 +49,21 @@ function meta (request: FastifyRequest): string {
   return `{"requestId":${JSON.stringify(String(request.id))},"timestamp":"${timestamp()}"}`
 }
 
-let written = { at: NaN, text: '' }
+let latest = { at: NaN, text: '' }
 
-/** Written once for all answers of a millisecond. */
+/** The present time as text. It is built once for all responses of a millisecond. */
 function timestamp (): string {
   const at = Date.now()
-  if (written.at !== at) written = { at, text: new Date(at).toISOString() }
-  return written.text
+  if (latest.at !== at) latest = { at, text: new Date(at).toISOString() }
+  return latest.text
 }
 
 function send (reply: FastifyReply, body: string): FastifyReply {
-  return reply.header('cache-control', 'no-store').header('content-type', 'application/json; charset=utf-8').serializer(verbatim).send(body)
+  return reply
+    .header('cache-control', 'no-store')
+    .header('content-type', 'application/json; charset=utf-8')
+    .serializer(verbatim)
+    .send(body)
 }
 
 const generic: Readonly<Record<number, readonly [code: string, message: string]>> = {
@@ -75,7 +79,7 @@ const generic: Readonly<Record<number, readonly [code: string, message: string]>
   503: ['SERVICE_UNAVAILABLE', 'Service Unavailable']
 }
 
-/** The error of a status: from the vendor's table, otherwise from the reason phrase. What is no error status is a 500. */
+/** Returns the error for a status, from the vendor's table or else from the reason phrase. Anything but an error status is a 500. */
 export function tenantErrorOfStatus (status: number): TenantError {
   if (!(Number.isInteger(status) && status >= 400 && status <= 599)) return tenantErrorOfStatus(500)
   const phrase = STATUS_CODES[status]

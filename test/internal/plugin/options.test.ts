@@ -1,6 +1,8 @@
 import t from 'tap'
 
-import { lifetimeOf } from '../../../lib/internal/plugin/options.ts'
+import {
+  assertFunctions, assertOption, duration, lifetimeOf, nonEmptyStrings, wholeNumber
+} from '../../../lib/internal/plugin/options.ts'
 
 t.test('a lifetime may be longer than a timer can hold, and is a positive number of at most a hundred years', async t => {
   t.equal(lifetimeOf(undefined, 7, 'caller', 'lifetime'), 7)
@@ -8,5 +10,46 @@ t.test('a lifetime may be longer than a timer can hold, and is a positive number
   for (const value of [0, -1, NaN, Infinity, Number.MAX_SAFE_INTEGER, '1', null] as number[]) {
     const message = /^caller: option "lifetime" must be a positive number of milliseconds/
     t.throws(() => lifetimeOf(value, 7, 'caller', 'lifetime'), { name: 'TypeError', message })
+  }
+})
+
+/** The error of a wrong option. */
+const misuse = (hint: string) => ({ name: 'TypeError', message: `aPlugin: option "anOption" ${hint}` })
+
+t.test('an option that is wrong is a TypeError that names the plugin, the option and what it must be', async t => {
+  assertOption(true, 'aPlugin', 'anOption', 'must be true')
+  t.throws(() => assertOption(false, 'aPlugin', 'anOption', 'must be true'), misuse('must be true'))
+})
+
+t.test('functions', async t => {
+  assertFunctions({ anOption: () => {}, other: 5 }, 'aPlugin', ['anOption', 'missing'])
+  for (const anOption of [null, 'text', {}, 0, false]) {
+    t.throws(() => assertFunctions({ anOption }, 'aPlugin', ['anOption']), misuse('must be a function if it is given'))
+  }
+})
+
+t.test('durations that a timer can wait', async t => {
+  t.equal(duration(undefined, 7, 'aPlugin', 'anOption'), 7)
+  for (const value of [1, 0.5, 2_147_483_647]) t.equal(duration(value, 7, 'aPlugin', 'anOption'), value)
+  for (const value of [0, -1, NaN, Infinity, 2_147_483_648, '5', null] as number[]) {
+    t.throws(() => duration(value, 7, 'aPlugin', 'anOption'), misuse('must be a positive number of milliseconds, at most 2147483647'))
+  }
+})
+
+t.test('strings that are not empty', async t => {
+  t.strictSame(nonEmptyStrings('a', 'aPlugin', 'anOption'), ['a'])
+  t.strictSame(nonEmptyStrings(['a', ' b '], 'aPlugin', 'anOption'), ['a', ' b '])
+  for (const value of [undefined, '', ' ', [], [''], ['a', undefined], ['a', 5], 5, null]) {
+    const hint = 'must be a non-empty string or a list of them (is its environment variable set?)'
+    t.throws(() => nonEmptyStrings(value, 'aPlugin', 'anOption'), misuse(hint), JSON.stringify(value))
+  }
+})
+
+t.test('whole numbers', async t => {
+  const bounds = { standard: 7, least: 2 }
+  t.equal(wholeNumber(undefined, 'aPlugin', 'anOption', bounds), 7)
+  t.equal(wholeNumber(2, 'aPlugin', 'anOption', bounds), 2)
+  for (const value of [1, 2.5, '2', NaN, Infinity, 2 ** 53]) {
+    t.throws(() => wholeNumber(value, 'aPlugin', 'anOption', bounds), misuse('must be a whole number, at least 2'), String(value))
   }
 })
