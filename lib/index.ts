@@ -11,15 +11,19 @@ export type { RpInitiatedLogoutOptions, RpInitiatedLogoutPlugin } from './flows/
 export { sessionLogout } from './flows/session.ts'
 export type { LogoutCsrfOptions, LogoutScope, SessionLogoutOptions, SessionLogoutPlugin } from './flows/session.ts'
 export { signingHubLogout } from './flows/signinghub.ts'
-export type { DeviceTokenOptions, DeviceTokenOutcome, DeviceTokenRemoval, SigningHubActivity, SigningHubLogoutOptions, SigningHubUser } from './flows/signinghub.ts'
+export type {
+  DeviceTokenOptions, DeviceTokenOutcome, DeviceTokenRemoval, SigningHubActivity, SigningHubLogoutOptions, SigningHubUser
+} from './flows/signinghub.ts'
 export { tenantStatusLogout } from './flows/tenant-status.ts'
-export type { TenantLogout, TenantStatusLogoutOptions, TenantWireOptions } from './flows/tenant-status.ts'
+export type { RestrictionQuery, TenantLogout, TenantStatusLogoutOptions, TenantWireOptions } from './flows/tenant-status.ts'
 export { revocationGuard } from './guards/revocation.ts'
 export type { RevocationGuardOptions, RevocationRefusal } from './guards/revocation.ts'
 export { tenantActivity } from './guards/tenant-activity.ts'
 export type { ActiveUser, TenantActivityOptions } from './guards/tenant-activity.ts'
 export type { Awaitable, Immediate, Promised } from './awaitable.ts'
-export type { DiagnosticsMessages, GuardMessage, LogoutMessage, LogoutSummary, OutageMessage, RefusalMessage, RequestMessage } from './internal/plugin/diagnostics.ts'
+export type {
+  DiagnosticsMessages, GuardMessage, LogoutMessage, LogoutSummary, OutageMessage, RefusalMessage, RequestMessage
+} from './internal/plugin/diagnostics.ts'
 export type { EndSessionIssuer, SessionProvider } from './internal/openid/rp-provider.ts'
 export type { KratosIdentity } from './internal/kratos/session.ts'
 export { logoutActions } from './logout-actions.ts'
@@ -41,8 +45,8 @@ export type { RevocationCheckOptions, WhenUnavailable } from './internal/revocat
 export { revocationReplica } from './internal/revocation/replica.ts'
 export type { RevocationReplica, RevocationReplicaOptions } from './internal/revocation/replica.ts'
 export type {
-  Credential, FeedPage, FollowableRevocationStore, Mark, MarkScope, RevocationFeed, RevocationSource, RevocationStore, SessionMark, SubjectMark,
-  TokenMark, Verdict
+  Credential, FeedPage, FollowableRevocationStore, Mark, MarkScope, RevocationFeed, RevocationSource, RevocationStore, SessionMark,
+  SubjectMark, TokenMark, Verdict
 } from './revocation-store.ts'
 export type { CookieIdentity, CredentialCookie } from './internal/http/cookie.ts'
 export type { SiteData } from './internal/http/site-data.ts'

@@ -262,7 +262,7 @@ t.test('a logout ends the session of @fastify/session, and removes its cookie at
   }
 })
 
-t.test('two logouts with one cookie at the same time end the session, whichever comes first', async t => {
+t.test('two concurrent logouts with one cookie end the session, whichever comes first', async t => {
   for (const [name, flow] of sessionFlows) {
     for (const delays of [[0, 0], [0, 1], [1, 0], [0, 5], [5, 0]]) {
       const pending = [...delays]
@@ -276,7 +276,7 @@ t.test('two logouts with one cookie at the same time end the session, whichever 
   }
 })
 
-t.test('a request to our routes that overlaps with a logout does not bring the session back', async t => {
+t.test('a request to another logout route that overlaps with a logout does not bring the session back', async t => {
   const register: Flow['register'] = async (app, sessions) => {
     await app.register(kratosBrowserLogout, { sessions, publicUrl, defaultReturnUrl: publicUrl, cookie })
     await app.register(kratosSessions, { sessions, cookie, ids: 'any' })
@@ -359,7 +359,7 @@ t.test('a logout that the store reports too late is not undone by the response',
   }
 })
 
-t.test('the session that a logout leaves alone stays, with its cookie', async t => {
+t.test('a session that a logout leaves alone keeps its cookie', async t => {
   const flow = flows['kratosSessions, which ends the other sessions'] as Flow
   for (const [setting, options] of settings) {
     const host = await sessionHost(flow, options)
@@ -371,7 +371,7 @@ t.test('the session that a logout leaves alone stays, with its cookie', async t 
   }
 })
 
-t.test('a session of nobody survives our 401, with what hooks put into it', async t => {
+t.test('an anonymous session keeps what hooks wrote into it after a 401', async t => {
   const host = await sessionHost({ register: (app, sessions) => app.register(kratosSessions, { sessions, cookie }) })
   const response = await host.send({ url: '/me' })
   const value = response.cookies[0]?.value ?? ''
@@ -420,7 +420,7 @@ async function secureHost (withPlugin: boolean) {
   return app
 }
 
-t.test('every flow answers beside @fastify/secure-session as it does alone, and leaves that session as it was', async t => {
+t.test('every flow has the same responses beside @fastify/secure-session, and does not change that session', async t => {
   const [alone, beside] = [await secureHost(false), await secureHost(true)]
   const saved = await beside.inject({ method: 'POST', url: '/cart', headers: https })
   const [{ name, value }] = saved.cookies as [{ name: string, value: string }]

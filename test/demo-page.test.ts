@@ -6,24 +6,32 @@ const publicUrl = 'http://127.0.0.1:3000'
 async function demo () {
   const server = await build({}, publicUrl)
   t.teardown(() => server.app.close())
-  const signIn = (payload: object, headers: Record<string, string> = {}) => server.app.inject({ method: 'POST', url: '/demo/sign-in', payload, headers })
+  const signIn = (payload: object, headers: Record<string, string> = {}) => server.app.inject({
+    method: 'POST', url: '/demo/sign-in', payload, headers
+  })
   const whoami = async (headers: Record<string, string>) => (await server.app.inject({ url: '/sessions/whoami', headers })).statusCode
   return { ...server, server, signIn, whoami }
 }
 
-t.test('the page and its files are served from here alone, under a policy that allows nothing else', async t => {
+t.test('the page loads only its own files, and its Content-Security-Policy allows nothing else', async t => {
   const { app } = await demo()
-  for (const [url, type] of [['/', 'text/html'], ['/goodbye', 'text/html'], ['/demo/page.js', 'text/javascript'], ['/demo/page.css', 'text/css'], ['/demo/icon.svg', 'image/svg+xml']] as const) {
+  for (const [url, type] of [
+    ['/', 'text/html'], ['/goodbye', 'text/html'], ['/demo/page.js', 'text/javascript'], ['/demo/page.css', 'text/css'],
+    ['/demo/icon.svg', 'image/svg+xml']
+  ] as const) {
     const { statusCode, headers, body } = await app.inject({ url })
     t.equal(statusCode, 200)
     t.ok(headers['content-type']?.toString().startsWith(type))
     t.match(headers['content-security-policy'], /^default-src 'none'; script-src 'self'; style-src 'self'; /)
     t.notMatch(headers['content-security-policy'], /unsafe|\*|https?:/)
-    t.strictSame(body.match(/\b(?:src|href)="(?!\/|#)[^"]*"|<style|<script>|\son\w+=|style="|@import|url\(/g), null, `${url} has nothing inline and nothing from elsewhere`)
+    t.strictSame(
+      body.match(/\b(?:src|href)="(?!\/|#)[^"]*"|<style|<script>|\son\w+=|style="|@import|url\(/g), null,
+      `${url} has nothing inline and nothing from elsewhere`
+    )
   }
 })
 
-t.test('a browser gets a cookie, and every other device a token', async t => {
+t.test('a browser gets a cookie, every other device gets a token', async t => {
   const { signIn, whoami } = await demo()
   const browser = await signIn({ user: 'alice', device: 'This browser' })
   t.match(browser.headers['set-cookie'], /^demo_session=ory_st_[\w-]{32}; Path=\/; HttpOnly; SameSite=Lax$/)
@@ -38,16 +46,21 @@ t.test('a browser gets a cookie, and every other device a token', async t => {
   t.equal(await whoami({ 'x-session-token': phone.json().token }), 200)
 })
 
-t.test('nobody else, and no other device, is let in', async t => {
+t.test('other users and devices cannot sign in', async t => {
   const { signIn, app } = await demo()
-  for (const payload of [{}, { user: 'alice' }, { user: 'mallory', device: 'Phone' }, { user: 'alice', device: 'Toaster' }, { user: 'toString', device: 'Phone' }, { user: ['alice'], device: {} }]) {
+  for (const payload of [
+    {}, { user: 'alice' }, { user: 'mallory', device: 'Phone' }, { user: 'alice', device: 'Toaster' },
+    { user: 'toString', device: 'Phone' }, { user: ['alice'], device: {} }
+  ]) {
     t.equal((await signIn(payload)).statusCode, 400, JSON.stringify(payload))
   }
-  t.equal((await app.inject({ method: 'POST', url: '/demo/sign-in', headers: { 'content-type': 'text/plain' }, payload: '{"user":"alice","device":"Phone"}' })).statusCode, 400, 'nor a form of another site')
+  t.equal((await app.inject({
+    method: 'POST', url: '/demo/sign-in', headers: { 'content-type': 'text/plain' }, payload: '{"user":"alice","device":"Phone"}'
+  })).statusCode, 400, 'nor a form of another site')
   t.equal((await app.inject({ method: 'POST', url: '/demo/sign-in' })).statusCode, 400)
 })
 
-t.test('the printed lines name the page', async t => {
+t.test('the URL of the page is printed', async t => {
   const { server } = await demo()
   t.match(curls(publicUrl, server, 'memory'), `shown by the page at ${publicUrl}`)
 })

@@ -35,7 +35,9 @@ export async function host (t: Test, failing: boolean, options: FastifyServerOpt
       revocations: { check: facts => { fail(); return revocations.check(facts) } },
       credential: request => ({ tokenId: String(request.headers['token-id']) })
     })
-    await scope.register(tenantActivity, { users: { ...users, get: user => { fail(); return users.get(user) } }, user: () => ({ ...alice, issuedAt: 0 }), denyLoggedOut: true })
+    await scope.register(tenantActivity, {
+      users: { ...users, get: user => { fail(); return users.get(user) } }, user: () => ({ ...alice, issuedAt: 0 }), denyLoggedOut: true
+    })
     scope.get('/guarded', () => 'in')
   })
   return app

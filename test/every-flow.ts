@@ -62,13 +62,17 @@ const started = Date.now()
 async function registerSessions (app: FastifyInstance): Promise<void> {
   const sessions = memorySessionStore()
   for (const [index, token] of [secrets.cookie, secrets.otherCookie, secrets.thirdCookie].entries()) {
-    await sessions.create(token, { id: `c${index}`, subject: 'carol', createdAt: started - index, expiresAt: started + 3_600_000, keepUntil: started + 3_600_000 })
+    await sessions.create(token, {
+      id: `c${index}`, subject: 'carol', createdAt: started - index, expiresAt: started + 3_600_000, keepUntil: started + 3_600_000
+    })
   }
   const find = async (token: string) => {
     if (token === secrets.down) throw new Error('the database is down')
     return sessions.find(token)
   }
-  await app.register(kratosBrowserLogout, { sessions: { ...sessions, find }, publicUrl: 'https://login.example', defaultReturnUrl: 'https://app.example/' })
+  await app.register(kratosBrowserLogout, {
+    sessions: { ...sessions, find }, publicUrl: 'https://login.example', defaultReturnUrl: 'https://app.example/'
+  })
   await app.register(kratosSessions, { sessions: { ...sessions, find }, ids: 'any' })
   await app.register(kratosAdmin, { sessions, ids: 'any', authorize: ({ headers }) => headers['x-admin'] === 'yes' })
   const source = sessionStoreSource({ ...sessions, find }, { cookie: { name: 'sid' } })

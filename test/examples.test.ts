@@ -16,7 +16,9 @@ interface Running { readonly child: ChildProcess, readonly lines: string[], read
 
 /** Starts an example on a free port, as a person would, and waits for its curl lines. */
 async function start (t: Test, example: string, args: string[] = [], env: Record<string, string> = {}): Promise<Running> {
-  const child = spawn(process.execPath, [`examples/${example}.js`, ...args], { env: { ...process.env, SQLITE_FILE: ':memory:', PORT: '0', HOST: '127.0.0.1', ...env }, stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [`examples/${example}.js`, ...args], {
+    env: { ...process.env, SQLITE_FILE: ':memory:', PORT: '0', HOST: '127.0.0.1', ...env }, stdio: ['ignore', 'pipe', 'inherit']
+  })
   t.teardown(() => { child.kill('SIGKILL') })
   const lines: string[] = []
   createInterface({ input: child.stdout }).on('line', line => lines.push(line))
@@ -31,7 +33,9 @@ function pasteable ({ lines }: Running) {
     .map(([, status, command]) => ({ status, command: String(command) }))
 }
 
-for (const [example, count] of [['server', 7], ['signinghub', 2], ['kratos', 2], ['tenant-status', 3], ['own-user-table', 2], ['observability', 5]] as const) {
+for (const [example, count] of [
+  ['server', 7], ['signinghub', 2], ['kratos', 2], ['tenant-status', 3], ['own-user-table', 2], ['observability', 5]
+] as const) {
   t.test(`examples/${example}.js prints curl lines that answer as they say, more than once, and ends on SIGINT`, async (t) => {
     const server = await start(t, example)
     const commands = pasteable(server)
@@ -66,7 +70,9 @@ for (const [env, address] of [
     const headers = { cookie: String(signedIn.headers.get('set-cookie')).split(';', 1)[0] ?? '' }
     const flow = await (await fetch(`${server.address}/self-service/logout/browser`, { headers })).json() as { logout_url: string }
     t.ok(flow.logout_url.startsWith(`${publicUrl}/self-service/logout?token=`), flow.logout_url)
-    const left = await fetch(flow.logout_url.replace(publicUrl, server.address), { headers: { ...headers, accept: 'text/html' }, redirect: 'manual' })
+    const left = await fetch(flow.logout_url.replace(publicUrl, server.address), {
+      headers: { ...headers, accept: 'text/html' }, redirect: 'manual'
+    })
     t.equal(left.status, 303)
     t.equal(left.headers.get('location'), `${publicUrl}/goodbye`)
   })
@@ -79,7 +85,7 @@ async function isFree (port: number, host = '127.0.0.1'): Promise<boolean> {
   return free
 }
 
-t.test('a user of the host\'s own table who is neither in nor out is left alone, whatever the version says', async (t) => {
+t.test('a user in a state of the host\'s own is left alone, whatever its version', async (t) => {
   const { app, userRows: [row], users } = await build()
   t.teardown(() => app.close())
   const user = { tenant: 'acme', subject: '7' }
@@ -101,7 +107,7 @@ t.test('a user of the host\'s own table who is neither in nor out is left alone,
   t.equal(await users.compareAndSet({ tenant: 'acme', subject: '8' }, undefined, change), false, 'and nobody is made up')
 })
 
-t.test('the answers that the README prints are those of a server that has just started', async (t) => {
+t.test('the responses in the README are those of a server that has just started', async (t) => {
   const [, printed = ''] = /^```text\n(POST \/v3\/logout .*?)^```$/ms.exec(await readFile('README.md', 'utf8')) ?? []
   const answers = printed.trimEnd().split('\n\n').map(answer => answer.split('\n').slice(1))
   const server = await start(t, 'server')
@@ -127,7 +133,10 @@ function withoutMoment (body: string): string {
 /** Logs out, kills the server, starts another one, and logs the same session out again: a store that forgot it answers 403. */
 async function survivesRestart (t: Test, args: string[], env: Record<string, string>): Promise<void> {
   const first = await start(t, 'server', args, env)
-  const command = pasteable(first).find(({ status, command }) => status === '204' && command.includes('/self-service/logout/api'))?.command ?? ''
+  const isNativeLogout = ({ status, command }: { status: string, command: string }) => {
+    return status === '204' && command.includes('/self-service/logout/api')
+  }
+  const command = pasteable(first).find(isNativeLogout)?.command ?? ''
   const { stdout } = await run('sh', ['-c', `${command} --silent --max-time 5`])
   t.match(stdout, /^HTTP\/1.1 204/)
   first.child.kill('SIGKILL')
@@ -150,7 +159,7 @@ t.test('with --store postgres, a logout survives a restart', async (t) => {
   await withPostgres(t, ({ url }) => survivesRestart(t, ['--store', 'postgres'], { DATABASE_URL: url }))
 })
 
-t.test('a store that is unknown, or cannot be reached, is one clear line', async (t) => {
+t.test('an unknown or unreachable store is reported in one line', async (t) => {
   const lines = {
     constructor: /^--store constructor is unknown: choose one of memory, sqlite, redis, postgres\n$/,
     sqlite: /^--store sqlite cannot be opened: [^\n]+\n$/,
@@ -159,32 +168,42 @@ t.test('a store that is unknown, or cannot be reached, is one clear line', async
     postgres: /^--store postgres cannot be opened: connect ECONNREFUSED 127\.0\.0\.1:1\n$/
   }
   for (const [store, line] of Object.entries(lines)) {
-    const env = { ...process.env, PORT: '0', SQLITE_FILE: '/not/there/x.sqlite', REDIS_URL: 'redis://127.0.0.1:1', DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none' }
+    const env = {
+      ...process.env,
+      PORT: '0',
+      SQLITE_FILE: '/not/there/x.sqlite',
+      REDIS_URL: 'redis://127.0.0.1:1',
+      DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none'
+    }
     const failure = await run(process.execPath, ['examples/server.js', '--store', store], { env })
       .catch((error: unknown) => error as { code: number, stderr: string })
     t.match(failure, { code: 1, stderr: line })
   }
 })
 
-t.test('a port in use is one clear line, not a stack', async (t) => {
+t.test('a port in use is reported in one line without a stack', async (t) => {
   const taken = createServer().listen(0, '127.0.0.1')
   await once(taken, 'listening')
   t.teardown(() => { taken.close() })
   const { port } = taken.address() as AddressInfo
 
-  const failure = await run(process.execPath, ['examples/server.js'], { env: { ...process.env, SQLITE_FILE: ':memory:', PORT: String(port) } })
+  const failure = await run(process.execPath, ['examples/server.js'], {
+    env: { ...process.env, SQLITE_FILE: ':memory:', PORT: String(port) }
+  })
     .catch((error: unknown) => error as { code: number, stderr: string, stdout: string })
   t.match(failure, { code: 1, stdout: '' })
   t.equal(failure.stderr, `Port ${port} on 127.0.0.1 is in use: choose another one, PORT=${port + 1} npm start for instance\n`)
 })
 
-t.test('a public URL that is none is one clear line', async (t) => {
-  const failure = await run(process.execPath, ['examples/server.js'], { env: { ...process.env, SQLITE_FILE: ':memory:', PORT: '0', PUBLIC_URL: 'demo.example' } })
+t.test('a malformed public URL is reported in one line', async (t) => {
+  const failure = await run(process.execPath, ['examples/server.js'], {
+    env: { ...process.env, SQLITE_FILE: ':memory:', PORT: '0', PUBLIC_URL: 'demo.example' }
+  })
     .catch((error: unknown) => error as { code: number, stderr: string })
   t.match(failure, { code: 1, stderr: /^[^\n]*publicUrl[^\n]*\n$/ })
 })
 
-t.test('a port that is none is one clear line', async (t) => {
+t.test('a malformed port is reported in one line', async (t) => {
   const failure = await run(process.execPath, ['examples/server.js'], { env: { ...process.env, SQLITE_FILE: ':memory:', PORT: '70000' } })
     .catch((error: unknown) => error as { code: number, stderr: string })
   t.match(failure, { code: 1, stderr: /^PORT=70000 is not a port: [^\n]*\n$/ })

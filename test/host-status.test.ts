@@ -24,7 +24,7 @@ async function host (hook: (app: FastifyInstance) => void) {
   return inject
 }
 
-t.test('a status that a hook of the host gave to the reply is kept when its error has none', async t => {
+t.test('the status that a hook of the host set on the reply is kept if its error has none', async t => {
   for (const status of [401, 403, 418]) {
     const inject = await host(app => app.addHook('onRequest', (_request, reply, done) => {
       reply.code(status)
@@ -38,8 +38,10 @@ t.test('a status that a hook of the host gave to the reply is kept when its erro
   }
 })
 
-t.test('an error of a host hook that has only `status` keeps it', async t => {
-  for (const error of [{ status: 401 }, { status: 403 }, { status: 418 }, { status: 403, statusCode: 200 }, { status: 429, statusCode: 'none' }]) {
+t.test('an error of a host hook with only "status" keeps that status', async t => {
+  for (const error of [
+    { status: 401 }, { status: 403 }, { status: 418 }, { status: 403, statusCode: 200 }, { status: 429, statusCode: 'none' }
+  ]) {
     const inject = await host(app => app.addHook('onRequest', async () => { throw Object.assign(new Error('5ecret'), error) }))
     for (const [flow, request] of Object.entries(requests)) {
       const answer = await inject(request)
@@ -49,7 +51,7 @@ t.test('an error of a host hook that has only `status` keeps it', async t => {
   }
 })
 
-t.test('an outage is a 500, whatever status a hook of the host gave to the reply', async t => {
+t.test('an outage is a 500, whatever status a hook of the host set on the reply', async t => {
   const inject = await host(app => app.addHook('onRequest', async (_request, reply) => { reply.code(401) }))
   for (const [flow, request] of Object.entries(requests)) t.equal((await inject(request)).status, 500, flow)
 })

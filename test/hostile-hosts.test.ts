@@ -12,9 +12,11 @@ import { wire, type Answer } from './wire.ts'
 const json = { 'content-type': 'application/json' }
 const bearer = { authorization: `Bearer ${secrets.bearer}` }
 const bodies = [
-  `{"session_token":"${secrets.session}","device_token":"${secrets.device}"}`, `{"session_token":"${secrets.session}","device_token":"${secrets.device}"}`,
+  `{"session_token":"${secrets.session}","device_token":"${secrets.device}"}`,
+  `{"session_token":"${secrets.session}","device_token":"${secrets.device}"}`,
   `{"session_token":"${secrets.unknownSession}"}`, `{"session_token":"${secrets.down}"}`, '{"session_token":5,"device_token":5}',
-  '{"session_token":["a"],"device_token":["a"]}', '{"unknown":1}', '[]', '5', 'null', '""', ' ', '', `{"session_token":"${secrets.session}`, '{"__proto__":{"a":1}}',
+  '{"session_token":["a"],"device_token":["a"]}', '{"unknown":1}', '[]', '5', 'null', '""', ' ', '', `{"session_token":"${secrets.session}`,
+  '{"__proto__":{"a":1}}',
   JSON.stringify({ other: 'x'.repeat(1_100_000) })
 ]
 
@@ -47,14 +49,20 @@ const submission = `/self-service/logout?token=${logoutUrlToken(secrets.cookie)}
 /** What is asked of the routes for sessions, in this order. */
 const sessionRequests: readonly InjectOptions[] = [
   ...(['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const).map((method): InjectOptions => ({
-    method, url: '/sessions/whoami', headers: { ...sessionCookie, ...(method !== 'GET' && { 'content-type': 'application/json' }) }, ...(method !== 'GET' && { payload: '{"' })
+    method, url: '/sessions/whoami', headers: { ...sessionCookie, ...(method !== 'GET' && { 'content-type': 'application/json' }) },
+    ...(method !== 'GET' && { payload: '{"' })
   })),
   { method: 'POST', url: '/sessions/whoami', headers: { 'content-type': 'rubbish' }, payload: 'x' },
   { url: '/sessions/whoami' },
   { url: '/sessions?page_size=1', headers: sessionCookie },
   { url: '/sessions?page_size=1&page_size[]=2&page_token=x', headers: sessionCookie },
   { method: 'DELETE', url: '/sessions/c1', headers: sessionCookie },
-  { method: 'DELETE', url: '/sessions/c1', headers: { ...sessionCookie, 'content-type': 'text/plain' }, payload: 'a body of more than eight bytes' },
+  {
+    method: 'DELETE',
+    url: '/sessions/c1',
+    headers: { ...sessionCookie, 'content-type': 'text/plain' },
+    payload: 'a body of more than eight bytes'
+  },
   { method: 'DELETE', url: '/sessions/c0', headers: sessionCookie },
   { method: 'DELETE', url: '/sessions', headers: { ...sessionCookie, 'content-type': 'application/json' } },
   { method: 'DELETE', url: '/sessions' },
@@ -63,14 +71,20 @@ const sessionRequests: readonly InjectOptions[] = [
   { method: 'DELETE', url: '/admin/sessions/c2', headers: { 'x-admin': 'yes' } },
   { method: 'DELETE', url: '/admin/sessions/c9', headers: { 'x-admin': 'yes' } },
   { url: '/self-service/logout/browser?return_to=/x&return_to[]=y', headers: sessionCookie },
-  { url: '/self-service/logout/browser?return_to=https%3A%2F%2Flogin.example%2Fself-service%2Fx', headers: { ...sessionCookie, 'content-type': 'application/json' } },
+  {
+    url: '/self-service/logout/browser?return_to=https%3A%2F%2Flogin.example%2Fself-service%2Fx',
+    headers: { ...sessionCookie, 'content-type': 'application/json' }
+  },
   { url: '/self-service/logout/browser', headers: { cookie: `ory_kratos_session=${secrets.down}` } },
   { url: '/self-service/logout', headers: sessionCookie },
   { url: '/self-service/logout?token=x', headers: sessionCookie },
   { url: submission, headers: { ...sessionCookie, purpose: 'prefetch' } },
   { url: submission, headers: sessionCookie },
   { url: submission, headers: { ...sessionCookie, 'content-type': 'application/json' } },
-  { url: `/self-service/logout?token=${logoutUrlToken(secrets.otherCookie)}`, headers: { cookie: `ory_kratos_session=${secrets.otherCookie}` } },
+  {
+    url: `/self-service/logout?token=${logoutUrlToken(secrets.otherCookie)}`,
+    headers: { cookie: `ory_kratos_session=${secrets.otherCookie}` }
+  },
   { method: 'DELETE', url: '/admin/identities/carol/sessions', headers: { 'x-admin': 'yes' } }
 ]
 
@@ -149,7 +163,10 @@ const hosts: Readonly<Record<string, Host>> = {
         if (!(schema instanceof z.ZodType)) throw new TypeError('this is no zod schema')
         return data => JSON.stringify(schema.parse(data))
       })
-      app.post('/zod', { schema: { body: z.object({ n: z.coerce.number() }), response: { 200: z.object({ n: z.number() }) } } }, async request => request.body)
+      app.post(
+        '/zod', { schema: { body: z.object({ n: z.coerce.number() }), response: { 200: z.object({ n: z.number() }) } } },
+        async request => request.body
+      )
     }
   },
   'a wildcard parser': {
@@ -161,22 +178,40 @@ const hosts: Readonly<Record<string, Host>> = {
   'a parser of texts and forms': {
     prepare: app => {
       app.removeContentTypeParser('text/plain')
-      app.addContentTypeParser(['text/plain', 'application/x-www-form-urlencoded', 'application/xml'], { parseAs: 'string' }, (_request, body, done) => done(null, { body }))
+      app.addContentTypeParser(
+        ['text/plain', 'application/x-www-form-urlencoded', 'application/xml'], { parseAs: 'string' },
+        (_request, body, done) => done(null, { body })
+      )
     }
   },
-  'a JSON parser': { prepare: app => app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (_request: unknown, body: Buffer) => ({ bytes: body.length })) },
+  'a JSON parser': {
+    prepare: app => {
+      const parser = async (_request: unknown, body: Buffer) => ({ bytes: body.length })
+      app.addContentTypeParser('application/json', { parseAs: 'buffer' }, parser)
+    }
+  },
   'no parsers': { prepare: app => app.removeAllContentTypeParsers() },
   'a preSerialization hook that wraps': { prepare: app => app.addHook('preSerialization', wrap) },
   'a reply serializer': { prepare: app => app.setReplySerializer(payload => `mine ${JSON.stringify(payload)}`) },
   'a reply serializer set by a hook': {
-    prepare: app => app.addHook('onRequest', async (_request, reply) => { reply.serializer((payload: unknown) => `mine ${JSON.stringify(payload)}`) })
+    prepare: app => app.addHook('onRequest', async (_request, reply) => {
+      reply.serializer((payload: unknown) => `mine ${JSON.stringify(payload)}`)
+    })
   },
-  'a content type set by a hook': { prepare: app => app.addHook('onRequest', async (_request, reply) => { reply.type('application/json; charset=utf-8') }) },
-  'Ajv options that coerce and strip': { server: { ajv: { customOptions: { coerceTypes: 'array', removeAdditional: 'all', useDefaults: true, allErrors: true } } } },
+  'a content type set by a hook': {
+    prepare: app => app.addHook('onRequest', async (_request, reply) => { reply.type('application/json; charset=utf-8') })
+  },
+  'Ajv options that coerce and strip': {
+    server: { ajv: { customOptions: { coerceTypes: 'array', removeAdditional: 'all', useDefaults: true, allErrors: true } } }
+  },
   'Ajv options that do not': { server: { ajv: { customOptions: { coerceTypes: false, removeAdditional: false } } } },
-  'a formatter of schema errors': { server: { schemaErrorFormatter: () => new Error('mine') }, prepare: app => app.setSchemaErrorFormatter(() => new Error('mine too')) },
+  'a formatter of schema errors': {
+    server: { schemaErrorFormatter: () => new Error('mine') }, prepare: app => app.setSchemaErrorFormatter(() => new Error('mine too'))
+  },
   'a rate limit': {
-    prepare: app => app.register(rateLimit, { global: true, max: 10_000, keyGenerator: () => 'everybody', errorResponseBuilder: () => ({ mine: true }) }),
+    prepare: app => app.register(rateLimit, {
+      global: true, max: 10_000, keyGenerator: () => 'everybody', errorResponseBuilder: () => ({ mine: true })
+    }),
     headers: ['x-ratelimit-limit', 'x-ratelimit-remaining', 'x-ratelimit-reset']
   },
   'a not-found handler': { prepare: app => app.setNotFoundHandler((_request, reply) => reply.code(404).send('nothing of mine')) },
@@ -191,7 +226,9 @@ const hosts: Readonly<Record<string, Host>> = {
     prepare: app => app.addHook('onSend', async (_request, reply, payload) => { reply.header('x-powered-by', 'a host'); return payload }),
     headers: ['x-powered-by']
   },
-  'a preParsing hook that copies the body': { prepare: app => app.addHook('preParsing', async (_request, _reply, payload) => payload.pipe(new PassThrough())) },
+  'a preParsing hook that copies the body': {
+    prepare: app => app.addHook('preParsing', async (_request, _reply, payload) => payload.pipe(new PassThrough()))
+  },
   'a hook that replaces the headers': {
     prepare: app => app.addHook('onRequest', async request => { request.headers = { ...request.headers, 'x-mine': '1' } })
   },
@@ -225,9 +262,16 @@ const state = /(\bstate=)[\w-]{22}/g
 /** What stays the same from call to call, without what the host adds to every response. */
 function lasting ({ status, headers, body }: Answer, added: readonly string[] = []): unknown {
   const text = body.replace(/"requestId":"(?:[^"\\]|\\.)*","timestamp":"[^"]*"/, '"requestId":"","timestamp":""')
-  const known = Object.entries(JSON.parse(JSON.stringify(headers).replace(state, '$1'))).filter(([name]) => name !== 'content-length' && name !== 'x-ratelimit-reset' && !added.includes(name))
+  const known = Object.entries(JSON.parse(JSON.stringify(headers).replace(state, '$1'))).filter(
+    ([name]) => name !== 'content-length' && name !== 'x-ratelimit-reset' && !added.includes(name)
+  )
   const length = headers['content-length']
-  return { status, headers: Object.fromEntries(known), body: text, length: length === undefined ? 'none' : Number(length) === Buffer.byteLength(body) }
+  return {
+    status,
+    headers: Object.fromEntries(known),
+    body: text,
+    length: length === undefined ? 'none' : Number(length) === Buffer.byteLength(body)
+  }
 }
 
 const everyRequest = [...requests, ...openidRequests, ...sessionRequests]
@@ -242,11 +286,13 @@ async function askFlows (host: Host, added?: readonly string[]): Promise<unknown
   return answers
 }
 
-t.test('our answers are the same on every host', async t => {
+t.test('the responses of the flows are the same on every host', async t => {
   for (const [name, host] of Object.entries(hosts)) {
     const [plain, hostile] = [await askFlows({}, host.headers), await askFlows(host, host.headers)]
     everyRequest.forEach((request, index) => {
-      t.strictSame(hostile[index], plain[index], `${name}: ${request.method} ${String(request.url)} ${String(request.payload).slice(0, 60)}`)
+      t.strictSame(
+        hostile[index], plain[index], `${name}: ${request.method} ${String(request.url)} ${String(request.payload).slice(0, 60)}`
+      )
     })
   }
 })
@@ -275,11 +321,15 @@ t.test('a session logout succeeds in the same way on every host, and its errors 
 // What is asked of the host
 
 const ofHost: readonly InjectOptions[] = [
-  { url: '/own' }, { method: 'HEAD', url: '/own' }, { url: '/own?n=5' }, { url: '/own?n=x' }, { url: '/own/failure' }, { url: '/nothing' }, { url: '/v3' },
-  { method: 'POST', url: '/own', payload: { a: '1', b: 2 } }, { method: 'POST', url: '/own', payload: { a: [] } }, { method: 'POST', url: '/own', headers: json, payload: '{"' },
-  { method: 'POST', url: '/own', headers: json, payload: '' }, { method: 'POST', url: '/own', headers: { 'content-type': 'text/plain' }, payload: 'text' },
+  { url: '/own' }, { method: 'HEAD', url: '/own' }, { url: '/own?n=5' }, { url: '/own?n=x' }, { url: '/own/failure' }, { url: '/nothing' },
+  { url: '/v3' },
+  { method: 'POST', url: '/own', payload: { a: '1', b: 2 } }, { method: 'POST', url: '/own', payload: { a: [] } },
+  { method: 'POST', url: '/own', headers: json, payload: '{"' },
+  { method: 'POST', url: '/own', headers: json, payload: '' },
+  { method: 'POST', url: '/own', headers: { 'content-type': 'text/plain' }, payload: 'text' },
   { method: 'POST', url: '/own', headers: { 'content-type': 'application/x-www-form-urlencoded' }, payload: 'a=b' },
-  { method: 'POST', url: '/own', headers: json, payload: '{"__proto__":{"a":1}}' }, { method: 'DELETE', url: '/own', headers: json, payload: '{"a":1}' },
+  { method: 'POST', url: '/own', headers: json, payload: '{"__proto__":{"a":1}}' },
+  { method: 'DELETE', url: '/own', headers: json, payload: '{"a":1}' },
   { method: 'POST', url: '/zod', payload: { n: '5' } }, { method: 'POST', url: '/zod', payload: { n: 'x' } }
 ]
 
@@ -306,7 +356,9 @@ async function askHost (host: Host, withFlows: boolean) {
   const routes = app.printRoutes({ commonPrefix: false, includeHooks: true }).split('\n').map(line => line.replace(/^[ │├└─]*/, ''))
   const known = {
     keys: Reflect.ownKeys(app).map(String),
-    decorators: ['createRateLimit', 'rateLimit', 'user', 'session', 'logout', 'logOut'].map(name => [app.hasDecorator(name), app.hasRequestDecorator(name), app.hasReplyDecorator(name)]),
+    decorators: ['createRateLimit', 'rateLimit', 'user', 'session', 'logout', 'logOut'].map(name => [
+      app.hasDecorator(name), app.hasRequestDecorator(name), app.hasReplyDecorator(name)
+    ]),
     parsers: ['application/json', 'text/plain', '*', 'application/x-www-form-urlencoded'].map(type => app.hasContentTypeParser(type)),
     schemas: app.getSchemas()
   }
@@ -314,22 +366,27 @@ async function askHost (host: Host, withFlows: boolean) {
   return { answers, ran, routes, known }
 }
 
-t.test('the host\'s own routes are the same with and without us', async t => {
+t.test('the responses of the host\'s own routes are the same with and without the flows', async t => {
   for (const [name, host] of Object.entries({ 'a plain host': {}, ...hosts })) {
     const [alone, together] = [await askHost(host, false), await askHost(host, true)]
-    ofHost.forEach((request, index) => t.strictSame(together.answers[index], alone.answers[index], `${name}: ${request.method ?? 'GET'} ${String(request.url)}`))
+    for (const [index, request] of ofHost.entries()) {
+      const title = `${name}: ${request.method ?? 'GET'} ${String(request.url)}`
+      t.strictSame(together.answers[index], alone.answers[index], title)
+    }
     t.strictSame(together.ran, alone.ran, `${name}: hooks`)
     t.strictSame(together.known, alone.known, `${name}: what is registered`)
     t.strictSame(alone.routes.filter(line => !together.routes.includes(line)), [], `${name}: routes`)
   }
 })
 
-t.test('what a hook of the host throws comes out in our shape', async t => {
+t.test('an error that a hook of the host throws gets the flow\'s body', async t => {
   const generic: Readonly<Record<number, readonly string[]>> = {
     401: ['{"Message":"Request authorization denied"}', 'The request could not be authorized', 'UNAUTHORIZED'],
     403: ['{"Message":"Forbidden"}', 'The requested action was forbidden', 'FORBIDDEN'],
     418: ['{"Message":"I\'m a Teapot"}', "I'm a Teapot", 'IM_A_TEAPOT'],
-    500: ['{"Message":"An internal server error occurred while processing the request"}', 'An internal server error occurred', 'INTERNAL_SERVER']
+    500: [
+      '{"Message":"An internal server error occurred while processing the request"}', 'An internal server error occurred', 'INTERNAL_SERVER'
+    ]
   }
   const thrown: ReadonlyArray<readonly [value: unknown, status: number, style?: 'promise' | 'callback']> = [
     [Object.assign(new Error('5ecret'), { statusCode: 401 }), 401],
@@ -342,7 +399,9 @@ t.test('what a hook of the host throws comes out in our shape', async t => {
     [undefined, 500],
     ['5ecret', 500, 'callback']
   ]
-  const calls = requests.filter(({ url, payload }, index) => (payload === bodies[0] && index < 2) || (url === '/auth/logout' && index === requests.length - 7))
+  const calls = requests.filter(
+    ({ url, payload }, index) => (payload === bodies[0] && index < 2) || (url === '/auth/logout' && index === requests.length - 7)
+  )
   t.equal(calls.length, 3)
   for (const hook of ['onRequest', 'preParsing', 'preValidation', 'preHandler', 'onSend'] as const) {
     for (const [value, status, style = 'promise'] of thrown) {
@@ -369,7 +428,7 @@ t.test('what a hook of the host throws comes out in our shape', async t => {
   }
 })
 
-t.test('no line of the log holds a token, at the most talkative level', async t => {
+t.test('no log line contains a token, even at the level trace', async t => {
   const lines: string[] = []
   const app = Fastify({ logger: { level: 'trace', stream: { write: (line: string) => { lines.push(line) } } } })
   t.teardown(() => app.close())

@@ -62,7 +62,9 @@ async function sessionsOfAll ({ pausable }: Host) {
   const store = memorySessionStore()
   const times = { createdAt: Date.now(), expiresAt: Date.now() + lifetime, keepUntil: Date.now() + lifetime }
   for (const subject of users) {
-    for (const device of ['phone', 'laptop']) await store.create(`${subject}-${device}`, { id: `${subject} on a ${device}`, subject, ...times })
+    for (const device of ['phone', 'laptop']) {
+      await store.create(`${subject}-${device}`, { id: `${subject} on a ${device}`, subject, ...times })
+    }
   }
   return {
     ...store,
@@ -107,12 +109,16 @@ const flows: Readonly<Record<string, Flow>> = {
     return subject => ({ method: 'DELETE', url: '/sessions', headers: { 'x-session-token': `${subject}-laptop` } })
   },
   'Kratos, any session, by an administrator': async host => {
-    const options = { sessions: await sessionsOfAll(host), timeout, ids: 'any', authorize: () => true, onLogout: onSession(host.told) } as const
+    const options = {
+      sessions: await sessionsOfAll(host), timeout, ids: 'any', authorize: () => true, onLogout: onSession(host.told)
+    } as const
     await host.app.register(kratosAdmin, options)
     return subject => ({ method: 'DELETE', url: `/admin/sessions/${encodeURIComponent(`${subject} on a phone`)}` })
   },
   'Kratos, everything of a user, by an administrator': async host => {
-    const options = { sessions: await sessionsOfAll(host), timeout, ids: 'any', authorize: () => true, onLogout: onSession(host.told) } as const
+    const options = {
+      sessions: await sessionsOfAll(host), timeout, ids: 'any', authorize: () => true, onLogout: onSession(host.told)
+    } as const
     await host.app.register(kratosAdmin, options)
     return subject => ({ method: 'DELETE', url: `/admin/identities/${subject}/sessions` })
   },
@@ -134,7 +140,7 @@ async function registerTenantStatus ({ app, told, pausable }: Host, apart: boole
   return (subject: string) => ({ url: '/auth/logout', headers: { 'x-tenant-token': 'acme', 'x-token': subject } })
 }
 
-t.test('a logout that succeeds after its timeout is told once, retries included', async t => {
+t.test('a logout that succeeds after its timeout calls onLogout once, retries included', async t => {
   for (const [name, flow] of Object.entries(flows)) {
     const host = await pausableHost(t)
     const request = await flow(host)
@@ -153,7 +159,7 @@ t.test('a logout that succeeds after its timeout is told once, retries included'
   }
 })
 
-t.test('SigningHub: each recorded logout is told once, when its record succeeds after the timeout', async t => {
+t.test('SigningHub: a logout whose record succeeds after the timeout calls onLogout once', async t => {
   const host = await pausableHost(t)
   const recorded: string[] = []
   await host.app.register(signingHubLogout, {
@@ -183,7 +189,10 @@ t.test('a late logout is followed by its marks', async t => {
       const marks = memoryRevocationStore()
       const status = memoryUserStatusStore()
       await status.set({ tenant: 'acme', subject: 'alice' }, 'logged_in')
-      const revoke = { lifetime, revocations: late === 'the logout' ? marks : { revoke: host.pausable((...added: readonly Mark[]) => marks.revoke(...added)) } }
+      const revoke = {
+        lifetime,
+        revocations: late === 'the logout' ? marks : { revoke: host.pausable((...added: readonly Mark[]) => marks.revoke(...added)) }
+      }
       const work = (happens: () => void) => late === 'the marks' ? happens : host.pausable(happens)
       const onLogout = ({ subject }: { subject: string }) => { host.told.push(subject) }
       await host.app.register(signingHubLogout, { verifyToken, timeout, revoke, recordActivity: work(() => {}), onLogout })
@@ -204,7 +213,7 @@ t.test('a late logout is followed by its marks', async t => {
   }
 })
 
-t.test('what could not be done after a late logout is logged, and is no unhandled rejection', async t => {
+t.test('a failure after a late logout is logged, and is not an unhandled rejection', async t => {
   const lines: string[] = []
   const app = Fastify({ logger: { level: 'error', stream: { write: (line: string) => { lines.push(line) } } } })
   t.teardown(() => app.close())
@@ -216,7 +225,7 @@ t.test('what could not be done after a late logout is logged, and is no unhandle
   t.match(lines, [/no answer within.*"event":"logout.outage"/, /the marks are down.*"event":"logout.outage".*succeeded after its timeout/])
 })
 
-t.test('a push token that could not be removed in time keeps the bearer token for the retry', async t => {
+t.test('if the push token could not be removed in time, the bearer token stays valid for the retry', async t => {
   const host = await pausableHost(t)
   const revoked: string[] = []
   await host.app.register(signingHubLogout, {
@@ -226,7 +235,9 @@ t.test('a push token that could not be removed in time keeps the bearer token fo
     revoke: (_user, token) => { revoked.push(token) },
     onLogout: ({ subject }) => { host.told.push(subject) }
   })
-  const request = { method: 'POST', url: '/v3/logout', headers: { authorization: 'Bearer alice' }, payload: { device_token: 'phone' } } as const
+  const request = {
+    method: 'POST', url: '/v3/logout', headers: { authorization: 'Bearer alice' }, payload: { device_token: 'phone' }
+  } as const
   host.pause()
   t.equal((await host.app.inject(request)).statusCode, 500)
   await host.resume()

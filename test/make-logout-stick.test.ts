@@ -49,7 +49,7 @@ t.test('the recipes for @fastify/jwt and for plain fast-jwt: the token is revoke
   }
 })
 
-t.test('the recipe for @fastify/session: the session is gone, also when a request of it is still running', async t => {
+t.test('the recipe for @fastify/session: the session is ended, also if a request of it is still running', async t => {
   const { app } = await run<{ app: FastifyInstance }>(t, 1, 'app')
   t.teardown(() => app.close())
   const sessionOf = (request: FastifyRequest) => (request as unknown as { session: Record<string, unknown> }).session
@@ -75,7 +75,7 @@ t.test('the recipe for @fastify/session: the session is gone, also when a reques
   t.equal((await app.inject({ url: '/', headers })).body, 'nobody')
 })
 
-t.test('the option that makes a session end with everything of its user', async t => {
+t.test('the option that ends a session together with all sessions of its user', async t => {
   const [, option = ''] = /`credential: (session => \(\{.*?\}\))`/.exec(page) ?? []
   interface Module { readonly default: ProtectSessionStoreOptions['credential'] }
   const { default: credential } = await import(`data:text/javascript,export default ${encodeURIComponent(option)}`) as Module
@@ -94,7 +94,7 @@ t.test('the option that makes a session end with everything of its user', async 
   t.match(await sessions.get('later'), { user: 'alice' }, 'a later login lives')
 })
 
-t.test('the lines for more than one node', t => withRedis(t, async ({ url }) => {
+t.test('the recipe for more than one node', t => withRedis(t, async ({ url }) => {
   const redis = new Redis(url)
   t.teardown(() => { redis.disconnect() })
   const app = Fastify()

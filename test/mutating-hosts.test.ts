@@ -61,11 +61,13 @@ t.test('no two routes of any flow share an object that a host can write to', asy
   t.ok(owners.size > 500)
 })
 
-t.test('what a host writes into one route is in no other: not in its documents, not on another server', async t => {
+t.test('what a host writes into one route does not appear in other routes, documents or servers', async t => {
   const documented = async (prepare: (app: FastifyInstance) => unknown) => {
     const app = await serve(t, async app => {
       await prepare(app)
-      await app.register(fastifySwagger, { openapi: { openapi: '3.1.0', components: { securitySchemes: { graffiti: { type: 'http', scheme: 'bearer' } } } } })
+      await app.register(fastifySwagger, {
+        openapi: { openapi: '3.1.0', components: { securitySchemes: { graffiti: { type: 'http', scheme: 'bearer' } } } }
+      })
       await registerFlows(app)
       await app.ready()
     })
@@ -75,11 +77,13 @@ t.test('what a host writes into one route is in no other: not in its documents, 
   const scribbled = await documented(app => app.addHook('onRoute', route => scribble(route, 'graffiti')))
   t.match(scribbled, '"description":"graffiti"')
   t.equal(await documented(() => {}), before)
-  const one = JSON.parse(await documented(app => app.addHook('onRoute', route => { if (route.url === '/v3/logout') scribble(route, 'graffiti') })))
+  const one = JSON.parse(await documented(app => app.addHook('onRoute', route => {
+    if (route.url === '/v3/logout') scribble(route, 'graffiti')
+  })))
   for (const [path, item] of Object.entries(one.paths)) t.equal(JSON.stringify(item).includes('graffiti'), path === '/v3/logout', path)
 })
 
-t.test('a host that writes into the config or the handlers of routes', async t => {
+t.test('a host that writes into the config or the hooks of routes', async t => {
   const hooks: Readonly<Record<string, (route: RouteOptions) => void>> = {
     'adds to the config': route => scribble(route, 'mine'),
     'gives every route a config of its own': route => { route.config = { mine: true } as object },
@@ -105,7 +109,10 @@ t.test('a host that writes into the config or the handlers of routes', async t =
     const users = memoryUserStatusStore()
     await users.set({ tenant: 'acme', subject: 'bob' }, 'logged_out')
     const sightings: string[] = []
-    const credential = ({ headers }: FastifyRequest): Credential | undefined => headers['x-token-id'] === undefined ? undefined : { tokenId: String(headers['x-token-id']) }
+    const credential = ({ headers }: FastifyRequest): Credential | undefined => {
+      const tokenId = headers['x-token-id']
+      return tokenId === undefined ? undefined : { tokenId: String(tokenId) }
+    }
     const app = await serve(t, async app => {
       app.addHook('onRoute', hook)
       await app.register(revocationGuard, { revocations, credential })
@@ -122,8 +129,13 @@ t.test('a host that writes into the config or the handlers of routes', async t =
     t.ok(sightings.includes('/before') && sightings.includes('/behind'), `${name}: use of the host's routes counts`)
     sightings.length = 0
     const tenant = { 'x-tenant-token': secrets.tenant, 'x-token': secrets.user }
-    t.equal((await app.inject({ url: '/auth/logout', headers: { ...headers, ...tenant } })).statusCode, 200, `${name}: a logout route is not guarded`)
-    t.equal((await app.inject({ method: 'POST', url: '/v3/logout', headers: { ...headers, authorization: `Bearer ${secrets.bearer}` } })).statusCode, 200, name)
+    t.equal(
+      (await app.inject({ url: '/auth/logout', headers: { ...headers, ...tenant } })).statusCode, 200,
+      `${name}: a logout route is not guarded`
+    )
+    t.equal((await app.inject({
+      method: 'POST', url: '/v3/logout', headers: { ...headers, authorization: `Bearer ${secrets.bearer}` }
+    })).statusCode, 200, name)
     t.strictSame(sightings, [], `${name}: a logout is not activity`)
   }
 })
@@ -134,7 +146,7 @@ function overwrite (given: unknown): void {
   for (const key of Object.keys(given)) Reflect.set(given, key, 'graffiti')
 }
 
-t.test('a function of the host that writes into what it is given changes nothing for the functions after it', async t => {
+t.test('if a function of the host writes into its arguments, the next functions do not see it', async t => {
   const seen: Array<readonly [string, unknown]> = []
   const note = (name: string, given: object) => {
     seen.push([name, { ...given }])
@@ -157,7 +169,11 @@ t.test('a function of the host that writes into what it is given changes nothing
     await app.register(tenantStatusLogout, {
       users: {
         get: user => { const record = get({ ...user }); note('users.get', user); return record },
-        compareAndSet: (user, ...change) => { const written = compareAndSet({ ...user }, ...change); note('users.compareAndSet', user); return written }
+        compareAndSet: (user, ...change) => {
+          const written = compareAndSet({ ...user }, ...change)
+          note('users.compareAndSet', user)
+          return written
+        }
       },
       verifyToken: () => ({}),
       authenticateTenant: () => 'acme',
@@ -167,7 +183,9 @@ t.test('a function of the host that writes into what it is given changes nothing
       onLogout: event => { note('onLogout', { ...event, at: 0 }) }
     })
   })
-  const signingHub = { method: 'POST', url: '/v3/logout', headers: { authorization: 'Bearer token' }, payload: { device_token: 'phone' } } as const
+  const signingHub = {
+    method: 'POST', url: '/v3/logout', headers: { authorization: 'Bearer token' }, payload: { device_token: 'phone' }
+  } as const
   t.equal((await app.inject(signingHub)).statusCode, 200)
   t.strictSame(seen.map(([name]) => name), ['mayActFor', 'remove', 'recordActivity', 'revoke', 'onLogout'])
   for (const [name, given] of seen.splice(0)) t.match(given, user, name)

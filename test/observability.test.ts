@@ -1,5 +1,7 @@
 import { metrics, type Attributes } from '@opentelemetry/api'
-import { AggregationTemporality, InMemoryMetricExporter, MeterProvider, PeriodicExportingMetricReader, type MetricData } from '@opentelemetry/sdk-metrics'
+import {
+  AggregationTemporality, InMemoryMetricExporter, MeterProvider, PeriodicExportingMetricReader, type MetricData
+} from '@opentelemetry/sdk-metrics'
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import t, { type Test } from 'tap'
@@ -16,18 +18,26 @@ function provide (t: Test) {
   const measured = async (): Promise<Record<string, MetricData>> => {
     exporter.reset()
     await provider.forceFlush()
-    return Object.fromEntries(exporter.getMetrics().at(-1)?.scopeMetrics.flatMap(({ metrics }) => metrics).map(metric => [metric.descriptor.name, metric]) ?? [])
+    return Object.fromEntries(
+      exporter.getMetrics().at(-1)?.scopeMetrics.flatMap(({ metrics }) => metrics).map(metric => [metric.descriptor.name, metric]) ?? []
+    )
   }
   return { provider, meter: provider.getMeter('test'), measured }
 }
 
 /** A counter's points as `attribute=value ...: count`. */
-const counted = (metric: MetricData | undefined) => metric?.dataPoints.map(({ attributes, value }) => `${named(attributes)}: ${typeof value === 'number' ? value : value.count}`).sort()
-const named = (attributes: Attributes) => Object.entries(attributes).map(([name, value]) => `${name.replace('fastify_logout.', '')}=${value}`).join(' ')
+const counted = (metric: MetricData | undefined) => metric?.dataPoints.map(({ attributes, value }) => {
+  return `${named(attributes)}: ${typeof value === 'number' ? value : value.count}`
+}).sort()
+const named = (attributes: Attributes) => {
+  return Object.entries(attributes).map(([name, value]) => `${name.replace('fastify_logout.', '')}=${value}`).join(' ')
+}
 
 async function ask (t: Test, failing: boolean): Promise<void> {
   const app = await host(t, failing)
-  for (const request of [requests.guarded, requests.signingHub, requests.kratos, requests.kratos, requests.tenantStatus, requests.guarded]) await app.inject(request)
+  for (const request of [
+    requests.guarded, requests.signingHub, requests.kratos, requests.kratos, requests.tenantStatus, requests.guarded
+  ]) await app.inject(request)
   await app.inject({ ...requests.guarded, headers: { 'token-id': 'dead' } })
   await app.inject({ ...requests.kratos, payload: { session_token: 'unknown' } })
   await app.inject({ method: 'POST', url: '/v3/logout' })
@@ -41,7 +51,9 @@ t.test('the example counts every logout, refusal, outage and verdict, and how lo
   await ask(t, true)
   const elapsed = (performance.now() - started) / 1000
   const all = await measured()
-  t.strictSame(counted(all['fastify_logout.logouts']), ['plugin=kratosLogout scope=session: 1', 'plugin=signingHubLogout scope=all: 1', 'plugin=tenantStatusLogout scope=all: 1'])
+  t.strictSame(counted(all['fastify_logout.logouts']), [
+    'plugin=kratosLogout scope=session: 1', 'plugin=signingHubLogout scope=all: 1', 'plugin=tenantStatusLogout scope=all: 1'
+  ])
   t.strictSame(counted(all['fastify_logout.refusals']), [
     'plugin=kratosLogout http.response.status_code=403: 1',
     'plugin=kratosLogout http.response.status_code=500: 3',
@@ -79,7 +91,7 @@ t.test('the example counts every logout, refusal, outage and verdict, and how lo
   t.ok(sum > 0 && sum < elapsed, `${sum} s of ${elapsed} s`)
 })
 
-t.test('no attribute holds a token, a user or a request, so a thousand users are as many time series as one', async t => {
+t.test('no metric attribute has a token, a user or a request, so the number of time series does not grow', async t => {
   const { meter, measured } = provide(t)
   t.teardown(measure(meter))
   const pointsAfter = async (count: number) => {
@@ -87,10 +99,16 @@ t.test('no attribute holds a token, a user or a request, so a thousand users are
     t.teardown(() => app.close())
     const now = Date.now()
     for (let user = 0; user < count; user++) {
-      await kratos.sessions.create(`token-${user}`, { id: `id-${user}`, subject: `user-${user}`, createdAt: now, expiresAt: now + 60_000, keepUntil: now + 60_000 })
+      await kratos.sessions.create(`token-${user}`, {
+        id: `id-${user}`, subject: `user-${user}`, createdAt: now, expiresAt: now + 60_000, keepUntil: now + 60_000
+      })
       await app.inject({ ...requests.kratos, payload: { session_token: `token-${user}` } })
       await app.inject({ ...requests.kratos, payload: { session_token: `unknown-${user}` } })
-      await app.inject({ url: '/auth/logout', remoteAddress: `10.0.0.${user}`, headers: { 'x-tenant-token': tenantStatus.tenantToken, 'x-token': `wrong-${user}` } })
+      await app.inject({
+        url: '/auth/logout',
+        remoteAddress: `10.0.0.${user}`,
+        headers: { 'x-tenant-token': tenantStatus.tenantToken, 'x-token': `wrong-${user}` }
+      })
     }
     const points = Object.values(await measured()).flatMap(({ dataPoints }) => [...dataPoints])
     const words = points.flatMap(({ attributes }) => Object.entries(attributes).flat().map(String))
@@ -102,7 +120,7 @@ t.test('no attribute holds a token, a user or a request, so a thousand users are
   t.equal(await pointsAfter(200), one)
 })
 
-t.test('the example writes an audit line for each logout, refusal, outage and use of what is logged out, with no token in it', async t => {
+t.test('the example writes an audit line for each logout, refusal, outage and use of a revoked token, without tokens', async t => {
   const lines: string[] = []
   const stream = { write: (line: string) => { lines.push(line) } }
   const quiet = await host(t, false, { logger: { level: 'fatal', stream } })
@@ -126,13 +144,19 @@ t.test('the example writes an audit line for each logout, refusal, outage and us
     { ...warn, event: 'audit.refusal', plugin: 'kratosLogout', requestId: 'req-8', status: 403 },
     { ...warn, event: 'audit.refusal', plugin: 'signingHubLogout', requestId: 'req-9', status: 401 }
   ])
-  const texts = new Set(lines.map(line => JSON.parse(line)).filter(({ event }) => event === 'audit.refusal').map(({ status, msg }) => `${status}: ${msg}`))
+  const texts = new Set(
+    lines.map(line => JSON.parse(line)).filter(({ event }) => event === 'audit.refusal').map(({ status, msg }) => `${status}: ${msg}`)
+  )
   t.strictSame([...texts].sort(), ['401: a logout was refused', '403: a logout was refused', '500: a logout failed'])
-  t.strictSame(written.find(({ question }) => question === 'sessions.logOut'), { ...error, event: 'audit.outage', plugin: 'kratosLogout', question: 'sessions.logOut', duration: 'number' })
-  t.strictSame(written.slice(7).reduce((counts, { event }) => ({ ...counts, [event]: (counts[event] ?? 0) + 1 }), {}), { 'audit.outage': 11, 'audit.refusal': 6 })
+  t.strictSame(written.find(({ question }) => question === 'sessions.logOut'), {
+    ...error, event: 'audit.outage', plugin: 'kratosLogout', question: 'sessions.logOut', duration: 'number'
+  })
+  t.strictSame(written.slice(7).reduce((counts, { event }) => ({ ...counts, [event]: (counts[event] ?? 0) + 1 }), {}), {
+    'audit.outage': 11, 'audit.refusal': 6
+  })
 })
 
-t.test('nothing is measured or written once it was stopped', async t => {
+t.test('nothing is measured or written after stopping', async t => {
   const { meter, measured } = provide(t)
   const lines: string[] = []
   const { app, kratos } = await build({ logger: { level: 'warn', stream: { write: line => { lines.push(line) } } } }, meter)
@@ -161,7 +185,9 @@ t.test('the lines of the README count logouts and outages, and write an audit li
   await ask(t, false)
   await ask(t, true)
   const all = await measured()
-  t.strictSame(counted(all['fastify_logout.logouts']), ['plugin=kratosLogout scope=session: 1', 'plugin=signingHubLogout scope=all: 1', 'plugin=tenantStatusLogout scope=all: 1'])
+  t.strictSame(counted(all['fastify_logout.logouts']), [
+    'plugin=kratosLogout scope=session: 1', 'plugin=signingHubLogout scope=all: 1', 'plugin=tenantStatusLogout scope=all: 1'
+  ])
   t.equal(counted(all['fastify_logout.outages'])?.length, 5)
   const lines = printed().map(({ args: [line] }) => String(line))
   t.match(JSON.parse(lines[1] ?? ''), { event: 'audit.logout', subject: 'alice', sessionId: 's1', requestId: 'req-3' })

@@ -9,7 +9,9 @@ const nobody: Principal = { ...alice, subject: undefined, actor: undefined }
 /** Access tokens as the vendors document them, shortened to what could matter. */
 const users: ReadonlyArray<[string, Claims, Principal]> = [
   ['a bare token', { sub: 'alice' }, alice],
-  ['RFC 9068', { iss: 'https://as.example/', sub: 'alice', client_id: 's6BhdRkqt3', iat: 1618354090, jti: 'x', scope: 'openid' }, { ...alice, issuedAt: 1618354090_000 }],
+  ['RFC 9068', { iss: 'https://as.example/', sub: 'alice', client_id: 's6BhdRkqt3', iat: 1618354090, jti: 'x', scope: 'openid' }, {
+    ...alice, issuedAt: 1618354090_000
+  }],
   ['Keycloak', {
     sub: 'alice',
     typ: 'Bearer',
@@ -20,14 +22,21 @@ const users: ReadonlyArray<[string, Claims, Principal]> = [
     realm_access: { roles: [] }
   }, { ...alice, sessionId: 's-1', issuedAt: 1000 }],
   ['Keycloak before 24', { sub: 'alice', azp: 'web', session_state: 's-1' }, { ...alice, sessionId: 's-1' }],
-  ['Auth0', { sub: 'auth0|alice', azp: 'app', gty: 'password', scope: 'openid', permissions: [] }, { ...alice, subject: 'auth0|alice', actor: 'auth0|alice' }],
+  ['Auth0', { sub: 'auth0|alice', azp: 'app', gty: 'password', scope: 'openid', permissions: [] }, {
+    ...alice, subject: 'auth0|alice', actor: 'auth0|alice'
+  }],
   ['Auth0 with an organization', { sub: 'alice', azp: 'app', org_id: 'org_1' }, { ...alice, tenant: 'org_1' }],
-  ['Entra v2', { sub: 'alice', oid: 'object', tid: 'tenant', azp: 'app', scp: 'read', sid: 's-1', ver: '2.0' }, { ...alice, tenant: 'tenant', sessionId: 's-1' }],
+  ['Entra v2', { sub: 'alice', oid: 'object', tid: 'tenant', azp: 'app', scp: 'read', sid: 's-1', ver: '2.0' }, {
+    ...alice, tenant: 'tenant', sessionId: 's-1'
+  }],
   ['Entra v1', { sub: 'alice', oid: 'object', tid: 'tenant', appid: 'app', idtyp: 'user', ver: '1.0' }, { ...alice, tenant: 'tenant' }],
   ['Azure AD B2C, where sub is the oid', { sub: 'alice', oid: 'alice', azp: 'app', scp: 'read' }, alice],
   ['Okta', { sub: 'alice', uid: '00u1', cid: '0oa1', scp: ['openid'] }, alice],
   ['Ory Hydra', { sub: 'alice', client_id: 'app', scp: ['openid'], ext: {} }, alice],
-  ['a user whose name begins like that of a service account', { sub: 'alice', azp: 'web', preferred_username: 'service-account-alice' }, alice],
+  [
+    'a user whose name begins like that of a service account', { sub: 'alice', azp: 'web', preferred_username: 'service-account-alice' },
+    alice
+  ],
   ['an own tenant claim before all others', { sub: 'alice', tenant: 'own', tid: 'tid', org_id: 'org' }, { ...alice, tenant: 'own' }]
 ]
 
@@ -53,10 +62,10 @@ const applications: ReadonlyArray<[string, Claims]> = [
 ]
 
 for (const [what, claims] of applications) {
-  t.test(`nobody is the user of an application's own token: ${what}`, async (t) => t.strictSame(principalOf(claims), nobody))
+  t.test(`a token of an application has no user: ${what}`, async (t) => t.strictSame(principalOf(claims), nobody))
 }
 
-t.test('somebody who acts for the user is the actor', async (t) => {
+t.test('the "act" claim names the actor', async (t) => {
   t.strictSame(principalOf({ sub: 'alice', act: { sub: 'bob', act: { sub: 'before' } } }), { ...alice, actor: 'bob' })
   t.strictSame(principalOf({ sub: 'alice', act: { client_id: 'app' } }), { ...alice, actor: 'app' })
   t.strictSame(principalOf({ sub: 'alice', act: null }), alice)
@@ -74,7 +83,7 @@ t.test('claims of other types are ignored', async (t) => {
   for (const sub of [{}, [], true, 1.5, NaN, 2 ** 53, '']) t.strictSame(principalOf({ sub }), nobody, String(sub))
 })
 
-t.test('an id that is a whole number is its text', async (t) => {
+t.test('an id that is a whole number is converted to text', async (t) => {
   const { subject, actor } = { subject: '23', actor: '23' }
   t.strictSame(principalOf({ sub: 23, tid: 1, sid: 0 }), { ...alice, subject, actor, tenant: '1', sessionId: '0' })
   t.strictSame(principalOf({ sub: 'alice', act: { sub: 7 } }), { ...alice, actor: '7' })
@@ -83,8 +92,10 @@ t.test('an id that is a whole number is its text', async (t) => {
   }
 })
 
-t.test('optionalId returns text for what can be an id, and nothing for anything else', async (t) => {
-  for (const [id, text] of [['alice', 'alice'], [' ', ' '], [7, '7'], [0, '0'], [-1, '-1'], [7n, '7'], [2n ** 70n, String(2n ** 70n)]] as const) {
+t.test('optionalId returns an id as text, and undefined for anything else', async (t) => {
+  for (const [id, text] of [
+    ['alice', 'alice'], [' ', ' '], [7, '7'], [0, '0'], [-1, '-1'], [7n, '7'], [2n ** 70n, String(2n ** 70n)]
+  ] as const) {
     t.equal(optionalId(id), text)
   }
   for (const other of ['', undefined, null, true, NaN, Infinity, 1.5, 2 ** 53, {}, [], ['alice'], Symbol('id')]) {

@@ -9,17 +9,19 @@ import { memoryUserStatusStore } from '../lib/user-status-stores/memory.ts'
 
 const readme = await readFile('README.md', 'utf8')
 
-t.test('both commands stand at the top, each on a line of its own', async (t) => {
+t.test('both commands are at the top, each on a line of its own', async (t) => {
   const top = readme.slice(0, readme.indexOf('\n## ', readme.indexOf('\n## ') + 1))
   for (const command of ['npm install && npm start', 'npm install && npm test']) t.match(top, new RegExp(`^${command}$`, 'm'))
 })
 
-t.test('every block of code that is not run by a test of its own type-checks against the package', async (t) => {
+t.test('every code block that is not run by another test type-checks against the package', async (t) => {
   const section = readme.indexOf('## Make logout stick')
   const unrun = readme.slice(0, section) + readme.slice(readme.indexOf('\n## ', section))
   const blocks = [...unrun.matchAll(/^```(js|ts)\n(.*?)^```$/gms)].map(([, language, code = '']) => ({ language, code }))
   t.ok(blocks.length >= 3)
-  const directory = t.testdir(Object.fromEntries(blocks.map(({ language, code }, index) => [`block-${index + 1}.${language}`, `${code}\nexport {}\n`])))
+  const directory = t.testdir(Object.fromEntries(blocks.map(({ language, code }, index) => [
+    `block-${index + 1}.${language}`, `${code}\nexport {}\n`
+  ])))
   const program = ts.createProgram(blocks.map(({ language }, index) => join(directory, `block-${index + 1}.${language}`)), {
     target: ts.ScriptTarget.ES2023,
     module: ts.ModuleKind.NodeNext,
@@ -38,7 +40,7 @@ t.test('every block of code that is not run by a test of its own type-checks aga
   }
 })
 
-t.test('the table of the wire lists exactly the routes and the statuses that the plugins declare', async (t) => {
+t.test('the table of routes lists exactly the routes and statuses that the plugins declare', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
   const declared = new Map<string, string>()
@@ -57,6 +59,9 @@ t.test('the table of the wire lists exactly the routes and the statuses that the
   await app.ready()
 
   const documented = new Map([...readme.matchAll(/^\| `([A-Z]+(?:, [A-Z]+)*) (\/\S*)` \|[^|]*\|([^|]*)\|/gm)]
-    .flatMap(([, verbs = '', url = '', statuses = '']) => verbs.split(', ').map(verb => [`${verb} ${url}`, [...statuses.matchAll(/\b\d{3}\b/g)].map(String).sort().join(' ')] as const)))
+    .flatMap(([, verbs = '', url = '', listed = '']) => {
+      const statuses = [...listed.matchAll(/\b\d{3}\b/g)].map(String).sort().join(' ')
+      return verbs.split(', ').map(verb => [`${verb} ${url}`, statuses] as const)
+    }))
   t.strictSame(Object.fromEntries([...documented].sort()), Object.fromEntries([...declared].sort()))
 })

@@ -91,15 +91,23 @@ export function limited (remaining: number, limit = 30, reset = 3600): Record<st
 const lasting = { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store' }
 
 export function success (headers: Record<string, string> = limited(29), requestId = 'req-7'): Answer {
-  return { status: 200, headers: { ...lasting, ...headers }, body: `{"meta":{"requestId":"${requestId}","timestamp":"now"},"data":{"success":true}}` }
+  return {
+    status: 200,
+    headers: { ...lasting, ...headers },
+    body: `{"meta":{"requestId":"${requestId}","timestamp":"now"},"data":{"success":true}}`
+  }
 }
 
-export function failure (status: number, code: string, message: string, headers: Record<string, string> = limited(29), validation?: object): Answer {
+export function failure (
+  status: number, code: string, message: string, headers: Record<string, string> = limited(29), validation?: object
+): Answer {
   const error = JSON.stringify({ message, code, status, validation })
   return { status, headers: { ...lasting, ...headers }, body: `{"meta":{"requestId":"req-7","timestamp":"now"},"error":${error}}` }
 }
 
-export const tooMany = (reset = 3600, limit = 30) => failure(429, 'TOO_MANY_REQUESTS', 'Too many requests', { ...limited(0, limit, reset), 'retry-after': String(reset) })
+export const tooMany = (reset = 3600, limit = 30) => failure(429, 'TOO_MANY_REQUESTS', 'Too many requests', {
+  ...limited(0, limit, reset), 'retry-after': String(reset)
+})
 export const internal = (headers?: Record<string, string>) => failure(500, 'INTERNAL_SERVER', 'Something went wrong on our side.', headers)
 export const unexpected = failure(500, 'UNEXPECTED_STATE', 'Missing user context')
 export const invalidUserToken = failure(401, 'INVALID_USER_TOKEN', 'Invalid user token')

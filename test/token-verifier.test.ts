@@ -12,7 +12,7 @@ t.test('a refusal has a reason, and a cause for the log', async (t) => {
   t.ok(new TokenRejectedError('expired') instanceof Error)
 })
 
-t.test('a rejection is recognised by its code, also when another copy of the package made it', async t => {
+t.test('a rejection is recognised by its code, also if another copy of the package made it', async t => {
   const copy = await t.mockImport<typeof import('../lib/token-verifier.ts')>('../lib/token-verifier.ts')
   const foreign = new copy.TokenRejectedError('revoked')
   t.notOk(foreign instanceof TokenRejectedError)

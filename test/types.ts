@@ -65,7 +65,9 @@ export async function slices () {
   const app = Fastify()
   await app.register(kratosLogout, { sessions: { logOut: () => undefined } })
   await app.register(kratosLogout, { sessions: { logOut: async () => session } })
-  await app.register(tenantStatusLogout, { users: { get: () => undefined, compareAndSet: async () => true }, verifyToken, authenticateTenant: async () => null })
+  await app.register(tenantStatusLogout, {
+    users: { get: () => undefined, compareAndSet: async () => true }, verifyToken, authenticateTenant: async () => null
+  })
   // @ts-expect-error a session tells when it expires
   await app.register(kratosLogout, { sessions: { logOut: () => ({ id: 'a', subject: 'alice', status: 'active' }) } })
   // @ts-expect-error a store of booleans does not say what the session was
@@ -96,9 +98,15 @@ export function databaseClients () {
 /** Under `exactOptionalPropertyTypes` a host can pass on what it may not have. */
 export function absentOptions (prefix: string | undefined, timeout: number | undefined) {
   const native: KratosLogoutOptions = { sessions, timeout, onLogout: undefined }
-  const signingHub: SigningHubLogoutOptions = { verifyToken, timeout, isActive: undefined, paths: undefined, security: undefined, deviceToken: { foreign: undefined }, revoke: undefined }
-  const tenant: TenantStatusLogoutOptions = { users, verifyToken, authenticateTenant: () => undefined, rateLimit: { max: undefined }, wire: { errorCodes: { user: undefined } } }
-  const browser: KratosBrowserLogoutOptions = { sessions, publicUrl: '', defaultReturnUrl: '', cookie: { name: undefined, domain: undefined }, errorUrl: undefined }
+  const signingHub: SigningHubLogoutOptions = {
+    verifyToken, timeout, isActive: undefined, paths: undefined, security: undefined, deviceToken: { foreign: undefined }, revoke: undefined
+  }
+  const tenant: TenantStatusLogoutOptions = {
+    users, verifyToken, authenticateTenant: () => undefined, rateLimit: { max: undefined }, wire: { errorCodes: { user: undefined } }
+  }
+  const browser: KratosBrowserLogoutOptions = {
+    sessions, publicUrl: '', defaultReturnUrl: '', cookie: { name: undefined, domain: undefined }, errorUrl: undefined
+  }
   const app = Fastify()
   app.register(kratosLogout, { ...native, prefix: '/auth' })
   app.register(kratosLogout, { ...native, ...(prefix !== undefined && { prefix }), logLevel: 'warn' })
@@ -126,7 +134,10 @@ export function wrongTypes () {
   jwksVerifier({ issuers: [{ issuer: 'https://i.example', audience: 'a', algorithms: ['none'] }] })
   // @ts-expect-error no such reason
   const reason: TokenRejectionReason = 'unlucky'
-  return [timeout, word, paths, outcome, unknown, directive, sameSite, reason, new TokenRejectedError('expired').reason satisfies TokenRejectionReason]
+  return [
+    timeout, word, paths, outcome, unknown, directive, sameSite, reason,
+    new TokenRejectedError('expired').reason satisfies TokenRejectionReason
+  ]
 }
 
 /** What the host's functions are told. */
@@ -189,7 +200,10 @@ export async function hosts (logger: FastifyBaseLogger & { audit (message: strin
   const store = memorySessionStore()
   const typebox = Fastify().withTypeProvider<TypeBoxProvider>()
   await typebox.register(kratosLogout, { sessions: store })
-  await typebox.register(revocationGuard, { revocations: { check: async ({ tokenId }) => tokenId === undefined ? 'live' : 'revoked' }, credential: ({ headers }) => ({ tokenId: String(headers.authorization) }) })
+  await typebox.register(revocationGuard, {
+    revocations: { check: async ({ tokenId }) => tokenId === undefined ? 'live' : 'revoked' },
+    credential: ({ headers }) => ({ tokenId: String(headers.authorization) })
+  })
   typebox.post('/own', { schema: { body: Type.Object({ n: Type.Number() }) } }, async ({ body }) => expectType<number>(body.n))
 
   const zod = Fastify().withTypeProvider<ZodProvider>()
@@ -202,7 +216,9 @@ export async function hosts (logger: FastifyBaseLogger & { audit (message: strin
   await http2.register(tenantStatusLogout, { users, verifyToken, authenticateTenant: () => 'acme' })
 
   const https = Fastify({ https: {} })
-  await https.register(kratosBrowserLogout, { sessions: store, publicUrl: 'https://login.example', defaultReturnUrl: 'https://app.example' })
+  await https.register(kratosBrowserLogout, {
+    sessions: store, publicUrl: 'https://login.example', defaultReturnUrl: 'https://app.example'
+  })
 
   const logging = Fastify({ loggerInstance: logger })
   await logging.register(signingHubLogout, { verifyToken })

@@ -84,7 +84,7 @@ export const sessionSourceRules: ReadonlyArray<Rule<MakeSessionSourceHost>> = [
     assertSession(await logOut(laptop))
   }),
 
-  rule('a forged credential has nothing to log out, and is no error', async ({ alice, logIn, logOut }) => {
+  rule('a forged credential has nothing to log out, and is not an error', async ({ alice, logIn, logOut }) => {
     const laptop = await logIn(alice)
     for (const forged of forgeries(laptop)) assertNone(await logOut(forged))
     assertSession(await logOut(laptop))
@@ -142,7 +142,7 @@ export const subjectLogoutRules: ReadonlyArray<Rule<MakeSessionSourceHost>> = [
     assertSession(await find(laptop))
   }),
 
-  rule('logging out a subject ends every session of it, and of nobody else', async ({ alice, bob, logIn, find, logOutSubject }) => {
+  rule('logging out a subject ends all of its sessions, and no others', async ({ alice, bob, logIn, find, logOutSubject }) => {
     const [laptop, phone, bobs] = [await logIn(alice), await logIn(alice), await logIn(bob)]
     await logOutSubject({ subject: alice })
     assertNone(await find(laptop))
@@ -158,7 +158,7 @@ export const subjectLogoutRules: ReadonlyArray<Rule<MakeSessionSourceHost>> = [
     assertNone(await find(tablet))
   }),
 
-  rule('"except" brings nothing back', async ({ alice, logIn, logOut, find, logOutSubject }) => {
+  rule('"except" does not bring back a session that was logged out', async ({ alice, logIn, logOut, find, logOutSubject }) => {
     const laptop = await logIn(alice)
     const except = await idOf(find(laptop))
     await logOut(laptop)
@@ -166,7 +166,7 @@ export const subjectLogoutRules: ReadonlyArray<Rule<MakeSessionSourceHost>> = [
     assertNone(await find(laptop))
   }),
 
-  rule('of two devices that log out the others, each ends the other', async ({ alice, logIn, find, logOutSubject }) => {
+  rule('two devices that log out the others end each other', async ({ alice, logIn, find, logOutSubject }) => {
     const [laptop, phone] = [await logIn(alice), await logIn(alice)]
     const ids = [await idOf(find(laptop)), await idOf(find(phone))]
     await Promise.all(ids.map(except => logOutSubject({ subject: alice, except })))

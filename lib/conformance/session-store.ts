@@ -7,7 +7,7 @@ import type { Rule } from '../internal/conformance/rule.ts'
 
 export type { Rule } from '../internal/conformance/rule.ts'
 
-/** Gives the store to be checked. It may hold other sessions and be the same each time: the rules use ids of their own. */
+/** Returns the store to check. It may hold other sessions, and may be the same each time: the rules use ids of their own. */
 export type MakeSessionStore = () => Awaitable<SessionStore>
 
 const hour = 3_600_000
@@ -25,7 +25,7 @@ const hour = 3_600_000
  * ```
  */
 export const sessionStoreRules: ReadonlyArray<Rule<MakeSessionStore>> = [
-  rule('a session is found by its token, whole and active', async ({ store, open, subject }) => {
+  rule('a session is found by its token, active and with all of its members', async ({ store, open, subject }) => {
     const created = await open({
       device: { ipAddress: '192.0.2.1', userAgent: 'Mozilla "😀"', location: 'Praha' },
       data: { nested: { list: [1, null, 'two', { three: true }] }, quoted: '\'";--', __proto: '', nul: '\0' }
@@ -117,7 +117,7 @@ export const sessionStoreRules: ReadonlyArray<Rule<MakeSessionStore>> = [
     equal(await statusOf(store, other.token), 'logged_out')
   }),
 
-  rule('logging out a subject ends all its sessions, and nobody else\'s', async ({ store, open, subject }) => {
+  rule('logging out a subject ends all of its sessions, and no others', async ({ store, open, subject }) => {
     const sessions = await Promise.all(times(30, () => open()))
     const foreign = await open({ subject: `${subject}x` })
     equal(await store.logOutSubject({ subject }), undefined)
@@ -152,14 +152,14 @@ export const sessionStoreRules: ReadonlyArray<Rule<MakeSessionStore>> = [
     equal(await statusOf(store, kept.token), 'logged_out')
   }),
 
-  rule('"except" brings no session back after a logout of the subject without it', async ({ store, open, subject }) => {
+  rule('"except" does not bring back a session that was logged out with its subject', async ({ store, open, subject }) => {
     const { token, session } = await open()
     await store.logOutSubject({ subject, except: session.id })
     await store.logOutSubject({ subject })
     equal(await statusOf(store, token), 'logged_out')
   }),
 
-  rule('"except" brings no logged-out session back, and reaches no other subject', async ({ store, open, subject }) => {
+  rule('"except" does not bring back a logged-out session, and does not affect other subjects', async ({ store, open, subject }) => {
     const [alone, withAll, foreign] = [await open(), await open(), await open({ subject: `${subject}x` })]
     await store.logOut(alone.token)
     await store.logOutSubject({ subject, except: alone.session.id })
@@ -184,7 +184,7 @@ export const sessionStoreRules: ReadonlyArray<Rule<MakeSessionStore>> = [
     deepEqual([await statusOf(store, kept.token), await statusOf(store, ended.token)], ['active', 'logged_out'])
   }),
 
-  rule('the count is of the live sessions that were ended: not of the excepted, expired or logged-out ones', async scene => {
+  rule('the count is the number of live sessions that were ended, without excepted, expired and logged-out ones', async scene => {
     const { store, open, subject } = scene
     const sessions = await Promise.all(times(5, () => open()))
     await open({ subject: `${subject}x` })
@@ -208,7 +208,7 @@ export const sessionStoreRules: ReadonlyArray<Rule<MakeSessionStore>> = [
     equal(Number(counted) + before.filter(session => session?.status === 'active').length, sessions.length)
   }),
 
-  rule('logins and logouts of a subject at the same time leave every session active or logged out, for all methods alike', async scene => {
+  rule('after concurrent logins and logouts of a subject, all methods agree on which sessions are active', async scene => {
     const { store, open, subject } = scene
     const before = await open()
     const during = await Promise.all(times(20, async index => {
@@ -237,7 +237,7 @@ export const sessionStoreRules: ReadonlyArray<Rule<MakeSessionStore>> = [
     deepEqual(others.map(({ id }) => id), [newest.session.id, oldest.session.id])
   }),
 
-  rule('pages of the list have every session once, also of one instant, and after the last one of a page was logged out', async scene => {
+  rule('pages of a list have each session once, even if all are of one instant and the last of a page is logged out', async scene => {
     const { store, open, subject } = scene
     const createdAt = Date.now()
     const prefix = randomUUID()
@@ -271,7 +271,7 @@ export const sessionStoreRules: ReadonlyArray<Rule<MakeSessionStore>> = [
     }
   }),
 
-  rule('a number as an id or a subject is refused, or is its text', async ({ store, open }) => {
+  rule('a number as an id or a subject is refused, or stands for its text', async ({ store, open }) => {
     for (const logOut of [numericLogOutSubject, numericLogOutById]) {
       const [id, subject] = [randomInt(2 ** 47), randomInt(2 ** 47)]
       const { token } = await open({ id: `${id}`, subject: `${subject}` })
@@ -295,7 +295,7 @@ export const sessionStoreRules: ReadonlyArray<Rule<MakeSessionStore>> = [
     }
   }),
 
-  rule('what the caller does to a session afterwards changes nothing in the store', async ({ store, open }) => {
+  rule('the store is not affected when the caller changes a session afterwards', async ({ store, open }) => {
     const data = { role: 'reader' }
     const { token, session } = await open({ data })
     const found = await store.find(token)
@@ -308,9 +308,9 @@ export const sessionStoreRules: ReadonlyArray<Rule<MakeSessionStore>> = [
 
 interface Scene {
   readonly store: SessionStore
-  /** Nobody else's. */
+  /** A subject that no other rule uses. */
   readonly subject: string
-  /** Creates a live session of the subject, where the given members say nothing else. */
+  /** Creates a live session of the subject, with the given members. */
   readonly open: (session?: Partial<NewSession>, token?: string) => Promise<{ token: string, session: NewSession }>
 }
 
@@ -334,7 +334,7 @@ function rule (name: string, check: (scene: Scene) => Promise<void>): Rule<MakeS
   }
 }
 
-/** What a host in plain JavaScript may pass. */
+/** Values that a host in plain JavaScript may pass. */
 async function numericLogOutSubject (store: SessionStore, _: number, subject: number): Promise<void> {
   await store.logOutSubject({ subject: subject as never })
 }

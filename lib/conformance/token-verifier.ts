@@ -17,27 +17,27 @@ export interface TokenVerifierHarness {
   /** An `aud` that the verifier accepts. */
   readonly audience: string
   /**
-   * Issues a genuine token with exactly these claims, however odd they are: signs them, or (for opaque tokens) registers
-   * them so that the introspection endpoint returns them with `active: true`. `header` has further members for the header
-   * of a signed token.
+   * Issues a genuine token with exactly these claims, even invalid ones: signs them, or (for opaque tokens) registers them so
+   * that the introspection endpoint returns them with `active: true`. `header` has more members for the header of a signed
+   * token.
    */
   readonly mint: (claims: Claims, header?: Header) => Awaitable<string>
   /** The public key of signed tokens in PEM, which anybody may know. */
   readonly publicKey?: string | undefined
-  /** Shuts down what the verifier asks over the network, before it has ever asked. Omit it for a verifier that asks nobody. */
+  /** Shuts down the server that the verifier uses, before its first request. Omit it for a verifier without a server. */
   readonly breakSource?: (() => Awaitable<void>) | undefined
-  /** Called when the rule is done with the harness. */
+  /** Called after the rule. */
   readonly close?: (() => Awaitable<void>) | undefined
 }
 
-/** Makes a harness with a verifier that has verified nothing yet. */
+/** Makes a harness with a new verifier. */
 export type MakeTokenVerifier = () => Awaitable<TokenVerifierHarness>
 
 const hour = 3600
 const megabyte = 1024 * 1024
 
 /**
- * What every token verifier promises, as data: see {@link Rule}.
+ * The promises of {@link VerifyToken}, for any test runner.
  *
  * @example
  * ```ts
@@ -74,7 +74,7 @@ export const tokenVerifierRules: ReadonlyArray<Rule<MakeTokenVerifier>> = [
     }
   }),
 
-  rule('accepts a token for several audiences if ours is among them', async (harness) => {
+  rule('accepts a token for several audiences if the expected one is among them', async (harness) => {
     const token = await harness.mint(goodClaims(harness, { aud: ['https://elsewhere.example', harness.audience] }))
     assert.equal((await accepts(harness, token))['sub'], 'alice')
   }),
@@ -116,15 +116,17 @@ export const tokenVerifierRules: ReadonlyArray<Rule<MakeTokenVerifier>> = [
   refusesClaims('a token whose expiry is null', () => ({ exp: null })),
   refusesClaims('a token whose expiry is beyond every date', () => ({ exp: 1e300 })),
   refusesClaims('a token of another issuer', () => ({ iss: 'https://mallory.example' })),
-  refusesClaims('a token of an issuer that merely begins like ours', ({ issuer }) => ({ iss: `${issuer}.mallory.example` })),
-  refusesClaims('a token of an issuer that is the beginning of ours', ({ issuer }) => ({ iss: issuer.slice(0, -1) })),
+  refusesClaims('a token of an issuer whose name begins with the expected one', ({ issuer }) => ({ iss: `${issuer}.mallory.example` })),
+  refusesClaims('a token of an issuer whose name is the beginning of the expected one', ({ issuer }) => ({ iss: issuer.slice(0, -1) })),
   refusesClaims('a token whose issuer is empty', () => ({ iss: '' })),
   refusesClaims('a token without an issuer', () => ({ iss: undefined })),
   refusesClaims('an array where the issuer belongs', ({ issuer }) => ({ iss: [issuer] })),
   refusesClaims('an array where the subject belongs', () => ({ sub: ['alice'] })),
   refusesClaims('an object where the subject belongs', () => ({ sub: { id: 'alice' } })),
   refusesClaims('a token for another audience', () => ({ aud: 'https://mallory.example' })),
-  refusesClaims('a token for an audience that is the beginning of ours', ({ audience }) => ({ aud: audience.slice(0, -1) })),
+  refusesClaims('a token for an audience whose name is the beginning of the expected one', ({ audience }) => {
+    return { aud: audience.slice(0, -1) }
+  }),
   refusesClaims('a token for other audiences', () => ({ aud: ['https://mallory.example', 'https://elsewhere.example'] })),
   refusesClaims('a token without an audience', () => ({ aud: undefined })),
   refusesClaims('a token with an empty list of audiences', () => ({ aud: [] })),
@@ -159,7 +161,7 @@ export const tokenVerifierRules: ReadonlyArray<Rule<MakeTokenVerifier>> = [
   ...respellings('in the other alphabet of base64', inOtherAlphabet),
   ...respellings('with characters that a lenient decoder skips', withSkippedCharacters),
 
-  rule('refuses a genuine token with a critical extension that nobody understands', async (harness) => {
+  rule('refuses a genuine token with an unknown critical extension', async (harness) => {
     const token = await harness.mint(goodClaims(harness), { crit: ['urn:example:unheard'], 'urn:example:unheard': true })
     if (isJwt(token)) await refuses(harness, token)
   }),
@@ -261,7 +263,7 @@ function attempt (change: () => unknown): void {
   try {
     change()
   } catch {
-    // Frozen claims are as good as a copy.
+    // Frozen claims are safe, too.
   }
 }
 

@@ -13,10 +13,10 @@ export type { Rule } from '../internal/conformance/rule.ts'
 export type { MakeUserStatusStore, UserStatusFixture } from '../internal/conformance/user-status-probe.ts'
 
 /**
- * The promises of {@link UserStatusStore}, for any test runner. A store without `logOut` keeps those about `logOut`.
+ * The promises of {@link UserStatusStore}, for any test runner. The rules about `logOut` pass for a store without it.
  *
- * Versions are compared as they are, times to the millisecond. Ids that a store cannot hold (NUL, a lone surrogate, a
- * megabyte) may be refused with a rejection; ids that it accepts must be told apart to the last character.
+ * A store may refuse ids that it cannot hold (NUL, a lone surrogate, a megabyte) with a rejection. Ids that it accepts must
+ * be distinguished to the last character.
  *
  * @example
  * ```ts
@@ -33,7 +33,7 @@ export type { MakeUserStatusStore, UserStatusFixture } from '../internal/conform
  * ```
  */
 export const userStatusStoreRules: ReadonlyArray<Rule<MakeUserStatusStore>> = [
-  rule('a user who was never put in is undefined', async ({ store }) => {
+  rule('an unknown user is undefined', async ({ store }) => {
     assert.equal(await store.get(alice), undefined)
   }),
 
@@ -52,14 +52,14 @@ export const userStatusStoreRules: ReadonlyArray<Rule<MakeUserStatusStore>> = [
     assert.equal((await present(store, alice)).lastSeenAt, 1000 + answers.indexOf(true))
   }),
 
-  rule('compareAndSet with a version creates nobody', async ({ store, set }) => {
+  rule('compareAndSet with a version does not create a record', async ({ store, set }) => {
     await set(bob, 'logged_in')
     const { version } = await present(store, bob)
     assert.equal(await store.compareAndSet(alice, version, login(1000)), false)
     assert.equal(await store.get(alice), undefined)
   }),
 
-  rule('compareAndSet with a version that is past changes nothing', async ({ store, set }) => {
+  rule('compareAndSet with an old version changes nothing', async ({ store, set }) => {
     await set(alice, 'logged_in')
     const { version } = await present(store, alice)
     assert.equal(await store.compareAndSet(alice, version, logout(1000)), true)
@@ -77,7 +77,7 @@ export const userStatusStoreRules: ReadonlyArray<Rule<MakeUserStatusStore>> = [
     assert.equal(lastSeenAt ?? loggedOutAt, 1000 + answers.indexOf(true))
   }),
 
-  rule('no version ever comes back', async ({ store, set }) => {
+  rule('no version is used twice', async ({ store, set }) => {
     await set(alice, 'logged_in')
     const seen = new Set<Version>()
     for (let turn = 0; turn < 6; turn++) {
@@ -123,7 +123,7 @@ export const userStatusStoreRules: ReadonlyArray<Rule<MakeUserStatusStore>> = [
     assert.equal((await present(store, alice)).status, 'logged_out')
   }),
 
-  rule('a record that get returned stays as it was', async ({ store, set }) => {
+  rule('a record that get returned does not change afterwards', async ({ store, set }) => {
     await set(alice, 'logged_in')
     const given = await store.get(alice)
     const copy = facts(given)
@@ -132,7 +132,7 @@ export const userStatusStoreRules: ReadonlyArray<Rule<MakeUserStatusStore>> = [
     assert.deepEqual(facts(given), copy)
   }),
 
-  rule('two users are two users, however alike their ids look', async ({ store, set }) => {
+  rule('users with similar ids are different users', async ({ store, set }) => {
     for (const user of lookAlikes) {
       assert.equal(await store.get(user), undefined, JSON.stringify(user))
       await set(user, 'logged_in')
@@ -146,7 +146,7 @@ export const userStatusStoreRules: ReadonlyArray<Rule<MakeUserStatusStore>> = [
     }
   }),
 
-  rule('a number as an id is refused, or is its text', async ({ store, set }) => {
+  rule('a number as an id is refused, or stands for its text', async ({ store, set }) => {
     const [numeric, other] = [{ tenant: 1, subject: 23 }, { tenant: 12, subject: 3 }] as never as [UserKey, UserKey]
     const created = await outcome(() => store.compareAndSet(numeric, undefined, login(1000)))
     if (created !== 'refused') {
@@ -171,7 +171,7 @@ export const userStatusStoreRules: ReadonlyArray<Rule<MakeUserStatusStore>> = [
     assert.equal((await present(store, { tenant: '*', subject: '%' })).status, 'logged_in')
   }),
 
-  logOutRule('logOut of an unknown user is undefined and creates nobody', async ({ logOut, store }) => {
+  logOutRule('logOut of an unknown user is undefined and does not create a record', async ({ logOut, store }) => {
     assert.equal(await logOut(alice, 1000), undefined)
     assert.equal(await store.get(alice), undefined)
   }),
@@ -186,7 +186,7 @@ export const userStatusStoreRules: ReadonlyArray<Rule<MakeUserStatusStore>> = [
     assert.deepEqual(facts(await logOut(alice, 2000)), after)
   }),
 
-  logOutRule('every logOut changes the version and moves the time of the last logout on', async ({ logOut, store, set }) => {
+  logOutRule('every logOut changes the version, and none moves the time of the last logout back', async ({ logOut, store, set }) => {
     await set(alice, 'logged_in')
     const versions = [(await present(store, alice)).version]
     for (const [at, expected] of [[1000, 1000], [3000, 3000], [2000, 3000]] as const) {
@@ -217,7 +217,7 @@ export const userStatusStoreRules: ReadonlyArray<Rule<MakeUserStatusStore>> = [
     }
   }),
 
-  logOutRule('a logout whose time is not whole milliseconds fails no other one', async ({ logOut, set }) => {
+  logOutRule('a logout whose time is not whole milliseconds does not make other logouts fail', async ({ logOut, set }) => {
     const users = Array.from({ length: 20 }, (_, index) => ({ tenant: 'acme', subject: `user ${index}` }))
     for (const user of users) await set(user, 'logged_in')
     const fractional = outcome(() => logOut(alice, 1000.5))
@@ -233,7 +233,7 @@ export const userStatusStoreRules: ReadonlyArray<Rule<MakeUserStatusStore>> = [
     assert.equal(before.filter(record => record?.status === 'logged_out').length, 49)
   }),
 
-  logOutRule('logOut against logins loses no update', async ({ logOut, store, set }) => {
+  logOutRule('concurrent logouts and logins lose no update', async ({ logOut, store, set }) => {
     await set(alice, 'logged_in')
     let logins = 1
     let logouts = 0
@@ -275,7 +275,7 @@ async function outcome<T> (act: () => Awaitable<T>): Promise<T | 'refused'> {
 
 type LogOutFixture = UserStatusFixture & { logOut (user: UserKey, at: number): Awaitable<UserStatus | undefined> }
 
-/** A rule for the optional `logOut`: a store that lacks it has nothing to break. */
+/** A rule for the optional `logOut`. It passes for a store without that method. */
 function logOutRule (name: string, check: (fixture: LogOutFixture) => Promise<void>): Rule<MakeUserStatusStore> {
   return rule(name, async fixture => {
     const { store } = fixture

@@ -24,13 +24,13 @@ import { isLive, type SessionStore } from '../session-store.ts'
 export interface KratosAdminOptions {
   /** The session store. */
   readonly sessions: Pick<SessionStore, 'list' | 'logOutById' | 'logOutSubject'>
-  /** Whether this request may end anybody's sessions: only `true` allows it. Called first, on every route. */
+  /** Whether this request may end the sessions of every user: only `true` allows it. Called first, on every route. */
   readonly authorize: (request: FastifyRequest) => Awaitable<boolean>
   /** Returns the identity to show with a session. @default its id alone */
   readonly identity?: KratosIdentity | undefined
-  /** The ids of sessions and subjects: UUIDs in any of the forms that Kratos reads, or `any` text. @default 'uuid' */
+  /** The ids of sessions and subjects: UUIDs in every form that Kratos accepts, or `any` text. @default 'uuid' */
   readonly ids?: KratosIdKind | undefined
-  /** Called for each session that was live and is now logged out, and once when a subject is logged out. */
+  /** Called when a live session is logged out, and once when a subject is logged out. */
   readonly onLogout?: OnLogout | undefined
   /** Security of the routes in the host's OpenAPI document, such as `[{ admin: [] }]`. @default none is stated */
   readonly security?: readonly SecurityRequirement[] | undefined
@@ -44,7 +44,7 @@ function resolveOptions (options: KratosAdminOptions, fastify: FastifyInstance) 
   const { sessions, authorize, identity = bareIdentity, ids = 'uuid' } = options
   assertSessionStore(sessions, ['list', 'logOutById', 'logOutSubject'], plugin)
   assertOption(typeof authorize === 'function', plugin, 'authorize',
-    'is missing: pass a function that returns true for those who may end anybody\'s sessions')
+    'is missing: pass a function that returns true for requests that may end the sessions of every user')
   assertFunctions(options, plugin, ['identity', 'onLogout'])
   assertIdKind(ids, plugin)
   const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin, fastify.log)
@@ -63,7 +63,7 @@ type Settings = ReturnType<typeof resolveOptions>
 
 // Schema
 
-const failures = kratosFailures({ 400: 'The id is malformed, or the query cannot be read', 403: 'The request is not authorized' })
+const failures = kratosFailures({ 400: 'The id or the query is malformed', 403: 'The request is not authorized' })
 const params = Type.Object({ id: Type.String() })
 
 const operations = {
@@ -72,7 +72,7 @@ const operations = {
     summary: 'Log out a session',
     params,
     response: {
-      204: Type.Null({ description: 'The session is logged out, now or before' }),
+      204: Type.Null({ description: 'The session is logged out (also if it was before)' }),
       ...kratosFailures({ 404: 'No session has this id' }),
       ...failures
     }
@@ -92,7 +92,7 @@ const operations = {
     summary: 'List the live sessions of a subject',
     params,
     querystring: Type.Object({
-      active: Type.Optional(Type.Boolean({ description: 'Only live sessions are kept: false lists none' })),
+      active: Type.Optional(Type.Boolean({ description: 'Only live sessions are stored: false returns an empty list' })),
       ...pageSchema.properties
     }),
     response: { 200: Type.Array(kratosSessionSchema, { description: 'The live sessions of the subject, newest first' }), ...failures }
@@ -103,10 +103,10 @@ const operations = {
 
 /**
  * `DELETE /admin/sessions/{id}`, `DELETE /admin/identities/{id}/sessions` and `GET /admin/identities/{id}/sessions` as Ory
- * Kratos serves them, with an authorization that Kratos does not have: only `true` from the host's function lets a request
- * in.
+ * Kratos serves them. Kratos has no authorization here. This plugin has: requests are refused unless `authorize` returns
+ * `true`.
  *
- * A 204 says that the session store logged the sessions out.
+ * A 204 means that the session store logged the sessions out.
  *
  * @see https://www.ory.com/docs/kratos/reference/api#tag/identity/operation/deleteIdentitySessions
  * @throws {TypeError} while registering, for an option that is missing or wrong
@@ -158,10 +158,10 @@ async function routes (fastify: FastifyInstance, options: KratosAdminOptions): P
   addKratosRoutes(fastify, served, { plugin, security, ids })
 }
 
-/** A handler that gets the spellings of the id in the URL. */
+/** A handler that is called with the spellings of the id in the URL. */
 type IdHandler = (call: KratosCall, spellings: readonly string[]) => ReturnType<KratosHandler>
 
-/** Lets a handler be called with an id, by who may. */
+/** Makes a handler that refuses requests without authorization and malformed ids, and calls another one for all others. */
 function authorization ({ ask, authorize, ids }: Settings): (handler: IdHandler) => KratosHandler {
   const { read } = kratosIds(ids)
   return handler => async call => {
@@ -195,7 +195,7 @@ function logOutSubject ({ ask, sessions, notify }: Settings): IdHandler {
         if (count !== 0) return notify({ scope: 'all', subject, count }, reply)
       })
       isKnown ||= count !== 0
-      if (count !== undefined && count > 0) break // A store that does not count may know the subject by the next spelling.
+      if (count !== undefined && count > 0) break // A store without a count may have the subject in the next spelling.
     }
     await detachEndedSession(request, ask)
     return isKnown ? sendKratosEmpty(reply, 204) : sendKratosError(request, reply, errors.notFound)

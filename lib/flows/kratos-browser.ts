@@ -36,24 +36,24 @@ import { isLive, type SessionStore } from '../session-store.ts'
 export interface KratosBrowserLogoutOptions {
   /** The session store. */
   readonly sessions: Pick<SessionStore, 'find' | 'logOut'>
-  /** Where browsers find these routes: scheme, host, and the path in front of `/self-service`. */
+  /** The URL at which browsers reach these routes: scheme, host, and the path in front of `/self-service`. */
   readonly publicUrl: string
-  /** Where a browser goes after its logout, if it names no other place. An absolute URL. */
+  /** Where a browser is sent after a logout without `return_to`. An absolute URL. */
   readonly defaultReturnUrl: string
   /**
-   * Where `return_to` may point: absolute URLs, each with everything below its path; `*.` in front of a host for its
+   * Where `return_to` may point: absolute URLs. Each allows everything below its path. `*.` in front of a host allows its
    * subdomains. `publicUrl` + `/self-service` is always allowed.
    * @default []
    */
   readonly allowedReturnUrls?: readonly string[] | undefined
   /**
-   * Where browsers are sent when something is wrong, with `error` (a name) and `error_description` (a sentence) in the query.
+   * Where browsers are sent after an error. The query has `error` (a name) and `error_description` (a sentence).
    * @default browsers get the JSON error
    */
   readonly errorUrl?: string | undefined
-  /** The cookie with the session token, exactly as it is set. */
+  /** The cookie with the session token: the attributes must be those it is set with. */
   readonly cookie?: SessionCookie | undefined
-  /** Further cookies to remove together with the session cookie, exactly as they are set. @default [] */
+  /** Other cookies to remove together with the session cookie, each with the attributes that it is set with. @default [] */
   readonly clearCookies?: readonly CookieIdentity[] | undefined
   /** Sent as `Clear-Site-Data` after a logout, if `publicUrl` is https. @default [] */
   readonly clearSiteData?: readonly SiteData[] | undefined
@@ -89,20 +89,20 @@ function resolveOptions (options: KratosBrowserLogoutOptions, fastify: FastifyIn
 type Settings = ReturnType<typeof resolveOptions>
 
 function resolveUrls ({ publicUrl, defaultReturnUrl, errorUrl, allowedReturnUrls = [] }: KratosBrowserLogoutOptions) {
-  const base = absoluteUrl(publicUrl, plugin, 'publicUrl', 'where browsers find these routes, such as "https://login.example/auth"')
+  const base = absoluteUrl(publicUrl, plugin, 'publicUrl', 'where browsers reach these routes, for example "https://login.example/auth"')
   assertOption(!/[?#]/.test(publicUrl), plugin, 'publicUrl', 'must have no query and no fragment')
-  const standard = absoluteUrl(defaultReturnUrl, plugin, 'defaultReturnUrl', 'where browsers go after a logout')
+  const standard = absoluteUrl(defaultReturnUrl, plugin, 'defaultReturnUrl', 'where browsers are sent after a logout')
   assertOption(Array.isArray(allowedReturnUrls), plugin, 'allowedReturnUrls', 'must be a list of absolute URLs')
   const found = base.href.replace(/\/+$/, '')
   const allowed = [...allowedReturnUrls, `${found}/self-service`]
   return {
     publicUrl: found,
     judgeReturnTo: returnToWithin({ standard, allowed, caller: plugin, option: 'allowedReturnUrls' }),
-    errorPage: errorUrl === undefined ? undefined : absoluteUrl(errorUrl, plugin, 'errorUrl', 'where browsers go when something is wrong')
+    errorPage: errorUrl === undefined ? undefined : absoluteUrl(errorUrl, plugin, 'errorUrl', 'where browsers are sent after an error')
   }
 }
 
-/** Makes the browser forget a session that has ended: its cookie, if that carried it, and what the host wants wiped. */
+/** Removes the cookies of a session that has ended, if a cookie carried it, and sends `Clear-Site-Data` if the host wants it. */
 function forgetting ({ cookie = {}, clearCookies = [], clearSiteData }: KratosBrowserLogoutOptions, publicUrl: string) {
   assertOption(Array.isArray(clearCookies), plugin, 'clearCookies', 'must be a list of cookies')
   const removals = [
@@ -120,7 +120,7 @@ function forgetting ({ cookie = {}, clearCookies = [], clearSiteData }: KratosBr
 // Schema
 
 const failures = {
-  303: Type.Null({ description: 'A browser goes on: after a logout to the return URL, otherwise to the error page' }),
+  303: Type.Null({ description: 'Browsers are redirected: to the return URL after a logout, otherwise to the error page' }),
   ...kratosFailures({ 400: 'The token is missing, or return_to is not allowed', 401: 'There is no live session' })
 }
 const returnTo = Type.Optional(Type.String({ description: 'Where the browser goes after the logout' }))
@@ -139,12 +139,12 @@ const operations = {
   },
   submit: {
     operationId: 'updateLogoutFlow',
-    summary: 'Log out the session of a logout token',
+    summary: 'Log out the session that a logout token belongs to',
     querystring: Type.Object({ token: Type.String({ description: 'The logout token' }), return_to: returnTo }),
     response: {
       204: Type.Null({ description: 'The session is logged out' }),
       ...failures,
-      ...kratosFailures({ 403: 'The token is not that of the session, or the request is a prefetch' })
+      ...kratosFailures({ 403: 'The token belongs to another session, or the request is a prefetch' })
     }
   }
 }
@@ -166,8 +166,8 @@ const undocumented: FastifySchema & { readonly hide: true } = { hide: true }
  * `GET /self-service/logout/browser` and `GET /self-service/logout` as Ory Kratos serves them: a browser gets its logout URL
  * and follows it. The URL carries a token that only works together with its session.
  *
- * A 204, or a 303 to the return URL, says that the session store logged the session out. Nothing happens before `return_to`
- * was found to be allowed.
+ * A 204, or a 303 to the return URL, means that the session store logged the session out. A `return_to` that is not allowed
+ * is refused before anything changes.
  *
  * @see https://www.ory.com/docs/kratos/reference/api#tag/frontend/operation/createBrowserLogoutFlow
  * @throws {TypeError} while registering, for an option that is missing or wrong
@@ -205,7 +205,7 @@ async function routes (fastify: FastifyInstance, options: KratosBrowserLogoutOpt
   const logLevel = levelWithoutRequests(fastify.log)
   fastify.get(startUrl, { exposeHeadRoute: false, schema: documented(fastify, settings, operations.start) }, start(settings))
   fastify.get(submitUrl, { exposeHeadRoute: false, logLevel, schema: documented(fastify, settings, operations.submit) }, submit(settings))
-  // HEAD is the host's 404. It has a route so that its log line, which has the token, is quiet too.
+  // HEAD gets the host's 404. It has a route because its log line would contain the token, too.
   fastify.head(submitUrl, { logLevel, schema: freshSchema(undocumented) }, (_request, reply) => { reply.callNotFound() })
 }
 
@@ -245,7 +245,7 @@ function submit (settings: Settings): RouteHandlerMethod {
   }
 }
 
-/** Logs a session out. Resolves to `false` if the store has forgotten it meanwhile. */
+/** Logs a session out. Resolves to `false` if the store no longer has it. */
 function logout ({ ask, sessions, notify }: Settings) {
   return async ({ token }: KratosCaller, reply: FastifyReply): Promise<boolean> => {
     detachSession(reply.request, token)

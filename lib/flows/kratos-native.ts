@@ -17,9 +17,9 @@ import { isLive, type SessionStore } from '../session-store.ts'
 
 // Options
 
-/** The options of {@link kratosLogout}. `sessions` is required, and one function of it is enough. */
+/** The options of {@link kratosLogout}. `sessions` is required. */
 export interface KratosLogoutOptions {
-  /** The session store. */
+  /** The session store. Its method `logOut` is enough. */
   readonly sessions: Pick<SessionStore, 'logOut'>
   /** Called for each session that was live and is now logged out. */
   readonly onLogout?: OnLogout | undefined
@@ -58,7 +58,7 @@ const routeSchema = (prefix: string) => ({
   security: [],
   body: bodySchema,
   response: {
-    204: Type.Null({ description: 'The session is logged out, now or before' }),
+    204: Type.Null({ description: 'The session is logged out (also if it was before)' }),
     ...kratosFailures({ 400: 'The body is missing, or not a JSON object with a session token', 403: 'No session has this token' })
   }
 })
@@ -96,7 +96,7 @@ async function routes (fastify: FastifyInstance, options: KratosLogoutOptions): 
   noActivity(fastify)
   isolateFromHost(fastify)
   publishRefusals(fastify, plugin)
-  // Fastify remembers the parser of a type that it knows by name. It searches the one of '*' for each request.
+  // Fastify caches the parser of a type that is named. For '*' it would search on each request.
   fastify.addContentTypeParser(['application/json', '*'], { parseAs: 'string' }, parseJson)
   fastify.setErrorHandler(answerFailure)
   fastify.route<{ Body: Body }>({
@@ -123,7 +123,7 @@ function logOut ({ ask, sessions, notify }: Settings) {
   }
 }
 
-/** Refuses what is wrong before the body is read, in Kratos' order. */
+/** Refuses requests without a body and with another content type before the body is read, in the order of Kratos. */
 function refuseUnreadable (request: FastifyRequest, reply: FastifyReply, done: () => void): void {
   const { 'content-type': type } = request.headers
   if (hasNoBody(request)) sendKratosError(request, reply, errors.noBody)
@@ -131,7 +131,7 @@ function refuseUnreadable (request: FastifyRequest, reply: FastifyReply, done: (
   else done()
 }
 
-/** Over HTTP/2 a length is optional. Without one, there is no body only if the stream ended with the headers. */
+/** Over HTTP/2 a length is optional. A request without a length has no body only if the stream ended with the headers. */
 function hasNoBody ({ headers, raw }: FastifyRequest): boolean {
   const length = headers['content-length']
   if (length !== undefined) return Number(length) === 0
@@ -163,7 +163,7 @@ const errors = {
 
 type Thrown = FastifyError & { readonly reason?: string } | null
 
-/** Answers whatever was thrown: by the host's functions, by Fastify when it reads the body, by hooks of the host. */
+/** Answers every error: of the host's functions, of Fastify while it reads the body, and of hooks of the host. */
 function answerFailure (thrown: Thrown, request: FastifyRequest, reply: FastifyReply): void {
   sendKratosError(request, reply, bodyErrorOf(thrown) ?? loggedKratosError(thrown, request, reply))
 }

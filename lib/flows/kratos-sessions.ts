@@ -25,18 +25,18 @@ import { isLive, type Session, type SessionStore } from '../session-store.ts'
 export interface KratosSessionsOptions {
   /** The session store. */
   readonly sessions: Pick<SessionStore, 'find' | 'list' | 'logOutById' | 'logOutSubject'>
-  /** The cookie with the session token. Only its name, and whether it is signed, matter here. */
+  /** The cookie with the session token. Only `name` and `signed` are used here. */
   readonly cookie?: SessionCookie | undefined
   /**
-   * Whether this session can be used. Only whoami asks, so that a disabled user can still log out.
-   * @default every live session can
+   * Whether this session can be used. Only whoami calls it, so that a disabled user can still log out.
+   * @default every live session can be used
    */
   readonly isActive?: ((session: Session) => Awaitable<boolean>) | undefined
   /** Returns the identity to show with a session. @default its id alone */
   readonly identity?: KratosIdentity | undefined
-  /** The ids of sessions: UUIDs in any of the forms that Kratos reads, or `any` text. @default 'uuid' */
+  /** The ids of sessions: UUIDs in every form that Kratos accepts, or `any` text. @default 'uuid' */
   readonly ids?: KratosIdKind | undefined
-  /** Called for each session that was live and is now logged out, and once when the others are logged out. */
+  /** Called when a live session is logged out, and once when the other sessions are logged out. */
   readonly onLogout?: OnLogout | undefined
   /** Security of the routes in the host's OpenAPI document, such as `[{ sessionCookie: [] }]`. @default none is stated */
   readonly security?: readonly SecurityRequirement[] | undefined
@@ -83,7 +83,7 @@ const operations = {
     response: {
       200: Type.Array(kratosSessionSchema, { description: 'The other live sessions of the user, newest first' }),
       ...failures,
-      ...kratosFailures({ 400: 'The page cannot be read' })
+      ...kratosFailures({ 400: 'The page parameters are invalid' })
     }
   },
   logOutOthers: {
@@ -101,7 +101,7 @@ const operations = {
     summary: 'Log out one of the other sessions of the user',
     params: Type.Object({ id: Type.String({ description: 'The public id of the session' }) }),
     response: {
-      204: Type.Null({ description: 'The user has no live session with this id, now or before' }),
+      204: Type.Null({ description: 'The user has no live session with this id (anymore)' }),
       ...failures,
       ...kratosFailures({ 400: 'The id is malformed, or it is the current session' })
     }
@@ -114,8 +114,8 @@ const operations = {
  * `/sessions/whoami`, `GET /sessions`, `DELETE /sessions` and `DELETE /sessions/{id}` as Ory Kratos serves them: the
  * session of the request, the other sessions of its user, and logging those out.
  *
- * A 200 or 204 to a `DELETE` says that the session store logged out what was asked for. Sessions are shown by their public
- * ids only. The id of another user's session gets the response of an unknown id.
+ * A 200 or 204 to a `DELETE` means that the session store logged the sessions out. Responses contain public ids only. The id
+ * of another user's session gets the response of an unknown id.
  *
  * @see https://www.ory.com/docs/kratos/reference/api#tag/frontend/operation/disableMyOtherSessions
  * @throws {TypeError} while registering, for an option that is missing or wrong
@@ -150,10 +150,10 @@ async function routes (fastify: FastifyInstance, options: KratosSessionsOptions)
   addKratosRoutes(fastify, served, { plugin, security, ids })
 }
 
-/** Ory Oathkeeper asks whoami with the method of the request that it judges. */
+/** Ory Oathkeeper calls whoami with the method of the request that it checks. */
 const anyMethod = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
 
-/** What a header can carry. */
+/** The characters that a header can contain. */
 const printable = /^[\u0020-\u007e]+$/
 
 function whoami ({ ask, findCaller, isActive, identity }: Settings): KratosHandler {

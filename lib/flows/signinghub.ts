@@ -24,7 +24,7 @@ const plugin = 'signingHubLogout'
 
 // Options
 
-/** The user of a token: who is logged out, and who requests it. Both are the same unless somebody acts for a user. */
+/** The user of a token: the subject is logged out, the actor requests it. They differ only if the actor acts for the subject. */
 export interface SigningHubUser extends Principal {
   readonly subject: string
   readonly actor: string
@@ -35,7 +35,7 @@ export interface DeviceTokenRemoval extends SigningHubUser {
   readonly deviceToken: string
 }
 
-/** What happened to a push token: it was removed, nobody has it, or it belongs to another user and was left alone. */
+/** What happened to a push token: it was removed, it is unknown, or it belongs to another user and was left alone. */
 export type DeviceTokenOutcome = 'removed' | 'not-found' | 'not-owner'
 
 /** One logout, for the audit trail. */
@@ -62,7 +62,7 @@ export interface DeviceTokenOptions {
   readonly maxLength?: number | undefined
   /** The response when the push token belongs to another user: 200, or the vendor's 403. @default 'ignore' */
   readonly foreign?: 'ignore' | 'forbid' | undefined
-  /** The response when nobody has this push token: 200, or the vendor's 404. @default 'ignore' */
+  /** The response when the push token is unknown: 200, or the vendor's 404. @default 'ignore' */
   readonly unknown?: 'ignore' | 'not-found' | undefined
 }
 
@@ -78,7 +78,7 @@ export interface SigningHubLogoutOptions {
    * @default every account is enabled
    */
   readonly isActive?: ((user: string) => Awaitable<boolean | undefined>) | undefined
-  /** Whether this actor may act for this other subject: only `true` allows it. @default nobody may */
+  /** Whether this actor may act for this other subject: only `true` allows it. @default acting for another user is refused */
   readonly mayActFor?: ((user: SigningHubUser) => Awaitable<boolean>) | undefined
   /** What to do with the push token that the client sends. */
   readonly deviceToken?: DeviceTokenOptions | undefined
@@ -102,7 +102,8 @@ export interface SigningHubLogoutOptions {
 
 function resolveOptions (options: SigningHubLogoutOptions, { log }: FastifyInstance) {
   const { verifyToken, paths = ['/v3/logout', '/v4/logout'] } = options
-  assertOption(typeof verifyToken === 'function', plugin, 'verifyToken', 'is missing: pass a token verifier such as fastJwtVerifier({ ... })')
+  assertOption(typeof verifyToken === 'function', plugin, 'verifyToken',
+    'is missing: pass a token verifier, for example fastJwtVerifier({ ... })')
   assertFunctions(options, plugin, ['principal', 'isActive', 'mayActFor', 'recordActivity', 'onLogout'])
   assertOption(Array.isArray(paths) && paths.length > 0 && paths.every(path => String(path).startsWith('/')), plugin, 'paths',
     'must be a list of paths that begin with a slash')
@@ -126,7 +127,8 @@ function resolveOptions (options: SigningHubLogoutOptions, { log }: FastifyInsta
 }
 
 function resolveDeviceToken (options: DeviceTokenOptions = {}) {
-  assertOption(typeof options === 'object' && options !== null, plugin, 'deviceToken', 'must be an object, for example { remove, required: true }')
+  assertOption(typeof options === 'object' && options !== null, plugin, 'deviceToken',
+    'must be an object, for example { remove, required: true }')
   const { remove, required = false, maxLength = 4096, foreign = 'ignore', unknown = 'ignore' } = options
   assertFunctions({ 'deviceToken.remove': remove }, plugin, ['deviceToken.remove'])
   assertOption(typeof required === 'boolean', plugin, 'deviceToken.required', 'must be true or false')
@@ -229,7 +231,7 @@ async function routes (fastify: FastifyInstance, options: SigningHubLogoutOption
       bodyLimit: 1_048_576,
       schema: routeSchema(fastify.prefix + path, settings),
       onRequest: async (request, reply) => {
-        const { ip } = request // Unknown once the client has left.
+        const { ip } = request // It can no longer be read once the client has left.
         readAnyBody(request)
         const verdict = await authenticate(request.headers.authorization)
         if ('refusal' in verdict) return refuse(reply, verdict.refusal)
@@ -249,7 +251,7 @@ type LogoutRequest = FastifyRequest<{ Body: LogoutBody }>
 type Origin = { readonly ip: string | undefined }
 type Verdict = Admission | { readonly refusal: Refusal }
 
-/** Whose token is this, and may they log out? In the order of the vendor's decision table. */
+/** Finds the user of a token, and whether the user may log out, in the order of the vendor's decision table. */
 function authentication (settings: Settings) {
   const { ask, verifyToken, principal } = settings
 
@@ -294,7 +296,7 @@ function logout (settings: Settings) {
 
     const at = Date.now()
     const userAgent = request.headers['user-agent']
-    // A spread with members added would cost a microsecond each time.
+    // Members are written out because spreading the user and adding members takes a microsecond longer.
     const { user: { subject, actor, tenant, sessionId, issuedAt }, ip } = admitted
     const activityOf = (): SigningHubActivity => ({
       subject, actor, tenant, sessionId, issuedAt, at, ip, userAgent, deviceToken
@@ -364,10 +366,16 @@ function logOutage (request: FastifyRequest, error: unknown): void {
   request.log.error({ err: error, event: 'logout.outage' }, 'a logout could not be completed')
 }
 
-/** Everything that is thrown: by the host's functions, by Fastify while it reads the body, by hooks of the host. */
+/** Whether the body is not JSON, does not match its schema, or could not be read. */
+function isInvalidBody (error: FastifyError | null, status: number): boolean {
+  const code = String(error?.code)
+  return code === notJson || code === 'FST_ERR_VALIDATION' || (status === 400 && code.startsWith('FST_ERR_CTP_'))
+}
+
+/** Answers every error: of the host's functions, of Fastify while it reads the body, and of hooks of the host. */
 function answerFailure (error: FastifyError | null, request: FastifyRequest, reply: FastifyReply): void {
   const status = failureStatus(error, reply)
-  if (error?.code === notJson || error?.code === 'FST_ERR_VALIDATION' || (status === 400 && String(error?.code).startsWith('FST_ERR_CTP_'))) {
+  if (isInvalidBody(error, status)) {
     refuse(reply, refusals.invalidBody)
   } else if (status === 401) {
     refuse(reply, refusals.unauthenticated)

@@ -12,7 +12,9 @@ import { freshSchema, operationId, type SecurityRequirement } from '../internal/
 import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
 import { verdictOf } from '../internal/plugin/verdict.ts'
 import { credentialOfPrincipal, logoutRevocation, type LogoutRevocation } from '../internal/revocation/logout-revocation.ts'
-import { sendTenantError, sendTenantSuccess, tenantErrorOfStatus, tenantErrorSchema, tenantSuccessSchema, type TenantError } from '../internal/tenant-status/envelope.ts'
+import {
+  sendTenantError, sendTenantSuccess, tenantErrorOfStatus, tenantErrorSchema, tenantSuccessSchema, type TenantError
+} from '../internal/tenant-status/envelope.ts'
 import { isKnown, logOutUser } from '../internal/tenant-status/log-out-user.ts'
 import { limitRequests, type TenantRateLimit } from '../internal/tenant-status/rate-limit.ts'
 import { optionalId, principalOf, type PrincipalOf } from '../principal.ts'
@@ -31,6 +33,13 @@ export interface TenantLogout extends UserKey {
   readonly requestId: string
 }
 
+/** The logout that `isRestricted` is asked about. */
+export interface RestrictionQuery extends UserKey {
+  /** The option `wire.capability`. */
+  readonly capability: string
+  readonly request: FastifyRequest
+}
+
 /** The error codes of refused tokens, for clients that expect others. */
 export interface TenantErrorCodes {
   /** @default 'INVALID_TENANT_TOKEN' */
@@ -43,7 +52,7 @@ export interface TenantErrorCodes {
 
 /** The parts of the wire of {@link tenantStatusLogout} that differ between deployments. */
 export interface TenantWireOptions {
-  /** The name that `isRestricted` is called with, and that the 403 names. @default 'logout' */
+  /** The capability that `isRestricted` is called with and that the 403 names. @default 'logout' */
   readonly capability?: string | undefined
   /** The header of the tenant token. @default 'x-tenant-token' */
   readonly tenantHeader?: string | undefined
@@ -67,7 +76,7 @@ export interface TenantStatusLogoutOptions {
   /** Reads the user and the tenant from the claims. A token of another tenant, or of none, is refused. @default principalOf */
   readonly principal?: PrincipalOf | undefined
   /** Whether logging out is forbidden to this tenant or this user: only `false` allows it. @default it is allowed */
-  readonly isRestricted?: ((query: UserKey & { readonly capability: string, readonly request: FastifyRequest }) => Awaitable<boolean>) | undefined
+  readonly isRestricted?: ((query: RestrictionQuery) => Awaitable<boolean>) | undefined
   /** A step that must succeed before the status changes. If it fails, the response is 500 and the status stays. */
   readonly beforeLogOut?: ((user: TenantLogout, request: FastifyRequest) => Awaitable<unknown>) | undefined
   /**
@@ -97,7 +106,8 @@ function resolveOptions (options: TenantStatusLogoutOptions, { log }: FastifyIns
     'is missing: pass a user-status store such as memoryUserStatusStore(), or { get, compareAndSet }')
   assertOption(typeof authenticateTenant === 'function', plugin, 'authenticateTenant',
     'is missing: pass a function (token, request) => tenant that returns undefined to refuse the token')
-  assertOption(typeof verifyToken === 'function', plugin, 'verifyToken', 'is missing: pass a token verifier such as fastJwtVerifier({ ... })')
+  assertOption(typeof verifyToken === 'function', plugin, 'verifyToken',
+    'is missing: pass a token verifier, for example fastJwtVerifier({ ... })')
   assertFunctions(options, plugin, ['principal', 'isRestricted', 'beforeLogOut', 'onLogout'])
   const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin, log)
   return {
@@ -119,8 +129,11 @@ function resolveOptions (options: TenantStatusLogoutOptions, { log }: FastifyIns
 }
 
 function resolveWire (options: TenantWireOptions = {}) {
-  assertOption(typeof options === 'object' && options !== null, plugin, 'wire', 'must be an object, for example { capability, tenantHeader }')
-  const { capability = 'logout', tenantHeader = 'x-tenant-token', clientHeaders = [], acceptBearerPrefix = false, errorCodes = {} } = options
+  assertOption(typeof options === 'object' && options !== null, plugin, 'wire',
+    'must be an object, for example { capability, tenantHeader }')
+  const {
+    capability = 'logout', tenantHeader = 'x-tenant-token', clientHeaders = [], acceptBearerPrefix = false, errorCodes = {}
+  } = options
   assertOption(typeof capability === 'string', plugin, 'wire.capability', 'must be a string')
   assertOption(/^[\w-]+$/.test(tenantHeader), plugin, 'wire.tenantHeader', 'must be the name of a header')
   assertOption(Array.isArray(clientHeaders), plugin, 'wire.clientHeaders', 'must be a list of names of headers')
@@ -228,7 +241,7 @@ type Settings = ReturnType<typeof resolveOptions>
 type Admission = { readonly user: UserKey, readonly credential: () => Credential }
 type Attempt = { readonly request: FastifyRequest, readonly reply: FastifyReply }
 
-/** Logs the user of a request out, or says why not. */
+/** Logs the user of a request out. Resolves to the error if the request is refused. */
 function admission (settings: Settings) {
   const authenticate = authentication(settings)
   const logOut = logout(settings)
@@ -242,7 +255,7 @@ function admission (settings: Settings) {
   }
 }
 
-/** Which tenant, which user? The tenant first: its token is required on every endpoint of this vendor. */
+/** Finds the tenant, then the user. The tenant token comes first: every endpoint of this vendor requires it. */
 function authentication (settings: Settings) {
   const { ask, authenticateTenant, tenantHeader, refusals } = settings
 
@@ -293,7 +306,7 @@ function logout (settings: Settings) {
   }
 }
 
-/** Two credentials in one header, or words around one, are no credential. */
+/** Matches two credentials in one header, and other words beside a credential. Such a header is refused. */
 const ambiguous = /[\s,]/
 
 function textOf (header: string | string[] | undefined): string {
@@ -307,7 +320,9 @@ const errors = {
   missingUserToken: { status: 401, code: 'MISSING_USER_TOKEN', message: 'Missing user token' },
   unexpectedState: { status: 500, code: 'UNEXPECTED_STATE', message: 'Missing user context' },
   forbidden: tenantErrorOfStatus(403),
-  restricted: (capability: string): TenantError => ({ status: 403, code: 'RESTRICTED_CAPABILITY', message: `Capability ${capability} is restricted` }),
+  restricted: (capability: string): TenantError => ({
+    status: 403, code: 'RESTRICTED_CAPABILITY', message: `Capability ${capability} is restricted`
+  }),
   missingHeaders: (names: readonly string[]): TenantError => ({
     status: 400,
     code: 'VALIDATION_ERROR',
@@ -316,7 +331,7 @@ const errors = {
   })
 }
 
-/** Everything that is thrown: by the host's functions, by the limiter, by hooks of the host. */
+/** Answers every error: of the host's functions, of the rate limiter, and of hooks of the host. */
 function answerFailure (thrown: FastifyError | null, request: FastifyRequest, reply: FastifyReply): void {
   const error = tenantErrorOfStatus(failureStatus(thrown, reply))
   if (error.status >= 500) request.log.error({ err: thrown, event: 'logout.outage' }, 'a logout could not be completed')

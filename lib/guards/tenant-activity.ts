@@ -30,7 +30,10 @@ export interface TenantActivityOptions {
    * each phase, from `onRequest` to `preHandler`, until it returns a user.
    */
   readonly user: (request: FastifyRequest) => Awaitable<ActiveUser | undefined | null>
-  /** Refuse tokens that were issued at or before the user's last logout, with 401 INVALID_USER_TOKEN. @default false: using them logs the user in again */
+  /**
+   * Refuse tokens that were issued at or before the user's last logout, with 401 INVALID_USER_TOKEN.
+   * @default false: using such a token logs the user in again
+   */
   readonly denyLoggedOut?: boolean | undefined
   /** What to do for a user without a record. @default 'ignore' */
   readonly unknownUsers?: 'ignore' | 'create' | undefined
@@ -70,13 +73,13 @@ function resolveOptions (options: TenantActivityOptions) {
 function keyed (active: ActiveUser | undefined | null): ActiveUser | undefined {
   if (active === undefined || active === null) return undefined
   const [tenant, subject] = [optionalId(active.tenant), optionalId(active.subject)]
-  if (tenant === undefined || subject === undefined) throw new TypeError('user must return { tenant, subject }, each a non-empty string')
+  assertOption(tenant !== undefined && subject !== undefined, plugin, 'user', 'must return { tenant, subject }, each a non-empty string')
   return { tenant, subject, issuedAt: active.issuedAt }
 }
 
 // Guard
 
-/** What was known of the user when the request was authenticated: a write on any later state is dropped. */
+/** The record of the user when the request was authenticated. If the record changes afterwards, this request does not write. */
 interface Sighting {
   readonly user: UserKey
   readonly record: UserStatus | undefined
@@ -153,13 +156,13 @@ type Settings = ReturnType<typeof resolveOptions>
 type Done = (error?: Error) => void
 interface Look { readonly request: FastifyRequest, readonly reply: FastifyReply, readonly isLast: boolean }
 
-/** Looks after each of a route's own hooks of a phase: one may authenticate, and the next one wait. */
+/** Adds the hook after each of the route's own hooks of a phase: one may authenticate, and the next one may wait. */
 function observeBetween (route: RouteOptions, phase: 'onRequest' | 'preParsing' | 'preValidation' | 'preHandler', hook: unknown): void {
   const own: unknown[] = [route[phase] ?? []].flat()
   if (own.length > 0) Object.assign(route, { [phase]: own.flatMap(one => [one, hook]) })
 }
 
-/** Looks for the user of a request until there is one. Without a promise as long as there is none. */
+/** Makes the function that looks for the user of a request until it finds one. It is synchronous where the host is. */
 function observation (settings: Settings, sighting: symbol) {
   const { ask, userOf } = settings
   const see = seeing(settings, sighting)
@@ -168,7 +171,7 @@ function observation (settings: Settings, sighting: symbol) {
     const { request, reply, isLast } = look
     if (!isActivity(request) || request.getDecorator(sighting) !== null) return done()
     noteArrival(request)
-    // Until the last look, a function that fails may just have been called ahead of the host's authentication.
+    // Before the last phase, the host's function may fail because the host has not authenticated the request yet.
     const find = isLast ? () => userOf(request) : () => recovered(() => userOf(request), () => undefined)
     const seen = recovered(
       () => after(ask('user', find), active => active && see(active, look)),
@@ -183,7 +186,8 @@ function observation (settings: Settings, sighting: symbol) {
 function seeing ({ ask, users, denyLoggedOut, refuses, ...limits }: Settings, sighting: symbol) {
   const write = async ({ user, record, at }: Sighting, { id }: FastifyRequest): Promise<void> => {
     if (!isDue({ user, record, at }, limits)) return
-    await ask('users.compareAndSet', () => users.compareAndSet({ ...user }, record?.version, { status: 'logged_in', at, requestId: String(id) }))
+    const change = { status: 'logged_in', at, requestId: String(id) } as const
+    await ask('users.compareAndSet', () => users.compareAndSet({ ...user }, record?.version, change))
   }
 
   return async ({ tenant, subject, issuedAt = 0 }: ActiveUser, { request, reply }: Look): Promise<void> => {
@@ -227,7 +231,7 @@ function logFailure (request: FastifyRequest, error: unknown): void {
   request.log.error({ err: error, event: 'activity.outage' }, 'the activity of a user could not be recorded')
 }
 
-/** Stands for a user about whom the store could not tell. */
+/** Stands for a user whose record could not be read. */
 const unknown = Symbol('fastify-logout.unknown')
 const unavailable = tenantErrorOfStatus(503)
 const deniedToken = { status: 401, code: 'INVALID_USER_TOKEN', message: 'Invalid user token' }

@@ -19,14 +19,23 @@ const megabyte = 1_048_576
 /** What the heap of the server may grow by, all garbage collected: a kilobyte kept for each request would be more. */
 const allowedGrowth = 4 * megabyte
 
-interface Started { readonly address: string, readonly native: string, readonly signingHub: string, readonly demo: string, readonly tenantToken: string, readonly tenantUser: string }
+interface Started {
+  readonly address: string
+  readonly native: string
+  readonly signingHub: string
+  readonly demo: string
+  readonly tenantToken: string
+  readonly tenantUser: string
+}
 
 let redis: PrivateServer | undefined
 await withPrivateRedis(t, async server => { redis = server }, { config: { appendonly: 'yes', appendfsync: 'everysec' } })
 if (redis === undefined) process.exit(0)
 const { stop, kill, start, freeze, thaw, url } = redis
 
-const child = spawn(process.execPath, ['--max-old-space-size=128', '--expose-gc', fileURLToPath(new URL('server-process.js', import.meta.url))], {
+const child = spawn(process.execPath, [
+  '--max-old-space-size=128', '--expose-gc', fileURLToPath(new URL('server-process.js', import.meta.url))
+], {
   env: { ...process.env, NODE_OPTIONS: '', REDIS_URL: url }, stdio: ['ignore', 'ignore', 'pipe', 'ipc']
 })
 t.teardown(() => { child.kill('SIGKILL') })
@@ -50,7 +59,8 @@ function send (what: Sent, keep = true): Promise<number> {
   const { method, path, headers = {}, body } = what
   return new Promise((resolve, reject) => {
     let answered = 0
-    const sent = request({ hostname, port, agent: keep && agent, method, path, headers: { ...headers, ...(body !== undefined && { 'content-length': String(Buffer.byteLength(body)) }) } }, answer => {
+    const length = body !== undefined && { 'content-length': String(Buffer.byteLength(body)) }
+    const sent = request({ hostname, port, agent: keep && agent, method, path, headers: { ...headers, ...length } }, answer => {
       answered = answer.statusCode ?? 0
       answer.resume().on('end', () => resolve(answered)).on('error', () => resolve(answered))
     })
@@ -96,33 +106,93 @@ async function * drip (head: string, drop: string) {
 const json = { 'content-type': 'application/json' }
 const bearer = { authorization: `Bearer ${server.signingHub}` }
 const tenant = { 'x-tenant-token': server.tenantToken, 'x-token': server.tenantUser }
-const native = (token: string): Sent => ({ method: 'DELETE', path: '/self-service/logout/api', headers: json, body: JSON.stringify({ session_token: token }) })
+const native = (token: string): Sent => ({
+  method: 'DELETE', path: '/self-service/logout/api', headers: json, body: JSON.stringify({ session_token: token })
+})
 const demo = (method: string, path: string): Sent => ({ method, path, headers: { 'x-session-token': server.demo } })
 const guarded = (token: string): Sent => ({ method: 'GET', path: '/guarded', headers: { 'token-id': token } })
 const head = (line: string, ...lines: string[]) => [`${line} HTTP/1.1`, 'Host: a', ...lines].join('\r\n')
 
-/** What is sent, how often in a hundred, and which statuses it may get; `up` is the one while the stores answer. 0: the connection was closed without an answer. */
-interface Kind { readonly name: string, readonly weight: number, readonly up: readonly number[], readonly trouble?: readonly number[], readonly answers?: number, readonly send: () => Promise<number | number[]> }
+/**
+ * What is sent, how often in a hundred, and which statuses it may get: `up` while the stores answer, `trouble` at all times.
+ * The status 0 stands for a connection that was closed without a response.
+ */
+interface Kind {
+  readonly name: string
+  readonly weight: number
+  readonly up: readonly number[]
+  readonly trouble?: readonly number[]
+  readonly answers?: number
+  readonly send: () => Promise<number | number[]>
+}
 
 const kinds: readonly Kind[] = [
   { name: 'native logout', weight: 14, up: [204], trouble: [204, 500], send: () => send(native(server.native)) },
-  { name: 'SigningHub logout', weight: 12, up: [200], send: () => send({ method: 'POST', path: '/v3/logout', headers: { ...bearer, ...json }, body: '{"device_token":"alice-phone"}' }) },
-  { name: 'tenant logout', weight: 8, up: [200, 429], trouble: [200, 429, 500], send: () => send({ method: 'GET', path: '/auth/logout', headers: tenant }) },
+  {
+    name: 'SigningHub logout',
+    weight: 12,
+    up: [200],
+    send: () => send({ method: 'POST', path: '/v3/logout', headers: { ...bearer, ...json }, body: '{"device_token":"alice-phone"}' })
+  },
+  {
+    name: 'tenant logout',
+    weight: 8,
+    up: [200, 429],
+    trouble: [200, 429, 500],
+    send: () => send({ method: 'GET', path: '/auth/logout', headers: tenant })
+  },
   { name: 'whoami', weight: 8, up: [200], trouble: [200, 500], send: () => send(demo('GET', '/sessions/whoami')) },
   { name: 'logging out the others', weight: 8, up: [200], trouble: [200, 500], send: () => send(demo('DELETE', '/sessions')) },
   { name: 'a guarded route', weight: 6, up: [200], trouble: [200, 503], send: () => send(guarded('live')) },
   { name: 'a guarded route with a revoked token', weight: 3, up: [401], trouble: [401, 503], send: () => send(guarded('dead')) },
   { name: 'an unknown token', weight: 6, up: [403], trouble: [403, 500], send: () => send(native(`unknown-${Math.random()}`)) },
-  { name: 'a forged token', weight: 6, up: [401], send: () => send({ method: 'POST', path: '/v3/logout', headers: { authorization: `Bearer ${server.signingHub.slice(0, -4)}AAAA` } }) },
-  { name: 'no token', weight: 6, up: [401], send: () => send({ method: 'GET', path: '/self-service/logout?token=x', headers: { accept: 'application/json' } }) },
+  {
+    name: 'a forged token',
+    weight: 6,
+    up: [401],
+    send: () => send({ method: 'POST', path: '/v3/logout', headers: { authorization: `Bearer ${server.signingHub.slice(0, -4)}AAAA` } })
+  },
+  {
+    name: 'no token',
+    weight: 6,
+    up: [401],
+    send: () => send({ method: 'GET', path: '/self-service/logout?token=x', headers: { accept: 'application/json' } })
+  },
   { name: 'broken JSON', weight: 8, up: [400], send: () => send({ ...native('x'), body: '{"session_token":' }) },
-  { name: 'a body of 2 MB', weight: 2, up: [413, 0], send: () => send({ method: 'POST', path: '/v3/logout', headers: { ...bearer, ...json }, body: 'x'.repeat(2 * megabyte) }, false) },
+  {
+    name: 'a body of 2 MB',
+    weight: 2,
+    up: [413, 0],
+    send: () => send({ method: 'POST', path: '/v3/logout', headers: { ...bearer, ...json }, body: 'x'.repeat(2 * megabyte) }, false)
+  },
   { name: 'a body of 6 MB', weight: 1, up: [400, 0], send: () => send(native('x'.repeat(6 * megabyte)), false) },
-  { name: 'a header of 64 kB', weight: 2, up: [431, 0], send: () => send({ method: 'GET', path: '/auth/logout', headers: { 'x-token': 'x'.repeat(65_536) } }, false) },
+  {
+    name: 'a header of 64 kB',
+    weight: 2,
+    up: [431, 0],
+    send: () => send({ method: 'GET', path: '/auth/logout', headers: { 'x-token': 'x'.repeat(65_536) } }, false)
+  },
   { name: 'no HTTP', weight: 4, up: [400], send: () => raw(['\u0016\u0003\u0001\u0000\u00ff nonsense\r\n\r\n'], 1) },
-  { name: 'two lengths', weight: 2, up: [400], send: () => raw([`${head('DELETE /self-service/logout/api', 'Content-Length: 5', 'Transfer-Encoding: chunked')}\r\n\r\n0\r\n\r\n`], 1) },
-  { name: 'aborted within the body', weight: 5, up: [], send: () => raw([`${head('DELETE /self-service/logout/api', 'Content-Type: application/json', 'Content-Length: 500')}\r\n\r\n{"session`], 0) },
-  { name: 'aborted before the answer', weight: 5, up: [], send: () => raw([`${head('GET /sessions/whoami', `X-Session-Token: ${server.demo}`)}\r\n\r\n`], 0) },
+  {
+    name: 'two lengths',
+    weight: 2,
+    up: [400],
+    send: () => raw([`${head('DELETE /self-service/logout/api', 'Content-Length: 5', 'Transfer-Encoding: chunked')}\r\n\r\n0\r\n\r\n`], 1)
+  },
+  {
+    name: 'aborted within the body',
+    weight: 5,
+    up: [],
+    send: () => raw([
+      `${head('DELETE /self-service/logout/api', 'Content-Type: application/json', 'Content-Length: 500')}\r\n\r\n{"session`
+    ], 0)
+  },
+  {
+    name: 'aborted before the answer',
+    weight: 5,
+    up: [],
+    send: () => raw([`${head('GET /sessions/whoami', `X-Session-Token: ${server.demo}`)}\r\n\r\n`], 0)
+  },
   {
     name: 'twenty in one write',
     weight: 2,
@@ -132,7 +202,16 @@ const kinds: readonly Kind[] = [
     send: () => raw([`${head('GET /sessions/whoami', `X-Session-Token: ${server.demo}`)}\r\n\r\n`.repeat(20)], 20)
   },
   { name: 'a slow head', weight: 0.2, up: [408], send: () => raw(drip('GET /auth/logout HTTP/1.1\r\n', 'X: y\r\n'), 1) },
-  { name: 'a slow body', weight: 0.2, up: [408], send: () => raw(drip(`${head('POST /v3/logout', `Authorization: ${bearer.authorization}`, 'Content-Type: application/json', 'Content-Length: 500')}\r\n\r\n`, '{'), 1) }
+  {
+    name: 'a slow body',
+    weight: 0.2,
+    up: [408],
+    send: () => {
+      const authorization = `Authorization: ${bearer.authorization}`
+      const start = head('POST /v3/logout', authorization, 'Content-Type: application/json', 'Content-Length: 500')
+      return raw(drip(`${start}\r\n\r\n`, '{'), 1)
+    }
+  }
 ]
 const whole = kinds.reduce((sum, { weight }) => sum + weight, 0)
 
@@ -204,7 +283,9 @@ async function recovered (): Promise<number> {
   }
 }
 
-t.test(`${requests} requests, valid and hostile, while the Redis of the stores is stopped, killed and frozen`, { timeout: 600_000 }, async t => {
+const title = `${requests} requests, valid and hostile, while the Redis of the stores is stopped, killed and frozen`
+
+t.test(title, { timeout: 600_000 }, async t => {
   await load(Math.min(2000, requests), Math.min(10_000, timeout))
   const warmUp = sent
   await sleep(3000)
@@ -221,21 +302,25 @@ t.test(`${requests} requests, valid and hostile, while the Redis of the stores i
   agent.destroy()
   await sleep(6000)
   const after = await memory()
-  t.comment(`${sent} requests, ${sent - warmUp} of them within ${seconds.toFixed(1)} s; the heap went from ${mb(before.heap)} to ${mb(after.heap)}, the process from ${mb(before.rss)} to ${mb(after.rss)}`)
-  t.comment(`Redis was ${Array.from(broken, ([name, count]) => `${name} x ${count}`).join(', ')}; the server had it back within ${slowestRecovery} ms`)
+  t.comment(`${sent} requests, ${sent - warmUp} of them within ${seconds.toFixed(1)} s`)
+  t.comment(`heap: ${mb(before.heap)} before, ${mb(after.heap)} after; process: ${mb(before.rss)} before, ${mb(after.rss)} after`)
+  const outages = Array.from(broken, ([name, count]) => `${name} x ${count}`).join(', ')
+  t.comment(`Redis was ${outages}; the server had it back within ${slowestRecovery} ms`)
   t.comment(Array.from(counts, entry => entry.join(' x ')).sort().join('\n'))
 
   t.strictSame(Array.from(new Set(surprises)), [], `of ${sent} answers each has a status that is documented`)
   for (const { name, up } of kinds) t.ok(up.length === 0 || counts.has(`${name}: ${up[0]}`), `${name} was answered`)
   t.strictSame([...broken.keys()], breakages.map(({ name }) => name), 'Redis was broken in every way')
-  for (const missed of ['native logout: 500', 'tenant logout: 500', 'logging out the others: 500', 'a guarded route: 503']) t.ok((counts.get(missed) ?? 0) > 0, `the stores were missed: ${missed}`)
+  for (const missed of ['native logout: 500', 'tenant logout: 500', 'logging out the others: 500', 'a guarded route: 503']) {
+    t.ok((counts.get(missed) ?? 0) > 0, `the stores were missed: ${missed}`)
+  }
   t.ok(slowestRecovery < 5000, `the server had its stores back within ${slowestRecovery} ms`)
   t.ok(after.heap - before.heap < allowedGrowth, `the heap grew by ${after.heap - before.heap} bytes`)
   t.equal(child.exitCode ?? child.signalCode, null, 'the server still runs')
   t.equal(Buffer.concat(errors).toString(), '', 'no warning, no unhandled rejection')
 })
 
-t.test('afterwards the server answers as ever, and closes', async t => {
+t.test('afterwards the server works as before, and closes', async t => {
   for (const kind of kinds.slice(0, 11)) assert(kind.up.includes([await kind.send()].flat()[0] ?? 0), kind.name)
   agent.destroy()
   const exited = once(child, 'exit')

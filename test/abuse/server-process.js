@@ -31,4 +31,11 @@ process.on('message', (/** @type {string} */ question) => {
   if (question === 'heap') process.send?.(heap())
   else server.app.close().then(() => process.disconnect())
 })
-process.send?.({ address, native: server.kratos.token, signingHub: server.signingHub.token, demo: server.demoPage.token, tenantToken: server.tenantStatus.tenantToken, tenantUser: server.tenantStatus.token })
+process.send?.({
+  address,
+  native: server.kratos.token,
+  signingHub: server.signingHub.token,
+  demo: server.demoPage.token,
+  tenantToken: server.tenantStatus.tenantToken,
+  tenantUser: server.tenantStatus.token
+})

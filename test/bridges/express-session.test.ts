@@ -253,7 +253,7 @@ t.test('in whatever order the stores do their work, a session is not found once 
   }), { numRuns: 200 })
 })
 
-t.test('errors are called back synchronously too', async t => {
+t.test('errors are passed to callbacks synchronously, too', async t => {
   const failure = new Error('down')
   const thrown = () => { throw failure }
   const store = protectSessionStore(new MemoryStore(), { check: thrown, revoke: thrown })
@@ -381,7 +381,7 @@ t.test('once the mark is written, destroy succeeds: a store that fails to remove
   }
 })
 
-t.test('a store that removes sessions slowly is waited for', async t => {
+t.test('destroy waits for a store that removes sessions slowly', async t => {
   const reports: unknown[] = []
   const listener = (message: unknown) => reports.push(message)
   subscribe('fastify-logout:outage', listener)
@@ -429,7 +429,7 @@ t.test('a save that cannot be checked succeeds, and the session is found again o
   t.notOk(await store.get('revoked'))
 })
 
-t.test('misuse is a TypeError that names the option', async t => {
+t.test('a wrong option throws a TypeError that names it', async t => {
   const store = new MemoryStore()
   const revocations = memoryRevocationStore()
   const rows: ReadonlyArray<[unknown[], RegExp]> = [
@@ -488,7 +488,7 @@ t.test('a store with private fields works with all its methods', async t => {
   for (const method of ['touch', 'all', 'ids', 'length', 'clear']) t.notOk(method in plain, `a store without ${method} gets none`)
 })
 
-t.test('a method without a callback returns a promise that rejects in an outage, and nobody has to catch it', async t => {
+t.test('a method without a callback returns a promise that rejects in an outage, which need not be handled', async t => {
   const unhandled: unknown[] = []
   const listener = (error: unknown) => unhandled.push(error)
   process.on('unhandledRejection', listener)
@@ -505,7 +505,7 @@ t.test('a method without a callback returns a promise that rejects in an outage,
   t.same(unhandled, [])
 })
 
-t.test('a session may be destroyed without a callback, as express-session does when its user gave none', async t => {
+t.test('a session can be destroyed without a callback, as express-session does', async t => {
   const store = new MemoryStore()
   const protectedStore = protectSessionStore(store, memoryRevocationStore()) as unknown as { destroy (id: string): void }
   store.store.set('id', {})

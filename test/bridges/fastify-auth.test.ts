@@ -32,7 +32,7 @@ function sign (app: FastifyInstance, claims: Record<string, unknown>): string {
 
 const user = (request: FastifyRequest) => credentialOf((request as Verify).user)
 
-t.test('a revoked credential fails, behind the function that verifies it', async t => {
+t.test('a revoked credential is refused after the function that verifies it', async t => {
   const revocations = memoryRevocationStore()
   const app = await host(t, { revocations, credential: user })
   const token = sign(app, { jti: 'j' })
@@ -56,14 +56,14 @@ t.test('an outage is 503 or passes, never 401', async t => {
   }
 })
 
-t.test('without a credential it opens nothing', async t => {
+t.test('a request without a credential is refused', async t => {
   for (const credential of [() => undefined, () => null]) {
     const app = await host(t, { revocations: memoryRevocationStore(), credential }, 'or')
     t.equal((await app.inject('/')).statusCode, 401)
   }
 })
 
-t.test('a credential that no mark could cover is 500, whatever the policy, and never 401', async t => {
+t.test('a credential without any id is a 500, whatever the policy', async t => {
   const throws = () => { throw new Error('no user') }
   const wrong: unknown[] = [() => ({}), async () => ({ tokenId: 't' }), throws, () => credentialOf({ sub: 'alice' })]
   for (const credential of wrong as Array<NotRevokedOptions['credential']>) {
@@ -72,7 +72,7 @@ t.test('a credential that no mark could cover is 500, whatever the policy, and n
   }
 })
 
-t.test('misuse is a TypeError that names the option', async t => {
+t.test('a wrong option throws a TypeError that names it', async t => {
   const revocations = memoryRevocationStore()
   const wrong = { revocations: {}, whenUnavailable: 'maybe', credential: 1, timeout: -1 }
   for (const [option, change] of Object.entries(wrong)) {

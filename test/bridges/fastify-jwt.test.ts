@@ -60,7 +60,7 @@ t.test('a revoked token is untrusted, by its jti, its session, its subject, or i
   }
 })
 
-t.test('while the store cannot tell, the answer is 503 or the token is trusted, in time, and never 401', async t => {
+t.test('if the store fails, the response is 503 or the token is trusted, within the timeout and never 401', async t => {
   for (const [name, check] of Object.entries(failing)) {
     const app = await host(t, { revocations: { check }, timeout: 20 })
     const refused = await ask(app, sign(app, { jti: 'j' }))
@@ -133,7 +133,7 @@ t.test('no other token in the request makes a revoked one pass, or a live one fa
   }
 })
 
-t.test('both spellings of one signature are one token', async t => {
+t.test('both encodings of one signature are one token', async t => {
   const revocations = memoryRevocationStore()
   const app = await host(t, { revocations })
   const token = sign(app, { n: 1 })
@@ -144,7 +144,7 @@ t.test('both spellings of one signature are one token', async t => {
   for (const spelling of [token, ...spellings]) t.equal((await ask(app, spelling)).statusCode, 401)
 })
 
-t.test('a token without a jti is known wherever it comes from, and however it is verified', async t => {
+t.test('a token without a jti is recognised wherever it comes from, and however it is verified', async t => {
   const formatUser = ({ payload }: { payload: object }) => payload
   const publicKey = (_request: unknown, _token: unknown, found: (error: null, key: string) => void) => found(null, 'secret')
   const settings: Array<[string, Setting]> = [
@@ -172,7 +172,7 @@ t.test('a token without a jti is known wherever it comes from, and however it is
   }
 })
 
-t.test('claims that imitate what is verified completely are claims', async t => {
+t.test('claims that imitate the result of verify.complete are treated as claims', async t => {
   const revocations = memoryRevocationStore()
   const app = await host(t, { revocations })
   const inner = { jti: 'inner', sid: 'inner' }
@@ -183,7 +183,7 @@ t.test('claims that imitate what is verified completely are claims', async t => 
   t.equal((await ask(app, token)).statusCode, 401)
 })
 
-t.test('cached claims, which a host may have changed, identify no token without a jti: refused whatever the policy', async t => {
+t.test('cached claims without a jti are refused whatever the policy, because the host may have changed them', async t => {
   const cached: Setting[] = [
     { jwt: { verify: { cache: true } } }, { jwt: { verify: { cache: 10 } } },
     { jwt: { verify: { cache: true }, namespace: 'access' }, verify: 'accessJwtVerify' }
@@ -197,7 +197,7 @@ t.test('cached claims, which a host may have changed, identify no token without 
   }
 })
 
-t.test('a "credential" that no mark could cover is refused whatever the policy', async t => {
+t.test('a credential without any id is refused whatever the policy', async t => {
   const wrong: unknown[] = [() => ({}), () => undefined, () => null, async () => ({ tokenId: 't' })]
   for (const credential of wrong as Array<NonNullable<TrustedByOptions['credential']>>) {
     const app = await host(t, { revocations: memoryRevocationStore(), whenUnavailable: 'allow', credential })
@@ -207,7 +207,7 @@ t.test('a "credential" that no mark could cover is refused whatever the policy',
   }
 })
 
-t.test('the host reads the credential itself', async t => {
+t.test('the option "credential" replaces the default', async t => {
   const revocations = memoryRevocationStore()
   const app = await host(t, { revocations, credential: claims => ({ sessionId: String(claims['session']) }) })
   const token = sign(app, { session: 7 })
@@ -215,7 +215,7 @@ t.test('the host reads the credential itself', async t => {
   t.equal((await ask(app, token)).statusCode, 401)
 })
 
-t.test('misuse is a TypeError that names the option', async t => {
+t.test('a wrong option throws a TypeError that names it', async t => {
   const revocations = memoryRevocationStore()
   for (const [option, change] of Object.entries({ revocations: {}, whenUnavailable: 'maybe', credential: 1, timeout: -1 })) {
     const options = { revocations, [option]: change } as TrustedByOptions

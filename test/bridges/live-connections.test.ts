@@ -85,7 +85,7 @@ t.test('a WebSocket whose session is revoked is closed with 3000, others stay op
   await eventually(() => live.count() === 0, 'a connection that the client closes is forgotten')
 })
 
-t.test('a client that does not follow is cut, and nothing that it sends after the revocation is heard', async t => {
+t.test('a client that does not close is disconnected, and its messages after the revocation are ignored', async t => {
   const revocations = memoryRevocationStore()
   const live = liveConnections(revocations)
   const heard: string[] = []
@@ -136,7 +136,7 @@ const deafStreams: Record<string, (t: Test) => Promise<EndableStream & { write (
 }
 
 for (const [name, open] of Object.entries(deafStreams)) {
-  t.test(`a client that has ceased to read cannot end the process: ${name}`, async t => {
+  t.test(`a client that has stopped reading cannot end the process: ${name}`, async t => {
     const errors = uncaught(t)
     const revocations = memoryRevocationStore()
     const live = liveConnections(revocations)
@@ -155,7 +155,7 @@ for (const [name, open] of Object.entries(deafStreams)) {
   })
 }
 
-t.test('a stream of events is ended politely: the client gets all that was written', async t => {
+t.test('an event stream is ended, and the client gets everything that was written', async t => {
   const revocations = memoryRevocationStore()
   const live = liveConnections(revocations)
   const app = fastify()
@@ -210,7 +210,7 @@ async function closedResponses (t: Test): Promise<Array<[string, EndableStream]>
   return [['HTTP/1.1', http1], ['HTTP/2', http2]]
 }
 
-t.test('errors of a watched connection reach nobody else', async t => {
+t.test('errors of a watched connection do not reach others', async t => {
   const errors = uncaught(t)
   const live = liveConnections(memoryRevocationStore())
   const through = new PassThrough()
@@ -224,7 +224,7 @@ t.test('errors of a watched connection reach nobody else', async t => {
   await eventually(() => live.count() === 0, 'both are forgotten')
 })
 
-t.test('a connection that cannot be ended politely is cut', async t => {
+t.test('a connection that cannot be ended is destroyed', async t => {
   const reported = warnings(t)
   const revocations = memoryRevocationStore()
   const live = liveConnections(revocations)
@@ -308,7 +308,7 @@ t.test('a credential that was revoked between the request and the watch is ended
   t.same([ended, live.count()], [1, 0])
 })
 
-t.test('while the store cannot tell, it is asked again, and marks that come are heard', async t => {
+t.test('while the store fails, it is asked again, and new marks end the connections', async t => {
   const revocations = memoryRevocationStore()
   revocations.revoke({ tokenId: 'revoked before', until })
   let asked = 0
@@ -338,7 +338,7 @@ t.test('while the store cannot tell, it is asked again, and marks that come are 
   t.equal(asked, before, 'once it could tell, nobody is asked any more')
 })
 
-t.test('misuse is a TypeError', async t => {
+t.test('a wrong option throws a TypeError that names it', async t => {
   const live = liveConnections(memoryRevocationStore())
   for (const credential of [{}, { tenant: 'acme' }, { tokenId: '' }]) {
     t.throws(() => live.watch(credential, () => {}), { name: 'TypeError', message: /^liveConnections: the credential needs/ })

@@ -40,7 +40,7 @@ async function host (t: Test, options: SecureSessionCredentialOptions = {}, sign
   return { send }
 }
 
-t.test('a cookie that was kept is revoked by the logout, however it is spelled', async t => {
+t.test('a copied cookie is revoked by the logout, however it is encoded', async t => {
   for (const signed of [false, true]) {
     const { send } = await host(t, {}, signed)
     const { cookie = '' } = await send('POST', '/login')
@@ -75,7 +75,7 @@ t.test('without an id in the session an earlier cookie of it stays valid; with o
 const asked = (cookies: unknown) => ({ cookies }) as unknown as FastifyRequest
 const nonce = Buffer.alloc(24, 1).toString('base64')
 
-t.test('without a cookie that could be valid there is no credential', async t => {
+t.test('without a cookie that could be valid the credential is undefined', async t => {
   const credential = secureSessionCredential()
   for (const cookies of [{}, { session: '' }, { session: 'abc' }, { session: 'abc;ZGVm' }, { other: `abc;${nonce}` }]) {
     t.equal(credential(asked(cookies)), undefined)
@@ -90,7 +90,7 @@ t.test('a session with an id is checked by it, also if the cookie has another na
   t.same(credential(asked({ sid: `abc;${nonce}` })), { sessionId: 's' })
 })
 
-t.test('misuse is a TypeError that says what to do', async t => {
+t.test('a wrong option throws a TypeError that says what to do', async t => {
   t.throws(() => secureSessionCredential({ cookieName: '' }), { name: 'TypeError', message: /option "cookieName" must be/ })
   const message = /option "credential" must be a function/
   t.throws(() => secureSessionCredential({ credential: 1 as never }), { name: 'TypeError', message })

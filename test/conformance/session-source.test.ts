@@ -98,7 +98,7 @@ const broken: Record<string, Break | readonly Break[]> = {
     }),
     good => ({ logOut: request => { if (credentialOf(request) === '') fail(); return good.logOut(request) } })
   ],
-  'a forged credential has nothing to log out, and is no error': [
+  'a forged credential has nothing to log out, and is not an error': [
     (good, rows) => ({
       logOut: request => {
         const given = credentialOf(request)
@@ -163,7 +163,7 @@ const broken: Record<string, Break | readonly Break[]> = {
     }),
     (good, rows) => ({ find: request => { if (!rows.has(credentialOf(request))) fail(); return good.find(request) } })
   ],
-  'logging out a subject ends every session of it, and of nobody else': [
+  'logging out a subject ends all of its sessions, and no others': [
     (_good, rows) => ({
       logOutSubject: ({ subject }) => {
         const row = [...rows.values()].find(row => row.subject === subject)
@@ -176,13 +176,13 @@ const broken: Record<string, Break | readonly Break[]> = {
     good => ({ logOutSubject: ({ subject }) => good.logOutSubject({ subject }) }),
     good => ({ logOutSubject: query => query.except === undefined ? good.logOutSubject(query) : 0 })
   ],
-  '"except" brings nothing back': (good, rows) => ({
+  '"except" does not bring back a session that was logged out': (good, rows) => ({
     logOutSubject: query => {
       for (const row of rows.values()) if (row.id === query.except) row.live = true
       return good.logOutSubject(query)
     }
   }),
-  'of two devices that log out the others, each ends the other': good => {
+  'two devices that log out the others end each other': good => {
     const excepted = new Set<unknown>()
     return {
       logOutSubject: query => {
@@ -220,11 +220,11 @@ const broken: Record<string, Break | readonly Break[]> = {
 
 const rules = [...sessionSourceRules, ...subjectLogoutRules]
 
-t.test('a good source keeps every promise', async t => {
+t.test('a correct source passes every rule', async t => {
   for (const rule of rules) await t.resolves(rule.check(() => hostWith(() => ({}))), rule.name)
 })
 
-t.test('each rule catches a source that breaks its promise', async t => {
+t.test('each rule detects a source that breaks its promise', async t => {
   t.strictSame(Object.keys(broken).sort(), rules.map(({ name }) => name).sort())
   for (const rule of rules) {
     for (const breakIt of [broken[rule.name] ?? []].flat()) {
@@ -233,7 +233,7 @@ t.test('each rule catches a source that breaks its promise', async t => {
   }
 })
 
-t.test('a source with logOut alone keeps the promises of every source', async t => {
+t.test('a source with only logOut passes the rules for every source', async t => {
   const alone: Break = () => ({ find: undefined, logOutSubject: undefined, forget: undefined }) as never
   for (const rule of sessionSourceRules) await t.resolves(rule.check(() => hostWith(alone)), rule.name)
 })

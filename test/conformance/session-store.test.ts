@@ -19,7 +19,7 @@ const counting = (change: (count: number) => number): Break => good => ({
 })
 
 const broken: Record<string, Break> = {
-  'a session is found by its token, whole and active': finding(session => session && { ...session, data: undefined }),
+  'a session is found by its token, active and with all of its members': finding(session => session && { ...session, data: undefined }),
   'an unknown session is undefined, not null and not an error': good => ({
     async logOutById (query) {
       const before = await good.logOutById(query)
@@ -72,7 +72,7 @@ const broken: Record<string, Break> = {
   'a logout by id reaches that session only, and with a subject only if it is theirs': good => ({
     logOutById: ({ id }) => good.logOutById({ id })
   }),
-  'logging out a subject ends all its sessions, and nobody else\'s': good => ({
+  'logging out a subject ends all of its sessions, and no others': good => ({
     async logOutSubject ({ subject }) {
       for (const { id } of await good.list({ subject, limit: 20 })) await good.logOutById({ id })
       return undefined
@@ -101,7 +101,7 @@ const broken: Record<string, Break> = {
       }
     }
   },
-  '"except" brings no session back after a logout of the subject without it': good => {
+  '"except" does not bring back a session that was logged out with its subject': good => {
     let spared: string | undefined
     return {
       logOutSubject: query => {
@@ -110,7 +110,7 @@ const broken: Record<string, Break> = {
       }
     }
   },
-  '"except" brings no logged-out session back, and reaches no other subject': good => {
+  '"except" does not bring back a logged-out session, and does not affect other subjects': good => {
     let spared: string | undefined
     return {
       logOutSubject: query => {
@@ -148,7 +148,7 @@ const broken: Record<string, Break> = {
       }
     }
   },
-  'the count is of the live sessions that were ended: not of the excepted, expired or logged-out ones': counting(count => count + 1),
+  'the count is the number of live sessions that were ended, without excepted, expired and logged-out ones': counting(count => count + 1),
   'concurrent logouts of sessions and of their subject end each session once': good => ({
     async logOutSubject (query) {
       const { length } = await good.list({ subject: query.subject, limit: 1000 })
@@ -157,7 +157,7 @@ const broken: Record<string, Break> = {
       return query.count ? length : undefined
     }
   }),
-  'logins and logouts of a subject at the same time leave every session active or logged out, for all methods alike': good => ({
+  'after concurrent logins and logouts of a subject, all methods agree on which sessions are active': good => ({
     async create (token, session) {
       const dying = (await good.list({ subject: session.subject, limit: 1000 })).length === 0
       await good.create(token, session)
@@ -166,7 +166,7 @@ const broken: Record<string, Break> = {
     list: () => []
   }),
   'the list has live sessions only, newest first, and without the excepted one': listing(({ except: _, ...page }) => page),
-  'pages of the list have every session once, also of one instant, and after the last one of a page was logged out': good => ({
+  'pages of a list have each session once, even if all are of one instant and the last of a page is logged out': good => ({
     async list ({ after, limit, ...page }) {
       const all = await good.list({ ...page, limit: 1000 })
       return all.slice(all.findIndex(({ id }) => id === after?.id) + 1).sort((a, b) => a.id < b.id ? 1 : -1).slice(0, limit)
@@ -182,14 +182,14 @@ const broken: Record<string, Break> = {
       return good.logOutById(query)
     }
   }),
-  'a number as an id or a subject is refused, or is its text': good => ({
+  'a number as an id or a subject is refused, or stands for its text': good => ({
     logOutSubject: async query => typeof query.subject === 'string' ? good.logOutSubject(query) : undefined
   }),
   'subjects that look alike are different subjects': good => ({
     create: (token, session) => good.create(token, { ...session, subject: session.subject.toLowerCase() }),
     logOutSubject: query => good.logOutSubject({ ...query, subject: query.subject.toLowerCase() })
   }),
-  'what the caller does to a session afterwards changes nothing in the store': good => {
+  'the store is not affected when the caller changes a session afterwards': good => {
     const handedIn = new Map<string, NewSession>()
     return {
       create (token, session) {
@@ -211,7 +211,7 @@ const brokenToo: Record<string, Break[]> = {
     good => ({ logOut: async token => await good.logOut(token) ?? null as never }),
     good => ({ logOutById: async query => await good.logOutById(query) ?? null as never })
   ],
-  'a number as an id or a subject is refused, or is its text': [
+  'a number as an id or a subject is refused, or stands for its text': [
     good => ({ logOutById: async query => typeof query.id === 'string' ? good.logOutById(query) : undefined }),
     good => {
       const numbers = new Map<unknown, unknown>()

@@ -85,7 +85,7 @@ const nobody: UserStatus = { status: 'logged_out', version: 0 }
 
 /** For each rule, in its words, a store that breaks it. */
 const broken: Record<string, Array<() => UserStatusFixture>> = {
-  'a user who was never put in is undefined': [nobody, null as never].map(missing => () => {
+  'an unknown user is undefined': [nobody, null as never].map(missing => () => {
     const { store, set } = storeWith({})
     return { store: { ...store, get: async (user: UserKey) => await store.get(user) ?? missing }, set }
   }),
@@ -97,16 +97,16 @@ const broken: Record<string, Array<() => UserStatusFixture>> = {
   'of 50 parallel creations exactly one succeeds': [
     () => storeWith({ pause: () => new Promise(resolve => setImmediate(resolve)) })
   ],
-  'compareAndSet with a version creates nobody': [
+  'compareAndSet with a version does not create a record': [
     () => storeWith({ matches: (before, expected) => before === undefined || before.version === expected })
   ],
-  'compareAndSet with a version that is past changes nothing': [
+  'compareAndSet with an old version changes nothing': [
     () => storeWith({ matches: () => true })
   ],
   'of 50 parallel compareAndSet of one version exactly one succeeds': [
     () => storeWith({ pause: () => new Promise(resolve => setImmediate(resolve)) })
   ],
-  'no version ever comes back': [
+  'no version is used twice': [
     () => storeWith({ nextVersion: before => before?.version === 1 ? 2 : 1 }),
     () => storeWith({ nextVersion: before => before?.version ?? 1 })
   ],
@@ -146,11 +146,11 @@ const broken: Record<string, Array<() => UserStatusFixture>> = {
     let version = 0
     return storeWith({ nextVersion: before => before === undefined || ours(before.status) ? (version += 1) : version - 1 })
   }],
-  'a record that get returned stays as it was': [() => {
+  'a record that get returned does not change afterwards': [() => {
     const shared = { status: '', version: 0 }
     return storeWith({ give: record => Object.assign(shared, record) })
   }],
-  'two users are two users, however alike their ids look': [
+  'users with similar ids are different users': [
     ({ tenant, subject }: UserKey) => subject,
     ({ tenant, subject }: UserKey) => `${tenant}${subject}`,
     ({ tenant, subject }: UserKey) => `${tenant}:${subject}`,
@@ -160,7 +160,7 @@ const broken: Record<string, Array<() => UserStatusFixture>> = {
     ({ tenant, subject }: UserKey) => JSON.stringify([tenant, subject]).normalize(),
     ({ tenant, subject }: UserKey) => JSON.stringify([tenant.trim(), subject.trim()])
   ].map(keyOf => () => storeWith({ keyOf })),
-  'a number as an id is refused, or is its text': [
+  'a number as an id is refused, or stands for its text': [
     () => storeWith({ keyOf: user => JSON.stringify(user) }),
     () => storeWith({ keyOf: ({ tenant, subject }) => `${tenant.length}:${tenant}${subject}` }),
     () => {
@@ -193,7 +193,7 @@ const broken: Record<string, Array<() => UserStatusFixture>> = {
       return { store: { ...store, compareAndSet }, set }
     }
   ],
-  'logOut of an unknown user is undefined and creates nobody': [
+  'logOut of an unknown user is undefined and does not create a record': [
     () => storeWith({ answer: before => before ?? nobody }),
     () => storeWithLogOut(async (store, user, change) => {
       if (await store.compareAndSet(user, undefined, { ...change, status: 'logged_out' })) return undefined
@@ -208,7 +208,7 @@ const broken: Record<string, Array<() => UserStatusFixture>> = {
       return before && { status: before.status, version: before.version }
     })
   ],
-  'every logOut changes the version and moves the time of the last logout on': [
+  'every logOut changes the version, and none moves the time of the last logout back': [
     () => storeWithLogOut(async (store, user, change) => {
       const before = await store.get(user)
       return before?.status === 'logged_out' ? before : store.logOut?.(user, change)
@@ -228,7 +228,7 @@ const broken: Record<string, Array<() => UserStatusFixture>> = {
     () => storeWith({ mayLogOut: status => status !== 'suspended' && status !== 'terminated' }),
     () => storeWith({ answer: before => before && ours(before.status) ? before : undefined })
   ],
-  'a logout whose time is not whole milliseconds fails no other one': [() => {
+  'a logout whose time is not whole milliseconds does not make other logouts fail': [() => {
     let poisoned = false
     return storeWithLogOut(async (store, user, change) => {
       poisoned ||= !Number.isInteger(change.at)
@@ -241,20 +241,20 @@ const broken: Record<string, Array<() => UserStatusFixture>> = {
     () => storeWith({ pause: () => new Promise(resolve => setImmediate(resolve)) }),
     () => storeWith({ answer: (_, after) => after })
   ],
-  'logOut against logins loses no update': [
+  'concurrent logouts and logins lose no update': [
     () => storeWith({ pause: () => new Promise(resolve => setImmediate(resolve)) })
   ]
 }
 
-t.test('each rule holds for a store that does right', async t => {
+t.test('a correct store passes every rule', async t => {
   for (const { name, check } of userStatusStoreRules) await t.resolves(check(() => storeWith({})), name)
 })
 
-t.test('each rule holds for a right store without logOut', async t => {
+t.test('a correct store without logOut passes every rule', async t => {
   for (const { name, check } of userStatusStoreRules) await t.resolves(check(() => storeWith({}, false)), name)
 })
 
-t.test('a store may refuse what it cannot hold', async t => {
+t.test('a store may refuse ids that it cannot hold', async t => {
   const refuse = ({ tenant, subject }: UserKey) => {
     if (typeof tenant === 'number' || /\0|\p{Cs}|.{1000}/u.test(tenant + subject)) throw new Error('refused')
   }

@@ -8,7 +8,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { signingHubLogout, type DeviceTokenOutcome, type DeviceTokenRemoval, type SigningHubActivity, type SigningHubLogoutOptions } from '../../lib/flows/signinghub.ts'
+import {
+  signingHubLogout, type DeviceTokenOutcome, type DeviceTokenRemoval, type SigningHubActivity, type SigningHubLogoutOptions
+} from '../../lib/flows/signinghub.ts'
 import { TokenRejectedError, type Claims } from '../../lib/token-verifier.ts'
 import { assertMisuse, type WrongOptions } from '../misuse.ts'
 import { wire, type Answer, type HeaderLines } from '../wire.ts'
@@ -93,25 +95,32 @@ async function serve (t: Test, options: SigningHubLogoutOptions, server: Fastify
   const { inject, send } = wire(app)
   await app.register(signingHubLogout, options)
   const post = (payload?: unknown, headers: Record<string, string> = {}, url = '/v3/logout') => inject({
-    method: 'POST', url, headers: { authorization: 'Bearer alice', ...headers }, ...(payload !== undefined && { payload: payload as string })
+    method: 'POST', url, headers: { authorization: 'Bearer alice', ...headers },
+    ...(payload !== undefined && { payload: payload as string })
   })
   const json = (payload: string, headers = {}) => post(payload, { 'content-type': 'application/json', ...headers })
-  const sendPost = (headers: HeaderLines, body?: string | Buffer) => send('POST /v3/logout', [['Authorization', 'Bearer alice'], ...headers], body)
+  const sendPost = (headers: HeaderLines, body?: string | Buffer) => {
+    return send('POST /v3/logout', [['Authorization', 'Bearer alice'], ...headers], body)
+  }
   return { app, inject, send, sendPost, post, json }
 }
 
 t.test('a logout', async t => {
-  t.test('is an empty 200 without a content type, and again, at both paths', async t => {
+  t.test('is an empty 200 without a content type at both paths, and can be repeated', async t => {
     const { options, removals, activities } = host()
     const { post } = await serve(t, options)
     for (const url of ['/v3/logout', '/v3/logout', '/v4/logout', '/v4/logout']) {
       t.strictSame(await post({ device_token: 'of-alice' }, {}, url), done)
     }
-    t.strictSame(removals, Array(4).fill({ subject: 'alice', actor: 'alice', tenant: undefined, sessionId: undefined, issuedAt: undefined, deviceToken: 'of-alice' }))
-    t.strictSame(activities.map(({ deviceToken }) => deviceToken), ['removed', 'not-found', 'not-found', 'not-found'], 'each repetition is recorded')
+    t.strictSame(removals, Array(4).fill({
+      subject: 'alice', actor: 'alice', tenant: undefined, sessionId: undefined, issuedAt: undefined, deviceToken: 'of-alice'
+    }))
+    t.strictSame(
+      activities.map(({ deviceToken }) => deviceToken), ['removed', 'not-found', 'not-found', 'not-found'], 'each repetition is recorded'
+    )
   })
 
-  t.test('records who, when, from where and what became of the push token', async t => {
+  t.test('records the user, the time, the address and the outcome for the push token', async t => {
     const { options, activities } = host()
     const { post } = await serve(t, options)
     const before = Date.now()
@@ -119,29 +128,34 @@ t.test('a logout', async t => {
     const [activity] = activities
     t.ok(activity !== undefined && activity.at >= before && activity.at <= Date.now())
     t.strictSame({ ...activity, at: 0 }, {
-      at: 0, subject: 'alice', actor: 'admin', tenant: 'acme', sessionId: 's1', issuedAt: 1_000_000, ip: '127.0.0.1', userAgent: 'an app', deviceToken: 'removed'
+      at: 0, subject: 'alice', actor: 'admin', tenant: 'acme', sessionId: 's1', issuedAt: 1_000_000, ip: '127.0.0.1', userAgent: 'an app',
+      deviceToken: 'removed'
     })
   })
 
-  t.test('needs nothing but a verifier, and warns once that push tokens are ignored', async t => {
+  t.test('needs only a verifier, and warns once that push tokens are ignored', async t => {
     const lines: string[] = []
-    const { post } = await serve(t, { verifyToken }, { logger: { level: 'warn', stream: { write: (line: string) => { lines.push(line) } } } })
+    const { post } = await serve(t, { verifyToken }, {
+      logger: { level: 'warn', stream: { write: (line: string) => { lines.push(line) } } }
+    })
     t.strictSame(await post({ device_token: 'of-alice' }), done)
     t.strictSame(await post({ device_token: 'of-alice' }), done)
     t.strictSame(await post(), done)
     t.equal(lines.length, 1)
     t.match(lines[0], /deviceToken\.remove/)
-    t.strictSame(await post(undefined, { authorization: 'Bearer admin-for-alice' }), failure(401, denied, 'Bearer'), 'nobody may act for another')
+    t.strictSame(
+      await post(undefined, { authorization: 'Bearer admin-for-alice' }), failure(401, denied, 'Bearer'), 'nobody may act for another'
+    )
   })
 
-  t.test('stands at the paths that the host names', async t => {
+  t.test('is served at the paths of the option "paths"', async t => {
     const { inject } = await serve(t, { verifyToken, paths: ['/logout/'] })
     const headers = { authorization: 'Bearer alice' }
     t.strictSame(await inject({ method: 'POST', url: '/logout/', headers }), done)
     t.equal((await inject({ method: 'POST', url: '/v3/logout', headers })).status, 404)
   })
 
-  t.test('is not to be had by another method', async t => {
+  t.test('is not served for other methods', async t => {
     const { options, steps } = host()
     const { inject, send } = await serve(t, options)
     for (const method of ['GET', 'HEAD', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const) {
@@ -151,7 +165,7 @@ t.test('a logout', async t => {
     t.strictSame(steps, [])
   })
 
-  t.test('removes one push token for one of 50 parallel calls, and answers all alike', async t => {
+  t.test('removes a push token in one of 50 parallel calls, and all get the same response', async t => {
     const { options, activities, owners } = host()
     const { post } = await serve(t, options)
     const answers = await Promise.all(Array.from({ length: 50 }, async () => post({ device_token: 'of-alice' })))
@@ -162,7 +176,7 @@ t.test('a logout', async t => {
   })
 })
 
-t.test('who may log out', async t => {
+t.test('the decision table: who can log out', async t => {
   const { options, steps } = host()
   const { post, send } = await serve(t, options)
   const refused: ReadonlyArray<readonly [name: string, authorization: string, expected: Answer]> = [
@@ -192,10 +206,15 @@ t.test('who may log out', async t => {
   ]
   for (const [name, authorization, expected] of refused) {
     t.strictSame(await post({ device_token: 'of-alice' }, { authorization }), expected, `not ${name}`)
-    t.strictSame(await post('{"broken', { authorization, 'content-type': 'application/json' }), expected, `not ${name}, and the body is not looked at`)
+    t.strictSame(
+      await post('{"broken', { authorization, 'content-type': 'application/json' }), expected, `not ${name}, and the body is not looked at`
+    )
   }
   t.strictSame(await send('POST /v3/logout', [['Content-Length', '0']]), failure(401, denied, 'Bearer'), 'not nobody')
-  t.strictSame(await post({ access_token: 'alice' }, { authorization: '' }, '/v3/logout?access_token=alice'), failure(401, denied, 'Bearer'), 'not a token in the query or the body')
+  t.strictSame(
+    await post({ access_token: 'alice' }, { authorization: '' }, '/v3/logout?access_token=alice'), failure(401, denied, 'Bearer'),
+    'not a token in the query or the body'
+  )
   t.strictSame(steps, [], 'and nothing happens')
 
   for (const authorization of ['Bearer alice', 'bearer alice', 'BEARER   alice', 'Bearer alice  ', 'Bearer admin-for-alice']) {
@@ -206,7 +225,7 @@ t.test('who may log out', async t => {
   t.strictSame(await send('POST /v3/logout', [['Authorization', ''], ...both]), failure(401, denied, 'Bearer'), 'also a blank one')
 })
 
-t.test('questions about accounts are asked in order, and only as far as needed', async t => {
+t.test('isActive and mayActFor are called in order, and only if needed', async t => {
   const asked: string[] = []
   const { post } = await serve(t, {
     verifyToken,
@@ -225,14 +244,14 @@ t.test('questions about accounts are asked in order, and only as far as needed',
   t.equal(await questions('application'), '')
 })
 
-t.test('the principal is what the host reads from the claims', async t => {
+t.test('the option "principal" reads the user from the claims', async t => {
   const { options, removals } = host()
   const { post } = await serve(t, { ...options, principal: claims => ({ subject: `user:${String(claims['sub'])}` }) })
   t.strictSame(await post({ device_token: 'of-alice' }), done)
   t.match(removals, [{ subject: 'user:alice', actor: 'user:alice', deviceToken: 'of-alice' }], 'who acts for nobody else is the subject')
 })
 
-t.test('a principal without a subject or an actor is no user', async t => {
+t.test('a principal without a subject or an actor is refused as having no user', async t => {
   for (const principal of [{ subject: '' }, { subject: '', actor: 'admin' }, { actor: 'admin' }, { subject: 'alice', actor: '' }]) {
     const { post } = await serve(t, { verifyToken, principal: () => principal, mayActFor: () => true })
     t.strictSame(await post(), failure(401, noUser, 'Bearer'), JSON.stringify(principal))
@@ -247,61 +266,95 @@ t.test('a body', async t => {
     return { answer: await answer, removed: removals.map(({ deviceToken }) => deviceToken) }
   }
 
-  t.test('may be missing, empty or blank, under any content type', async t => {
-    const types = ['application/json', 'application/json; charset=utf-8', 'text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'rubbish', '/', ';', '']
+  t.test('can be missing, empty or blank, with any content type', async t => {
+    const types = [
+      'application/json', 'application/json; charset=utf-8', 'text/plain', 'application/x-www-form-urlencoded',
+      'multipart/form-data; boundary=x', 'rubbish', '/', ';', ''
+    ]
     for (const type of types) {
       for (const body of ['', ' ', '\r\n\t ', '\ufeff']) {
-        t.strictSame(await removed(sendPost([['Content-Type', type], ['Content-Length', String(Buffer.byteLength(body))]], body)), { answer: done, removed: [] }, JSON.stringify([type, body]))
+        t.strictSame(
+          await removed(sendPost([['Content-Type', type], ['Content-Length', String(Buffer.byteLength(body))]], body)),
+          { answer: done, removed: [] }, JSON.stringify([type, body])
+        )
       }
-      t.strictSame(await removed(sendPost([['Content-Type', type], ['Transfer-Encoding', 'chunked']], '0\r\n\r\n')), { answer: done, removed: [] }, `${type} in no chunk`)
+      t.strictSame(
+        await removed(sendPost([['Content-Type', type], ['Transfer-Encoding', 'chunked']], '0\r\n\r\n')), { answer: done, removed: [] },
+        `${type} in no chunk`
+      )
     }
     t.strictSame(await removed(post()), { answer: done, removed: [] })
     t.strictSame(await removed(sendPost([['Transfer-Encoding', 'chunked']], '0\r\n\r\n')), { answer: done, removed: [] })
     t.strictSame(await removed(sendPost([])), { answer: done, removed: [] })
   })
 
-  t.test('may name no push token', async t => {
-    for (const body of ['null', '{}', '{"device_token":null}', '{"device_token":""}', '{"device_token":" \\t\\u00a0\\ufeff"}', '{"Device_Token":"x"}', '{"other":[1]}']) {
+  t.test('can be without a push token', async t => {
+    for (const body of [
+      'null', '{}', '{"device_token":null}', '{"device_token":""}', '{"device_token":" \\t\\u00a0\\ufeff"}', '{"Device_Token":"x"}',
+      '{"other":[1]}'
+    ]) {
       t.strictSame(await removed(json(body)), { answer: done, removed: [] }, body)
     }
   })
 
-  t.test('names exactly the push token to remove', async t => {
-    const device = [' of-alice ', 'OF-ALICE', 'Ünïcödé \u{1f4f1}', 'constructor', '__proto__', 'a\u0000b', 'x'.repeat(4096), '\u{1f4f1}'.repeat(2048)]
+  t.test('contains exactly the push token to remove', async t => {
+    const device = [
+      ' of-alice ', 'OF-ALICE', 'Ünïcödé \u{1f4f1}', 'constructor', '__proto__', 'a\u0000b', 'x'.repeat(4096), '\u{1f4f1}'.repeat(2048)
+    ]
     for (const token of device) {
-      t.strictSame(await removed(json(JSON.stringify({ device_token: token, other: {} }))), { answer: done, removed: [token] }, token.slice(0, 20))
+      t.strictSame(
+        await removed(json(JSON.stringify({ device_token: token, other: {} }))), { answer: done, removed: [token] }, token.slice(0, 20)
+      )
     }
     t.strictSame(await removed(json('{"device_token":"a","device_token":"b"}')), { answer: done, removed: ['b'] }, 'the last of two')
     t.strictSame(await removed(json('\ufeff{"device_token":"a"}')), { answer: done, removed: ['a'] }, 'behind a byte order mark')
-    for (const type of ['application/json; charset=utf-8', 'APPLICATION/JSON', 'application/json;charset=latin1', 'application/json ; x=y', 'application/json;']) {
+    for (const type of [
+      'application/json; charset=utf-8', 'APPLICATION/JSON', 'application/json;charset=latin1', 'application/json ; x=y',
+      'application/json;'
+    ]) {
       t.strictSame(await removed(json('{"device_token":"a"}', { 'content-type': type })), { answer: done, removed: ['a'] }, type)
     }
-    t.strictSame(await removed(sendPost([['Content-Type', 'application/json'], ['Transfer-Encoding', 'chunked']], '8\r\n{"device\r\nc\r\n_token":"a"}\r\n0\r\n\r\n')), { answer: done, removed: ['a'] }, 'in chunks')
-    t.strictSame(await removed(sendPost([['Content-Type', 'application/json'], ['Content-Type', 'text/plain'], ['Content-Length', '20']], '{"device_token":"a"}')), { answer: done, removed: ['a'] }, 'of two content types the first counts')
+    const chunked = [['Content-Type', 'application/json'], ['Transfer-Encoding', 'chunked']] as const
+    const chunks = '8\r\n{"device\r\nc\r\n_token":"a"}\r\n0\r\n\r\n'
+    t.strictSame(await removed(sendPost(chunked, chunks)), { answer: done, removed: ['a'] }, 'in chunks')
+    const twoTypes = [['Content-Type', 'application/json'], ['Content-Type', 'text/plain'], ['Content-Length', '20']] as const
+    const answer = await removed(sendPost(twoTypes, '{"device_token":"a"}'))
+    t.strictSame(answer, { answer: done, removed: ['a'] }, 'of two content types the first counts')
   })
 
-  t.test('is refused when it is no logout body, and nothing happens', async t => {
+  t.test('is refused with 400 if it does not match the schema, and nothing is done', async t => {
     const bodies = [
-      '{"device_token":5}', '{"device_token":true}', '{"device_token":["a"]}', '{"device_token":{}}', '[]', '["device_token"]', '"text"', '5', 'true', 'false',
+      '{"device_token":5}', '{"device_token":true}', '{"device_token":["a"]}', '{"device_token":{}}', '[]', '["device_token"]', '"text"',
+      '5', 'true', 'false',
       '{"device_token":', '{}x', '{"a":1}{"a":1}', "{'device_token':'a'}", 'undefined', 'NaN', '<xml/>', '\u0000',
-      '{"__proto__":{"device_token":"a"}}', '{"device_token":"a","__proto__":null}', '{"constructor":{"prototype":{"device_token":"a"}}}', '{"a":{"__proto__":1}}',
-      JSON.stringify({ device_token: 'x'.repeat(4097) }), JSON.stringify({ device_token: '\u{1f4f1}'.repeat(2049) }), JSON.stringify({ device_token: 'x'.repeat(1_000_000) })
+      '{"__proto__":{"device_token":"a"}}', '{"device_token":"a","__proto__":null}', '{"constructor":{"prototype":{"device_token":"a"}}}',
+      '{"a":{"__proto__":1}}',
+      JSON.stringify({ device_token: 'x'.repeat(4097) }), JSON.stringify({ device_token: '\u{1f4f1}'.repeat(2049) }),
+      JSON.stringify({ device_token: 'x'.repeat(1_000_000) })
     ]
     for (const body of bodies) t.strictSame(await removed(json(body)), { answer: invalidBody, removed: [] }, body.slice(0, 60))
     t.strictSame(await removed(json('{}', { 'content-length': '1' })), { answer: invalidBody, removed: [] }, 'not as long as it said')
   })
 
-  t.test('is refused when it is too large or of another media type', async t => {
+  t.test('is refused if it is too large or of another media type', async t => {
     const large = JSON.stringify({ other: 'x'.repeat(1_048_576) })
     t.strictSame(await removed(json(large)), { answer: failure(413, 'Payload Too Large'), removed: [] })
     t.strictSame(await removed(post(large, { 'content-type': 'text/plain' })), { answer: failure(413, 'Payload Too Large'), removed: [] })
-    for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'application/xml', 'application/jsonp', 'application/vnd.api+json', 'text/json', 'application/json+x', 'rubbish', ',', '']) {
-      t.strictSame(await removed(sendPost([['Content-Type', type], ['Content-Length', '20']], '{"device_token":"a"}')), { answer: unsupported, removed: [] }, type)
+    for (const type of [
+      'text/plain', 'application/x-www-form-urlencoded', 'application/xml', 'application/jsonp', 'application/vnd.api+json', 'text/json',
+      'application/json+x', 'rubbish', ',', ''
+    ]) {
+      t.strictSame(
+        await removed(sendPost([['Content-Type', type], ['Content-Length', '20']], '{"device_token":"a"}')),
+        { answer: unsupported, removed: [] }, type
+      )
     }
-    t.strictSame(await removed(sendPost([['Content-Length', '20']], '{"device_token":"a"}')), { answer: unsupported, removed: [] }, 'no media type')
+    t.strictSame(
+      await removed(sendPost([['Content-Length', '20']], '{"device_token":"a"}')), { answer: unsupported, removed: [] }, 'no media type'
+    )
   })
 
-  t.test('is answered in JSON whatever the client accepts', async t => {
+  t.test('gets a JSON response whatever the Accept header says', async t => {
     for (const accept of ['text/html', '', '*/*', 'application/json;q=0']) {
       t.strictSame(await json('5', { accept }), invalidBody)
       t.strictSame(await json('{}', { accept }), done)
@@ -309,7 +362,7 @@ t.test('a body', async t => {
   })
 })
 
-t.test('over HTTP/2, where a body needs neither a length nor a type', async t => {
+t.test('over HTTP/2 a body needs neither a length nor a type', async t => {
   const { options, removals } = host()
   const app = Fastify({ http2: true })
   t.teardown(() => app.close())
@@ -318,7 +371,9 @@ t.test('over HTTP/2, where a body needs neither a length nor a type', async t =>
   const session = connectHttp2(`http://127.0.0.1:${(app.server.address() as AddressInfo).port}`)
   t.teardown(() => session.close())
   const post = async (headers: Record<string, string>, body?: string) => {
-    const stream = session.request({ ':method': 'POST', ':path': '/v3/logout', authorization: 'Bearer alice', ...headers }, { endStream: body === undefined })
+    const stream = session.request({ ':method': 'POST', ':path': '/v3/logout', authorization: 'Bearer alice', ...headers }, {
+      endStream: body === undefined
+    })
     if (body !== undefined) stream.end(body)
     const [received] = await once(stream, 'response') as unknown as [Record<string, unknown>]
     let text = ''
@@ -334,7 +389,10 @@ t.test('over HTTP/2, where a body needs neither a length nor a type', async t =>
   }
   t.strictSame(removals, [])
   const body = '{"device_token":"of-alice"}'
-  for (const headers of [{}, { 'content-type': 'text/plain' }, { 'content-type': 'rubbish' }, { 'content-type': 'text/plain', 'content-length': String(body.length) }]) {
+  for (const headers of [
+    {}, { 'content-type': 'text/plain' }, { 'content-type': 'rubbish' },
+    { 'content-type': 'text/plain', 'content-length': String(body.length) }
+  ]) {
     t.strictSame(await post(headers, body), refused, `a body that is not JSON: ${JSON.stringify(headers)}`)
   }
   t.strictSame(removals, [])
@@ -343,7 +401,7 @@ t.test('over HTTP/2, where a body needs neither a length nor a type', async t =>
   t.strictSame(await post(json, '{"broken'), [400, invalidBody.body])
 })
 
-t.test('the audit entry has the address of a client that leaves early, and none for a Unix socket', async t => {
+t.test('the audit entry has the address of a client that leaves early, and no address for a Unix socket', async t => {
   const { options, activities } = host()
   const verifying = new EventEmitter()
   const verifySlowly = async (token: string) => {
@@ -378,7 +436,7 @@ t.test('the audit entry has the address of a client that leaves early, and none 
   t.equal(local[0]?.ip, undefined)
 })
 
-t.test('only true from a policy function lets anybody in', async t => {
+t.test('only true from isActive and mayActFor allows a logout', async t => {
   for (const answer of [[], {}, 1, 'yes', 'true', NaN, 0, '', null, undefined]) {
     const acting = await serve(t, { ...host().options, mayActFor: async () => answer as never })
     const refused = await acting.post(undefined, { authorization: 'Bearer admin-for-alice' })
@@ -389,7 +447,7 @@ t.test('only true from a policy function lets anybody in', async t => {
   }
 })
 
-t.test('deviceToken.remove that returns anything but its outcomes has failed: 500, and nothing is revoked', async t => {
+t.test('if deviceToken.remove returns an unknown outcome, the response is 500 and nothing is revoked', async t => {
   for (const answer of [undefined, null, true, 1, 'deleted', 'Removed', {}]) {
     for (const remove of [() => answer as never, async () => answer as never]) {
       const lines: string[] = []
@@ -404,7 +462,7 @@ t.test('deviceToken.remove that returns anything but its outcomes has failed: 50
   }
 })
 
-t.test('ids that are numbers are their text', async t => {
+t.test('numeric ids are converted to text', async t => {
   const { options, activities } = host()
   const asked: unknown[] = []
   const { post } = await serve(t, {
@@ -426,7 +484,10 @@ t.test('ids that are numbers are their text', async t => {
 t.test('with deviceToken.required a logout without a push token is refused', async t => {
   const { options, steps } = host()
   const { json, post } = await serve(t, { ...options, deviceToken: { ...options.deviceToken, required: true, maxLength: 8 } })
-  for (const body of ['', ' ', 'null', '{}', '{"device_token":null}', '{"device_token":""}', '{"device_token":" \\t\\u00a0\\ufeff"}', '{"device_token":"123456789"}']) {
+  for (const body of [
+    '', ' ', 'null', '{}', '{"device_token":null}', '{"device_token":""}', '{"device_token":" \\t\\u00a0\\ufeff"}',
+    '{"device_token":"123456789"}'
+  ]) {
     t.strictSame(await json(body), invalidBody, body)
   }
   t.strictSame(await post(), invalidBody)
@@ -436,8 +497,8 @@ t.test('with deviceToken.required a logout without a push token is refused', asy
   t.strictSame(await json('{"device_token":"of-alice"}'), done)
 })
 
-t.test('a push token of somebody else, or of nobody', async t => {
-  t.test('is a 200 and left alone', async t => {
+t.test('a push token that is unknown or belongs to another user', async t => {
+  t.test('is left alone, and the response is 200', async t => {
     const { options, owners, activities } = host()
     const { post } = await serve(t, options)
     t.strictSame(await post({ device_token: 'of-bob' }), done)
@@ -446,7 +507,7 @@ t.test('a push token of somebody else, or of nobody', async t => {
     t.strictSame(activities.map(({ deviceToken }) => deviceToken), ['not-owner', 'not-found'])
   })
 
-  t.test('is the vendor\'s 403 or 404 where the host asks for it, and nothing is recorded or revoked', async t => {
+  t.test('gets the vendor\'s 403 or 404 if the host asks for it, and nothing is recorded or revoked', async t => {
     const { options, steps } = host()
     const { post } = await serve(t, { ...options, deviceToken: { ...options.deviceToken, foreign: 'forbid', unknown: 'not-found' } })
     t.strictSame(await post({ device_token: 'of-bob' }), failure(403, 'Document does not belong to user'))
@@ -456,7 +517,7 @@ t.test('a push token of somebody else, or of nobody', async t => {
     t.strictSame(await post({ device_token: 'of-alice' }), done)
   })
 
-  t.test('each policy goes for itself', async t => {
+  t.test('the policies "foreign" and "unknown" are independent', async t => {
     const { options } = host()
     const forbidding = await serve(t, { ...options, deviceToken: { ...options.deviceToken, foreign: 'forbid' } })
     t.strictSame(await forbidding.post({ device_token: 'of-nobody' }), done)
@@ -465,10 +526,10 @@ t.test('a push token of somebody else, or of nobody', async t => {
   })
 })
 
-t.test('what can be retried comes first, what kills the token comes last', async t => {
+t.test('steps that can be retried come first, revoking the token comes last', async t => {
   const device = { device_token: 'of-alice' }
 
-  t.test('push token, activity, revocation, host', async t => {
+  t.test('the order is: push token, activity, revocation, onLogout', async t => {
     const { options, steps } = host()
     const revoked: unknown[] = []
     const told: unknown[] = []
@@ -483,7 +544,7 @@ t.test('what can be retried comes first, what kills the token comes last', async
     t.strictSame(told, [['removed', '/v3/logout']])
   })
 
-  t.test('a push token that cannot be removed does not stop the record, but the revocation', async t => {
+  t.test('if the push token cannot be removed, the activity is recorded and nothing is revoked', async t => {
     const { options, steps, activities } = host()
     const { post } = await serve(t, { ...options, deviceToken: { remove: fail } })
     t.strictSame(await post(device), internal)
@@ -491,30 +552,32 @@ t.test('what can be retried comes first, what kills the token comes last', async
     t.equal(activities[0]?.deviceToken, 'failed')
   })
 
-  t.test('an activity that cannot be recorded stops the revocation', async t => {
+  t.test('if the activity cannot be recorded, nothing is revoked', async t => {
     const { options, steps } = host()
     const { post } = await serve(t, { ...options, recordActivity: fail })
     t.strictSame(await post(device), internal)
     t.strictSame(steps, ['remove'])
   })
 
-  t.test('a failed revocation is a 500, and the host is told of no logout', async t => {
+  t.test('if the revocation fails, the response is 500 and onLogout is not called', async t => {
     const { options, steps } = host()
     const { post } = await serve(t, { ...options, revoke: fail })
     t.strictSame(await post(device), internal)
     t.strictSame(steps, ['remove', 'recordActivity'])
   })
 
-  t.test('a failure of onLogout is logged and changes nothing', async t => {
+  t.test('a failure of onLogout is logged and does not change the response', async t => {
     const lines: string[] = []
     const { options } = host()
-    const { post } = await serve(t, { ...options, onLogout: fail }, { logger: { level: 'error', stream: { write: (line: string) => { lines.push(line) } } } })
+    const { post } = await serve(t, { ...options, onLogout: fail }, {
+      logger: { level: 'error', stream: { write: (line: string) => { lines.push(line) } } }
+    })
     t.strictSame(await post(device), done)
     t.equal(lines.length, 1)
     t.match(lines[0], /onLogout failed.*a secret of the database/)
   })
 
-  t.test('the client\'s retry succeeds after a failure', async t => {
+  t.test('a retry succeeds after a failure', async t => {
     const { options, owners, steps } = host()
     let calls = 0
     const { post } = await serve(t, { ...options, recordActivity: async () => ++calls === 1 ? fail() : undefined })
@@ -531,7 +594,7 @@ function replaced (name: string, by: () => never): SigningHubLogoutOptions {
   return name === 'remove' ? { ...options, deviceToken: { remove: by } } : { ...options, [name]: by }
 }
 
-t.test('a function of the host that fails is the 500, logged with its cause, and no word of it leaves', async t => {
+t.test('if a function of the host fails, the response is 500 and the cause is only logged', async t => {
   const named = ['verifyToken', 'principal', 'mayActFor', 'isActive', 'remove', 'recordActivity', 'revoke'] as const
   const status = (statusCode: number) => Object.assign(new Error('secret'), { statusCode, code: 'FST_ERR_VALIDATION' })
   const failures: ReadonlyArray<readonly [name: string, failing: () => never]> = [
@@ -554,12 +617,14 @@ t.test('a function of the host that fails is the 500, logged with its cause, and
       const { post } = await serve(t, { ...replaced(option, failing), timeout: 20 }, { logger })
       t.strictSame(await post({ device_token: 'of-alice' }, { authorization: 'Bearer admin-for-alice' }), internal, `${option} ${name}`)
     }))
-    t.strictSame(lines.map(line => /(?:deviceToken\.)?(\w+) failed/.exec(line)?.[1]).sort(), [...named].sort(), `${name}: each is logged once`)
+    t.strictSame(
+      lines.map(line => /(?:deviceToken\.)?(\w+) failed/.exec(line)?.[1]).sort(), [...named].sort(), `${name}: each is logged once`
+    )
     lines.length = 0
   }
 })
 
-t.test('a token is refused by the verifier alone', async t => {
+t.test('only the verifier can refuse a token: a TokenRejectedError from elsewhere is a 500', async t => {
   const refuse = () => { throw Object.assign(new TokenRejectedError('revoked'), { statusCode: 401 }) }
   for (const option of ['principal', 'mayActFor', 'isActive', 'remove', 'recordActivity', 'revoke'] as const) {
     const { post } = await serve(t, replaced(option, refuse))
@@ -569,14 +634,14 @@ t.test('a token is refused by the verifier alone', async t => {
   t.strictSame(await post(), failure(401, denied, invalidToken))
 })
 
-t.test('a verifier or a principal without sense is a 500', async t => {
+t.test('a verifier or principal that returns something else than an object is a 500', async t => {
   for (const wrong of [{ verifyToken: () => undefined as never }, { principal: () => undefined as never }]) {
     const { post } = await serve(t, { ...host().options, ...wrong })
     t.strictSame(await post(), internal)
   }
 })
 
-t.test('the timeout is a timeout: what answers before it is in time, what answers after it changes nothing', async t => {
+t.test('a call that takes longer than the timeout is a 500, and its late result changes nothing', async t => {
   const { options, steps } = host()
   const { post } = await serve(t, { ...options, timeout: 60, recordActivity: () => sleep(5) })
   t.strictSame(await post(), done)
@@ -589,7 +654,7 @@ t.test('the timeout is a timeout: what answers before it is in time, what answer
   t.strictSame(steps, [])
 })
 
-t.test('an error of the host\'s own hooks keeps its 4xx, in the vendor\'s shape', async t => {
+t.test('a 4xx of the host\'s hooks keeps its status and gets the vendor\'s body', async t => {
   const expected: ReadonlyArray<readonly [thrown: unknown, answer: Answer]> = [
     [{ statusCode: 400 }, failure(400, 'Bad Request')],
     [{ statusCode: 401 }, failure(401, denied, 'Bearer')],
@@ -615,7 +680,7 @@ t.test('an error of the host\'s own hooks keeps its 4xx, in the vendor\'s shape'
   }
 })
 
-t.test('misuse is a TypeError while registering, which names the option', async t => {
+t.test('a wrong option throws a TypeError at registration that names it', async t => {
   const wrong: WrongOptions = {
     verifyToken: [undefined, 'secret', {}],
     principal: ['sub', null],

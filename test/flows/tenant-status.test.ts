@@ -5,7 +5,8 @@ import t from 'tap'
 import { tenantStatusLogout, type TenantStatusLogoutOptions } from '../../lib/flows/tenant-status.ts'
 import { TokenRejectedError } from '../../lib/token-verifier.ts'
 import {
-  alice, answered, credentials, failure, internal, invalidTenantToken, invalidUserToken, limited, path, serve, success, tenantHost, unexpected, withoutLogOut
+  alice, answered, credentials, failure, internal, invalidTenantToken, invalidUserToken, limited, path, serve, success, tenantHost,
+  unexpected, withoutLogOut
 } from '../tenant-host.ts'
 import { assertMisuse, type WrongOptions } from '../misuse.ts'
 import { wire, type Answer } from '../wire.ts'
@@ -17,7 +18,7 @@ const missingUserToken = failure(401, 'MISSING_USER_TOKEN', 'Missing user token'
 const restricted = (name = 'logout') => failure(403, 'RESTRICTED_CAPABILITY', `Capability ${name} is restricted`)
 const rejected = new TokenRejectedError('untrusted')
 
-t.test('a logout is a 200, and again; the host is told once', async t => {
+t.test('a logout is a 200 and can be repeated, and onLogout is called once', async t => {
   for (const prefix of ['', '/api']) {
     for (const roundTrips of ['one', 'two']) {
       const { options, users, logouts, statusOf } = tenantHost()
@@ -38,14 +39,14 @@ t.test('a logout is a 200, and again; the host is told once', async t => {
   }
 })
 
-t.test('three options are enough, and two functions for a store', async t => {
+t.test('three options are enough, with a store of two functions', async t => {
   const { options: { authenticateTenant, verifyToken, users: { get, compareAndSet } }, statusOf } = tenantHost()
   const { logOut } = await serve(t, { authenticateTenant, verifyToken, users: { get, compareAndSet } })
   t.strictSame(await logOut(), success())
   t.equal(statusOf('alice'), 'logged_out')
 })
 
-t.test('each refusal, word for word, and nobody is logged out', async t => {
+t.test('each refusal has its exact response, and no user is logged out', async t => {
   const rows: ReadonlyArray<readonly [name: string, headers: Record<string, string | undefined>, answer: Answer, options?: Options]> = [
     ['neither token: the tenant is asked for first', {}, missingTenantToken],
     ['no tenant token', { 'x-token': 'alice-token' }, missingTenantToken],
@@ -73,15 +74,22 @@ t.test('each refusal, word for word, and nobody is logged out', async t => {
     ['a tenant token of 1 MB', { ...credentials, 'x-tenant-token': 'x'.repeat(1_048_576) }, invalidTenantToken],
     ['a user token that is not ASCII', { ...credentials, 'x-token': 'ädä-token' }, invalidUserToken],
     ['a token without a user', { ...credentials, 'x-token': 'no-user-token' }, unexpected],
-    ['a token without a user, whoever may not log out', { ...credentials, 'x-token': 'no-user-token' }, unexpected, { isRestricted: () => true }],
+    ['a token without a user, whoever may not log out', { ...credentials, 'x-token': 'no-user-token' }, unexpected, {
+      isRestricted: () => true
+    }],
     ['a principal with an empty subject', credentials, unexpected, { principal: () => ({ tenant: 'acme', subject: '' }) }],
     ['a restricted capability', credentials, restricted(), { isRestricted: () => true }],
     ['a restricted capability, late', credentials, restricted(), { isRestricted: async () => true }],
     ...[undefined, null, 0, '', 'no', [], {}].map(answer => [
-      `a policy that answers ${JSON.stringify(answer)}: only false lets a logout through`, credentials, restricted(), { isRestricted: () => answer as never }
+      `a policy that answers ${JSON.stringify(answer)}: only false lets a logout through`, credentials, restricted(),
+      { isRestricted: () => answer as never }
     ] as const),
-    ['a restricted capability of another name', credentials, restricted('sign-off'), { isRestricted: ({ capability }) => capability === 'sign-off', wire: { capability: 'sign-off' } }],
-    ['no capability check without both authentications', { 'x-tenant-token': 'acme-token' }, missingUserToken, { isRestricted: () => true }],
+    ['a restricted capability of another name', credentials, restricted('sign-off'), {
+      isRestricted: ({ capability }) => capability === 'sign-off', wire: { capability: 'sign-off' }
+    }],
+    ['no capability check without both authentications', { 'x-tenant-token': 'acme-token' }, missingUserToken, {
+      isRestricted: () => true
+    }],
     ['a user without a record', { ...credentials, 'x-token': 'stranger-token' }, unexpected],
     ['a suspended user', { ...credentials, 'x-token': 'suspended-token' }, unexpected],
     ['a terminated user', { ...credentials, 'x-token': 'terminated-token' }, unexpected],
@@ -94,12 +102,15 @@ t.test('each refusal, word for word, and nobody is logged out', async t => {
       const { logOut } = await serve(t, { ...options, users: store, ...overriding })
       t.strictSame(await logOut(headers), answer, name)
     }
-    t.strictSame(['alice', 'suspended', 'terminated', 'blocked', 'pending', 'stranger'].map(statusOf), ['logged_in', 'suspended', 'terminated', 'blocked', 'pending', undefined], name)
+    t.strictSame(
+      ['alice', 'suspended', 'terminated', 'blocked', 'pending', 'stranger'].map(statusOf),
+      ['logged_in', 'suspended', 'terminated', 'blocked', 'pending', undefined], name
+    )
     t.strictSame(logouts, [], name)
   }
 })
 
-t.test('ids that are numbers are their text, and null is no record', async t => {
+t.test('numeric ids are converted to text, and null counts as no record', async t => {
   const { options, users, logouts } = tenantHost()
   users.set({ tenant: '1', subject: '23' }, 'logged_in')
   const numbers = { ...options, authenticateTenant: () => 1 as never, principal: () => ({ tenant: 1, subject: 23 }) as never }
@@ -111,29 +122,43 @@ t.test('ids that are numbers are their text, and null is no record', async t => 
     const { logOut } = await serve(t, { ...options, authenticateTenant: () => tenant as never })
     t.strictSame(await logOut(), invalidTenantToken, `not a tenant: ${String(tenant)}`)
   }
-  for (const store of [{ get: () => null, compareAndSet: () => true }, { get: () => null, compareAndSet: () => true, logOut: () => null }]) {
+  for (const store of [
+    { get: () => null, compareAndSet: () => true }, { get: () => null, compareAndSet: () => true, logOut: () => null }
+  ]) {
     const { logOut } = await serve(t, { ...options, users: store as never })
     t.strictSame(await logOut(), unexpected)
   }
 })
 
-t.test('what is not one token reaches no verifier', async t => {
+t.test('a header without exactly one token is refused before the verifier is called', async t => {
   const { options, asked, statusOf } = tenantHost()
   const { logOut, send } = await serve(t, options)
   let remaining = 30
   for (const words of ['a, b', 'a,b', 'a b', 'a\tb', 'Bearer a', 'Bearer  a']) {
-    t.strictSame(await logOut({ ...credentials, 'x-tenant-token': words }), { ...invalidTenantToken, headers: { ...invalidTenantToken.headers, ...limited(--remaining) } }, words)
+    t.strictSame(
+      await logOut({ ...credentials, 'x-tenant-token': words }),
+      { ...invalidTenantToken, headers: { ...invalidTenantToken.headers, ...limited(--remaining) } }, words
+    )
     t.strictSame(asked, [])
-    t.strictSame(await logOut({ ...credentials, 'x-token': words }), { ...invalidUserToken, headers: { ...invalidUserToken.headers, ...limited(--remaining) } }, words)
+    t.strictSame(
+      await logOut({ ...credentials, 'x-token': words }),
+      { ...invalidUserToken, headers: { ...invalidUserToken.headers, ...limited(--remaining) } }, words
+    )
     t.strictSame(asked.splice(0), ['acme-token'])
   }
 
   const twice = [['X-Tenant-Token', 'acme-token'], ['X-Token', 'alice-token'], ['X-Token', 'alice-token']] as const
-  t.strictSame(answered(await send(`GET ${path}`, twice)), { ...invalidUserToken, headers: { ...invalidUserToken.headers, ...limited(--remaining) } })
+  t.strictSame(answered(await send(`GET ${path}`, twice)), {
+    ...invalidUserToken, headers: { ...invalidUserToken.headers, ...limited(--remaining) }
+  })
   const tenants = [['X-Tenant-Token', 'acme-token'], ['X-Tenant-Token', 'acme-token'], ['X-Token', 'alice-token']] as const
-  t.strictSame(answered(await send(`GET ${path}`, tenants)), { ...invalidTenantToken, headers: { ...invalidTenantToken.headers, ...limited(--remaining) } })
+  t.strictSame(answered(await send(`GET ${path}`, tenants)), {
+    ...invalidTenantToken, headers: { ...invalidTenantToken.headers, ...limited(--remaining) }
+  })
   const blanks = [['X-Tenant-Token', ' \t'], ['X-Token', 'alice-token']] as const
-  t.strictSame(answered(await send(`GET ${path}`, blanks)), { ...missingTenantToken, headers: { ...missingTenantToken.headers, ...limited(--remaining) } })
+  t.strictSame(answered(await send(`GET ${path}`, blanks)), {
+    ...missingTenantToken, headers: { ...missingTenantToken.headers, ...limited(--remaining) }
+  })
   t.strictSame(asked, ['acme-token'])
   t.equal(statusOf('alice'), 'logged_in')
 
@@ -141,7 +166,7 @@ t.test('what is not one token reaches no verifier', async t => {
   t.strictSame(answered(await send(`GET ${path}`, once)), success(limited(--remaining)))
 })
 
-t.test('a header of 1 MB over a socket is the 431 of Node, before any route', async t => {
+t.test('a header of 1 MB gets 431 from Node before routing', async t => {
   const { options, asked } = tenantHost()
   const { sendUnchecked } = await serve(t, options)
   const { status } = await sendUnchecked(`GET ${path}`, [['X-Token', 'x'.repeat(1_048_576)]])
@@ -149,8 +174,8 @@ t.test('a header of 1 MB over a socket is the 431 of Node, before any route', as
   t.strictSame(asked, [])
 })
 
-t.test('options', async t => {
-  t.test('Bearer is accepted in front of the user token', async t => {
+t.test('the options of the wire', async t => {
+  t.test('acceptBearerPrefix accepts Bearer before the user token', async t => {
     for (const token of ['Bearer alice-token', 'bearer  alice-token', 'alice-token']) {
       const { options } = tenantHost()
       const { logOut } = await serve(t, { ...options, wire: { acceptBearerPrefix: true } })
@@ -158,14 +183,14 @@ t.test('options', async t => {
     }
   })
 
-  t.test('the tenant token comes in a header of another name', async t => {
+  t.test('tenantHeader renames the header of the tenant token', async t => {
     const { options } = tenantHost()
     const { logOut } = await serve(t, { ...options, wire: { tenantHeader: 'X-Organisation' } })
     t.strictSame(await logOut({ 'x-organisation': 'acme-token', 'x-token': 'alice-token' }), success())
     t.strictSame(await logOut(), failure(401, 'MISSING_TENANT_TOKEN', 'Missing tenant token', limited(28)))
   })
 
-  t.test('the codes of refused tokens', async t => {
+  t.test('errorCodes changes the codes of refused tokens', async t => {
     const { options } = tenantHost()
     const all = await serve(t, { ...options, wire: { errorCodes: { tenant: 'BAD_TENANT', user: 'BAD_USER', expired: 'TOO_OLD' } } })
     t.strictSame(await all.logOut({ 'x-tenant-token': 'other' }), failure(401, 'BAD_TENANT', 'Invalid tenant token'))
@@ -175,27 +200,36 @@ t.test('options', async t => {
     t.strictSame(await one.logOut({ ...credentials, 'x-token': 'expired' }), failure(401, 'BAD_USER', 'Invalid user token'))
   })
 
-  t.test('a challenge on each 401, and on nothing else', async t => {
+  t.test('wwwAuthenticate is sent with each 401 and with no other response', async t => {
     const { options } = tenantHost()
     const { logOut } = await serve(t, { ...options, wire: { wwwAuthenticate: 'Tenant realm="acme"' } })
-    for (const [headers, status] of [[{}, 401], [{ 'x-tenant-token': 'other' }, 401], [{ ...credentials, 'x-token': 'expired' }, 401], [{ ...credentials, 'x-token': 'stranger-token' }, 500], [credentials, 200]] as const) {
+    for (const [headers, status] of [
+      [{}, 401], [{ 'x-tenant-token': 'other' }, 401], [{ ...credentials, 'x-token': 'expired' }, 401],
+      [{ ...credentials, 'x-token': 'stranger-token' }, 500], [credentials, 200]
+    ] as const) {
       const answer = await logOut(headers)
       t.equal(answer.status, status)
       t.equal(answer.headers['www-authenticate'], status === 401 ? 'Tenant realm="acme"' : undefined)
     }
   })
 
-  t.test('headers that every client must send are looked at before the tokens', async t => {
+  t.test('clientHeaders are checked before the tokens', async t => {
     const { options, asked } = tenantHost()
     const { logOut } = await serve(t, { ...options, wire: { clientHeaders: ['X-Locale', 'x-country', 'x-device-id'] } })
-    const refusal = (remaining: number, validation: object) => failure(400, 'VALIDATION_ERROR', 'The request could not be processed', limited(remaining), validation)
-    t.strictSame(await logOut({}), refusal(29, { 'x-locale': ['x-locale is required'], 'x-country': ['x-country is required'], 'x-device-id': ['x-device-id is required'] }))
-    t.strictSame(await logOut({ ...credentials, 'x-locale': 'en', 'x-country': ' ', 'x-device-id': 'd' }), refusal(28, { 'x-country': ['x-country is required'] }))
+    const refusal = (remaining: number, validation: object) => failure(
+      400, 'VALIDATION_ERROR', 'The request could not be processed', limited(remaining), validation
+    )
+    t.strictSame(await logOut({}), refusal(29, {
+      'x-locale': ['x-locale is required'], 'x-country': ['x-country is required'], 'x-device-id': ['x-device-id is required']
+    }))
+    t.strictSame(await logOut({ ...credentials, 'x-locale': 'en', 'x-country': ' ', 'x-device-id': 'd' }), refusal(28, {
+      'x-country': ['x-country is required']
+    }))
     t.strictSame(asked, [])
     t.strictSame(await logOut({ ...credentials, 'x-locale': 'en', 'x-country': 'NO', 'x-device-id': 'd' }), success(limited(27)))
   })
 
-  t.test('the functions of the host are told whom it is about', async t => {
+  t.test('the functions of the host are called with the user and the request', async t => {
     const { options } = tenantHost()
     const told: unknown[] = []
     const { logOut } = await serve(t, {
@@ -208,18 +242,25 @@ t.test('options', async t => {
     })
     t.strictSame(await logOut(), success())
     const user = { ...alice, requestId: 'req-7' }
-    t.strictSame(told, [['acme-token', path], { sub: 'alice', tenant: 'acme' }, [{ ...alice, capability: 'logout' }, path], [user, path], [user, path]])
+    t.strictSame(told, [
+      ['acme-token', path], { sub: 'alice', tenant: 'acme' }, [{ ...alice, capability: 'logout' }, path], [user, path], [user, path]
+    ])
   })
 })
 
-t.test('only GET is served, and only by somebody who means it', async t => {
+t.test('other methods are not served, and prefetches are refused', async t => {
   const { options, asked, statusOf } = tenantHost()
   const { inject, logOut } = await serve(t, options)
   for (const method of ['HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const) {
     t.equal((await inject({ method, url: path, headers: credentials })).status, 404, method)
   }
-  for (const [index, purpose] of [{ 'sec-purpose': 'prefetch' }, { 'sec-purpose': 'prefetch;prerender' }, { purpose: 'prefetch' }, { 'x-purpose': 'preview' }, { 'x-moz': 'prefetch' }].entries()) {
-    t.strictSame(await logOut({ ...credentials, ...purpose }), failure(403, 'FORBIDDEN', 'Forbidden', limited(29 - index)), JSON.stringify(purpose))
+  for (const [index, purpose] of [
+    { 'sec-purpose': 'prefetch' }, { 'sec-purpose': 'prefetch;prerender' }, { purpose: 'prefetch' }, { 'x-purpose': 'preview' },
+    { 'x-moz': 'prefetch' }
+  ].entries()) {
+    t.strictSame(
+      await logOut({ ...credentials, ...purpose }), failure(403, 'FORBIDDEN', 'Forbidden', limited(29 - index)), JSON.stringify(purpose)
+    )
   }
   const query = '?x-token=alice-token&x-tenant-token=acme-token&token=alice-token'
   t.equal((await inject({ method: 'GET', url: `${path}${query}` })).status, 401, 'tokens in the query are not seen')
@@ -227,17 +268,23 @@ t.test('only GET is served, and only by somebody who means it', async t => {
   t.equal(statusOf('alice'), 'logged_in')
 })
 
-t.test('a body is not read, whatever it says of itself', async t => {
-  for (const [type, body] of [['application/json', '{"broken'], ['application/json', '{"__proto__":1}'], ['text/csv', 'a;b'], ['nonsense', '[]'], ['application/json', '']] as const) {
+t.test('a body of any media type is ignored', async t => {
+  for (const [type, body] of [
+    ['application/json', '{"broken'], ['application/json', '{"__proto__":1}'], ['text/csv', 'a;b'], ['nonsense', '[]'],
+    ['application/json', '']
+  ] as const) {
     const { options } = tenantHost()
     const { inject, send } = await serve(t, options)
-    t.strictSame(answered(await inject({ method: 'GET', url: path, headers: { ...credentials, 'content-type': type }, payload: body })), success(), body)
+    t.strictSame(
+      answered(await inject({ method: 'GET', url: path, headers: { ...credentials, 'content-type': type }, payload: body })), success(),
+      body
+    )
     const lines = [...Object.entries(credentials), ['Content-Type', type], ['Content-Length', String(body.length)]] as const
     t.strictSame(answered(await send(`GET ${path}`, lines as never, body)), success(limited(28)), 'over a socket')
   }
 })
 
-t.test('of 50 parallel logouts all are 200, and onLogout is told once', async t => {
+t.test('50 parallel logouts all get 200, and onLogout is called once', async t => {
   const { options, users, logouts } = tenantHost()
   const late = {
     get: async (user: typeof alice) => { await sleep(1); return users.get(user) },
@@ -254,7 +301,7 @@ t.test('of 50 parallel logouts all are 200, and onLogout is told once', async t 
   }
 })
 
-t.test('a write that gets in between a logout', async t => {
+t.test('a concurrent write between reading and writing the record', async t => {
   /** A store where somebody else writes before each of the first writes of the flow. */
   function contended (users: ReturnType<typeof tenantHost>['users'], writes: ReadonlyArray<() => void>) {
     const waiting = [...writes]
@@ -267,7 +314,7 @@ t.test('a write that gets in between a logout', async t => {
     return { store: { get: users.get, compareAndSet }, tries: () => tried }
   }
 
-  t.test('is waited out, four times', async t => {
+  t.test('is retried up to four times', async t => {
     const { options, users, logouts } = tenantHost()
     const activity = () => { users.set(alice, 'logged_in') }
     const { store, tries } = contended(users, [activity, activity, activity, activity])
@@ -278,7 +325,7 @@ t.test('a write that gets in between a logout', async t => {
     t.equal(logouts.length, 1)
   })
 
-  t.test('is a 500 when it happens on every attempt', async t => {
+  t.test('is a 500 if it happens on every attempt', async t => {
     const { options, users, logouts } = tenantHost()
     const { store, tries } = contended(users, Array.from({ length: 9 }, () => () => { users.set(alice, 'logged_in') }))
     const { logOut } = await serve(t, { ...options, users: store })
@@ -288,7 +335,7 @@ t.test('a write that gets in between a logout', async t => {
     t.strictSame(logouts, [])
   })
 
-  t.test('and logs the user out itself makes the logout a success, of which the other one tells', async t => {
+  t.test('that logs the user out makes the logout succeed without a second onLogout', async t => {
     const { options, users, logouts } = tenantHost()
     const { store, tries } = contended(users, [() => { users.set(alice, 'logged_out') }])
     const { logOut } = await serve(t, { ...options, users: store })
@@ -297,7 +344,7 @@ t.test('a write that gets in between a logout', async t => {
     t.strictSame(logouts, [])
   })
 
-  t.test('and suspends the user stays', async t => {
+  t.test('that suspends the user is not overwritten', async t => {
     const { options, users, logouts } = tenantHost()
     const { store } = contended(users, [() => { users.set(alice, 'suspended') }])
     const { logOut } = await serve(t, { ...options, users: store })
@@ -306,7 +353,7 @@ t.test('a write that gets in between a logout', async t => {
     t.strictSame(logouts, [])
   })
 
-  t.test('and removes the user is no success', async t => {
+  t.test('that removes the user makes the logout fail', async t => {
     const { options, users } = tenantHost()
     const { store } = contended(users, [() => { users.remove(alice) }])
     const { logOut } = await serve(t, { ...options, users: store })
@@ -315,7 +362,7 @@ t.test('a write that gets in between a logout', async t => {
   })
 })
 
-t.test('a logout of a user who is logged out moves the barrier, and tells nobody', async t => {
+t.test('a repeated logout updates the time of the logout, and onLogout is not called', async t => {
   const { options, users, logouts } = tenantHost()
   users.logOut(alice, { at: 1, requestId: 'long ago' })
   const { logOut } = await serve(t, { ...options, users: withoutLogOut(users) })
@@ -324,7 +371,7 @@ t.test('a logout of a user who is logged out moves the barrier, and tells nobody
   t.strictSame(logouts, [])
 })
 
-t.test('a function of the host that fails is the 500, logged with its cause, and no word of it leaves', async t => {
+t.test('if a function of the host fails, the response is 500 and the cause is only logged', async t => {
   const status = (statusCode: number) => Object.assign(new Error('secret'), { statusCode, status: statusCode })
   const failures: ReadonlyArray<readonly [name: string, failing: () => never]> = [
     ['throws', () => { throw new Error('secret') }],
@@ -363,21 +410,27 @@ t.test('a function of the host that fails is the 500, logged with its cause, and
   }
 })
 
-t.test('a token is refused by the authenticators alone', async t => {
+t.test('only authenticateTenant and verifyToken can refuse a token: a TokenRejectedError from elsewhere is a 500', async t => {
   const refuse = () => { throw rejected }
   const { options, users } = tenantHost()
-  for (const overriding of [{ principal: refuse }, { isRestricted: refuse }, { beforeLogOut: refuse }, { users: { ...users, logOut: refuse } }]) {
+  for (const overriding of [
+    { principal: refuse }, { isRestricted: refuse }, { beforeLogOut: refuse }, { users: { ...users, logOut: refuse } }
+  ]) {
     const { logOut } = await serve(t, { ...options, ...overriding })
     t.strictSame(await logOut(), internal(), Object.keys(overriding).join())
   }
   t.equal(users.get(alice)?.status, 'logged_in')
 })
 
-t.test('a failure of onLogout, or a late one, is logged and changes no answer', async t => {
-  for (const onLogout of [() => { throw new Error('secret') }, async () => { throw new Error('secret') }, () => { throw rejected }, () => new Promise(() => {})]) {
+t.test('a failure or timeout of onLogout is logged and does not change the response', async t => {
+  for (const onLogout of [
+    () => { throw new Error('secret') }, async () => { throw new Error('secret') }, () => { throw rejected }, () => new Promise(() => {})
+  ]) {
     const lines: string[] = []
     const { options, statusOf } = tenantHost()
-    const { logOut } = await serve(t, { ...options, onLogout, timeout: 20 }, { server: { logger: { level: 'error', stream: { write: (line: string) => { lines.push(line) } } } } })
+    const { logOut } = await serve(t, { ...options, onLogout, timeout: 20 }, {
+      server: { logger: { level: 'error', stream: { write: (line: string) => { lines.push(line) } } } }
+    })
     t.strictSame(await logOut(), success())
     t.equal(statusOf('alice'), 'logged_out')
     t.equal(lines.length, 1)
@@ -393,11 +446,13 @@ t.test('onLogout is awaited', async t => {
   t.ok(told)
 })
 
-t.test('what answers after the timeout changes nothing, and a retry succeeds', async t => {
+t.test('a result after the timeout changes nothing, and a retry succeeds', async t => {
   const { options, statusOf, logouts } = tenantHost()
   const slow = new EventEmitter()
   let calls = 0
-  const { logOut } = await serve(t, { ...options, timeout: 20, beforeLogOut: async () => { if (++calls === 1) await once(slow, 'answer') } })
+  const { logOut } = await serve(t, {
+    ...options, timeout: 20, beforeLogOut: async () => { if (++calls === 1) await once(slow, 'answer') }
+  })
   t.strictSame(await logOut(), internal())
   slow.emit('answer')
   await sleep(5)
@@ -406,9 +461,15 @@ t.test('what answers after the timeout changes nothing, and a retry succeeds', a
   t.equal(logouts.length, 1)
 })
 
-t.test('an error of the host\'s own hooks keeps its status, in the vendor\'s words', async t => {
+t.test('an error of the host\'s hooks keeps its status and gets the vendor\'s body', async t => {
   const coded = (statusCode: unknown) => () => { throw Object.assign(new Error('secret'), { statusCode }) }
-  const rows: ReadonlyArray<readonly [name: string, failing: (request: unknown, reply: { code: (status: number) => unknown }) => unknown, status: number, code: string, message: string]> = [
+  type Failing = (request: unknown, reply: { code: (status: number) => unknown }) => unknown
+  const unusable: readonly Failing[] = [
+    ...[200, 302, 399, 600, 400.5, 'x', undefined, null].map(coded),
+    () => { throw null }, // eslint-disable-line no-throw-literal
+    () => { throw 'secret' } // eslint-disable-line no-throw-literal
+  ]
+  const rows: ReadonlyArray<readonly [name: string, failing: Failing, status: number, code: string, message: string]> = [
     ['400', coded(400), 400, 'BAD_REQUEST', 'Bad Request'],
     ['401', coded(401), 401, 'UNAUTHORIZED', 'Unauthorized'],
     ['403', coded(403), 403, 'FORBIDDEN', 'Forbidden'],
@@ -424,13 +485,16 @@ t.test('an error of the host\'s own hooks keeps its status, in the vendor\'s wor
     ['503', coded(503), 503, 'SERVICE_UNAVAILABLE', 'Service Unavailable'],
     ['599, which has no name', coded(599), 599, 'INTERNAL_SERVER', 'Something went wrong on our side.'],
     ['the status of the reply', (_request, reply) => { reply.code(403); throw new Error('secret') }, 403, 'FORBIDDEN', 'Forbidden'],
-    ...[coded(200), coded(302), coded(399), coded(600), coded(400.5), coded('x'), coded(undefined), coded(null), () => { throw null }, () => { throw 'secret' }] // eslint-disable-line no-throw-literal
-      .map((failing, index) => [`no usable status, ${index}`, failing, 500, 'INTERNAL_SERVER', 'Something went wrong on our side.'] as const)
+    ...unusable.map((failing, index) => {
+      return [`no usable status, ${index}`, failing, 500, 'INTERNAL_SERVER', 'Something went wrong on our side.'] as const
+    })
   ]
   for (const [name, failing, status, code, message] of rows) {
     const { options, statusOf } = tenantHost()
     for (const hook of ['onRequest', 'preHandler'] as const) {
-      const { logOut } = await serve(t, options, { before: app => app.addHook(hook, async (request, reply) => { failing(request, reply) }) })
+      const { logOut } = await serve(t, options, {
+        before: app => app.addHook(hook, async (request, reply) => { failing(request, reply) })
+      })
       t.strictSame(await logOut(), failure(status, code, message, hook === 'onRequest' ? {} : limited(29)), `${name} in ${hook}`)
     }
     t.equal(statusOf('alice'), 'logged_in')
@@ -438,18 +502,24 @@ t.test('an error of the host\'s own hooks keeps its status, in the vendor\'s wor
 
   const { options } = tenantHost()
   const failingLate = await serve(t, options, {
-    before: app => app.addHook('onSend', async (_request, reply) => { if (reply.statusCode === 200) throw Object.assign(new Error('secret'), { statusCode: 503 }) })
+    before: app => app.addHook('onSend', async (_request, reply) => {
+      if (reply.statusCode === 200) throw Object.assign(new Error('secret'), { statusCode: 503 })
+    })
   })
   t.strictSame(await failingLate.logOut(), failure(503, 'SERVICE_UNAVAILABLE', 'Service Unavailable'), 'in onSend')
 
-  const outage = await serve(t, { ...options, verifyToken: async () => { throw new Error('secret') } }, { before: app => app.addHook('onRequest', async (_request, reply) => { reply.code(404) }) })
+  const outage = await serve(t, { ...options, verifyToken: async () => { throw new Error('secret') } }, {
+    before: app => app.addHook('onRequest', async (_request, reply) => { reply.code(404) })
+  })
   t.strictSame(await outage.logOut(), internal(), 'a status that a hook left behind is not that of an outage')
 
-  const timedOut = await serve(t, { ...options, verifyToken: async () => { await sleep(60); return {} } }, { server: { handlerTimeout: 20 } })
+  const timedOut = await serve(t, { ...options, verifyToken: async () => { await sleep(60); return {} } }, {
+    server: { handlerTimeout: 20 }
+  })
   t.strictSame(await timedOut.logOut(), failure(503, 'SERVICE_UNAVAILABLE', 'Service Unavailable'), 'the handler timeout of the host')
 })
 
-t.test('a host of its own mind changes nothing for us, and we nothing for it', async t => {
+t.test('the host\'s parsers, serializers and handlers do not change the route, and the route does not change the host', async t => {
   const own = async (app: FastifyInstance) => {
     app.setErrorHandler(async (error, _request, reply) => reply.code(409).send({ hosts: String(error) }))
     app.setNotFoundHandler(async (_request, reply) => reply.code(404).send({ hosts: 'not found' }))
@@ -468,14 +538,19 @@ t.test('a host of its own mind changes nothing for us, and we nothing for it', a
   await own(alone)
 
   const { options } = tenantHost()
-  const { app, logOut } = await serve(t, options, { before: own, server: { ajv: { customOptions: { removeAdditional: false, coerceTypes: false } } } })
+  const { app, logOut } = await serve(t, options, {
+    before: own, server: { ajv: { customOptions: { removeAdditional: false, coerceTypes: false } } }
+  })
   t.strictSame(await logOut(), success())
   t.strictSame(await logOut({}), failure(401, 'MISSING_TENANT_TOKEN', 'Missing tenant token', limited(28)))
-  t.strictSame(await logOut({ ...credentials, 'x-token': 'stranger-token' }), failure(500, 'UNEXPECTED_STATE', 'Missing user context', limited(27)))
+  t.strictSame(
+    await logOut({ ...credentials, 'x-token': 'stranger-token' }), failure(500, 'UNEXPECTED_STATE', 'Missing user context', limited(27))
+  )
 
   for (const request of [
     { method: 'POST', url: '/own', payload: 'x', headers: { 'content-type': 'text/odd' } },
-    { method: 'GET', url: '/failing' }, { method: 'HEAD', url: '/failing' }, { method: 'POST', url: path }, { method: 'GET', url: '/nowhere' }
+    { method: 'GET', url: '/failing' }, { method: 'HEAD', url: '/failing' }, { method: 'POST', url: path },
+    { method: 'GET', url: '/nowhere' }
   ] as const) {
     const [beside, without] = await Promise.all([app.inject(request), alone.inject(request)])
     const { date: _1, ...headers } = beside.headers
@@ -484,7 +559,7 @@ t.test('a host of its own mind changes nothing for us, and we nothing for it', a
   }
 })
 
-t.test('the request id is that of the log, as text', async t => {
+t.test('the request id is that of the log, converted to text', async t => {
   for (const [server, headers, id] of [
     [{ genReqId: () => 12 as never }, {}, '12'],
     [{ genReqId: () => '"\n\u2028é' }, {}, '\\"\\n\u2028é'],
@@ -503,17 +578,19 @@ t.test('the request id is that of the log, as text', async t => {
   t.strictSame(answered(await inject({ url: path, headers: credentials })), success(limited(29), 'req-1'))
 })
 
-t.test('no token is in a log, at whatever level', async t => {
+t.test('no log line of any level contains a token', async t => {
   const lines: string[] = []
   const logger = { level: 'trace', stream: { write: (line: string) => { lines.push(line) } } }
   const { options } = tenantHost()
   const { logOut } = await serve(t, { ...options, isRestricted: () => { throw new Error('down') } }, { server: { logger } })
-  for (const headers of [credentials, { ...credentials, 'x-token': 'expired' }, { ...credentials, 'x-tenant-token': 'other-token' }, {}]) await logOut(headers)
+  for (const headers of [credentials, { ...credentials, 'x-token': 'expired' }, { ...credentials, 'x-tenant-token': 'other-token' }, {}]) {
+    await logOut(headers)
+  }
   t.ok(lines.length >= 8)
   t.notMatch(lines.join(''), /(alice|acme|other)-token|expired/)
 })
 
-t.test('misuse is a TypeError while registering, which names the option', async t => {
+t.test('a wrong option throws a TypeError at registration that names it', async t => {
   const { options } = tenantHost()
   const wrong: WrongOptions = {
     users: [undefined, null, {}, { get () {} }, { compareAndSet () {} }],

@@ -73,7 +73,7 @@ t.test('one lookup for each request with a credential, none without', async t =>
   t.equal(lookups, 4)
 })
 
-t.test('while the store cannot tell, each route does what its policy says, and no answer is 401', async t => {
+t.test('if the store fails, each route follows its policy, and no response is 401', async t => {
   const failures: Record<string, RevocationStore['check']> = {
     throws () { throw new Error('secret detail') },
     rejects: async () => { throw new Error('secret detail') },
@@ -98,13 +98,13 @@ t.test('while the store cannot tell, each route does what its policy says, and n
   }
 })
 
-t.test('an answer in time, by promise, is as good as a plain one', async t => {
+t.test('a store that resolves in time works like a synchronous one', async t => {
   const app = await host(t, { revocations: { check: async ({ tokenId }) => tokenId === 'revoked' ? 'revoked' : 'live' } })
   t.equal((await app.inject({ url: '/', ...as({ tokenId: 'revoked' }) })).statusCode, 401)
   t.equal((await app.inject({ url: '/', ...as({ tokenId: 'live' }) })).statusCode, 200)
 })
 
-t.test('a credential that no mark could cover is never let through, whatever the policy', async t => {
+t.test('a credential without any id is never let through, whatever the policy', async t => {
   const odd = [{}, { tenant: 'x', issuer: 'i', issuedAt: 1 }, { tokenId: null, sessionId: '', subject: {} }]
   for (const whenUnavailable of ['refuse', 'allow'] as const) {
     const app = await host(t, { whenUnavailable })
@@ -134,7 +134,7 @@ t.test('an async "credential" is refused, whether it resolves or rejects', async
   t.same(rejections, [])
 })
 
-t.test('the host chooses the body, directly or by its error handler', async t => {
+t.test('the body comes from the option "body" or from the error handler of the host', async t => {
   const revocations = memoryRevocationStore()
   await revocations.revoke({ tokenId: 'revoked', until })
   const check = (credential: Credential) => {
@@ -160,7 +160,7 @@ t.test('the host chooses the body, directly or by its error handler', async t =>
   t.same((await handled.inject({ url: '/', ...as({ tokenId: 'unknown' }) })).json(), { oops: 503 })
 })
 
-t.test('a function of the host that throws is the host\'s own error, and answers', async t => {
+t.test('an error of the host\'s functions goes to the error handler of the host', async t => {
   for (const check of [() => 'revoked' as const, async () => 'revoked' as const]) {
     const app = await host(t, { revocations: { check }, body () { throw Object.assign(new Error('no body'), { statusCode: 418 }) } })
     t.equal((await app.inject({ url: '/', ...as({ tokenId: 't' }) })).json().message, 'no body')
@@ -189,7 +189,7 @@ t.test('nothing is added to routes that are not guarded, nor to those outside it
   t.equal((await app.inject({ url: '/', ...as({ tokenId: 't' }) })).statusCode, 401)
 })
 
-t.test('it looks behind the authentication of the instance and of the route', async t => {
+t.test('it runs after the authentication of the instance and of the route', async t => {
   const revocations = memoryRevocationStore()
   await revocations.revoke({ subject: 'alice', cutoff: Date.now(), until })
   for (const hook of ['onRequest', 'preValidation', 'preHandler'] as const) {
@@ -210,7 +210,7 @@ t.test('it looks behind the authentication of the instance and of the route', as
   }
 })
 
-t.test('misuse is a TypeError that names the option', async t => {
+t.test('a wrong option throws a TypeError that names it', async t => {
   const wrong: Array<[string, Record<string, unknown>]> = [
     ['revocations', { revocations: undefined }],
     ['revocations', { revocations: {} }],

@@ -27,7 +27,9 @@ const unavailable = { status: 503, body: failure(503, 'SERVICE_UNAVAILABLE', 'Se
 const denied = { status: 401, body: failure(401, 'INVALID_USER_TOKEN', 'Invalid user token').body }
 
 /** A host that authenticates by a header, with routes that wait where a test wants them to. */
-async function serve (t: Test, options: Options = {}, { authenticate = 'onRequest', server = {}, guard = 'before the flow' }: Setting = {}) {
+async function serve (
+  t: Test, options: Options = {}, { authenticate = 'onRequest', server = {}, guard = 'before the flow' }: Setting = {}
+) {
   const { users, options: flow } = tenantHost()
   const events = new EventEmitter().setMaxListeners(0)
   const ran: string[] = []
@@ -44,7 +46,9 @@ async function serve (t: Test, options: Options = {}, { authenticate = 'onReques
     await reached('authentication', request)
     const { 'x-user': subject, 'x-issued-at': issuedAt } = request.headers
     if (subject !== undefined) {
-      authenticated.set(request, { tenant: 'acme', subject: String(subject), issuedAt: issuedAt === undefined ? undefined : Number(issuedAt) })
+      authenticated.set(request, {
+        tenant: 'acme', subject: String(subject), issuedAt: issuedAt === undefined ? undefined : Number(issuedAt)
+      })
     }
   })
 
@@ -95,8 +99,8 @@ t.test('use after a logout logs the user in again', async t => {
   }
 })
 
-t.test('what began before a logout does not undo it', async t => {
-  t.test('an activity that is recorded behind it', async t => {
+t.test('a request that began before a logout does not undo it', async t => {
+  t.test('an activity that is written after the logout', async t => {
     const { begin, logOut, status } = await serve(t)
     const goOn = await begin('handler')
     await logOut()
@@ -104,7 +108,7 @@ t.test('what began before a logout does not undo it', async t => {
     t.equal(status(), 'logged_out')
   })
 
-  t.test('an activity after an earlier logout, when there is a later one', async t => {
+  t.test('an activity after an earlier logout, if there is a later one', async t => {
     const { begin, logOut, status } = await serve(t)
     await logOut()
     const goOn = await begin('handler')
@@ -154,7 +158,7 @@ t.test('what began before a logout does not undo it', async t => {
   })
 })
 
-t.test('a request that began before a logout, but authenticates behind it, is later use', async t => {
+t.test('a request that authenticates after a logout counts as use after it', async t => {
   for (const authenticate of ['onRequest', 'preValidation'] as const) {
     const { begin, logOut, status } = await serve(t, {}, { authenticate })
     const goOn = await begin('authentication')
@@ -164,15 +168,18 @@ t.test('a request that began before a logout, but authenticates behind it, is la
   }
 })
 
-t.test('of many requests behind a logout one is enough to undo it', async t => {
+t.test('one of many requests after a logout is enough to undo it', async t => {
   const { use, logOut, status } = await serve(t)
   await logOut()
   await Promise.all(Array.from({ length: 20 }, async () => use()))
   t.equal(status(), 'logged_in')
 })
 
-t.test('an answer shows whether a request was use', async t => {
-  for (const [code, shows] of [[200, true], [204, true], [302, true], [304, true], [400, true], [401, false], [403, true], [404, true], [429, false], [499, true], [500, false], [503, false]] as const) {
+t.test('the status of the response decides whether a request counts as use', async t => {
+  for (const [code, shows] of [
+    [200, true], [204, true], [302, true], [304, true], [400, true], [401, false], [403, true], [404, true], [429, false], [499, true],
+    [500, false], [503, false]
+  ] as const) {
     const { use, logOut, status } = await serve(t)
     await logOut()
     t.equal((await use({}, `/own?status=${code}`)).status, code)
@@ -184,13 +191,16 @@ t.test('an answer shows whether a request was use', async t => {
   t.equal(status(), 'logged_in', 'an unknown path too')
 })
 
-t.test('activity touches nobody but whom it is of', async t => {
+t.test('the activity of a user does not change other users', async t => {
   for (const whenUnavailable of ['allow', 'refuse'] as const) {
     const writes: unknown[] = []
     const { users } = tenantHost()
     const spied = {
       get: users.get,
-      compareAndSet: (...[user, expected, change]: Parameters<typeof users.compareAndSet>) => { writes.push(user); return users.compareAndSet(user, expected, change) }
+      compareAndSet: (...[user, expected, change]: Parameters<typeof users.compareAndSet>) => {
+        writes.push(user)
+        return users.compareAndSet(user, expected, change)
+      }
     }
     const { use } = await serve(t, { users: spied, whenUnavailable })
     for (const subject of ['suspended', 'terminated', 'blocked', 'pending', 'stranger']) {
@@ -201,27 +211,33 @@ t.test('activity touches nobody but whom it is of', async t => {
 
     for (const nobody of [undefined, null]) {
       const asked: unknown[] = []
-      const { use } = await serve(t, { whenUnavailable, user: async () => nobody, users: { get: user => { asked.push(user); return undefined }, compareAndSet: () => false } })
+      const { use } = await serve(t, {
+        whenUnavailable,
+        user: async () => nobody,
+        users: { get: user => { asked.push(user); return undefined }, compareAndSet: () => false }
+      })
       t.match(await use(), { status: 200, body: 'own' })
       t.strictSame(asked, [], 'an anonymous request asks no store')
     }
   }
 })
 
-t.test('a request is written down once', async t => {
+t.test('a request is recorded once', async t => {
   for (const whenUnavailable of ['allow', 'refuse'] as const) {
     const { users } = tenantHost()
     let [reads, writes] = [0, 0]
     const { use } = await serve(t, {
       whenUnavailable,
-      users: { get: user => { reads++; return users.get(user) }, compareAndSet: (...change) => { writes++; return users.compareAndSet(...change) } }
+      users: {
+        get: user => { reads++; return users.get(user) }, compareAndSet: (...change) => { writes++; return users.compareAndSet(...change) }
+      }
     })
     await use()
     t.strictSame([reads, writes], [1, 1])
   }
 })
 
-t.test('a user without a record is created where the host asks for it', async t => {
+t.test('with unknownUsers: \'create\' a user without a record is created', async t => {
   for (const [unknownUsers, expected] of [['create', 'logged_in'], ['ignore', undefined], [undefined, undefined]] as const) {
     const { use, status } = await serve(t, { unknownUsers })
     t.match(await use({ 'x-user': 'stranger' }), { status: 200 })
@@ -229,11 +245,14 @@ t.test('a user without a record is created where the host asks for it', async t 
   }
 })
 
-t.test('the time of the last activity is written once in an interval, but a logout is undone at once', async t => {
+t.test('the last activity is written once per interval, but a logout is undone at once', async t => {
   const { users } = tenantHost()
   const changes: StatusChange[] = []
   const { use } = await serve(t, {
-    users: { get: users.get, compareAndSet: (user, expected, change) => { changes.push(change); return users.compareAndSet(user, expected, change) } }
+    users: {
+      get: users.get,
+      compareAndSet: (user, expected, change) => { changes.push(change); return users.compareAndSet(user, expected, change) }
+    }
   })
   const before = Date.now()
   await use()
@@ -248,7 +267,10 @@ t.test('the time of the last activity is written once in an interval, but a logo
   t.equal(changes.length, 2)
 
   const record = (lastSeenAt?: number) => ({ status: 'logged_in', version: 1, lastSeenAt })
-  for (const [lastSeenAt, interval, due] of [[undefined, undefined, true], [Date.now() - 59_000, undefined, false], [Date.now() - 60_000, undefined, true], [Date.now() - 1000, 1000, true]] as const) {
+  for (const [lastSeenAt, interval, due] of [
+    [undefined, undefined, true], [Date.now() - 59_000, undefined, false], [Date.now() - 60_000, undefined, true],
+    [Date.now() - 1000, 1000, true]
+  ] as const) {
     let writes = 0
     const { use } = await serve(t, { interval, users: { get: () => record(lastSeenAt), compareAndSet: () => { writes++; return true } } })
     await use()
@@ -282,11 +304,13 @@ t.test('tokens issued at or before the last logout can be denied', async t => {
   t.match(await use({ 'x-issued-at': '0' }), { status: 200 }, 'and are not, unless the host asks for it')
 })
 
-t.test('where the books cannot be kept', async t => {
+t.test('if the store fails', async t => {
   const { users } = tenantHost()
   const due = { status: 'logged_out', version: 1 }
   const outages: Readonly<Record<string, Options>> = {
-    'the read fails': { users: { get: async () => { throw Object.assign(new Error('secret'), { statusCode: 404 }) }, compareAndSet: users.compareAndSet } },
+    'the read fails': {
+      users: { get: async () => { throw Object.assign(new Error('secret'), { statusCode: 404 }) }, compareAndSet: users.compareAndSet }
+    },
     'the read throws': { users: { get: () => { throw new Error('secret') }, compareAndSet: users.compareAndSet } },
     'the read is late': { users: { get: () => new Promise(() => {}), compareAndSet: users.compareAndSet } },
     'the write fails': { users: { get: () => due, compareAndSet: async () => { throw new Error('secret') } } },
@@ -305,7 +329,9 @@ t.test('where the books cannot be kept', async t => {
       for (const [route, add] of Object.entries(own)) {
         const lines: string[] = []
         let handled = 0
-        const { app } = await serve(t, { ...options, whenUnavailable, timeout: 20 }, { server: { logger: { level: 'error', stream: { write: (line: string) => { lines.push(line) } } } } })
+        const { app } = await serve(t, { ...options, whenUnavailable, timeout: 20 }, {
+          server: { logger: { level: 'error', stream: { write: (line: string) => { lines.push(line) } } } }
+        })
         app.addHook('preHandler', async () => { handled++ })
         await add(app)
         const [method, url] = route.split(' ')
@@ -313,10 +339,16 @@ t.test('where the books cannot be kept', async t => {
         await sleep(name === 'the write is late' ? 30 : 2)
         const body = answer.body.replace(/\d{4}-[^"]+Z/, 'now')
         if (whenUnavailable === 'refuse') {
-          t.strictSame([answer.statusCode, body, handled], [503, method === 'HEAD' ? '' : unavailable.body, 0], `${name}: ${route} is a 503, and its handler did not run`)
+          t.strictSame(
+            [answer.statusCode, body, handled], [503, method === 'HEAD' ? '' : unavailable.body, 0],
+            `${name}: ${route} is a 503, and its handler did not run`
+          )
           t.equal(answer.headers['cache-control'], 'no-store')
         } else {
-          t.strictSame([answer.statusCode, body], [url === '/unchanged' ? 304 : 200, method === 'HEAD' || url === '/unchanged' ? '' : 'own'], `${name}: ${route} answers as usual`)
+          t.strictSame(
+            [answer.statusCode, body], [url === '/unchanged' ? 304 : 200, method === 'HEAD' || url === '/unchanged' ? '' : 'own'],
+            `${name}: ${route} answers as usual`
+          )
         }
         t.equal(lines.length, 1, `${name}: logged once`)
         t.match(lines[0], /activity\.outage/)
@@ -325,7 +357,7 @@ t.test('where the books cannot be kept', async t => {
   }
 })
 
-t.test('a request that could not be looked up in time is not looked up later', async t => {
+t.test('if the record could not be read in time, it is not read again for this request', async t => {
   const { users } = tenantHost()
   let reads = 0
   const { app, logOut, status } = await serve(t, {
@@ -342,10 +374,12 @@ t.test('a request that could not be looked up in time is not looked up later', a
   t.equal(status(), 'logged_out')
 })
 
-t.test('a guard registered twice keeps the same books', async t => {
+t.test('a guard that is registered twice writes the same record', async t => {
   for (const whenUnavailable of ['allow', 'refuse'] as const) {
     const { app, users, use, logOut, begin, status } = await serve(t, { whenUnavailable })
-    await app.register(tenantActivity, { users, user: ({ headers }) => ({ tenant: 'acme', subject: String(headers['x-user']) }), whenUnavailable })
+    await app.register(tenantActivity, {
+      users, user: ({ headers }) => ({ tenant: 'acme', subject: String(headers['x-user']) }), whenUnavailable
+    })
     await logOut()
     const goOn = await begin('handler')
     await logOut()
@@ -356,7 +390,7 @@ t.test('a guard registered twice keeps the same books', async t => {
   }
 })
 
-t.test('the routes of the host answer as they would without it', async t => {
+t.test('the responses of the host\'s routes are the same without the guard', async t => {
   const own = (app: FastifyInstance) => {
     app.setErrorHandler(async (error, _request, reply) => reply.code(409).send({ hosts: String(error) }))
     app.get('/json', async () => ({ own: true }))
@@ -373,8 +407,10 @@ t.test('the routes of the host answer as they would without it', async t => {
     const { app } = await serve(t, options)
     own(app)
     for (const request of [
-      { url: '/json' }, { method: 'HEAD', url: '/json' }, { url: '/stream' }, { method: 'HEAD', url: '/stream' }, { url: '/unchanged' }, { url: '/failing' }, { url: '/nowhere' },
-      { url: '/hijacked' }, { method: 'POST', url: '/echo', payload: { a: 1 } }, { method: 'POST', url: '/echo', payload: '{"a', headers: { 'content-type': 'application/json' } }
+      { url: '/json' }, { method: 'HEAD', url: '/json' }, { url: '/stream' }, { method: 'HEAD', url: '/stream' }, { url: '/unchanged' },
+      { url: '/failing' }, { url: '/nowhere' },
+      { url: '/hijacked' }, { method: 'POST', url: '/echo', payload: { a: 1 } },
+      { method: 'POST', url: '/echo', payload: '{"a', headers: { 'content-type': 'application/json' } }
     ] as const) {
       const call = { ...request, headers: { ...('headers' in request && request.headers), 'x-user': 'alice' } }
       const [guarded, plain] = await Promise.all([app.inject(call), alone.inject(call)])
@@ -385,7 +421,7 @@ t.test('the routes of the host answer as they would without it', async t => {
   }
 })
 
-t.test('it watches the scope it is registered in, and no other', async t => {
+t.test('the guard sees the requests of its scope, and no others', async t => {
   const { users } = tenantHost()
   users.set(alice, 'logged_out')
   const app = Fastify()
@@ -447,7 +483,7 @@ interface Tools {
 
 const phases = ['onRequest', 'preParsing', 'preValidation', 'preHandler'] as const
 
-t.test('a hook that waits behind the authentication does not make a request undo a logout', async t => {
+t.test('a hook that waits after the authentication does not make a request undo a logout', async t => {
   for (const whenUnavailable of ['allow', 'refuse'] as const) {
     for (const [index, authenticating] of phases.entries()) {
       for (const waiting of phases.slice(index)) {
@@ -464,7 +500,9 @@ t.test('a hook that waits behind the authentication does not make a request undo
 
         const route = await compose(t, { whenUnavailable }, async (app, { authenticate, wait, register }) => {
           await register(app)
-          const hooks = authenticating === waiting ? { [waiting]: [authenticate, wait] } : { [authenticating]: authenticate, [waiting]: [wait] }
+          const hooks = authenticating === waiting
+            ? { [waiting]: [authenticate, wait] }
+            : { [authenticating]: authenticate, [waiting]: [wait] }
           app.post('/own', hooks, async () => 'own')
         })
         t.equal(await route.logOutMeanwhile('/own'), 200)
@@ -475,10 +513,12 @@ t.test('a hook that waits behind the authentication does not make a request undo
   }
 })
 
-t.test('a response of a hook behind the authentication counts as use, unless it is a 401, a 429 or a 5xx', async t => {
+t.test('a response of a hook after the authentication counts as use, unless it is a 401, a 429 or a 5xx', async t => {
   for (const [index, authenticating] of phases.entries()) {
     for (const answering of phases.slice(index)) {
-      for (const [code, expected] of [[403, 'logged_in'], [200, 'logged_in'], [401, 'logged_out'], [429, 'logged_out'], [500, 'logged_out']] as const) {
+      for (const [code, expected] of [
+        [403, 'logged_in'], [200, 'logged_in'], [401, 'logged_out'], [429, 'logged_out'], [500, 'logged_out']
+      ] as const) {
         const { app, logOut, status } = await compose(t, {}, async (app, { authenticate, register }) => {
           app.addHook(authenticating as 'onRequest', authenticate)
           await register(app)
@@ -517,7 +557,7 @@ t.test('a user function that fails before the host has authenticated is called a
   }
 })
 
-t.test('use counts although Fastify calls no onResponse hook for it', async t => {
+t.test('use without an onResponse hook counts', async t => {
   const streams: Readable[] = []
   const listening = async (t: Test, options: Options = {}) => {
     const host = await compose(t, options, async (app, { authenticate, wait, register }) => {
@@ -545,7 +585,7 @@ t.test('use counts although Fastify calls no onResponse hook for it', async t =>
     return { ...host, port: (host.app.server.address() as AddressInfo).port }
   }
 
-  t.test('a WebSocket, as soon as it is open', async t => {
+  t.test('a WebSocket counts as soon as it is open', async t => {
     const { port, logOut, eventually } = await listening(t)
     await logOut()
     const socket = new WebSocket(`ws://127.0.0.1:${port}/socket`)
@@ -559,7 +599,7 @@ t.test('use counts although Fastify calls no onResponse hook for it', async t =>
     await eventually('logged_out')
   })
 
-  t.test('not a WebSocket that is refused with 401', async t => {
+  t.test('a WebSocket that is refused with 401 does not count', async t => {
     for (const [code, expected] of [['401', 'logged_out'], ['403', 'logged_in']] as const) {
       const { port, logOut, eventually } = await listening(t)
       await logOut()
@@ -571,7 +611,7 @@ t.test('use counts although Fastify calls no onResponse hook for it', async t =>
     }
   })
 
-  t.test('a stream of events, as soon as its handler takes the connection over', async t => {
+  t.test('an event stream counts as soon as its handler takes the connection over', async t => {
     const { port, logOut, eventually } = await listening(t)
     await logOut()
     const [response] = await once(request({ port, path: '/events' }).end(), 'response')
@@ -579,7 +619,7 @@ t.test('use counts although Fastify calls no onResponse hook for it', async t =>
     response.destroy()
   })
 
-  t.test('a request whose client leaves before the response', async t => {
+  t.test('a request whose client leaves before the response counts', async t => {
     const { port, events, logOut, eventually } = await listening(t)
     await logOut()
     const waiting = once(events, 'waiting')
@@ -590,7 +630,7 @@ t.test('use counts although Fastify calls no onResponse hook for it', async t =>
     events.emit('go on')
   })
 
-  t.test('a stream that breaks, on either side', async t => {
+  t.test('a stream that breaks on either side counts', async t => {
     for (const side of ['client', 'server'] as const) {
       const { port, logOut, eventually } = await listening(t)
       await logOut()
@@ -603,7 +643,7 @@ t.test('use counts although Fastify calls no onResponse hook for it', async t =>
     }
   })
 
-  t.test('a request that a logout overtook does not count, however it ends', async t => {
+  t.test('a request that began before a logout does not count, however it ends', async t => {
     const { port, events, logOut, status } = await listening(t)
     const waiting = once(events, 'waiting')
     const client = request({ port, path: '/slow' }).on('error', () => {}).end()
@@ -616,7 +656,7 @@ t.test('use counts although Fastify calls no onResponse hook for it', async t =>
   })
 })
 
-t.test('ids that are numbers are their text, and null is no record', async t => {
+t.test('numeric ids are converted to text, and null counts as no record', async t => {
   const { users } = tenantHost()
   users.set({ tenant: '1', subject: '23' }, 'logged_out')
   const { app } = await compose(t, { users, user: () => ({ tenant: 1, subject: 23 }) as never }, async (app, { register }) => {
@@ -648,7 +688,7 @@ t.test('ids that are numbers are their text, and null is no record', async t => 
   }
 })
 
-t.test('misuse is a TypeError while registering, which names the option', async t => {
+t.test('a wrong option throws a TypeError at registration that names it', async t => {
   const { users } = tenantHost()
   const options = { users, user: () => undefined }
   const wrong: WrongOptions = {

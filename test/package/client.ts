@@ -15,7 +15,8 @@ const folder = realpathSync(mkdtempSync(join(tmpdir(), 'fastify-logout-client-')
 t.teardown(() => rmSync(folder, { recursive: true, force: true }))
 
 const compilerOptions = {
-  module: 'nodenext', target: 'es2023', lib: ['es2023', 'dom'], strict: true, skipLibCheck: false, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, types: ['node']
+  module: 'nodenext', target: 'es2023', lib: ['es2023', 'dom'], strict: true, skipLibCheck: false, exactOptionalPropertyTypes: true,
+  noUncheckedIndexedAccess: true, types: ['node']
 }
 writeFileSync(join(folder, 'package.json'), '{ "private": true, "type": "module" }')
 await run('npm', [
@@ -24,11 +25,13 @@ await run('npm', [
 ], { cwd: folder })
 
 for (const version of ['3.0.3', '3.1.0']) {
-  t.test(`a client generated from the OpenAPI ${version} document compiles, and its calls are answered as their types say`, async t => {
+  t.test(`a client generated from the OpenAPI ${version} document compiles, and the responses match its types`, async t => {
     const server = await build({}, undefined, undefined, version)
     t.teardown(() => server.app.close())
     const called = new Set<string>()
-    server.app.addHook('onResponse', async ({ method, routeOptions }) => { called.add(`${method} ${routeOptions.url?.replaceAll(/:(\w+)/g, '{$1}')}`) })
+    server.app.addHook('onResponse', async ({ method, routeOptions }) => {
+      called.add(`${method} ${routeOptions.url?.replaceAll(/:(\w+)/g, '{$1}')}`)
+    })
     const address = await server.app.listen({ port: 0, host: '127.0.0.1' })
 
     const place = join(folder, version)
@@ -36,17 +39,29 @@ for (const version of ['3.0.3', '3.1.0']) {
     const document = await (await fetch(`${address}/docs/json`)).json() as { openapi: string, paths: Record<string, object> }
     t.equal(document.openapi, version)
     writeFileSync(join(place, 'document.json'), JSON.stringify(document))
-    await run('npx', ['--no-install', 'openapi-typescript', join(place, 'document.json'), '--output', join(place, 'document.ts')], { cwd: folder })
+    await run('npx', ['--no-install', 'openapi-typescript', join(place, 'document.json'), '--output', join(place, 'document.ts')], {
+      cwd: folder
+    })
     copyFileSync(fileURLToPath(new URL('client-program.ts.txt', import.meta.url)), join(place, 'program.ts'))
     writeFileSync(join(place, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['program.ts'] }))
     const compiled = await run('npx', ['--no-install', 'tsc', '-p', place], { cwd: folder }).catch((error: { stdout: string }) => error)
     t.equal(compiled.stdout, '')
 
     called.clear()
-    const credentials = { address, bearer: server.signingHub.token, adminKey: server.demoPage.adminKey, tenantToken: server.tenantStatus.tenantToken, userToken: server.tenantStatus.token }
-    const ran = await run(process.execPath, [join(place, 'program.js')], { env: { ...process.env, CREDENTIALS: JSON.stringify(credentials) } })
+    const credentials = {
+      address,
+      bearer: server.signingHub.token,
+      adminKey: server.demoPage.adminKey,
+      tenantToken: server.tenantStatus.tenantToken,
+      userToken: server.tenantStatus.token
+    }
+    const ran = await run(process.execPath, [join(place, 'program.js')], {
+      env: { ...process.env, CREDENTIALS: JSON.stringify(credentials) }
+    })
     t.strictSame(ran, { stdout: 'every call was answered\n', stderr: '' })
-    const operations = Object.entries(document.paths).flatMap(([path, methods]) => Object.keys(methods).map(method => `${method.toUpperCase()} ${path}`))
+    const operations = Object.entries(document.paths).flatMap(
+      ([path, methods]) => Object.keys(methods).map(method => `${method.toUpperCase()} ${path}`)
+    )
     t.strictSame([...called].sort(), operations.sort(), 'each operation was called')
   })
 }

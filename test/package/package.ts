@@ -39,10 +39,13 @@ t.test('the packed files are those of the committed list', async t => {
   const lines = folded(files)
   if (process.env['UPDATE'] !== undefined) writeFileSync(list, `${lines.join('\n')}\n`)
   t.strictSame(lines, readFileSync(list, 'utf8').trimEnd().split('\n'), 'if this is meant: UPDATE=1')
-  t.strictSame(lines.filter(line => !/^\{lib,dist\}\/[a-z\d/-]+$|^(LICENSE|README\.md|package\.json)$/.test(line)), [], 'nothing that is left over from another build, and nothing private')
+  t.strictSame(
+    lines.filter(line => !/^\{lib,dist\}\/[a-z\d/-]+$|^(LICENSE|README\.md|package\.json)$/.test(line)), [],
+    'nothing that is left over from another build, and nothing private'
+  )
 })
 
-t.test('source maps lead to sources that are packed', async t => {
+t.test('source maps point to packed sources', async t => {
   const maps = files.filter(path => path.endsWith('.map'))
   t.ok(maps.length > 100)
   for (const map of maps) {
@@ -59,28 +62,33 @@ const modules = Object.keys(exports).filter(name => name !== './package.json')
 /** Every name that can be imported. */
 const names = modules.map(name => `fastify-logout${name.slice(1)}`)
 
-t.test('package.json names the types of each folder for resolvers that do not read its exports', async t => {
+t.test('package.json has typesVersions for each public folder', async t => {
   const folders = new Set(modules.filter(name => name !== '.').map(name => name.split('/')[1] ?? ''))
   const expected = [...folders].sort().map(name => [`${name}/*`, [`./dist/${name}/*.d.ts`]])
   t.strictSame(typesVersions, { '*': Object.fromEntries(expected) })
 })
 
 t.test('package.json exports the index and every file in the public folders of lib, and nothing else', async t => {
-  const paths = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' }).filter(name => /^(?!internal\/).+\/.+\.ts$/.test(name))
+  const paths = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' }).filter(
+    name => /^(?!internal\/).+\/.+\.ts$/.test(name)
+  )
   const expected = paths.map(path => path.replace(/\.ts$/, '')).map(name => [`./${name}`, `./dist/${name}.js`])
   t.strictSame(exports, Object.fromEntries([['.', './dist/index.js'], ...expected, ['./package.json', './package.json']]))
 })
 
-t.test('the declarations that can be imported name no type of the schema library', async t => {
+t.test('no public declaration uses a type of the schema library', async t => {
   for (const path of files.filter(path => path === 'dist/index.d.ts' || /^dist\/(?!internal\/).+\/.+\.d\.ts$/.test(path))) {
     t.notMatch(readFileSync(join(root, path), 'utf8'), /typebox|TSchema|TObject/, path)
   }
 })
 
-t.test('the types are those of what runs, for each name that can be imported', async t => {
+t.test('every public name has types, for each module resolution', async t => {
   const options = ['--profile', 'node16', '--ignore-rules', 'cjs-resolves-to-esm', '--format', 'ascii', '--no-emoji', '--no-color']
   const subpaths = names.slice(1).map(name => name.slice('fastify-logout/'.length))
-  const judged = await run('npx', ['--no-install', 'attw', join(folder, packed?.filename ?? ''), ...options, '--entrypoints', '.', ...subpaths], { cwd: root, maxBuffer: 2 ** 26 })
+  const judged = await run(
+    'npx', ['--no-install', 'attw', join(folder, packed?.filename ?? ''), ...options, '--entrypoints', '.', ...subpaths],
+    { cwd: root, maxBuffer: 2 ** 26 }
+  )
     .catch((error: { stdout: string }) => {
       t.fail(error.stdout)
       return error
@@ -102,7 +110,8 @@ async function main () {
     answers.push(statusCode)
   }
   await app.close()
-  console.log(JSON.stringify({ answers, empty: everything.filter(module => module === undefined).length, same: m0.kratosLogout === kratosLogout }))
+  const empty = everything.filter(module => module === undefined).length
+  console.log(JSON.stringify({ answers, empty, same: m0.kratosLogout === kratosLogout }))
 }
 main().catch(error => { console.error(error); process.exitCode = 1 })
 `
@@ -177,7 +186,7 @@ const compilerOptions = {
   module: 'nodenext', target: 'es2023', strict: true, skipLibCheck: false, exactOptionalPropertyTypes: true, types: ['node']
 }
 
-t.test('those who install the tarball can use it', async t => {
+t.test('the installed tarball works', async t => {
   const started = Date.now()
   writeFileSync(join(folder, 'package.json'), '{ "private": true }')
   await run('npm', [
@@ -187,7 +196,9 @@ t.test('those who install the tarball can use it', async t => {
   t.comment(`installed in ${Date.now() - started} ms`)
 
   for (const [file, source] of Object.entries(consumers)) writeFileSync(join(folder, file), source)
-  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: Object.keys(consumers).filter(file => file.endsWith('ts')) }))
+  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({
+    compilerOptions, files: Object.keys(consumers).filter(file => file.endsWith('ts'))
+  }))
   const compiled = await run(process.execPath, [tsc, '-p', folder]).catch((error: { stdout: string }) => error)
   t.equal(compiled.stdout, '', 'the TypeScript compiles, with the declarations of the package and of what it depends on')
 
@@ -216,15 +227,20 @@ t.test('those who install the tarball can use it', async t => {
     }
     for (const settings of [{ module: 'node16' }, { module: 'node18' }]) {
       const errors = await compile(settings)
-      t.ok(errors.length > 0 && errors.every(error => /^static\.ts.*TS1479/.test(error)), `only await import(): ${JSON.stringify(settings)}`)
+      t.ok(
+        errors.length > 0 && errors.every(error => /^static\.ts.*TS1479/.test(error)), `only await import(): ${JSON.stringify(settings)}`
+      )
     }
     const readme = readFileSync(join(root, 'README.md'), 'utf8')
     for (const setting of ['nodenext', 'node20', 'bundler', 'node10', 'node16', 'node18']) t.match(readme, `\`${setting}\``)
   })
 
-  t.test('what the exports map does not open stays closed', async t => {
+  t.test('modules that are not in the exports map cannot be imported', async t => {
     for (const name of ['fastify-logout/dist/index.js', 'fastify-logout/lib/index.ts', 'fastify-logout/outage']) {
-      await t.rejects(run(process.execPath, ['--input-type=module', '--eval', `await import('${name}')`], { cwd: folder }), { message: /ERR_PACKAGE_PATH_NOT_EXPORTED/ }, name)
+      await t.rejects(
+        run(process.execPath, ['--input-type=module', '--eval', `await import('${name}')`], { cwd: folder }),
+        { message: /ERR_PACKAGE_PATH_NOT_EXPORTED/ }, name
+      )
     }
   })
 })

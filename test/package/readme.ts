@@ -32,7 +32,7 @@ t.test('the twenty-line host has twenty lines', async t => {
   t.equal(host.split('\n').filter(line => line !== '' && !line.startsWith('//')).length, 20)
 })
 
-t.test('the twenty-line host starts by the command that is printed, and answers what is printed', async t => {
+t.test('the twenty-line host starts with the printed command and sends the printed responses', async t => {
   const port = await freePort()
   const moved = (text: string) => text.replace(/\b3000\b/g, String(port))
   const file = /save this as `(.*?)`/.exec(readme)?.[1] ?? ''
@@ -42,7 +42,8 @@ t.test('the twenty-line host starts by the command that is printed, and answers 
   t.teardown(() => { server.kill('SIGKILL') })
   await once(server.stdout, 'data')
 
-  const sessions = (blocks.find(({ text }) => text.startsWith('$ curl'))?.text ?? '').trimEnd().split('\n\n').map(session => session.split('\n'))
+  const printed = blocks.find(({ text }) => text.startsWith('$ curl'))?.text ?? ''
+  const sessions = printed.trimEnd().split('\n\n').map(session => session.split('\n'))
   t.equal(sessions.length, 3)
   const [logout = []] = sessions
   for (const [typed = '', status, body = ''] of [...sessions, logout]) {
@@ -53,22 +54,30 @@ t.test('the twenty-line host starts by the command that is printed, and answers 
   }
 })
 
-t.test('without its secret the host says which option is wrong', async t => {
+t.test('without its secret the host reports which option is wrong', async t => {
   writeFileSync(join(folder, 'no-secret.mjs'), host)
-  const failure = await run(process.execPath, ['no-secret.mjs'], { cwd: folder, env: { ...process.env, JWT_SECRET: '' } }).catch((error: { code: number, stderr: string }) => error)
+  const failure = await run(process.execPath, ['no-secret.mjs'], { cwd: folder, env: { ...process.env, JWT_SECRET: '' } }).catch(
+    (error: { code: number, stderr: string }) => error
+  )
   t.match(failure, { code: 1, stderr: /TypeError: fastJwtVerifier: option `?"?'?key/ })
 })
 
-t.test('every other program runs, with what it imports installed', async t => {
-  const programs = blocks.filter(({ language, text }) => language === 'js' && text !== host && !/\((redis|pool)\)/.test(text)).map(({ text }) => text)
+t.test('every other program runs after its packages are installed', async t => {
+  const isProgram = ({ language, text }: typeof blocks[number]) => language === 'js' && text !== host && !/\((redis|pool)\)/.test(text)
+  const programs = blocks.filter(isProgram).map(({ text }) => text)
   t.ok(programs.length >= 7)
   const imported = new Set(programs.flatMap(text => [...text.matchAll(/from '((?:@[^/']+\/)?[^/':]+)/g)].map(([, name = '']) => name)))
   const packages = [...imported].filter(name => !['fastify-logout', 'fastify', 'node'].includes(name))
-  await run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', ...packages.map(name => name in devDependencies ? `${name}@${devDependencies[name]}` : name)], { cwd: folder })
+  await run('npm', [
+    'install', '--prefer-offline', '--no-audit', '--no-fund',
+    ...packages.map(name => name in devDependencies ? `${name}@${devDependencies[name]}` : name)
+  ], { cwd: folder })
   for (const [index, text] of programs.entries()) {
     writeFileSync(join(folder, `program-${index}.mjs`), text)
     const env = { ...process.env, SECRET: 'a secret of 32 characters at least', NODE_OPTIONS: '', NODE_TEST_CONTEXT: '', TAP: '' }
-    const ran = await run(process.execPath, [`program-${index}.mjs`], { cwd: folder, env, timeout: 30_000 }).catch((error: { code: number, stderr: string, stdout: string }) => error)
+    const ran = await run(process.execPath, [`program-${index}.mjs`], { cwd: folder, env, timeout: 30_000 }).catch(
+      (error: { code: number, stderr: string, stdout: string }) => error
+    )
     t.equal(ran.stderr, '', String(text.split('\n', 1)))
     t.notOk('code' in ran, ran.stdout.slice(-2000))
   }

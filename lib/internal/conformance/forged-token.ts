@@ -9,13 +9,13 @@ export function isJwt (token: string): boolean {
   return token.startsWith('ey') && token.split('.').length === 3
 }
 
-/** The header of a token. For an opaque one, that of a likely JWT. */
+/** The header of a token. For an opaque token, the header of a typical JWT. */
 export function headerOf (token: string): Header {
   if (!isJwt(token)) return { alg: 'RS256', typ: 'JWT', kid: 'opaque' }
   return JSON.parse(Buffer.from(token.slice(0, token.indexOf('.')), 'base64url').toString())
 }
 
-/** A JWT that a stranger signed with another key of the kind that the header names. Without a known algorithm it is not signed. */
+/** A JWT that is signed with another key of the kind that the header names. It is not signed if the algorithm is unknown. */
 export function forge (header: Header, claims: Claims, { embedKey = false } = {}): string {
   const pair = strangersPairs()[String(header['alg']).slice(0, 2)]
   const jwk = embedKey && pair !== undefined ? { jwk: pair.publicKey.export({ format: 'jwk' }) } : {}
@@ -23,7 +23,7 @@ export function forge (header: Header, claims: Claims, { embedKey = false } = {}
   return `${input}.${signature(String(header['alg']), input, pair?.privateKey)}`
 }
 
-/** Tokens with HMACs under each spelling of a public key that a careless verifier may take for a secret. */
+/** Tokens with HMACs whose secret is a public key, in each form that a careless verifier may use. */
 export function confuseKey (header: Header, claims: Claims, publicKey: string | undefined): string[] {
   if (publicKey === undefined) return [forge({ ...header, alg: 'HS256' }, claims)]
   const key = createPublicKey(publicKey)
@@ -44,28 +44,28 @@ export function reassemble (token: string, parts: { readonly header?: Header, re
   return [parts.header ? encoded(parts.header) : header, parts.claims ? encoded(parts.claims) : claims, signed].join('.')
 }
 
-/** The token with one letter in its middle changed. */
+/** The token with one letter in the middle changed. */
 export function withAlteredMiddle (token: string): string {
   return withAltered(token, Math.floor(token.length / 2))
 }
 
-/** The token with one letter near its end changed, where each bit counts. */
+/** The token with one letter near the end changed, where every bit is significant. */
 export function withAlteredEnd (token: string): string {
   return withAltered(token, Math.max(token.length - 4, 0))
 }
 
-/** The token with white space before it, behind it, and within each of its parts. */
+/** The token with white space before it, after it, and within each of its parts. */
 export function withWhiteSpace (token: string): string[] {
   const spaces = [' ', '\t', '\n', '\r\n', '\u00a0', '\u2028', '\ufeff']
   return spaces.flatMap(space => [`${space}${token}`, `${token}${space}`, ...eachPart(token, part => insertedInMiddle(part, space))])
 }
 
-/** The token with padding behind each of its parts, as much as belongs there, less and more. */
+/** The token with padding after each of its parts: the right amount, less, and more. */
 export function withPadding (token: string): string[] {
   return ['=', '==', '===', '===='].flatMap(padding => eachPart(token, part => `${part}${padding}`))
 }
 
-/** The token with a part whose last letter stands for the same bytes: the bits that belong to no byte are not zero. */
+/** The token with other spare bits: the last letter of a part changes, but it decodes to the same bytes. */
 export function withOtherSpareBits (token: string): string[] {
   const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
   return [1, 2, 4, 8].flatMap(bit => eachPart(token, (part) => {
@@ -79,7 +79,7 @@ export function inOtherAlphabet (token: string): string[] {
   return eachPart(token, part => part.replaceAll('-', '+').replaceAll('_', '/'))
 }
 
-/** The token with characters in each of its parts that belong to no alphabet, which some decoders skip. */
+/** The token with characters in each of its parts that are not base64url, which some decoders skip. */
 export function withSkippedCharacters (token: string): string[] {
   return ['!', '*', '%', ',', '\u0000', '\u200b', 'ü'].flatMap(odd => eachPart(token, part => insertedInMiddle(part, odd)))
 }
@@ -119,7 +119,7 @@ type Pairs = Readonly<Partial<Record<string, { readonly publicKey: KeyObject, re
 
 let pairs: Pairs | undefined
 
-/** Made on first use, because an RSA pair takes a while. */
+/** Made on first use, because making an RSA key pair takes long. */
 function strangersPairs (): Pairs {
   if (pairs === undefined) {
     const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 })

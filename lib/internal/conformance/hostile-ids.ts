@@ -6,7 +6,7 @@ export interface TenantSubject {
 
 /**
  * Ids that an adapter might interpret: quotes, NUL, lone surrogates, emoji, SQL, Lua, placeholders, patterns, a megabyte.
- * They may be refused or stored, and nothing else.
+ * An adapter may refuse them or store them as they are.
  */
 export const hostileIds: readonly string[] = [
   'alice\0', '\0', '\0alice', '\ud800', '\ud801', '\ufffd', '\udc00alice', '😀', '\u202ealice', '\ufeffalice',
@@ -16,8 +16,8 @@ export const hostileIds: readonly string[] = [
 ]
 
 /**
- * Users that a joined key, a lenient collation, a trimmed or a normalised column takes for one another. Among them are
- * `alice` and `bob` of the tenant `acme`.
+ * Users that are easily confused by a joined key, a lenient collation, or a column that is trimmed or normalised. They
+ * include `alice` and `bob` of the tenant `acme`.
  */
 export const lookAlikes: readonly TenantSubject[] = [
   ...['alice', 'bob', 'Alice', 'alice ', ' alice', 'alic\u00e9', 'alice\u0301', 'acme', '']

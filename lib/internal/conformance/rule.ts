@@ -1,5 +1,5 @@
 /**
- * One promise of a contract, as data: any test runner can loop the rules.
+ * One promise of a contract. Any test runner can loop over a list of rules.
  *
  * ```js
  * for (const rule of sessionStoreRules) {
@@ -10,6 +10,6 @@
 export interface Rule<Make> {
   /** The promise, as a sentence. */
   readonly name: string
-  /** Rejects with an `AssertionError` if what `make` gives breaks the promise. */
+  /** Rejects with an `AssertionError` if what `make` returns breaks the promise. */
   readonly check: (make: Make) => Promise<void>
 }

@@ -4,25 +4,25 @@ import type { Awaitable } from '../../awaitable.ts'
 import type { StatusChange, UserKey, UserStatus, UserStatusStore } from '../../user-status-store.ts'
 import type { Rule } from './rule.ts'
 
-/** A store under test, without any user in it. */
+/** A store under test, without users. */
 export interface UserStatusFixture {
   readonly store: UserStatusStore
-  /** Puts the user in with this status, or changes it: what the host itself does when it suspends somebody. */
+  /** Sets the status of a user, and creates the user if there is none, as a host does when it suspends a user. */
   set (user: UserKey, status: string): Awaitable<void>
 }
 
-/** Gives a fresh, empty store each time it is called. */
+/** Returns a new, empty store each time. */
 export type MakeUserStatusStore = () => Awaitable<UserStatusFixture>
 
-/** The user whom most rules are about. */
+/** The user of most rules. */
 export const alice: UserKey = { tenant: 'acme', subject: 'alice' }
 /** Another user of the same tenant. */
 export const bob: UserKey = { tenant: 'acme', subject: 'bob' }
 
-/** States that are the host's own, look-alikes of ours included. */
+/** States that belong to the host. Some look like those of this package. */
 export const hostStates = ['suspended', 'terminated', 'blocked', 'pending', 'LOGGED_IN', 'logged_in ', 'logged_outs', 'constructor']
 
-/** Activity at this time. */
+/** An activity at this time. */
 export function login (at: number): StatusChange {
   return { status: 'logged_in', at, requestId: 'r' }
 }
@@ -32,12 +32,12 @@ export function logout (at: number): StatusChange {
   return { status: 'logged_out', at, requestId: 'r' }
 }
 
-/** The facts of a user who must be there. */
+/** The record of a user who must exist. */
 export async function present (store: UserStatusStore, user: UserKey): Promise<UserStatus> {
   return facts(await store.get(user))
 }
 
-/** The record without anything else that a store may hand out with it. */
+/** The record without other members that a store may return with it. */
 export function facts (record: UserStatus | undefined): UserStatus {
   assert.ok(record, 'the user is there')
   const { status, version, loggedOutAt, lastSeenAt } = record
@@ -50,17 +50,17 @@ export async function write (store: UserStatusStore, user: UserKey, change: Stat
   assert.equal(await store.compareAndSet(user, version, change), true)
 }
 
-/** What can be compared across writes. */
+/** The members that can be compared across writes. */
 export function withoutVersion ({ status, loggedOutAt, lastSeenAt }: UserStatus) {
   return { status, loggedOutAt, lastSeenAt }
 }
 
-/** Starts all at once, and resolves their answers in order. */
+/** Starts all calls at once, and resolves to their results in order. */
 export function parallel<T> (count: number, act: (index: number) => Awaitable<T>): Promise<T[]> {
   return Promise.all(Array.from({ length: count }, async (_, index) => act(index)))
 }
 
-/** A rule that gets a fresh store. */
+/** A rule that is called with a new store. */
 export function rule (name: string, check: (fixture: UserStatusFixture) => Promise<void>): Rule<MakeUserStatusStore> {
   return { name, check: async make => check(await make()) }
 }

@@ -3,7 +3,7 @@ import { assertOption } from '../plugin/options.ts'
 
 /**
  * A cookie as it was set. Browsers remove a cookie only if name, path, domain and partition are those it was set with.
- * The members have the names of `@fastify/cookie`, so one object can serve for setting and for removing.
+ * The members are named as in `@fastify/cookie`, so that the same object can be used to set and to remove the cookie.
  */
 export interface CookieIdentity {
   readonly name: string
@@ -38,7 +38,7 @@ export type ReadCookie = (header: string | undefined) => string[]
 
 /**
  * Reads the values of one cookie: browsers send several of one name if their paths or domains differ. Of signed cookies,
- * only those with the host's signature. Values are decoded as the host's `@fastify/cookie` does it, if it is registered.
+ * only those with the host's signature are returned. If the host has `@fastify/cookie`, it decodes the values.
  *
  * @throws {TypeError} for signed cookies without `@fastify/cookie`
  */
@@ -57,7 +57,7 @@ export function cookieReader (fastify: FastifyInstance, cookie: CredentialCookie
   return (header = '') => rawValues(header, name).flatMap(raw => valueOf(raw) || [])
 }
 
-/** The values of a cookie as they stand in the header, without the double quotes that RFC 6265 allows around one. */
+/** The values of a cookie as the header has them, without the double quotes that RFC 6265 allows around a value. */
 function rawValues (header: string, name: string): string[] {
   const values: string[] = []
   for (const pair of header.split(';')) {
@@ -71,8 +71,8 @@ function rawValues (header: string, name: string): string[] {
 export type RemoveCookie = (reply: FastifyReply) => void
 
 /**
- * Removes a cookie from the client, by the only `Set-Cookie` of that name: one that the host has set before on this reply
- * is dropped.
+ * Makes the function that removes a cookie from the client. The reply then has one `Set-Cookie` of that name: others that
+ * the host set before on this reply are dropped.
  *
  * @throws {TypeError} for a combination that browsers reject: the cookie would stay
  */
@@ -85,8 +85,8 @@ export function cookieRemover (cookie: CookieIdentity, caller: string, option: s
 }
 
 /**
- * Removes a cookie by means of the host's `@fastify/cookie`, with attributes as that plugin takes them. Whatever the reply
- * has set for a cookie of that name is dropped. Returns `false` without that plugin; nothing is set then.
+ * Removes a cookie with the host's `@fastify/cookie`, with attributes as that plugin takes them. A cookie of that name that
+ * was set on the reply before is dropped. Without that plugin nothing is set, and the result is `false`.
  */
 export function clearCookieOfHost (reply: FastifyReply, name: string, attributes: object): boolean {
   dropSetCookie(reply, name)

@@ -9,13 +9,13 @@ export interface CrossSiteOptions {
   readonly trustSameSite?: boolean | undefined
 }
 
-/** The verdict on a request: a browser may send it, a browser may not, or it does not come from a current browser. */
+/** The verdict on a request: allowed, refused, or not sent by a current browser. */
 export type CrossSiteVerdict = 'allowed' | 'refused' | 'not-a-browser'
 
 /** Judges a request by its headers. */
 export type JudgeCrossSite = (request: Pick<FastifyRequest, 'headers' | 'host'>) => CrossSiteVerdict
 
-/** Who checks, and where browsers find the host. */
+/** The plugin that checks, and the URL at which browsers reach the host. */
 export interface CrossSiteContext {
   readonly caller: string
   /** The option that holds the {@link CrossSiteOptions}. */
@@ -28,7 +28,7 @@ export interface CrossSiteContext {
  * Makes a cross-site check by `Sec-Fetch-Site`, and by `Origin` for browsers that do not send it. A request without both
  * does not come from a current browser.
  *
- * @throws {TypeError} for a trusted origin that is none
+ * @throws {TypeError} for a trusted origin that is not an origin
  * @see https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header
  */
 export function crossSiteCheck (options: CrossSiteOptions, context: CrossSiteContext): JudgeCrossSite {
@@ -55,11 +55,11 @@ function normalOrigin (given: string, caller: string, option: string): string {
   assertOption(isOrigin, caller, option,
     `has the entry ${JSON.stringify(given)}, which is not an origin: write "https://www.example", without a path`)
   const { origin } = new URL(given)
-  // The origin of a scheme that is not the web's, such as that of a packaged app, is opaque to URL.
+  // URL has no origin for other schemes than those of the web, such as that of a packaged app.
   return origin === 'null' ? given : origin
 }
 
-/** Whether the origin has the host and the port of the request. Its scheme says which port is the default. */
+/** Whether the origin has the host and the port of the request. The scheme of the origin determines the default port. */
 function isOfHost (origin: string, host: string): boolean {
   if (!/^https?:\/\/[^/?#@\\]+$/i.test(origin) || !URL.canParse(origin) || /[/?#@\\]/.test(host)) return false
   const { protocol, host: named } = new URL(origin)

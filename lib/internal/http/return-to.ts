@@ -22,14 +22,14 @@ export interface AllowedTargets {
 }
 
 /**
- * Sends browsers only where the host allows it: to a URL with the scheme, host, port and path of an entry. A path
- * stands for itself and what is below it; `*.` in front of a host stands for every subdomain, and not for the host.
+ * Makes the check that sends browsers only to allowed URLs: those with the scheme, host, port and path of an entry. A path
+ * allows itself and everything below it. `*.` in front of a host allows every subdomain, but not the host itself.
  *
- * A URL without scheme or host is completed by the default. What is judged is what a browser makes of the text, dot
- * segments and all; what browsers and others may read differently (backslashes, userinfo, control characters,
- * `https:path`) is refused. The default itself is not judged.
+ * A URL without scheme or host is completed with the default. The check uses the URL that a browser would go to, after it
+ * has resolved dot segments. A text that browsers and other programs may read differently (backslashes, userinfo, control
+ * characters, `https:path`) is refused. The default itself is not checked.
  *
- * @throws {TypeError} for a default that is no absolute URL, and for an entry that can never match
+ * @throws {TypeError} for a default that is not an absolute URL, and for an entry that can never match
  */
 export function returnToWithin ({ standard, allowed, caller, option }: AllowedTargets): JudgeReturnTo {
   const entries = allowed.map(entry => allowedUrl(entry, problem => {
@@ -61,7 +61,7 @@ export interface HostTargets {
 
 /**
  * Sends browsers back to the host: to a path of its own origin, or to an absolute URL with the public origin or within an
- * entry. Returns the value of the `Location` header; `undefined` for a target that is not allowed.
+ * entry. Returns the value of the `Location` header, or `undefined` for a target that is not allowed.
  *
  * @throws {TypeError} for a default that is neither a path nor an absolute URL, and for an entry that can never match
  */
@@ -86,12 +86,12 @@ export function returnToHost ({ publicUrl, standard, allowed, caller }: HostTarg
   }
 }
 
-/** Whether a browser reads this as a path of the same origin, whatever it may read differently from others. */
+/** Whether every browser reads this as a path of the same origin. */
 function isPath (given: string): boolean {
   return /^\/(?!\/)/.test(given) && !given.includes('\\') && !controls.test(given)
 }
 
-/** The same path in characters that a header can carry, as browsers encode them. */
+/** The same path, percent-encoded as browsers do it, so that a header can contain it. */
 function encoded (path: string): string {
   return path.replace(/[^\u0021-\u007e]+/g, text => Buffer.from(text).toString('hex').replace(/../g, '%$&'))
 }
@@ -105,7 +105,7 @@ const authority = /^(?:https?:)?\/\/([^/?#]*)/i
 const labels = /^[^.]+(\.[^.]+)*$/
 const encodedDotSegment = /(^|\/|\\|%2f|%5c)(\.|%2e){1,2}($|\/|\\|%2f|%5c)/i
 
-/** The URL that a browser would go to; `undefined` when it is none. */
+/** The URL that a browser would go to, or `undefined` for a text that is not a URL. */
 function complete (given: string, standard: URL): URL | 'refused' | undefined {
   if (given.includes('\\') || given.startsWith('///')) return 'refused'
   if (scheme.test(given) ? !absolute.test(given) : !/^[/?#]/.test(given)) return 'refused'

@@ -1,6 +1,6 @@
 import { assertOption } from '../plugin/options.ts'
 
-/** What browsers can be told to wipe. `cookies` wipes those of the whole registrable domain, sibling hosts included. */
+/** Data that browsers can be told to delete. `cookies` deletes those of the whole registrable domain, with sibling hosts. */
 export type SiteData = 'cache' | 'cookies' | 'storage' | 'executionContexts' | 'clientHints' | 'prefetchCache' | 'prerenderCache'
 
 const known = [
@@ -8,7 +8,7 @@ const known = [
 ] as const satisfies readonly SiteData[]
 
 /**
- * Returns the value of a `Clear-Site-Data` header; an empty one without directives.
+ * Returns the value of a `Clear-Site-Data` header. It is empty if there are no directives.
  *
  * @throws {TypeError} for an unknown directive
  * @see https://www.w3.org/TR/clear-site-data/#header

@@ -4,8 +4,8 @@ const token = "[!#$%&'*+.^_`|~\\w/-]+"
 const acceptElement = new RegExp(`(${token})[ \\t]*(;[ \\t]*(?:q=([01](?:\\.\\d*)?))?)?[ \\t]*(,[ \\t]*)?`, 'y')
 
 /**
- * Whether Ory Kratos sends this caller JSON. All others get redirects. The `Content-Type` must be exactly
- * `application/json`, or the `Accept` header must prefer `application/json` to `text/html`: with equal preference, it is HTML.
+ * Whether Ory Kratos would send JSON to this caller. It redirects all others. The `Content-Type` must be exactly
+ * `application/json`, or the `Accept` header must prefer `application/json` to `text/html`. With equal preference it is HTML.
  *
  * Media types are case-sensitive. An element with a parameter other than `q` ends the header.
  * @see https://www.ory.com/docs/kratos/reference/api#tag/frontend/operation/updateLogoutFlow
@@ -38,7 +38,7 @@ function acceptedRanges (accept: string): AcceptedRange[] {
   return ranges
 }
 
-/** Ranks by quality, then by how exact the range is: thousandths of quality leave room for one digit. 0 means no match. */
+/** Ranks by quality, then by how exact the range is. A quality has at most three decimals, so the ranks do not overlap. 0: no match. */
 function rank (type: string, subtype: string, range: string, quality: number): number {
   const exactness = ['*/*', `${type}/*`, `${type}/${subtype}`].indexOf(range) + 1
   return exactness === 0 || quality === 0 ? 0 : quality * 10_000 + exactness

@@ -12,12 +12,12 @@ export interface KratosCredential {
   readonly inCookie: boolean
 }
 
-/** As Ory Kratos reads it: one space, and nothing behind the token. RFC 6750 would allow several spaces. */
+/** Like Ory Kratos: one space, and nothing after the token. RFC 6750 allows several spaces. */
 const bearer = /^bearer (\S+)$/i
 
 /**
- * Finds the session token where Ory Kratos looks for it: in `X-Session-Token`, then in the session cookie, then in
- * `Authorization: Bearer`. The first one counts, even if its session is gone.
+ * Finds the session token in the order of Ory Kratos: in `X-Session-Token`, then in the session cookie, then in
+ * `Authorization: Bearer`. The first token is used, even if its session no longer exists.
  */
 export function kratosCredential (headers: IncomingHttpHeaders, readCookie: ReadSessionCookie): KratosCredential | undefined {
   const cookie = readCookie(headers.cookie)
@@ -26,7 +26,7 @@ export function kratosCredential (headers: IncomingHttpHeaders, readCookie: Read
   return token === undefined ? undefined : { token, inCookie: token === cookie }
 }
 
-/** The session of a request, if it is live, and the credential that opened it. */
+/** The live session of a request, and the credential by which it was found. */
 export interface KratosCaller extends KratosCredential {
   readonly session: Session
 }
@@ -34,21 +34,21 @@ export interface KratosCaller extends KratosCredential {
 /** Finds the live session of a request. */
 export type FindKratosCaller = (request: FastifyRequest) => Promise<KratosCaller | undefined>
 
-/** What {@link kratosCallers} works with. */
+/** The options of {@link kratosCallers}. */
 export interface KratosCallersOptions {
   readonly ask: Ask
   readonly sessions: Pick<SessionStore, 'find'>
   readonly readCookie: ReadSessionCookie
 }
 
-/** Finds live sessions by the credentials of requests. */
+/** Makes the function that finds the live session of a request. */
 export function kratosCallers ({ ask, sessions, readCookie }: KratosCallersOptions): FindKratosCaller {
   return async request => {
     const credential = kratosCredential(request.headers, readCookie)
     if (credential === undefined) return undefined
     const session = await ask('sessions.find', () => sessions.find(credential.token))
     if (session !== undefined && isLive(session, Date.now())) return { ...credential, session }
-    // Another request may have logged it out after @fastify/session read it: it must not be saved back by this one.
+    // Another request may have logged it out after @fastify/session read it. This request must not save it back.
     if (hostSessionId(request) === credential.token) await detachEndedSession(request, ask)
     return undefined
   }

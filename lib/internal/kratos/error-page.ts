@@ -8,8 +8,8 @@ import { kratosMessage, sendKratosEmpty, sendKratosError, type KratosError } fro
 export type RefuseRequest = (request: FastifyRequest, reply: FastifyReply, error: KratosError) => FastifyReply
 
 /**
- * Makes the function that sends a JSON caller the error, and a browser to the error page. Without a page, everybody gets the
- * JSON error. The page gets the name of the error as `error`, and a sentence about it as `error_description`.
+ * Makes the function that sends the error as JSON, or redirects a browser to the error page. Without a page, every caller
+ * gets JSON. The query of the page has the name of the error as `error`, and a sentence about it as `error_description`.
  */
 export function errorResponder (page: URL | undefined): RefuseRequest {
   return (request, reply, error) => {

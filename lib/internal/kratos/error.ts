@@ -42,7 +42,7 @@ export function kratosFailures (descriptions: Readonly<Record<number, string>>):
   return Object.fromEntries(failures)
 }
 
-/** Returns the error as JSON: the members in Ory's order, without the absent ones. `request` repeats a harmless `X-Request-ID`. */
+/** Returns the error as JSON, with the members in Ory's order. `request` repeats the `X-Request-ID` if that is harmless. */
 function kratosErrorBody (error: KratosError, request: FastifyRequest): string {
   const phrase = STATUS_CODES[error.status] ?? 'Unknown'
   return JSON.stringify({
@@ -71,7 +71,7 @@ export function sendKratosError (request: FastifyRequest, reply: FastifyReply, e
     .send(kratosErrorBody(error, request))
 }
 
-/** Sends JSON, as Ory writes it for a success. */
+/** Sends JSON with the headers of a success. */
 export function sendKratosJson (reply: FastifyReply, body: unknown): FastifyReply {
   return withKratosHeaders(reply.code(200))
     .header('content-type', 'application/json; charset=utf-8')
@@ -79,17 +79,17 @@ export function sendKratosJson (reply: FastifyReply, body: unknown): FastifyRepl
     .send(JSON.stringify(body))
 }
 
-/** Sends no body, and drops a media type that the host has set. */
+/** Sends an empty response, without a media type that the host may have set. */
 export function sendKratosEmpty (reply: FastifyReply, status: 204 | 303): FastifyReply {
   return withKratosHeaders(reply.code(status)).removeHeader('content-type').send()
 }
 
-/** The error handler of routes that always answer with JSON. A failure that is not the caller's fault is logged, and not described. */
+/** The error handler of routes whose responses are always JSON. A 500 is logged, and its cause is not sent. */
 export function answerKratosFailure (thrown: FastifyError | null, request: FastifyRequest, reply: FastifyReply): void {
   sendKratosError(request, reply, loggedKratosError(thrown, request, reply))
 }
 
-/** Returns the error for whatever was thrown, and logs it if it is not the caller's fault. */
+/** Returns the response for an error that was thrown, and logs the cause of a 500. */
 export function loggedKratosError (thrown: FastifyError | null, request: FastifyRequest, reply: FastifyReply): KratosError {
   const error = kratosErrorOf(thrown, reply)
   if (error.status === 500) request.log.error({ err: thrown, event: 'logout.outage' }, 'a request to a logout route failed')
@@ -103,8 +103,8 @@ function withKratosHeaders (reply: FastifyReply): FastifyReply {
 }
 
 /**
- * Returns the error for whatever was thrown. A 4xx of the host's hooks, or of Fastify when it reads the body, keeps its
- * status. Everything else is a 500 that says nothing about the cause.
+ * Returns the response for an error that was thrown. A 4xx of the host's hooks, or of Fastify while it reads the body, keeps
+ * its status. Every other error becomes a 500 that does not tell the cause.
  */
 export function kratosErrorOf (thrown: FastifyError | null, reply: FastifyReply): KratosError {
   const status = failureStatus(thrown, reply)

@@ -1,7 +1,7 @@
-/** Which ids a host has: UUIDs in any of the forms that Ory Kratos reads, or any text. */
+/** The ids of a host: UUIDs in every form that Ory Kratos accepts, or any text. */
 export type KratosIdKind = 'uuid' | 'any'
 
-/** An id of a URL: its spellings in the order in which to look for them, or the reason why it is not an id. */
+/** An id of a URL: the spellings to look for, in this order, or the reason why it is malformed. */
 export type KratosId = { readonly spellings: readonly string[] } | { readonly problem: string }
 
 /** How the ids of a host are read and compared. */
@@ -23,9 +23,9 @@ const texts: KratosIds = {
 }
 
 /**
- * Reads a UUID as Ory Kratos does, in every form that it knows: any case, without dashes, in braces, as a URN. It is looked
- * for as it was given, because a host may store and list it in that form, and in the form that Kratos stores. Braces and
- * URNs come last: a column of UUIDs may refuse them.
+ * Reads a UUID in every form that Ory Kratos accepts: any case, without dashes, in braces, as a URN. It is looked for in the
+ * given form, in which a host may store and list it, and in the form that Kratos stores. Braces and URNs come last, because
+ * a database column of type UUID may refuse them.
  * @see https://www.rfc-editor.org/rfc/rfc9562#section-4
  */
 const uuids: KratosIds = {
@@ -44,7 +44,7 @@ const uuids: KratosIds = {
 const body = '([^-]{32}|[^-]{8}-[^-]{4}-[^-]{4}-[^-]{4}-[^-]{12})'
 const forms = [new RegExp(`^${body}$`), new RegExp(`^\\{${body}\\}$`), new RegExp(`^urn:uuid:${body}$`)]
 
-/** The 32 digits of a UUID in lower case, or what is wrong with it in the words of Kratos. */
+/** The 32 digits of a UUID in lower case, or the problem in the words of Kratos. */
 function digitsOf (text: string): { readonly hex: string } | { readonly problem: string } {
   const quoted = JSON.stringify(text)
   if (![32, 34, 36, 38, 41, 45].includes(text.length)) {

@@ -7,18 +7,18 @@ import { pageOf, pageQuery, sessionsToList } from './page.ts'
 import type { KratosCall } from './routes.ts'
 import { kratosSession, type KratosIdentity } from './session.ts'
 
-/** Whose sessions are listed. */
+/** The sessions to list. */
 export interface SessionsQuery {
-  /** The spellings of the subject's id: the first that has sessions counts. */
+  /** The spellings of the subject's id. The first that has sessions is used. */
   readonly subjects: readonly string[]
   /** Public id of a session to leave out. */
   readonly except?: string | undefined
 }
 
-/** Answers a request with a page of live sessions, or with a 400 for a page that cannot be read. */
+/** Sends a page of live sessions, or a 400 for invalid page parameters. */
 export type SendSessions = (call: KratosCall, query: SessionsQuery) => Promise<FastifyReply>
 
-/** Makes the function that answers with a page of sessions, each with its identity. */
+/** Makes the function that sends a page of sessions, each with its identity. */
 export function sessionLister (
   { ask, sessions, identity }: { readonly ask: Ask, readonly sessions: Pick<SessionStore, 'list'>, readonly identity: KratosIdentity }
 ): SendSessions {

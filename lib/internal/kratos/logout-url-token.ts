@@ -3,8 +3,8 @@ import { createHmac, timingSafeEqual } from 'node:crypto'
 const purpose = 'fastify-logout/kratos/logout-token/1'
 
 /**
- * Returns the logout token of a session. It is derived from the session token: the same on every node and after a restart,
- * bound to its session, and as hard to guess as the session token, which it does not reveal.
+ * Returns the logout token of a session. It is derived from the session token: it is the same on every node and after a
+ * restart, works for this session only, is as hard to guess as the session token, and does not reveal it.
  * @see https://www.rfc-editor.org/rfc/rfc2104
  */
 export function logoutUrlToken (sessionToken: string): string {

@@ -7,7 +7,7 @@ export const pageSchema = Type.Object({
   page_token: Type.Optional(Type.String({ description: 'From the Link header of the previous page' }))
 })
 
-/** One page of sessions, as a query asks for it. */
+/** The page of sessions that a query asks for. */
 export interface PageQuery {
   /** The largest number of sessions on the page. */
   readonly size: number
@@ -16,13 +16,13 @@ export interface PageQuery {
   readonly after?: SessionPage['after']
 }
 
-/** The most sessions that `page` may skip: they are read and thrown away. */
+/** The most sessions that `page` may skip: the store reads them in vain. */
 const furthest = 10_000
 
 /**
  * Reads `page_size` and `page_token`, or the older `per_page` and `page`. A page has 250 sessions by default and at most
- * 1000. A value that is not a number counts as absent. Returns `undefined` for a token of another server, and for a `page`
- * that is too far away.
+ * 1000. A value that is not a number is ignored. Returns `undefined` for a token that is not ours, and for a `page` that
+ * would skip too many sessions.
  * @see https://www.ory.com/docs/kratos/reference/api#tag/frontend/operation/listMySessions
  */
 export function pageQuery (query: URLSearchParams): PageQuery | undefined {
@@ -36,7 +36,7 @@ export function pageQuery (query: URLSearchParams): PageQuery | undefined {
   return skip > furthest ? undefined : { size, skip }
 }
 
-/** Returns how many sessions to ask the store for: one more than the page has shows whether there is a next page. */
+/** Returns how many sessions to read: one more than the page has, to find out whether there is a next page. */
 export function sessionsToList ({ size, skip }: PageQuery): number {
   return skip + size + 1
 }
@@ -47,7 +47,7 @@ export interface Page {
   readonly link: string
 }
 
-/** Cuts the page out of what the store listed. The path is that of the request, for the links. */
+/** Returns the page of the sessions that were read. The links have the path of the request. */
 export function pageOf (listed: readonly Session[], { size, skip }: PageQuery, path: string): Page {
   const sessions = listed.slice(skip, skip + size)
   const last = sessions.at(-1)

@@ -11,21 +11,21 @@ import type { KratosIdKind } from './id.ts'
 export interface KratosCall {
   readonly request: FastifyRequest
   readonly reply: FastifyReply
-  /** What stands in the place of `:id` in the URL, decoded. Empty for a route without it. */
+  /** The decoded `:id` of the URL. Empty for a route without it. */
   readonly id: string
 }
 
 /** Handles the requests to a route. */
 export type KratosHandler = (call: KratosCall) => Promise<FastifyReply>
 
-/** What OpenAPI documents say of a route: its name there, a summary, parameters, and a response for every status. */
+/** The OpenAPI operation of a route: its name, a summary, parameters, and a response for every status. */
 export interface KratosOperation extends FastifySchema {
   readonly operationId: string
   readonly summary: string
   readonly response: Readonly<Record<string, object>>
 }
 
-/** A route that always answers with JSON and takes no body. */
+/** A route that ignores bodies and always responds with JSON. */
 export interface KratosRoute {
   /** The first is the documented one. */
   readonly methods: readonly [HTTPMethods, ...HTTPMethods[]]
@@ -35,7 +35,7 @@ export interface KratosRoute {
   readonly handler: KratosHandler
 }
 
-/** What the routes of one plugin have in common. */
+/** The options that all routes of one plugin share. */
 export interface KratosRoutesOptions {
   readonly plugin: string
   readonly security: readonly SecurityRequirement[] | undefined
@@ -43,10 +43,10 @@ export interface KratosRoutesOptions {
 }
 
 /**
- * Adds routes to an encapsulated scope, isolated from the host: they read no bodies, and whatever fails gets Kratos' JSON.
+ * Adds routes to an encapsulated scope, isolated from the host. They ignore bodies, and every error gets Kratos' JSON.
  *
- * Fastify answers a parameter of more than 100 characters with a 414 of its own, unless the host raises `maxParamLength`. A
- * wildcard has no such limit. Where ids are any text, each route with an id therefore has a second one that takes long ids.
+ * Fastify refuses a parameter of more than 100 characters with a 414, unless the host raises `maxParamLength`. A wildcard
+ * has no such limit. If ids are any text, each route with an id therefore has a second route with a wildcard for long ids.
  */
 export function addKratosRoutes (scope: FastifyInstance, routes: readonly KratosRoute[], options: KratosRoutesOptions): void {
   noActivity(scope)
@@ -106,8 +106,8 @@ function handlerOfLongIds ({ url, handler }: KratosRoute): RouteHandlerMethod {
 }
 
 /**
- * The id that the wildcard stands for, if the path ends with it and with what follows an id in the URL. A slash in an id is
- * encoded, which only the path as it was sent shows. A router may ignore a slash at the end.
+ * Returns the id that the wildcard matched, without what follows an id in the URL. `undefined` if the id has a slash that is
+ * not encoded: only the path as it was sent shows that. A router may ignore a slash at the end.
  */
 function longIdOf (request: FastifyRequest, end: string): string | undefined {
   const { '*': rest } = request.params as { readonly '*': string }

@@ -10,14 +10,14 @@ export interface SessionCookie extends Omit<CredentialCookie, 'name'> {
 /** Reads the session token from a `Cookie` header. */
 export type ReadSessionCookie = (header: string | undefined) => string | undefined
 
-/** The cookie with the name that Ory Kratos gives it, if the host gave it none. */
+/** Returns the cookie with its name. The default is the name that Ory Kratos uses. */
 export function namedSessionCookie (cookie: SessionCookie): CredentialCookie {
   return { ...cookie, name: cookie.name ?? 'ory_kratos_session' }
 }
 
 /**
- * Reads the session token from the first cookie of the name that has one; of signed cookies, from the first with the
- * host's signature.
+ * Makes the function that reads the session token: the first value of the cookie that is not empty. If the cookie is
+ * signed, the first value with the host's signature.
  *
  * @throws {TypeError} for signed cookies without `@fastify/cookie`
  */

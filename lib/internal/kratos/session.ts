@@ -2,7 +2,7 @@ import { Type } from '@sinclair/typebox'
 import type { Awaitable } from '../../awaitable.ts'
 import { isLive, type Session } from '../../session-store.ts'
 
-/** Returns what Ory's clients are shown as the identity of a subject. `null` shows none. */
+/** Returns the identity of a subject as Ory's clients see it, or `null` for none. */
 export type KratosIdentity = (subject: string) => Awaitable<Readonly<Record<string, unknown>> | null>
 
 /** The smallest identity that the types of Ory's clients allow. */
@@ -26,7 +26,7 @@ export const kratosSessionSchema = Type.Object({
   }, { additionalProperties: false }))
 }, { additionalProperties: false })
 
-/** Returns the session as Ory's clients read it, with the members in Ory's order. The host's `data` stays out. */
+/** Returns the session as Ory's clients read it, with the members in Ory's order. The host's `data` is not part of it. */
 export function kratosSession (session: Session, identity: Readonly<Record<string, unknown>> | null) {
   const { id, device } = session
   return {

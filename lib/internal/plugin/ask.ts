@@ -14,19 +14,19 @@ export class Outage extends Error {
 }
 
 /**
- * Calls the host's side.
+ * Calls a function or an adapter of the host. `question` is its name in errors, logs and diagnostics.
  *
- * `finish` is what must follow a success, such as telling the host about a logout. It is called once with the value: before
- * the value is returned, or later when the call succeeds after its timeout.
+ * `finish` is called once after a success, for example to notify the host of a logout: before the value is returned, or
+ * later if the call succeeds after its timeout.
  */
 export type Ask = <T>(question: string, call: () => Awaitable<T>, finish?: (value: T) => Awaitable<unknown>) => Awaitable<T>
 
 /**
- * Calls with a timeout, in milliseconds. Returns the value, or throws an {@link Outage} when the function throws, rejects
- * or is late. A plain value is returned without a promise.
+ * Makes an {@link Ask} with a timeout in milliseconds. It returns the value, or throws an {@link Outage} if the function
+ * throws, rejects or times out. A plain value is returned without a promise.
  *
- * While too many calls of a function are unanswered, more are refused at once, also by an {@link Outage}. Outages are
- * published in the name of the plugin. When `finish` fails after the timeout, the failure is logged.
+ * While too many calls of a function are unanswered, further calls fail at once, also with an {@link Outage}. Outages are
+ * published on the diagnostics channel with the name of the plugin. If `finish` fails after the timeout, that is logged.
  */
 export function askWithin (timeout: number, caller: string, log?: Pick<FastifyBaseLogger, 'error'>): Ask {
   const backlogs = new Map<string, Backlog>()
@@ -59,7 +59,9 @@ function backlogOf (question: string, backlogs: Map<string, Backlog>): Backlog {
   return created
 }
 
-async function finishLate (question: string, finish: () => Awaitable<unknown>, log: Pick<FastifyBaseLogger, 'error'> | undefined): Promise<void> {
+async function finishLate (
+  question: string, finish: () => Awaitable<unknown>, log: Pick<FastifyBaseLogger, 'error'> | undefined
+): Promise<void> {
   try {
     await finish()
   } catch (error) {

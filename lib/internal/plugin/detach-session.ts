@@ -68,7 +68,7 @@ type Done = (error?: unknown) => void
 
 /**
  * A session without an id, which `@fastify/session` neither saves nor sends. Hooks of the host can read and write it as
- * before. Its methods are not enumerable, so that it is empty to whoever lists or copies it.
+ * before. Its methods are not enumerable, so that code which lists or copies its members finds none.
  */
 function detachedSession (): object {
   const session: Record<string, unknown> = {}

@@ -19,7 +19,7 @@ export function bodySchema (deviceToken: { readonly required: boolean, readonly 
 
 export type LogoutBody = Static<ReturnType<typeof bodySchema>>
 
-/** Adds the parsers of this wire to an isolated scope: JSON, and a blank body of whatever type, which is no body. */
+/** Adds the parsers of this flow to an isolated scope. A blank body of any media type counts as no body. Others must be JSON. */
 export function acceptJson (fastify: FastifyInstance): void {
   const parse = fastify.getDefaultJsonParser('error', 'error')
   fastify.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body: string, done) => {
@@ -33,8 +33,8 @@ export function acceptJson (fastify: FastifyInstance): void {
 }
 
 /**
- * Lets Fastify read the body whatever type it has. By itself, Fastify refuses a malformed media type before any parser
- * sees that the body is blank, and over HTTP/2 it ignores a body that has neither a type nor a length.
+ * Makes Fastify read bodies of every media type. By itself, Fastify refuses a malformed media type before a parser sees that
+ * the body is blank, and over HTTP/2 it ignores a body that has neither a type nor a length.
  */
 export function readAnyBody (request: FastifyRequest): void {
   const { headers, raw } = request

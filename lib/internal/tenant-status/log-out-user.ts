@@ -2,19 +2,19 @@ import type { Awaitable } from '../../awaitable.ts'
 import type { StatusChange, UserKey, UserStatus, UserStatusStore } from '../../user-status-store.ts'
 import { Outage, type Ask } from '../plugin/ask.ts'
 
-/** How often to try when other writes to the record get in between. */
+/** How often to try if other writes change the record in the meantime. */
 const attempts = 5
 
 /** A user to log out. */
 export interface UserLogout extends UserKey, Omit<StatusChange, 'status'> {}
 
 /**
- * Logs a user out, in one round trip if the store can. Returns the record as it was before. A user who is neither logged in
- * nor logged out is left alone.
+ * Logs a user out, in one round trip if the store has `logOut`. Resolves to the record as it was before. A user in another
+ * state than logged in or logged out is left alone.
  *
- * `finish` is called once with that record as soon as the store says so, also when that is after the timeout.
+ * `finish` is called once with that record when the store confirms the logout, even if that is after the timeout.
  *
- * @throws {Outage} when the store fails, and when other writes got in between too often
+ * @throws {Outage} if the store fails, or if other writes changed the record on every attempt
  */
 export async function logOutUser (
   { users, ask }: { readonly users: UserStatusStore, readonly ask: Ask },
@@ -34,7 +34,7 @@ export async function logOutUser (
     const write = () => users.compareAndSet({ ...user }, before.version, change)
     if (await ask('users.compareAndSet', write, written => written ? finish(before) : undefined)) return before
   }
-  throw new Outage('users.compareAndSet', new Error(`other writes got in between ${attempts} times`))
+  throw new Outage('users.compareAndSet', new Error(`other writes changed the record during each of ${attempts} attempts`))
 }
 
 /** Whether the record is in a state that logging out may change. */

@@ -1,11 +1,13 @@
-import rateLimit, { normalizeIP, type FastifyRateLimitOptions, type FastifyRateLimitStore, type FastifyRateLimitStoreCtor } from '@fastify/rate-limit'
+import rateLimit, {
+  normalizeIP, type FastifyRateLimitOptions, type FastifyRateLimitStore, type FastifyRateLimitStoreCtor
+} from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Awaitable } from '../../awaitable.ts'
 import type { Ask } from '../plugin/ask.ts'
 import { assertFunctions, assertOption, duration } from '../plugin/options.ts'
 
-// The exported types name none of `@fastify/rate-limit`: importing those would add `app.rateLimit()` to the types of hosts
-// that have not registered it.
+// The exported types use no type of `@fastify/rate-limit`: importing one would add `app.rateLimit()` to the types of hosts
+// that have not registered that plugin.
 
 /** How often a key was counted in its window, and how many milliseconds of the window are left. */
 export interface RateLimitCount {
@@ -39,8 +41,8 @@ const remainingHeader = 'x-ratelimit-remaining'
 const resetHeader = 'x-ratelimit-reset'
 
 /**
- * Limits the routes of this scope, and only them: the host's own limiter, its key and its error body play no part. A request
- * over the limit is refused by an error with `statusCode: 429`.
+ * Limits the routes of this scope, and only them. The host's own limiter, its key and its error body have no effect here. A
+ * request over the limit is refused by an error with `statusCode: 429`.
  *
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/ for the `ietf` headers
  */
@@ -70,7 +72,7 @@ export async function limitRequests (scope: FastifyInstance, limit: TenantRateLi
 
   if (store === undefined && headers === 'legacy') return
   scope.addHook('onSend', (request, reply, payload, done) => {
-    // A limiter of the host may have refused the request before: then these headers are the host's.
+    // If a limiter of the host refused the request before, these headers are the host's.
     if (request.getDecorator(counted) === true) writeHeaders(reply, headers, Math.ceil(window / 1000))
     done(null, payload)
   })
@@ -94,7 +96,7 @@ function addressOf ({ ip }: { readonly ip?: string | undefined }): string {
   return normalizeIP(withoutPort(ip ?? ''))
 }
 
-/** Some proxies write the client's port into `X-Forwarded-For` too. Each connection would count as another address. */
+/** Some proxies write the client's port into `X-Forwarded-For`. With it, each connection would count as another address. */
 function withoutPort (address: string): string {
   const [, ipv6, ipv4] = /^(?:\[([^\]]+)\](?::\d+)?|(\d+(?:\.\d+){3}):\d+)$/.exec(address) ?? []
   return ipv6 ?? ipv4 ?? address
@@ -103,7 +105,7 @@ function withoutPort (address: string): string {
 function writeHeaders (reply: FastifyReply, headers: 'legacy' | 'ietf' | 'both' | 'none', window: number): void {
   const limit = reply.getHeader(limitHeader)
   const remaining = reply.getHeader(remainingHeader)
-  // Whoever was counted has less left than the limit. Otherwise the store failed, and the request was let through.
+  // A request that was counted has less left than the limit. Otherwise the store failed, and the request was let through.
   const isCounted = remaining !== limit
   if (isCounted && (headers === 'ietf' || headers === 'both')) {
     reply.header('ratelimit-policy', `"logout";q=${String(limit)};w=${window}`)
@@ -114,7 +116,7 @@ function writeHeaders (reply: FastifyReply, headers: 'legacy' | 'ietf' | 'both' 
   }
 }
 
-/** The host's store with a timeout, with a log of its failures, and with counters for this route alone. */
+/** Wraps the host's store: calls have a timeout, failures are logged, and the keys belong to this route alone. */
 function storeWithTimeout (Store: new (settings: never) => RateLimitStore, scope: FastifyInstance, ask: Ask): FastifyRateLimitStoreCtor {
   return class implements FastifyRateLimitStore {
     readonly #store: RateLimitStore

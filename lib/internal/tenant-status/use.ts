@@ -1,8 +1,8 @@
 import type { FastifyReply } from 'fastify'
 
 /**
- * Calls `counted` at most once, when a request turns out to be use: its response ends with a status other than 401, 429
- * and 5xx, or a handler takes the connection over (a WebSocket, for example), or the connection ends before the response does.
+ * Calls `counted` at most once, as soon as a request counts as use: its response ends with a status other than 401, 429 and
+ * 5xx, a handler takes the connection over (for example a WebSocket), or the connection ends before the response does.
  */
 export function whenUsed (reply: FastifyReply, counted: () => void): void {
   const { raw, hijack } = reply
@@ -14,7 +14,7 @@ export function whenUsed (reply: FastifyReply, counted: () => void): void {
   const onEnd = (): void => settle(!raw.headersSent || showsUse(raw.statusCode))
 
   raw.on('finish', onEnd).on('close', onEnd)
-  // Fastify calls no hook for a reply that is hijacked, and the connection may stay open for hours.
+  // Fastify calls no hook for a hijacked reply, and the connection may stay open for hours.
   reply.hijack = () => {
     settle(true)
     return hijack.call(reply)

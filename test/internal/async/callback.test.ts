@@ -4,7 +4,7 @@ import { callBack, valueOf, type Callback } from '../../../lib/internal/async/ca
 
 const failure = new Error('down')
 
-t.test('the value of a synchronous call is there at once, that of a later one is a promise', async t => {
+t.test('valueOf returns the value of a synchronous callback, and a promise for a later one', async t => {
   t.equal(valueOf(callback => callback(null, 1)), 1)
   t.equal(valueOf(callback => callback()), undefined)
   t.throws(() => valueOf(callback => callback(failure)), failure)
@@ -19,7 +19,7 @@ t.test('only the first call counts, synchronous or not', async t => {
   t.equal(valueOf(callback => { callback(null, undefined); callback(null, 2) }), undefined)
 })
 
-t.test('what a function throws instead of calling back is its error', async t => {
+t.test('an error that the function throws counts as its error', async t => {
   t.throws(() => valueOf(() => { throw failure }), failure)
 })
 
@@ -33,14 +33,14 @@ async function noted (work: () => unknown) {
   })
 }
 
-t.test('the callback is called synchronously with a value or error that is there, and later otherwise', async t => {
+t.test('callBack calls synchronously with a plain value or error, and later with a promise', async t => {
   t.same(await noted(() => 1), { values: [null, 1], isLater: false })
   t.same(await noted(() => { throw failure }), { values: [failure], isLater: false })
   t.same(await noted(async () => 1), { values: [null, 1], isLater: true })
   t.same(await noted(async () => { throw failure }), { values: [failure], isLater: true })
 })
 
-t.test('an error thrown by the callback is its own: it is not called again', async t => {
+t.test('an error thrown by the callback is not passed to the callback', async t => {
   let calls = 0
   const faulty: Callback = () => { calls++; throw failure }
   t.throws(() => callBack(faulty, () => 1), failure)
@@ -54,7 +54,7 @@ t.test('an error thrown by the callback is its own: it is not called again', asy
   t.equal(calls, 2)
 })
 
-t.test('without a callback there is a promise, which nobody has to catch', async t => {
+t.test('without a callback it returns a promise, whose rejection need not be handled', async t => {
   const unhandled: unknown[] = []
   const listener = (error: unknown) => unhandled.push(error)
   process.on('unhandledRejection', listener)

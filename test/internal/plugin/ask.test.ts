@@ -17,7 +17,7 @@ t.test('a promise and a thenable are awaited', async t => {
   t.equal(await ask('question', () => ({ then: (resolve: (value: number) => void) => { resolve(5) } }) as PromiseLike<number>), 5)
 })
 
-t.test('a call that fails or is late is an outage with its cause', async t => {
+t.test('a call that fails or times out throws an Outage with the cause', async t => {
   const cause = new Error('secret')
   const outage = { name: 'Outage', message: 'question failed', cause }
   t.throws(() => ask('question', () => { throw cause }), outage)
@@ -26,14 +26,14 @@ t.test('a call that fails or is late is an outage with its cause', async t => {
   await t.rejects(async () => ask('question', never), { ...outage, cause: new Error('no answer within 20 ms') })
 })
 
-t.test('the error of a rejected token is an outage too: only a verifier may refuse a token', async t => {
+t.test('a TokenRejectedError is an Outage, too: only a verifier can refuse a token', async t => {
   const rejection = Object.assign(new TokenRejectedError('revoked'), { statusCode: 401 })
   for (const call of [() => { throw rejection }, async () => { throw rejection }]) {
     await t.rejects(async () => ask('question', call), { name: 'Outage', cause: rejection })
   }
 })
 
-t.test('a rejection after the timeout goes unnoticed, and no timer is left', async t => {
+t.test('a rejection after the timeout is ignored, and no timer is left', async t => {
   await t.rejects(async () => ask('question', async () => { await sleep(30); throw new Error('late') }), Outage)
   await sleep(20)
   // A rejection that nobody handles would have failed this test by now.
@@ -45,8 +45,8 @@ t.test('a rejection after the timeout goes unnoticed, and no timer is left', asy
   t.equal(timers(), before)
 })
 
-t.test('what follows a success', async t => {
-  t.test('runs before the value is returned, without a promise where there is none', async t => {
+t.test('finish', async t => {
+  t.test('is called before the value is returned, synchronously for a plain value', async t => {
     const seen: number[] = []
     t.equal(ask('question', () => 5, value => { seen.push(value) }), 5)
     t.equal(await ask('question', () => 6, async value => { await sleep(1); seen.push(value) }), 6)
@@ -55,13 +55,15 @@ t.test('what follows a success', async t => {
     t.strictSame(seen, [5, 6, 7, 8])
   })
 
-  t.test('runs once after a success that is late, and its failure is logged', async t => {
+  t.test('is called once after a late success, and its failure is logged', async t => {
     const lines: unknown[] = []
     const logging = askWithin(20, 'aPlugin', { error: (...line: unknown[]) => { lines.push(line) } })
     const failure = new Error('secret')
     for (const [finish, expected] of [
       [() => {}, []],
-      [async () => { throw failure }, [[{ err: failure, event: 'logout.outage' }, 'question succeeded after its timeout, but what follows it failed']]]
+      [async () => { throw failure }, [
+        [{ err: failure, event: 'logout.outage' }, 'question succeeded after its timeout, but what follows it failed']
+      ]]
     ] as const) {
       const slow = new EventEmitter()
       const seen: unknown[] = []
@@ -82,11 +84,12 @@ t.test('what follows a success', async t => {
     // Without a logger the failure must not become an unhandled rejection.
   })
 
-  t.test('does not run after a failure, and its own failure is the caller\'s', async t => {
+  t.test('is not called after a failure, and its own failure is thrown to the caller', async t => {
     const seen: unknown[] = []
     t.throws(() => ask('question', () => { throw new Error('secret') }, () => { seen.push('finish') }), Outage)
     await t.rejects(async () => ask('question', async () => { throw new Error('secret') }, () => { seen.push('finish') }), Outage)
-    await t.rejects(async () => ask('question', async () => { await sleep(30); throw new Error('late') }, () => { seen.push('finish') }), Outage)
+    const late = async () => { await sleep(30); throw new Error('late') }
+    await t.rejects(async () => ask('question', late, () => { seen.push('finish') }), Outage)
     await sleep(20)
     t.strictSame(seen, [])
     const failure = new Error('what follows')
@@ -95,7 +98,7 @@ t.test('what follows a success', async t => {
   })
 })
 
-t.test('a function that never answers is not called without end: more calls are refused at once', async t => {
+t.test('while too many calls are unanswered, further calls are refused at once', async t => {
   let calls = 0
   let answer: (() => void) | undefined
   const answers = new EventEmitter().setMaxListeners(0)
@@ -123,7 +126,10 @@ t.test('a function that never answers is not called without end: more calls are 
   }
   t.strictSame(await burst(mostUnanswered + 500), { [full]: 500, 'no answer within 200 ms': mostUnanswered })
   t.equal(calls, mostUnanswered)
-  t.strictSame(await burst(100), { [full]: 99, 'no answer within 200 ms': 1 }, 'one call at a time is let through, to see whether the function answers again')
+  t.strictSame(
+    await burst(100), { [full]: 99, 'no answer within 200 ms': 1 },
+    'one call at a time is let through, to see whether the function answers again'
+  )
   t.equal(calls, mostUnanswered + 1)
 
   const probe = outcome()

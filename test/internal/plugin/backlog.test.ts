@@ -22,7 +22,7 @@ function travel (t: Test, milliseconds: number) {
   t.teardown(() => { performance.now = now })
 }
 
-t.test('it is full at the bound, and no longer when one call is answered', async t => {
+t.test('it is full at the limit, and no longer after one call is answered', async t => {
   const calls = backlog()
   t.equal(roomOf(calls), mostUnanswered)
   t.equal(calls.isFull(), true)

@@ -25,7 +25,7 @@ t.test('only a session of @fastify/session has an id', async t => {
   t.equal(hostSessionId({} as FastifyRequest), undefined)
 })
 
-t.test('a session is detached only by its own id', async t => {
+t.test('a session is detached only if its id matches', async t => {
   const { request } = requestWith(session)
   detachSession(request, 'another')
   t.equal(request.session, session)
@@ -37,7 +37,7 @@ t.test('a session is detached only by its own id', async t => {
   t.equal(request.session, detached)
 })
 
-t.test('a session whose store no longer has it, or cannot tell, is detached', async t => {
+t.test('a session is detached if its store no longer has it, or fails', async t => {
   const isKept = async (get: Parameters<typeof requestWith>[1]) => {
     const { request, warnings } = requestWith(session, get)
     await detachEndedSession(request, ask)
@@ -58,7 +58,7 @@ t.test('a session whose store no longer has it, or cannot tell, is detached', as
   t.strictSame(warnings, [])
 })
 
-t.test('a detached session is empty, and can be read, written and finished with', async t => {
+t.test('a detached session is empty, and its methods and members work', async t => {
   const { request } = requestWith(session)
   detachSession(request, 'one')
   const detached = request.session as unknown as fastifySession.FastifySessionObject & Record<string, unknown>
@@ -85,7 +85,7 @@ t.test('a detached session is empty, and can be read, written and finished with'
   t.equal(request.session, detached)
 })
 
-t.test('no two requests share anything of their detached sessions', async t => {
+t.test('the detached sessions of two requests share nothing', async t => {
   const [first, second] = [requestWith(session).request, requestWith(session).request]
   detachSession(first, 'one')
   detachSession(second, 'one')
@@ -96,7 +96,7 @@ t.test('no two requests share anything of their detached sessions', async t => {
   t.doesNotThrow(() => (second.session.touch as () => void)())
 })
 
-t.test('@fastify/session neither saves nor sends a detached session, and hosts have no method too few', async t => {
+t.test('@fastify/session neither saves nor sends a detached session, which has all of its methods', async t => {
   const app = Fastify({ trustProxy: true })
   t.teardown(() => app.close())
   const store = new Map<string, unknown>()

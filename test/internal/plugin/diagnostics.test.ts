@@ -33,25 +33,45 @@ function listen (t: Test): Message[] {
   return messages
 }
 
-t.test('every logout is published once, on its edge, with the request that caused it', async t => {
+t.test('each logout is published once, with its request, and repeated logouts are not published', async t => {
   const app = await host(t, false)
   const messages = listen(t)
-  for (const request of [requests.signingHub, requests.kratos, requests.kratos, requests.tenantStatus, requests.tenantStatus]) await app.inject(request)
+  for (const request of [requests.signingHub, requests.kratos, requests.kratos, requests.tenantStatus, requests.tenantStatus]) {
+    await app.inject(request)
+  }
 
   t.match(messages, [
     { channel: 'fastify-logout:logout', plugin: 'signingHubLogout', scope: 'all', subject: 'alice', requestId: 'req-1', duration: Number },
-    { channel: 'fastify-logout:logout', plugin: 'kratosLogout', scope: 'session', subject: 'alice', sessionId: 's1', requestId: 'req-2', duration: Number },
-    { channel: 'fastify-logout:logout', plugin: 'tenantStatusLogout', scope: 'all', subject: 'alice', tenant: 'acme', requestId: 'req-4', duration: Number }
+    {
+      channel: 'fastify-logout:logout',
+      plugin: 'kratosLogout',
+      scope: 'session',
+      subject: 'alice',
+      sessionId: 's1',
+      requestId: 'req-2',
+      duration: Number
+    },
+    {
+      channel: 'fastify-logout:logout',
+      plugin: 'tenantStatusLogout',
+      scope: 'all',
+      subject: 'alice',
+      tenant: 'acme',
+      requestId: 'req-4',
+      duration: Number
+    }
   ])
   t.equal(messages.length, 3)
 })
 
-t.test('logging out the other sessions is one message, with the session that was kept', async t => {
+t.test('logging out the other sessions is one message, with the id of the session that was left alone', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   const sessions = memorySessionStore()
   const now = Date.now()
-  for (const id of ['kept', 'ended', 'ended too']) await sessions.create(id, { id, subject: 'alice', createdAt: now, expiresAt: now + 60_000, keepUntil: now + 60_000 })
+  for (const id of ['kept', 'ended', 'ended too']) {
+    await sessions.create(id, { id, subject: 'alice', createdAt: now, expiresAt: now + 60_000, keepUntil: now + 60_000 })
+  }
   await app.register(kratosSessions, { sessions, ids: 'any' })
   const messages = listen(t)
   await app.inject({ method: 'DELETE', url: '/sessions', headers: { 'x-session-token': 'kept' } })
@@ -73,7 +93,7 @@ t.test('every refusal is published with its status', async t => {
   t.equal(messages.length, 3)
 })
 
-t.test('a refusal by a hook of the host that runs first is published too, once, whichever way it refuses', async t => {
+t.test('a refusal by an earlier hook of the host is published once, whichever way it refuses', async t => {
   const refusals: Readonly<Record<string, (reply: FastifyReply) => unknown>> = {
     'throws an error': () => { throw Object.assign(new Error('no'), { statusCode: 401 }) },
     'sends a response': reply => reply.code(401).send('no'),
@@ -97,13 +117,15 @@ t.test('a refusal by a hook of the host that runs first is published too, once, 
         plugins.push(plugin)
       }
       await app.inject('/own')
-      t.match(messages, plugins.map(plugin => ({ channel: 'fastify-logout:refusal', plugin, status: 401, requestId: String, duration: Number })))
+      t.match(messages, plugins.map(plugin => ({
+        channel: 'fastify-logout:refusal', plugin, status: 401, requestId: String, duration: Number
+      })))
       t.equal(messages.length, plugins.length, `${hook} ${way}: once each, and nothing of the host's own route`)
     }
   }
 })
 
-t.test('a response that a later hook of the host turns into an error is published once, with the status that was sent', async t => {
+t.test('if a later hook of the host changes the status, the refusal is published with the status that was sent', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   app.addHook('onRoute', route => {
@@ -121,7 +143,7 @@ t.test('a response that a later hook of the host turns into an error is publishe
   t.equal(messages.length, Object.keys(routes).length)
 })
 
-t.test('while nobody listens, responses are not watched', async t => {
+t.test('without subscribers, responses are not watched', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   const listeners: number[] = []
@@ -145,7 +167,7 @@ t.test('a success that a hook of the host sends is not a refusal', async t => {
   t.strictSame(messages, [])
 })
 
-t.test('a redirect to an error page is published as the error that it is about', async t => {
+t.test('a redirect to an error page is published with the status of the error', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   const now = Date.now()
@@ -156,11 +178,14 @@ t.test('a redirect to an error page is published as the error that it is about',
     return sessions.find(token)
   }
   await app.register(kratosBrowserLogout, {
-    sessions: { ...sessions, find }, publicUrl: 'https://app.example', defaultReturnUrl: 'https://app.example', errorUrl: 'https://app.example/error'
+    sessions: { ...sessions, find }, publicUrl: 'https://app.example', defaultReturnUrl: 'https://app.example',
+    errorUrl: 'https://app.example/error'
   })
   const messages = listen(t)
   const ask = async (url: string, token = 'token') => (await app.inject({ url, headers: { 'x-session-token': token } })).statusCode
-  const { logout_token: token } = (await app.inject({ url: '/self-service/logout/browser', headers: { 'x-session-token': 'token' } })).json()
+  const { logout_token: token } = (await app.inject({
+    url: '/self-service/logout/browser', headers: { 'x-session-token': 'token' }
+  })).json()
   t.strictSame([
     await ask('/self-service/logout/browser', 'unknown'), await ask('/self-service/logout'), await ask('/self-service/logout?token=x'),
     await ask('/self-service/logout?token=x', 'down'), await ask(`/self-service/logout?token=${token}`)
@@ -171,7 +196,7 @@ t.test('a redirect to an error page is published as the error that it is about',
   t.equal(messages.filter(({ channel }) => channel === 'fastify-logout:logout').length, 1, 'the redirect after a logout is not one of them')
 })
 
-t.test('a refusal is published to who listens from the middle of the request on', async t => {
+t.test('a refusal is published to a subscriber that subscribes during the request', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   let messages: Message[] = []
@@ -180,7 +205,7 @@ t.test('a refusal is published to who listens from the middle of the request on'
   t.match(messages, [{ channel: 'fastify-logout:refusal', plugin: 'kratosLogout', status: 403, duration: 0 }])
 })
 
-t.test('every outage is published with the question that was not answered, and followed by its 500', async t => {
+t.test('each outage is published with the name of the function, and then the 500', async t => {
   const app = await host(t, true)
   const messages = listen(t)
   for (const request of [requests.signingHub, requests.kratos, requests.tenantStatus]) await app.inject(request)
@@ -195,7 +220,7 @@ t.test('every outage is published with the question that was not answered, and f
   t.equal(messages.length, 6)
 })
 
-t.test('every verdict of a guard is published', async t => {
+t.test('each verdict of a guard is published', async t => {
   const app = await host(t, false)
   const messages = listen(t)
   await app.inject(requests.guarded)
@@ -219,7 +244,7 @@ t.test('every verdict of a guard is published', async t => {
   ])
 })
 
-t.test('durations are told on hosts without a logger too, and by a plugin that saw the request come in', async t => {
+t.test('messages have a duration, also on hosts without a logger', async t => {
   const app = await host(t, false)
   const messages = listen(t)
   await app.inject(requests.kratos)
@@ -230,7 +255,7 @@ t.test('durations are told on hosts without a logger too, and by a plugin that s
   for (const { channel, duration } of messages) t.ok(duration > 0 && duration < 60_000, `${channel}: ${duration} ms`)
 })
 
-t.test('who listens while a request is under way is told of it, without a duration that nobody measured', async t => {
+t.test('a subscriber that subscribes during a request gets a duration of 0', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   const sessions = memorySessionStore()
@@ -245,24 +270,27 @@ t.test('who listens while a request is under way is told of it, without a durati
   t.match(heard, [{ channel: 'fastify-logout:logout', plugin: 'kratosLogout', duration: 0 }])
 })
 
-t.test('a guard that fails closed publishes one verdict for each request, also when it cannot write', async t => {
+t.test('with whenUnavailable: \'refuse\' a guard publishes one verdict per request, also if it cannot write', async t => {
   const users = memoryUserStatusStore()
   await users.compareAndSet(alice, undefined, { status: 'logged_out', at: 1, requestId: 'logout' })
   let failing = true
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(tenantActivity, {
-    users: { ...users, compareAndSet: (...change) => { if (failing) throw new Error('down'); return users.compareAndSet(...change) } }, user: () => alice, whenUnavailable: 'refuse'
+    users: { ...users, compareAndSet: (...change) => { if (failing) throw new Error('down'); return users.compareAndSet(...change) } },
+    user: () => alice, whenUnavailable: 'refuse'
   })
   app.get('/', () => 'in')
   const messages = listen(t)
   t.equal((await app.inject('/')).statusCode, 503)
   failing = false
   t.equal((await app.inject('/')).statusCode, 200)
-  t.strictSame(messages.flatMap(message => 'verdict' in message ? [[message.requestId, message.verdict]] : []), [['req-1', 'unknown'], ['req-2', 'live']])
+  t.strictSame(messages.flatMap(message => 'verdict' in message ? [[message.requestId, message.verdict]] : []), [
+    ['req-1', 'unknown'], ['req-2', 'live']
+  ])
 })
 
-t.test('no message holds a token, nor a text of the host\'s errors', async t => {
+t.test('no message contains a token or the text of an error', async t => {
   const messages = listen(t)
   for (const app of [await host(t, false), await host(t, true)]) {
     for (const request of Object.values(requests)) await app.inject(request)
@@ -271,7 +299,7 @@ t.test('no message holds a token, nor a text of the host\'s errors', async t => 
   t.notMatch(JSON.stringify(messages), secret)
 })
 
-t.test('the README lists the channels and the members of their messages, and no others', async t => {
+t.test('the README lists exactly the channels and the members of their messages', async t => {
   const messages = listen(t)
   for (const app of [await host(t, false), await host(t, true)]) {
     for (const request of Object.values(requests)) await app.inject(request)

@@ -5,7 +5,7 @@ import { failureStatus } from '../../../lib/internal/plugin/failure-status.ts'
 
 const replyWith = (statusCode: number) => ({ statusCode }) as FastifyReply
 
-t.test('the status is that of the error, or else that of the reply, or else 500', async t => {
+t.test('the status is that of the error, otherwise that of the reply, otherwise 500', async t => {
   const rows: ReadonlyArray<readonly [thrown: unknown, reply: number, status: number]> = [
     [{ statusCode: 403 }, 200, 403],
     [{ status: 403 }, 200, 403],

@@ -21,21 +21,23 @@ function listen (t: Test): unknown[] {
   return messages
 }
 
-t.test('the channel is told, and then the host, who is awaited', async t => {
+t.test('a logout is published on the channel, then onLogout is called and awaited', async t => {
   const messages = listen(t)
   const request = requestWith([])
   const seen: unknown[] = []
-  const notify = logoutNotice<typeof alice>('aPlugin', ask, { summaryOf, onLogout: async (...told) => { seen.push(...told, messages.length) } })
+  const notify = logoutNotice<typeof alice>('aPlugin', ask, {
+    summaryOf, onLogout: async (...told) => { seen.push(...told, messages.length) }
+  })
   await notify(alice, { request })
   t.strictSame(seen, [alice, request, 1])
   t.strictSame(messages, [{ plugin: 'aPlugin', requestId: 'req-1', duration: 0, scope: 'all', subject: 'alice' }])
 })
 
-t.test('without onLogout there is no promise', async t => {
+t.test('without onLogout it returns no promise', async t => {
   t.equal(logoutNotice<typeof alice>('aPlugin', ask, { summaryOf, onLogout: undefined })(alice, { request: requestWith([]) }), undefined)
 })
 
-t.test('a failure of onLogout is logged, and is no failure of the logout', async t => {
+t.test('a failure of onLogout is logged and not thrown', async t => {
   const failure = new Error('the audit log is down')
   const failing: ReadonlyArray<() => unknown> = [() => { throw failure }, async () => { throw failure }, () => new Promise(() => {})]
   for (const onLogout of failing) {
@@ -45,7 +47,7 @@ t.test('a failure of onLogout is logged, and is no failure of the logout', async
   }
 })
 
-t.test('without a request, a failure of onLogout is a warning of the process', async t => {
+t.test('without a request, a failure of onLogout is a process warning', async t => {
   for (const failure of [new Error('the audit log is down'), 'down']) {
     const warned = once(process, 'warning')
     const notify = logoutNotice<typeof alice, undefined>('aPlugin', ask, { summaryOf, onLogout: () => { throw failure } })

@@ -3,7 +3,7 @@ import t from 'tap'
 import { kratosLogout, signingHubLogout, tenantStatusLogout } from '../../../lib/index.ts'
 import { isActivity } from '../../../lib/internal/plugin/no-activity.ts'
 
-t.test('a request to a logout route is no activity, whatever its outcome; any other is', async t => {
+t.test('requests to logout routes are not activity, and all other requests are', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   const seen: unknown[] = []
@@ -11,12 +11,18 @@ t.test('a request to a logout route is no activity, whatever its outcome; any ot
   const verifyToken = () => ({})
   await app.register(signingHubLogout, { verifyToken })
   await app.register(kratosLogout, { sessions: { logOut: () => undefined } })
-  await app.register(tenantStatusLogout, { verifyToken, authenticateTenant: () => undefined, users: { get: () => undefined, compareAndSet: () => true } })
+  await app.register(tenantStatusLogout, {
+    verifyToken, authenticateTenant: () => undefined, users: { get: () => undefined, compareAndSet: () => true }
+  })
   app.get('/own', async () => 'mine')
-  for (const [method, url] of [['POST', '/v3/logout'], ['POST', '/v4/logout'], ['DELETE', '/self-service/logout/api'], ['GET', '/auth/logout'], ['GET', '/own'], ['GET', '/nothing']] as const) {
+  for (const [method, url] of [
+    ['POST', '/v3/logout'], ['POST', '/v4/logout'], ['DELETE', '/self-service/logout/api'], ['GET', '/auth/logout'], ['GET', '/own'],
+    ['GET', '/nothing']
+  ] as const) {
     await app.inject({ method, url })
   }
   t.strictSame(seen, [
-    ['/v3/logout', false], ['/v4/logout', false], ['/self-service/logout/api', false], ['/auth/logout', false], ['/own', true], ['/nothing', true]
+    ['/v3/logout', false], ['/v4/logout', false], ['/self-service/logout/api', false], ['/auth/logout', false], ['/own', true],
+    ['/nothing', true]
   ])
 })

@@ -30,7 +30,9 @@ async function documentOf (openapi: NonNullable<FastifyDynamicSwaggerOptions['op
     })
     const sessions = memorySessionStore()
     await app.register(kratosLogout, { prefix, sessions })
-    await app.register(kratosBrowserLogout, { prefix, sessions, publicUrl: 'http://127.0.0.1', defaultReturnUrl: 'http://127.0.0.1/', ...(secured && { security: [{ bearer: [] }] }) })
+    await app.register(kratosBrowserLogout, {
+      prefix, sessions, publicUrl: 'http://127.0.0.1', defaultReturnUrl: 'http://127.0.0.1/', ...(secured && { security: [{ bearer: [] }] })
+    })
     await app.register(kratosSessions, { prefix, sessions, ...(secured && { security: [{ bearer: [] }] }) })
     await app.register(kratosAdmin, { prefix, sessions, authorize: () => true, ...(secured && { security: [{ bearer: [] }] }) })
     await app.register(sessionLogout, {
@@ -58,7 +60,7 @@ const securitySchemes = {
 } as const
 
 for (const openapi of ['3.0.3', '3.1.0']) {
-  t.test(`the OpenAPI ${openapi} document of a host that declares security schemes is valid, and says everything of each route`, async (t) => {
+  t.test(`OpenAPI ${openapi}: the document of a host with security schemes is valid, and describes each route completely`, async t => {
     const { document, operations } = await documentOf({ openapi, info, components: { securitySchemes } }, true)
     const { valid, errors } = await new Validator().validate(document)
     t.ok(valid, JSON.stringify(errors))
@@ -67,12 +69,16 @@ for (const openapi of ['3.0.3', '3.1.0']) {
     t.equal(new Set(operations.map(({ operationId }) => operationId)).size, operations.length, 'each operationId is unique')
     for (const { operationId, summary, tags, security, responses } of operations) {
       t.ok(summary && security && tags.length === 1, operationId)
-      t.ok(responses['4XX'] && responses['5XX'] && (responses['200'] ?? responses['204']), `${operationId} declares success and every failure`)
-      t.ok(Object.values(responses).every(({ description }) => description !== 'Default Response'), `${operationId} describes each response`)
+      t.ok(
+        responses['4XX'] && responses['5XX'] && (responses['200'] ?? responses['204']), `${operationId} declares success and every failure`
+      )
+      t.ok(
+        Object.values(responses).every(({ description }) => description !== 'Default Response'), `${operationId} describes each response`
+      )
     }
   })
 
-  t.test(`H4: the session logout in an OpenAPI ${openapi} document`, async t => {
+  t.test(`H4: OpenAPI ${openapi}: the document describes the session logout`, async t => {
     const { document, operations } = await documentOf({ openapi, info }, false)
     t.strictSame(operations.map(({ operationId }) => operationId).filter(name => /^logout/.test(name)), ['logout', 'logoutAuth'])
     const { post } = document.paths['/logout']
@@ -83,7 +89,7 @@ for (const openapi of ['3.0.3', '3.1.0']) {
     t.strictSame(Object.keys(post.responses).sort(), ['204', '303', '401', '4XX', '5XX'])
   })
 
-  t.test(`the OpenAPI ${openapi} document of a host that declares no security schemes is valid`, async (t) => {
+  t.test(`OpenAPI ${openapi}: the document of a host without security schemes is valid`, async t => {
     const { document } = await documentOf({ openapi, info }, false)
     const { valid, errors } = await new Validator().validate(document)
     t.ok(valid, JSON.stringify(errors))
@@ -111,7 +117,7 @@ const credentials: Record<string, string[]> = {
 }
 
 for (const version of [undefined, '3.0.3']) {
-  t.test(`the example server answers with its document, ${version ?? 'the default version'}: valid, and with everything of each route that it has`, async (t) => {
+  t.test(`OpenAPI ${version ?? '3.1.0'}: the document of the example server is valid, and describes each route completely`, async t => {
     const { app } = await build({}, undefined, undefined, version)
     t.teardown(() => app.close())
     const { statusCode, headers, json } = await app.inject({ url: '/docs/json' })
@@ -122,14 +128,19 @@ for (const version of [undefined, '3.0.3']) {
     const { valid, errors } = await new Validator().validate(document)
     t.ok(valid, JSON.stringify(errors))
 
-    const described = Object.entries<Record<string, Operation>>(document.paths).flatMap(([path, operations]) => Object.entries(operations).map(([method, operation]) => ({ name: `${method.toUpperCase()} ${path}`, ...operation })))
+    const described = Object.entries<Record<string, Operation>>(document.paths).flatMap(([path, operations]) => {
+      return Object.entries(operations).map(([method, operation]) => ({ name: `${method.toUpperCase()} ${path}`, ...operation }))
+    })
     t.strictSame(described.map(({ name }) => name).sort(), [...Object.keys(credentials)].sort())
     t.equal(new Set(described.map(({ operationId }) => operationId)).size, described.length)
     for (const { name, operationId, summary, tags, security, responses } of described) {
       t.ok(operationId && summary && tags.length === 1, name)
       t.strictSame(security?.map(requirement => Object.keys(requirement).join(' and ')), credentials[name], name)
       t.ok(responses['4XX'] && responses['5XX'] && (responses['200'] ?? responses['204']), `${name} declares success and every failure`)
-      t.ok(Object.values(responses).every(({ description }) => description && description !== 'Default Response'), `${name} describes each response`)
+      t.ok(
+        Object.values(responses).every(({ description }) => description && description !== 'Default Response'),
+        `${name} describes each response`
+      )
     }
   })
 }
@@ -144,11 +155,16 @@ t.test('a browser sees each operation of the example server at /docs, and can tr
   const complaints: string[] = []
   page.on('pageerror', error => complaints.push(error.message))
   page.on('console', message => { if (['error', 'warning'].includes(message.type())) complaints.push(message.text()) })
-  page.on('request', request => { if (!request.url().startsWith(address) && !request.url().startsWith('data:')) complaints.push(`asked for ${request.url()}`) })
+  page.on('request', request => {
+    if (!request.url().startsWith(address) && !request.url().startsWith('data:')) complaints.push(`asked for ${request.url()}`)
+  })
 
   t.equal((await page.goto(`${address}/docs`))?.status(), 200)
   await page.locator('.opblock').first().waitFor()
-  const shown = await page.locator('.opblock-summary').evaluateAll(rows => rows.map(row => ['-method', '-path'].map(part => row.querySelector(`.opblock-summary${part}`)?.textContent?.replaceAll('\u200b', '')).join(' ')))
+  const shown = await page.locator('.opblock-summary').evaluateAll(rows => rows.map(row => {
+    const textOf = (part: string) => row.querySelector(`.opblock-summary-${part}`)?.textContent?.replaceAll('\u200b', '')
+    return `${textOf('method')} ${textOf('path')}`
+  }))
   t.strictSame(shown.sort(), [...Object.keys(credentials)].sort())
 
   await page.getByRole('button', { name: 'Authorize' }).first().click()

@@ -4,7 +4,7 @@ import {
   assertFunctions, assertOption, duration, lifetimeOf, nonEmptyStrings, wholeNumber
 } from '../../../lib/internal/plugin/options.ts'
 
-t.test('a lifetime may be longer than a timer can hold, and is a positive number of at most a hundred years', async t => {
+t.test('lifetimeOf accepts positive numbers up to a hundred years, longer than a timer can wait', async t => {
   t.equal(lifetimeOf(undefined, 7, 'caller', 'lifetime'), 7)
   for (const value of [1, 0.5, 30 * 86_400_000, 100 * 365.25 * 86_400_000]) t.equal(lifetimeOf(value, 7, 'caller', 'lifetime'), value)
   for (const value of [0, -1, NaN, Infinity, Number.MAX_SAFE_INTEGER, '1', null] as number[]) {
@@ -16,19 +16,19 @@ t.test('a lifetime may be longer than a timer can hold, and is a positive number
 /** The error of a wrong option. */
 const misuse = (hint: string) => ({ name: 'TypeError', message: `aPlugin: option "anOption" ${hint}` })
 
-t.test('an option that is wrong is a TypeError that names the plugin, the option and what it must be', async t => {
+t.test('assertOption throws a TypeError that names the plugin, the option and the hint', async t => {
   assertOption(true, 'aPlugin', 'anOption', 'must be true')
   t.throws(() => assertOption(false, 'aPlugin', 'anOption', 'must be true'), misuse('must be true'))
 })
 
-t.test('functions', async t => {
+t.test('assertFunctions accepts functions and undefined', async t => {
   assertFunctions({ anOption: () => {}, other: 5 }, 'aPlugin', ['anOption', 'missing'])
   for (const anOption of [null, 'text', {}, 0, false]) {
     t.throws(() => assertFunctions({ anOption }, 'aPlugin', ['anOption']), misuse('must be a function if it is given'))
   }
 })
 
-t.test('durations that a timer can wait', async t => {
+t.test('duration accepts positive numbers that a timer can wait', async t => {
   t.equal(duration(undefined, 7, 'aPlugin', 'anOption'), 7)
   for (const value of [1, 0.5, 2_147_483_647]) t.equal(duration(value, 7, 'aPlugin', 'anOption'), value)
   for (const value of [0, -1, NaN, Infinity, 2_147_483_648, '5', null] as number[]) {
@@ -36,7 +36,7 @@ t.test('durations that a timer can wait', async t => {
   }
 })
 
-t.test('strings that are not empty', async t => {
+t.test('nonEmptyStrings accepts a non-empty string or a list of them', async t => {
   t.strictSame(nonEmptyStrings('a', 'aPlugin', 'anOption'), ['a'])
   t.strictSame(nonEmptyStrings(['a', ' b '], 'aPlugin', 'anOption'), ['a', ' b '])
   for (const value of [undefined, '', ' ', [], [''], ['a', undefined], ['a', 5], 5, null]) {
@@ -45,7 +45,7 @@ t.test('strings that are not empty', async t => {
   }
 })
 
-t.test('whole numbers', async t => {
+t.test('wholeNumber accepts safe integers from a least one on', async t => {
   const bounds = { standard: 7, least: 2 }
   t.equal(wholeNumber(undefined, 'aPlugin', 'anOption', bounds), 7)
   t.equal(wholeNumber(2, 'aPlugin', 'anOption', bounds), 2)

@@ -13,7 +13,7 @@ async function headersSeen (t: Test, before: object | undefined, after: object |
   return (await app.inject({ url: '/', headers: { 'content-type': 'nonsense', accept: '*/*' } })).json()
 }
 
-t.test('a change is seen by everything behind it, whatever the host did to the headers', async t => {
+t.test('later hooks and parsers see the changed headers, also if the host replaces request.headers', async t => {
   const changed = { type: 'text/plain', accept: 'none' }
   t.strictSame(await headersSeen(t, undefined, undefined), changed)
   t.strictSame(await headersSeen(t, { 'x-mine': '1' }, undefined), { ...changed, mine: '1' })

@@ -2,7 +2,7 @@ import t from 'tap'
 import { verdictOf } from '../../../lib/internal/plugin/verdict.ts'
 import { TokenRejectedError } from '../../../lib/token-verifier.ts'
 
-t.test('a refusal is a value, sooner or later', async t => {
+t.test('a TokenRejectedError is returned as a value, synchronously or as a promise', async t => {
   const refusal = new TokenRejectedError('expired')
   t.equal(verdictOf(() => { throw refusal }), refusal)
   t.equal(await verdictOf(async () => { throw refusal }), refusal)
@@ -10,7 +10,7 @@ t.test('a refusal is a value, sooner or later', async t => {
   t.equal(verdictOf(() => { throw ofAnotherCopy }), ofAnotherCopy)
 })
 
-t.test('a value stays what it is', async t => {
+t.test('other values are returned unchanged', async t => {
   const claims = { sub: 'alice' }
   t.equal(verdictOf(() => claims), claims)
   t.equal(await verdictOf(async () => claims), claims)

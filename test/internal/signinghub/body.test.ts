@@ -3,7 +3,7 @@ import Fastify, { type FastifyRequest } from 'fastify'
 import t from 'tap'
 import { acceptJson, bodySchema, notJson, readAnyBody } from '../../../lib/internal/signinghub/body.ts'
 
-t.test('the schema of a body whose push token is optional, or required', async t => {
+t.test('the schema of the body, with an optional and a required push token', async t => {
   const optional = bodySchema({ required: false, maxLength: 3 })
   const required = bodySchema({ required: true, maxLength: 3 })
   const rows: ReadonlyArray<readonly [body: unknown, optional: boolean, required: boolean]> = [
@@ -26,23 +26,29 @@ t.test('the schema of a body whose push token is optional, or required', async t
   }
 })
 
-t.test('the parsers read JSON, and take a blank body of whatever type for none', async t => {
+t.test('the parsers read JSON, and a blank body of any media type counts as no body', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   app.removeAllContentTypeParsers()
   acceptJson(app)
-  app.setErrorHandler<Error & { code?: string, statusCode?: number }>((error, _request, reply) => reply.send({ error: error.code ?? error.statusCode }))
+  app.setErrorHandler<Error & { code?: string, statusCode?: number }>((error, _request, reply) => {
+    reply.send({ error: error.code ?? error.statusCode })
+  })
   app.post('/', async ({ body }) => ({ body: body ?? 'none' }))
-  const post = async (type: string, payload: string) => (await app.inject({ method: 'POST', url: '/', payload, headers: { 'content-type': type } })).json()
+  const post = async (type: string, payload: string) => {
+    return (await app.inject({ method: 'POST', url: '/', payload, headers: { 'content-type': type } })).json()
+  }
   for (const type of ['application/json', 'text/plain']) {
     for (const blank of ['', ' ', '\r\n\t', '\ufeff']) t.strictSame(await post(type, blank), { body: 'none' })
   }
   t.strictSame(await post('application/json', '{"a":1}'), { body: { a: 1 } })
-  for (const wrong of ['{"a', '{"__proto__":1}', '{"constructor":{"prototype":1}}']) t.strictSame(await post('application/json', wrong), { error: notJson })
+  for (const wrong of ['{"a', '{"__proto__":1}', '{"constructor":{"prototype":1}}']) {
+    t.strictSame(await post('application/json', wrong), { error: notJson })
+  }
   t.strictSame(await post('text/plain', '{"a":1}'), { error: 415 })
 })
 
-t.test('a type that is not JSON is hidden from Fastify, and so is the missing length of HTTP/2', async t => {
+t.test('Fastify reads bodies of every media type, also over HTTP/2 without a length', async t => {
   const read = (headers: Record<string, string>, httpVersionMajor = 1) => {
     const request = { raw: { headers, httpVersionMajor }, headers } as unknown as FastifyRequest
     readAnyBody(request)

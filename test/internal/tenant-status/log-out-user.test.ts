@@ -9,9 +9,11 @@ const ask = askWithin(1000, 'aPlugin')
 const alice = { tenant: 'acme', subject: 'alice' }
 const event = { ...alice, at: 5000, requestId: 'req-7' }
 
-t.test('in one round trip or in two, it returns the record as it was, and says so once', async t => {
+t.test('it returns the record as it was and calls finish once, with and without users.logOut', async t => {
   for (const apart of [false, true]) {
-    for (const [status, after] of [['logged_in', 'logged_out'], ['logged_out', 'logged_out'], ['suspended', 'suspended'], [undefined, undefined]] as const) {
+    for (const [status, after] of [
+      ['logged_in', 'logged_out'], ['logged_out', 'logged_out'], ['suspended', 'suspended'], [undefined, undefined]
+    ] as const) {
       const whole = memoryUserStatusStore()
       if (status !== undefined) whole.set(alice, status)
       const seen: Array<UserStatus | undefined> = []
@@ -26,7 +28,7 @@ t.test('in one round trip or in two, it returns the record as it was, and says s
   }
 })
 
-t.test('a failure of what follows is the caller\'s, in one round trip or in two', async t => {
+t.test('an error of finish is thrown to the caller, with and without users.logOut', async t => {
   const failure = new Error('no marks')
   for (const apart of [false, true]) {
     const whole = memoryUserStatusStore()
@@ -37,7 +39,7 @@ t.test('a failure of what follows is the caller\'s, in one round trip or in two'
   }
 })
 
-t.test('after a conflict it reads again; another logout that came first is a success, which is told with its record', async t => {
+t.test('after a conflict it reads again, and succeeds if another logout came first', async t => {
   const seen: Array<UserStatus | undefined> = []
   const records = [{ status: 'logged_in', version: 1 }, { status: 'logged_out', version: 2 }]
   const written: unknown[] = []
@@ -51,7 +53,7 @@ t.test('after a conflict it reads again; another logout that came first is a suc
   t.strictSame(written, [[alice, 1, { status: 'logged_out', at: 5000, requestId: 'req-7' }]])
 })
 
-t.test('other writes that get in between five times are an outage, and nothing follows', async t => {
+t.test('if other writes change the record five times, it throws an Outage and does not call finish', async t => {
   let reads = 0
   const users = { get: () => ({ status: 'logged_in', version: reads++ }), compareAndSet: () => false }
   await t.rejects(logOutUser({ users, ask }, event, () => { t.fail('it has not succeeded') }), {

@@ -42,7 +42,7 @@ function failingStore (failing: (callback: Parameters<FastifyRateLimitStore['inc
   }
 }
 
-t.test('30 requests an hour and address, the 31st is the 429, whoever sent them', async t => {
+t.test('the default limit is 30 requests per hour and address: the 31st gets 429', async t => {
   const { options, asked, statusOf } = tenantHost()
   const { logOut } = await serve(t, options)
   for (let remaining = 29; remaining >= 0; remaining--) {
@@ -55,7 +55,7 @@ t.test('30 requests an hour and address, the 31st is the 429, whoever sent them'
   t.strictSame(await logOut(credentials, '127.0.0.2'), success(), 'another address is not concerned')
 })
 
-t.test('the window is fixed from the first request on, and begins anew', async t => {
+t.test('the window begins with the first request and has a fixed length', async t => {
   const { now } = Date
   t.teardown(() => { Date.now = now })
   const wait = (milliseconds: number) => { const stopped = Date.now() + milliseconds; Date.now = () => stopped }
@@ -71,7 +71,7 @@ t.test('the window is fixed from the first request on, and begins anew', async t
 })
 
 t.test('addresses', async t => {
-  t.test('an IPv6 address counts by its /64, a mapped IPv4 address as what it is', async t => {
+  t.test('an IPv6 address counts by its /64, a mapped IPv4 address as IPv4', async t => {
     const { logOut } = await serve(t, options)
     t.strictSame(await logOut(credentials, '2001:db8:1:2::1'), success())
     t.strictSame(await logOut(credentials, '2001:db8:1:2:ffff::2'), success(limited(28)))
@@ -80,17 +80,21 @@ t.test('addresses', async t => {
     t.strictSame(await logOut(credentials, '::ffff:10.0.0.1'), success(limited(28)))
   })
 
-  t.test('a proxy that the host trusts tells the address', async t => {
+  t.test('the address comes from X-Forwarded-For if the host trusts the proxy', async t => {
     const { logOut } = await serve(t, options, { server: { trustProxy: '127.0.0.1' } })
     t.strictSame(await logOut({ ...credentials, 'x-forwarded-for': '10.0.0.1' }), success())
     t.strictSame(await logOut({ ...credentials, 'x-forwarded-for': '10.0.0.2' }), success())
-    t.strictSame(await logOut({ ...credentials, 'x-forwarded-for': '10.0.0.3, 10.0.0.2' }), success(limited(28)), 'a client cannot choose its own')
+    t.strictSame(
+      await logOut({ ...credentials, 'x-forwarded-for': '10.0.0.3, 10.0.0.2' }), success(limited(28)), 'a client cannot choose its own'
+    )
     const { logOut: straight } = await serve(t, options)
     t.strictSame(await straight({ ...credentials, 'x-forwarded-for': '10.0.0.1' }), success())
-    t.strictSame(await straight({ ...credentials, 'x-forwarded-for': '10.0.0.2' }), success(limited(28)), 'where none is trusted nobody is believed')
+    t.strictSame(
+      await straight({ ...credentials, 'x-forwarded-for': '10.0.0.2' }), success(limited(28)), 'where none is trusted nobody is believed'
+    )
   })
 
-  t.test('a port behind the address makes no other address of it', async t => {
+  t.test('an address with a port counts like the address without it', async t => {
     const { logOut } = await serve(t, options, { server: { trustProxy: '127.0.0.1' } })
     let remaining = 29
     for (const address of ['10.0.0.1', '10.0.0.1:5678', '10.0.0.1:5679', '10.0.0.1:1']) {
@@ -105,7 +109,7 @@ t.test('addresses', async t => {
     }
   })
 
-  t.test('a Unix socket has none', async t => {
+  t.test('all clients on a Unix socket count as one', async t => {
     const { app } = await serve(t, options)
     const directory = mkdtempSync(join(tmpdir(), 'fastify-logout-')) // The path of a socket must be short.
     t.teardown(() => rmSync(directory, { recursive: true, force: true }))
@@ -119,7 +123,7 @@ t.test('addresses', async t => {
     }
   })
 
-  t.test('or something else, as the host likes', async t => {
+  t.test('keyGenerator replaces the address', async t => {
     const { logOut } = await serve(t, { ...options, rateLimit: { keyGenerator: async ({ headers }) => String(headers['x-device-id']) } })
     t.strictSame(await logOut({ ...credentials, 'x-device-id': 'a' }), success())
     t.strictSame(await logOut({ ...credentials, 'x-device-id': 'b' }), success())
@@ -127,10 +131,13 @@ t.test('addresses', async t => {
   })
 })
 
-t.test('headers', async t => {
-  const ietf = (remaining: number, limit: number) => ({ ratelimit: `"logout";r=${remaining};t=3600`, 'ratelimit-policy': `"logout";q=${limit};w=3600` })
+t.test('the option "headers" selects the headers of responses', async t => {
+  const ietf = (remaining: number, limit: number) => ({
+    ratelimit: `"logout";r=${remaining};t=3600`, 'ratelimit-policy': `"logout";q=${limit};w=3600`
+  })
   for (const [headers, of] of [
-    ['legacy', limited], ['ietf', ietf], ['none', () => ({})], ['both', (remaining: number, limit: number) => ({ ...limited(remaining, limit), ...ietf(remaining, limit) })]
+    ['legacy', limited], ['ietf', ietf], ['none', () => ({})],
+    ['both', (remaining: number, limit: number) => ({ ...limited(remaining, limit), ...ietf(remaining, limit) })]
   ] as const) {
     const { logOut } = await serve(t, { ...options, rateLimit: { max: 2, headers } })
     t.strictSame(await logOut(), success(of(1, 2)), headers)
@@ -138,10 +145,12 @@ t.test('headers', async t => {
     t.strictSame(await logOut(), { ...tooMany(), headers: failure(429, '', '', { ...of(0, 2), 'retry-after': '3600' }).headers }, headers)
   }
   const { logOut } = await serve(t, { ...options, rateLimit: { headers: 'ietf', window: 1500 } })
-  t.match((await logOut()).headers, { ratelimit: '"logout";r=29;t=2', 'ratelimit-policy': '"logout";q=30;w=2' }, 'whole seconds, rounded up')
+  t.match(
+    (await logOut()).headers, { ratelimit: '"logout";r=29;t=2', 'ratelimit-policy': '"logout";q=30;w=2' }, 'whole seconds, rounded up'
+  )
 })
 
-t.test('two registrations under different prefixes count apart', async t => {
+t.test('registrations under different prefixes count separately', async t => {
   for (const store of [undefined, countingStore().Store]) {
     const app = Fastify({ genReqId: () => 'req-7' })
     t.teardown(() => app.close())
@@ -155,8 +164,10 @@ t.test('two registrations under different prefixes count apart', async t => {
   }
 })
 
-t.test('a host with a limiter of its own', async t => {
-  const hosts = { global: false, max: 3, keyGenerator: () => 'everybody', errorResponseBuilder: () => ({ statusCode: 429, hosts: 'too many' }), ban: 0 }
+t.test('beside a limiter of the host', async t => {
+  const hosts = {
+    global: false, max: 3, keyGenerator: () => 'everybody', errorResponseBuilder: () => ({ statusCode: 429, hosts: 'too many' }), ban: 0
+  }
   const own = (app: FastifyInstance) => app.get('/own', { config: { rateLimit: { max: 1 } } }, async () => 'own')
   const ways: Readonly<Record<string, { before?: (app: FastifyInstance) => unknown, after?: (app: FastifyInstance) => unknown }>> = {
     'registered without being global': { before: async app => { await app.register(rateLimit, hosts); own(app) } },
@@ -175,26 +186,37 @@ t.test('a host with a limiter of its own', async t => {
       t.strictSame(await logOut(credentials, '10.0.0.1'), success(headersOf(1)), name)
       t.strictSame(await logOut(credentials, '10.0.0.2'), success(headersOf(1)), `${name}: our key`)
       t.strictSame(await logOut(credentials, '10.0.0.1'), success(headersOf(0)), name)
-      t.strictSame(await logOut(credentials, '10.0.0.1'), { ...tooMany(), headers: failure(429, '', '', { ...headersOf(0), 'retry-after': '3600' }).headers }, `${name}: our limit and our words`)
+      t.strictSame(
+        await logOut(credentials, '10.0.0.1'),
+        { ...tooMany(), headers: failure(429, '', '', { ...headersOf(0), 'retry-after': '3600' }).headers },
+        `${name}: our limit and our words`
+      )
       if (name === 'and none') continue
 
       const theirs = [await app.inject('/own'), await app.inject({ url: '/own', remoteAddress: '10.0.0.1' })]
       const perAddress = name.endsWith('its own')
       t.strictSame(theirs.map(({ statusCode }) => statusCode), [200, perAddress ? 200 : 429], name)
-      t.equal(theirs[1]?.body, perAddress ? 'own' : '{"statusCode":429,"hosts":"too many"}', `${name}: the host's route keeps its limit, its key and its words`)
+      t.equal(
+        theirs[1]?.body, perAddress ? 'own' : '{"statusCode":429,"hosts":"too many"}',
+        `${name}: the host's route keeps its limit, its key and its words`
+      )
       t.equal(theirs[0]?.headers['x-ratelimit-limit'], '1')
       t.equal(theirs[0]?.headers['ratelimit-policy'], undefined)
     }
   }
 
-  t.test('keeps its limit on our route too, in our words', async t => {
-    const { logOut } = await serve(t, options, { before: app => app.register(rateLimit, { ...hosts, global: true, ban: -1, max: 1, errorResponseBuilder: () => Object.assign(new Error('secret'), { statusCode: 429 }) }) })
+  t.test('the host\'s global limit applies to the logout route, with the vendor\'s body', async t => {
+    const { logOut } = await serve(t, options, { before: app => app.register(rateLimit, {
+      ...hosts, global: true, ban: -1, max: 1, errorResponseBuilder: () => Object.assign(new Error('secret'), { statusCode: 429 })
+    }) })
     t.strictSame(await logOut(credentials, '10.0.0.1'), success())
     t.equal((await logOut(credentials, '10.0.0.2')).body, tooMany().body)
   })
 
-  t.test('shows its own headers when it refuses, and none of ours', async t => {
-    for (const [headers, store] of [['legacy', countingStore().Store], ['ietf', undefined], ['both', undefined], ['none', undefined]] as const) {
+  t.test('a refusal by the host\'s limiter has its headers only', async t => {
+    for (const [headers, store] of [
+      ['legacy', countingStore().Store], ['ietf', undefined], ['both', undefined], ['none', undefined]
+    ] as const) {
       const { logOut } = await serve(t, { ...options, rateLimit: { headers, store, max: 7 } }, {
         before: app => app.register(rateLimit, { global: true, max: 1, timeWindow: 60_000 })
       })
@@ -207,7 +229,7 @@ t.test('a host with a limiter of its own', async t => {
     }
   })
 
-  t.test('or puts one on every route by a hook', async t => {
+  t.test('a limiter that a hook adds to every route works, too', async t => {
     const { counts, Store } = countingStore()
     const { logOut } = await serve(t, { ...options, rateLimit: { store: Store } }, {
       before: app => app.addHook('onRoute', route => { route.config = { ...route.config, rateLimit: { max: 1 } } })
@@ -218,8 +240,8 @@ t.test('a host with a limiter of its own', async t => {
   })
 })
 
-t.test('a store of the host', async t => {
-  t.test('counts this route alone, by address', async t => {
+t.test('the option "store"', async t => {
+  t.test('counts this route only, by address', async t => {
     const { counts, settings, Store } = countingStore()
     const { logOut } = await serve(t, { ...options, rateLimit: { store: Store } }, { prefix: '/api' })
     t.strictSame(await logOut(), success())
@@ -250,27 +272,33 @@ t.test('a store of the host', async t => {
       }
 
       const { options, users } = tenantHost()
-      const { logOut } = await serve(t, { ...options, timeout: 20, rateLimit: { store: failingStore(answer), whenUnavailable: 'refuse' } }, { server })
+      const { logOut } = await serve(
+        t, { ...options, timeout: 20, rateLimit: { store: failingStore(answer), whenUnavailable: 'refuse' } }, { server }
+      )
       t.strictSame(await logOut(), internal({}), 'or, where the host asks for it, refuses')
       t.equal(users.get(alice)?.status, 'logged_in')
     })
   }
 
-  t.test('that fails beside a limiter of the host', async t => {
-    const { logOut } = await serve(t, { ...options, rateLimit: { store: failingStore(callback => callback(secret)) } }, { before: app => app.register(rateLimit, { max: 100 }) })
+  t.test('that fails does not affect a limiter of the host', async t => {
+    const { logOut } = await serve(t, { ...options, rateLimit: { store: failingStore(callback => callback(secret)) } }, {
+      before: app => app.register(rateLimit, { max: 100 })
+    })
     t.strictSame(await logOut(), success({}), 'the limit of the host is not taken for ours')
   })
 
-  t.test('that answers too late changes nothing', async t => {
+  t.test('that responds after the timeout changes nothing', async t => {
     let late = () => {}
-    const { logOut } = await serve(t, { ...options, timeout: 20, rateLimit: { store: failingStore(callback => { late = () => callback(null, { current: 99, ttl: 1 }) }) } })
+    const { logOut } = await serve(t, {
+      ...options, timeout: 20, rateLimit: { store: failingStore(callback => { late = () => callback(null, { current: 99, ttl: 1 }) }) }
+    })
     t.strictSame(await logOut(), success({}))
     late()
     await sleep(1)
   })
 })
 
-t.test('misuse is a TypeError while registering, which names the option', async t => {
+t.test('a wrong option throws a TypeError at registration that names it', async t => {
   const wrong: Readonly<Record<keyof TenantRateLimit, readonly unknown[]>> = {
     max: [0, -1, 1.5, '30', NaN, null],
     window: [0, '1 hour', Infinity],

@@ -14,8 +14,10 @@ function watched () {
   return { raw, reply, calls, end, hijack }
 }
 
-t.test('a response that ends counts by its status, once', async t => {
-  for (const [status, counts] of [[200, 1], [304, 1], [400, 1], [401, 0], [403, 1], [429, 0], [499, 1], [500, 0], [503, 0], [101, 0]] as const) {
+t.test('whether a completed response counts depends on its status, and it counts once', async t => {
+  for (const [status, counts] of [
+    [200, 1], [304, 1], [400, 1], [401, 0], [403, 1], [429, 0], [499, 1], [500, 0], [503, 0], [101, 0]
+  ] as const) {
     for (const events of [['finish', 'close'], ['finish'], ['close'], ['close', 'finish']]) {
       const { raw, calls, end } = watched()
       raw.headersSent = true
@@ -33,7 +35,7 @@ t.test('a connection that ends before the response counts', async t => {
   t.equal(calls.counted, 1)
 })
 
-t.test('a reply that is hijacked counts at once, and is hijacked as before', async t => {
+t.test('a hijacked reply counts at once, and is hijacked', async t => {
   const { raw, reply, calls, end, hijack } = watched()
   t.equal(reply.hijack(), reply)
   t.strictSame(calls, { counted: 1, hijacked: 1 })
