@@ -44,7 +44,9 @@ async function site (t: Test) {
 /** A place for pages: answers with the path of one. */
 function pages (app: FastifyInstance) {
   const htmls: string[] = []
-  app.get<{ Params: { index: string } }>('/test/:index', async ({ params }, reply) => reply.type('text/html').send(htmls[Number(params.index)]))
+  app.get<{ Params: { index: string } }>('/test/:index', async ({ params }, reply) => {
+    return reply.type('text/html').send(htmls[Number(params.index)])
+  })
   return (html: string) => `/test/${htmls.push(`<!doctype html><title>a test</title>${html}`) - 1}`
 }
 
@@ -58,7 +60,10 @@ async function signIn (page: Page, ...devices: string[]) {
 
 const says = (page: Page, text: string) => page.getByRole('status').getByText(text).waitFor()
 const cookies = async (context: BrowserContext) => (await context.cookies()).map(({ name }) => name)
-const stateOf = (page: Page, device: string) => page.getByRole('listitem').filter({ has: page.getByRole('heading', { name: device, exact: true }) }).locator('.state').textContent()
+const stateOf = (page: Page, device: string) => {
+  const heading = page.getByRole('heading', { name: device, exact: true })
+  return page.getByRole('listitem').filter({ has: heading }).locator('.state').textContent()
+}
 const isSignedIn = async (page: Page, address: string) => (await page.request.get(`${address}/sessions/whoami`)).ok()
 
 /** The logout URL of this browser's session, as its page may know it. */
@@ -114,7 +119,10 @@ t.test('a real browser', { skip: noBrowser }, async t => {
     const { address } = await site(t)
     const { page } = await open(t, address)
     await signIn(page, 'This browser')
-    for (const target of ['https://evil.example/', '//evil.example', '/\\evil.example', 'javascript:alert(1)', 'https:evil.example', `${address}@evil.example/`]) {
+    for (const target of [
+      'https://evil.example/', '//evil.example', '/\\evil.example', 'javascript:alert(1)', 'https:evil.example',
+      `${address}@evil.example/`
+    ]) {
       await page.getByLabel('Return to').fill(target)
       await page.getByRole('button', { name: 'Log out and go' }).click()
       await page.getByRole('status').getByText('is not allowed. You are still signed in.').waitFor()
@@ -138,7 +146,8 @@ t.test('a real browser', { skip: noBrowser }, async t => {
     await says(page, 'Phone is logged out: its call was refused.')
     await page.getByRole('button', { name: 'Log out the others' }).click()
     await page.getByRole('status').getByText(/\d other devices are logged out\./).waitFor()
-    t.strictSame([await stateOf(page, 'This browser'), await stateOf(page, 'Tablet'), await stateOf(page, 'Television')], ['Signed in', 'Logged out', 'Logged out'])
+    const states = await Promise.all(['This browser', 'Tablet', 'Television'].map(device => stateOf(page, device)))
+    t.strictSame(states, ['Signed in', 'Logged out', 'Logged out'])
     await page.getByRole('button', { name: 'Log out everywhere' }).click()
     await says(page, 'Alice Adams is logged out everywhere.')
     t.strictSame(await cookies(context), [])
@@ -147,7 +156,8 @@ t.test('a real browser', { skip: noBrowser }, async t => {
     await signIn(page, 'Phone')
     await page.getByRole('button', { name: /^Log out: Phone/ }).click()
     await says(page, 'Phone is logged out.')
-    t.match(seen.findLast(({ url }) => url === '/self-service/logout/api'), { method: 'DELETE', status: 204 }, 'without this browser it logs itself out')
+    const native = seen.findLast(({ url }) => url === '/self-service/logout/api')
+    t.match(native, { method: 'DELETE', status: 204 }, 'without this browser it logs itself out')
     await page.getByRole('button', { name: 'Remove: Phone' }).first().click()
     await says(page, 'Phone is removed from this page.')
     t.notOk((await page.locator('#answers').textContent())?.match(/ory_(st|lo)_\w/), 'no secret is shown')
@@ -162,14 +172,19 @@ t.test('a real browser', { skip: noBrowser }, async t => {
     const guess = logoutUrlToken('guess')
     for (const html of [
       `<img src="${logout}"><img src="${logout}?token=${guess}"><img src="${logout}/browser">`,
-      `<iframe src="${logout}?token=${guess}"></iframe><script src="${logout}/browser"></script><link rel="stylesheet" href="${logout}?token=">`,
+      `<iframe src="${logout}?token=${guess}"></iframe><script src="${logout}/browser"></script>`,
+      `<link rel="stylesheet" href="${logout}?token=">`,
       `<form method="post" action="${logout}?token=${guess}"><button>Go</button></form>`,
       `<form method="get" action="${logout}"><input name="token" value="${guess}"><button>Go</button></form>`,
       `<form method="post" action="${address}/sessions/whoami?_method=DELETE"><button>Go</button></form>`,
       `<a href="${logout}?token=${guess}"><button>Go</button></a>`,
       `<script type="module">
-        for (const [method, path] of [['DELETE', '/sessions'], ['DELETE', '/self-service/logout/api'], ['GET', '/self-service/logout/browser']]) {
-          await fetch('${address}' + path, { method, credentials: 'include', mode: 'cors' }).then(() => { document.title = 'got in' }, () => {})
+        const requests = [
+          ['DELETE', '/sessions'], ['DELETE', '/self-service/logout/api'], ['GET', '/self-service/logout/browser']
+        ]
+        for (const [method, path] of requests) {
+          const asked = fetch('${address}' + path, { method, credentials: 'include', mode: 'cors' })
+          await asked.then(() => { document.title = 'got in' }, () => {})
         }
         document.body.append('tried')
       </script><body>`
@@ -183,16 +198,19 @@ t.test('a real browser', { skip: noBrowser }, async t => {
       t.ok(await isSignedIn(page, address), html)
     }
     const asked = seen.filter(({ url }) => url.startsWith('/self-service/logout'))
-    t.ok(asked.length >= 6, 'the server was really asked')
+    t.ok(asked.length >= 6, 'the server was asked')
     t.strictSame(asked.filter(({ status }) => status < 300), [])
   })
 
-  await t.test('is not logged out by fetching its own logout URL ahead', async t => {
+  await t.test('is not logged out by prefetching its own logout URL', async t => {
     const { address, own, seen } = await site(t)
     const { page } = await open(t, address)
     await signIn(page, 'This browser')
     const url = await logoutUrl(page, address)
-    const speculation = (kind: string) => `<script type="speculationrules">{"${kind}":[{"source":"list","urls":["${url}"],"eagerness":"immediate"}]}</script>`
+    const speculation = (kind: string) => {
+      const rules = { [kind]: [{ source: 'list', urls: [url], eagerness: 'immediate' }] }
+      return `<script type="speculationrules">${JSON.stringify(rules)}</script>`
+    }
     for (const html of [`<link rel="prefetch" href="${url}">`, speculation('prefetch'), speculation('prerender')]) {
       const before = seen.length
       await page.goto(own(html))
@@ -226,7 +244,9 @@ t.test('a real browser', { skip: noBrowser }, async t => {
       const publicUrl = `http://localhost:${port}`
       await app.register(cookie, { secret: 'a secret' })
       const { name, ...attributes } = kind
-      app.get('/', async (_request, reply) => reply.setCookie(name, people.laptop.token, attributes).setCookie('other', 'kept', { path: '/' }).send('signed in'))
+      app.get('/', async (_request, reply) => {
+        return reply.setCookie(name, people.laptop.token, attributes).setCookie('other', 'kept', { path: '/' }).send('signed in')
+      })
       app.get('/bye', async () => 'bye')
       await app.register(kratosBrowserLogout, { sessions, publicUrl, defaultReturnUrl: `${publicUrl}/bye`, cookie: kind })
       await app.listen({ port, host: '127.0.0.1' })
@@ -244,7 +264,9 @@ t.test('a real browser', { skip: noBrowser }, async t => {
   await t.test('uses the page by keyboard alone, and never loses its place', async t => {
     const { address } = await site(t)
     const { page } = await open(t, address)
-    const focus = () => page.evaluate('(({ tagName, id, ariaLabel, textContent }) => [tagName, id || ariaLabel || textContent].join(" "))(document.activeElement)')
+    const focus = () => page.evaluate(`(({ tagName, id, ariaLabel, textContent }) => {
+      return [tagName, id || ariaLabel || textContent].join(" ")
+    })(document.activeElement)`)
     const order: unknown[] = []
     for (let tabs = 0; tabs < 5; tabs++) {
       await page.keyboard.press('Tab')
@@ -287,9 +309,12 @@ t.test('a real browser', { skip: noBrowser }, async t => {
       element.ariaLabel || element.labels?.[0]?.textContent || element.textContent.trim()
     )).map(element => element.outerHTML)`)
     t.strictSame(nameless, [])
-    const small = await page.evaluate('[...document.querySelectorAll("button, input, select")].filter(element => element.offsetHeight > 0 && element.offsetHeight < 44).map(element => element.outerHTML)')
+    const small = await page.evaluate(`[...document.querySelectorAll("button, input, select")]
+      .filter(element => element.offsetHeight > 0 && element.offsetHeight < 44)
+      .map(element => element.outerHTML)`)
     t.strictSame(small, [], 'everything is big enough for a finger')
-    t.strictSame(await page.getByRole('heading').allTextContents().then(texts => texts.slice(0, 3)), ['fastify-logout', 'Sign in', 'Devices'])
+    const headings = await page.getByRole('heading').allTextContents()
+    t.strictSame(headings.slice(0, 3), ['fastify-logout', 'Sign in', 'Devices'])
     const names = await page.getByRole('button').evaluateAll(buttons => buttons.map(button => button.ariaLabel ?? button.textContent))
     t.equal(new Set(names).size, names.length, 'no two buttons have the same name')
     t.equal(await page.getByRole('status').count(), 1)

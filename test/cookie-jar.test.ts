@@ -20,7 +20,8 @@ async function signInAndOut (description: SessionCookie & { readonly name: strin
     const { name, ...attributes } = description
     return reply.setCookie(name, token, attributes as CookieSerializeOptions).send()
   })
-  await app.register(kratosBrowserLogout, { prefix: '/auth', sessions, publicUrl: `${site}/auth`, defaultReturnUrl: `${site}/bye`, cookie: description })
+  const urls = { publicUrl: `${site}/auth`, defaultReturnUrl: `${site}/bye` }
+  await app.register(kratosBrowserLogout, { prefix: '/auth', sessions, ...urls, cookie: description })
 
   const jar = new CookieJar(undefined, { prefixSecurity: PrefixSecurityEnum.STRICT })
   const decoys = [`${description.name}=decoy; Path=/auth/self-service/elsewhere`, 'other=decoy; Path=/']
@@ -37,13 +38,16 @@ async function signInAndOut (description: SessionCookie & { readonly name: strin
   const taken = await held(jar, site) !== before
   const { statusCode, headers } = await visit(`/auth/self-service/logout?token=${logoutUrlToken(token)}`)
   await app.close()
-  return { taken, statusCode, live: await isLive(people.laptop), set, removed: String(headers['set-cookie']), before, after: await held(jar, site) }
+  const [live, after] = [await isLive(people.laptop), await held(jar, site)]
+  return { taken, statusCode, live, set, removed: String(headers['set-cookie']), before, after }
 }
 
 /** Everything that the jar would send anywhere on the site. */
 async function held (jar: CookieJar, site: string): Promise<string> {
-  const cookies = await Promise.all(['/', '/auth', '/auth/self-service/logout', '/auth/self-service/elsewhere'].map(path => jar.getCookies(site + path)))
-  return JSON.stringify([...new Set(cookies.flat().map(({ key, value, domain, hostOnly, path }) => `${key}=${value} ${domain} ${hostOnly} ${path}`))].sort())
+  const paths = ['/', '/auth', '/auth/self-service/logout', '/auth/self-service/elsewhere']
+  const cookies = await Promise.all(paths.map(path => jar.getCookies(site + path)))
+  const lines = cookies.flat().map(({ key, value, domain, hostOnly, path }) => `${key}=${value} ${domain} ${hostOnly} ${path}`)
+  return JSON.stringify([...new Set(lines)].sort())
 }
 
 /** What a browser knows a cookie by, and what it needs to accept it. */
@@ -58,16 +62,20 @@ function isTakable ({ name, path, domain, secure, sameSite, partitioned }: Sessi
   return !name.startsWith('__Host-') || (path === '/' && domain === undefined)
 }
 
-function * descriptions () {
-  for (const name of ['sid', '__Host-sid', '__Secure-sid']) {
-    for (const path of ['/', '/auth/self-service']) {
-      for (const domain of [undefined, 'login.app.example', 'app.example', '.app.example']) {
-        for (const [secure, sameSite, partitioned] of [[true, 'lax', false], [true, 'strict', true], [true, 'none', false], [true, 'none', true], [false, 'lax', false], [false, 'strict', false], [false, 'none', false], [false, 'lax', true]] as const) {
-          for (const signed of [false, true]) yield { name, path, ...(domain !== undefined && { domain }), secure, httpOnly: true, sameSite, partitioned, signed }
-        }
-      }
-    }
-  }
+const attributes = ([
+  [true, 'lax', false], [true, 'strict', true], [true, 'none', false], [true, 'none', true],
+  [false, 'lax', false], [false, 'strict', false], [false, 'none', false], [false, 'lax', true]
+] as const).map(([secure, sameSite, partitioned]) => ({ secure, sameSite, partitioned, httpOnly: true }))
+
+/** Every combination of what a cookie can be described by. */
+function descriptions () {
+  const names = ['sid', '__Host-sid', '__Secure-sid'].map(name => ({ name }))
+  const paths = ['/', '/auth/self-service'].map(path => ({ path }))
+  const domains = [{}, ...['login.app.example', 'app.example', '.app.example'].map(domain => ({ domain }))]
+  const signatures = [{ signed: false }, { signed: true }]
+  return names.flatMap(name => paths.flatMap(path => domains.flatMap(domain => attributes.flatMap(rest => signatures.map(
+    signed => ({ ...name, ...path, ...domain, ...rest, ...signed })
+  )))))
 }
 
 t.test('every cookie that a browser takes is really gone after the logout, and no other cookie is', async t => {

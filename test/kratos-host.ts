@@ -7,7 +7,7 @@ import type { Answer } from './wire.ts'
 const hour = 3_600_000
 const now = Date.now()
 
-/** A UUID that can be told by its last letter or two. */
+/** A UUID that is recognised by its last letters. */
 export function id (ending: string): string {
   return `00000000-0000-4000-8000-${ending.padStart(12, '0')}`
 }
@@ -25,14 +25,15 @@ export const people = {
   bobs: { token: 'ory_st_bobs', id: id('b1') }
 } as const
 
-/** A store with Alice's three devices, an expired and a logged-out session of hers, and Bob; and who was told of what. */
+/** A store with Alice's three devices, an expired and a logged-out session of hers, and Bob's; and the events of onLogout. */
 export async function host () {
   const sessions = memorySessionStore()
   const events: LogoutEvent[] = []
   const session = (person: { readonly id: string }, age: number, rest: Partial<NewSession> = {}): NewSession => ({
     id: person.id, subject: alice, createdAt: now - age, expiresAt: now + hour, keepUntil: now + 2 * hour, ...rest
   })
-  await sessions.create(people.laptop.token, session(people.laptop, 1000, { device: { ipAddress: '192.0.2.1', userAgent: 'laptop', location: 'London' }, data: { provider: 'secret' } }))
+  const device = { ipAddress: '192.0.2.1', userAgent: 'laptop', location: 'London' }
+  await sessions.create(people.laptop.token, session(people.laptop, 1000, { device, data: { provider: 'secret' } }))
   await sessions.create(people.phone.token, session(people.phone, 2000))
   await sessions.create(people.tablet.token, session(people.tablet, 3000))
   await sessions.create(people.expired.token, session(people.expired, 2 * hour, { expiresAt: now - 1 }))
@@ -46,8 +47,15 @@ function liveness (sessions: SessionStore) {
   return async (person: { readonly token: string }) => (await sessions.find(person.token))?.status === 'active'
 }
 
+interface FailureMembers {
+  readonly id?: string
+  readonly reason?: string
+  readonly request?: string
+  readonly message?: string
+}
+
 /** Ory's error envelope, with the headers of every error. */
-export function failure (code: number, { id = '', ...rest }: { id?: string, reason?: string, request?: string, message?: string } = {}): Answer {
+export function failure (code: number, { id = '', ...rest }: FailureMembers = {}): Answer {
   const messages: Record<number, string> = {
     400: 'The request was malformed or contained invalid parameters',
     401: 'The request could not be authorized',
@@ -62,7 +70,11 @@ export function failure (code: number, { id = '', ...rest }: { id?: string, reas
     status: code,
     body,
     headers: {
-      vary: 'Cookie', 'cache-control': 'no-store', 'ory-error-id': id, 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(body))
+      vary: 'Cookie',
+      'cache-control': 'no-store',
+      'ory-error-id': id,
+      'content-type': 'application/json',
+      'content-length': String(Buffer.byteLength(body))
     }
   }
 }
@@ -73,7 +85,13 @@ export function json (value: unknown, headers: Record<string, string> = {}): Ans
   return {
     status: 200,
     body,
-    headers: { ...headers, vary: 'Cookie', 'cache-control': 'no-store', 'content-type': 'application/json; charset=utf-8', 'content-length': String(Buffer.byteLength(body)) }
+    headers: {
+      ...headers,
+      vary: 'Cookie',
+      'cache-control': 'no-store',
+      'content-type': 'application/json; charset=utf-8',
+      'content-length': String(Buffer.byteLength(body))
+    }
   }
 }
 

@@ -30,7 +30,13 @@ async function serve (t: Test, prefix: string) {
   t.teardown(() => app.close())
   await app.register(kratosLogout, { prefix, sessions, onLogout })
   await app.register(kratosBrowserLogout, {
-    prefix, sessions, onLogout, publicUrl: 'http://login.example', defaultReturnUrl: `${address}/bye`, allowedReturnUrls: [`${address}/app`], errorUrl: `${address}/error`
+    prefix,
+    sessions,
+    onLogout,
+    publicUrl: 'http://login.example',
+    defaultReturnUrl: `${address}/bye`,
+    allowedReturnUrls: [`${address}/app`],
+    errorUrl: `${address}/error`
   })
   await app.register(kratosSessions, { prefix, sessions, onLogout })
   await app.register(kratosAdmin, { prefix, sessions, onLogout, authorize: ({ headers }) => headers.authorization === 'Bearer admin' })
@@ -40,9 +46,17 @@ async function serve (t: Test, prefix: string) {
 }
 
 /** What a client made of an answer: its value, or the status and the error of its failure. */
-type Outcome = { readonly value: unknown } | { readonly status: number, readonly error: Record<string, unknown> } | { readonly failed: string }
+type Outcome =
+  | { readonly value: unknown }
+  | { readonly status: number, readonly error: Record<string, unknown> }
+  | { readonly failed: string }
 
-interface Session { readonly id: string, readonly active?: boolean, readonly identity?: { readonly id: string }, readonly devices?: ReadonlyArray<{ readonly user_agent?: string }> }
+interface Session {
+  readonly id: string
+  readonly active?: boolean
+  readonly identity?: { readonly id: string }
+  readonly devices?: ReadonlyArray<{ readonly user_agent?: string }>
+}
 
 /** The calls of this test, in the words of every client. */
 interface Client {
@@ -72,7 +86,9 @@ function overAxios ({ FrontendApi, IdentityApi, Configuration }: typeof axiosCli
     }
     return {
       nativeLogout: token => outcome(api.performNativeLogout({ performNativeLogoutBody: { session_token: token } })),
-      start: (cookie, returnTo) => outcome(api.createBrowserLogoutFlow({ ...(cookie !== undefined && { cookie }), ...(returnTo !== undefined && { returnTo }) })),
+      start: (cookie, returnTo) => outcome(api.createBrowserLogoutFlow({
+        ...(cookie !== undefined && { cookie }), ...(returnTo !== undefined && { returnTo })
+      })),
       update: query => outcome(api.updateLogoutFlow(query)),
       whoami: credential => outcome(api.toSession(credential)),
       list: credential => outcome(api.listMySessions(credential)),
@@ -95,12 +111,16 @@ function overFetch (headers: Record<string, string>) {
         return { value: await call }
       } catch (error) {
         const { response } = error as { response?: Response }
-        return response === undefined ? { failed: String(error) } : { status: response.status, error: (await response.json() as { error: Record<string, unknown> }).error }
+        if (response === undefined) return { failed: String(error) }
+        const body = await response.json() as { error: Record<string, unknown> }
+        return { status: response.status, error: body.error }
       }
     }
     return {
       nativeLogout: token => outcome(api.performNativeLogout({ performNativeLogoutBody: { session_token: token } })),
-      start: (cookie, returnTo) => outcome(api.createBrowserLogoutFlow({ ...(cookie !== undefined && { cookie }), ...(returnTo !== undefined && { returnTo }) })),
+      start: (cookie, returnTo) => outcome(api.createBrowserLogoutFlow({
+        ...(cookie !== undefined && { cookie }), ...(returnTo !== undefined && { returnTo })
+      })),
       update: query => outcome(api.updateLogoutFlow(query)),
       whoami: credential => outcome(api.toSession(credential)),
       list: credential => outcome(api.listMySessions(credential)),
@@ -139,14 +159,18 @@ for (const prefix of ['', '/auth']) {
         t.notOk(await isLive(people.laptop))
         t.equal(events.length, 1)
         t.match(await client.nativeLogout('unknown'), { status: 403, error: { code: 403, reason: /could not be found/ } })
-        t.match(await client.whoami({ xSessionToken: people.laptop.token }), { status: 401, error: { code: 401, reason: 'No valid session credentials found in the request.' } })
+        t.match(await client.whoami({ xSessionToken: people.laptop.token }), {
+          status: 401, error: { code: 401, reason: 'No valid session credentials found in the request.' }
+        })
       })
 
       await t.test('gets a logout URL, logs out with its token, and is nobody afterwards', async t => {
         const { basePath, isLive, visits } = await serve(t, prefix)
         const client = make(basePath)
         const cookie = cookieOf(people.laptop)
-        t.match(valueOf(await client.whoami({ cookie })), { id: people.laptop.id, active: true, identity: { id: alice }, devices: [{ user_agent: 'laptop' }] })
+        t.match(valueOf(await client.whoami({ cookie })), {
+          id: people.laptop.id, active: true, identity: { id: alice }, devices: [{ user_agent: 'laptop' }]
+        })
         const { logout_url: url, logout_token: token } = valueOf<{ logout_url: string, logout_token: string }>(await client.start(cookie))
         t.equal(url, `http://login.example/self-service/logout?token=${token}`)
         t.ok(nothing(await client.update({ token, cookie })))
@@ -160,7 +184,8 @@ for (const prefix of ['', '/auth']) {
         const client = make(basePath)
         const cookie = cookieOf(people.laptop)
         const returnTo = `${pages}/app/hello?a=1&b=2`
-        const { logout_url: url, logout_token: token } = valueOf<{ logout_url: string, logout_token: string }>(await client.start(cookie, returnTo))
+        const flow = valueOf<{ logout_url: string, logout_token: string }>(await client.start(cookie, returnTo))
+        const { logout_url: url, logout_token: token } = flow
         t.equal(new URL(url).searchParams.get('return_to'), returnTo)
         t.ok(nothing(await client.update({ token, cookie, returnTo })))
         t.strictSame(visits, kind === 'JSON' ? [] : ['/app/hello?a=1&b=2'])
@@ -172,16 +197,23 @@ for (const prefix of ['', '/auth']) {
         const client = make(basePath)
         const cookie = cookieOf(people.laptop)
         const token = logoutUrlToken(people.laptop.token)
+        const evil = 'https://evil.example/'
+        const notAllowed = 'self_service_flow_return_to_forbidden'
         const refused: ReadonlyArray<readonly [outcome: Outcome, status: number, error: object, name: string]> = [
           [await client.start(undefined), 401, { id: 'session_inactive' }, 'session_inactive'],
-          [await client.start(cookie, 'https://evil.example/'), 400, { id: 'self_service_flow_return_to_forbidden' }, 'self_service_flow_return_to_forbidden'],
+          [await client.start(cookie, evil), 400, { id: notAllowed }, notAllowed],
           [await client.update({ token: logoutUrlToken(people.phone.token), cookie }), 403, { reason: /does not match/ }, 'forbidden'],
           [await client.update({ cookie }), 400, { reason: /include a token/ }, 'bad_request'],
           [await client.update({ token }), 401, { id: 'session_inactive' }, 'session_inactive'],
-          [await client.update({ token, cookie, returnTo: 'https://evil.example/' }), 400, { id: 'self_service_flow_return_to_forbidden' }, 'self_service_flow_return_to_forbidden']
+          [await client.update({ token, cookie, returnTo: evil }), 400, { id: notAllowed }, notAllowed]
         ]
-        if (kind === 'JSON') for (const [outcome, status, error] of refused) t.match(outcome, { status, error })
-        else t.strictSame(visits, refused.map(([, , , error]) => `/error?error=${error}`), 'a browser is shown the error page')
+        if (kind === 'JSON') {
+          for (const [outcome, status, error] of refused) t.match(outcome, { status, error })
+        } else {
+          const shown = visits.map(path => new URL(path, 'http://app.example'))
+          t.strictSame(shown.map(({ searchParams }) => searchParams.get('error')), refused.map(([, , , error]) => error))
+          t.ok(shown.every(({ pathname, searchParams }) => pathname === '/error' && searchParams.get('error_description')?.endsWith('.')))
+        }
         t.ok(await isLive(people.laptop))
       })
 

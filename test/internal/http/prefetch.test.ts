@@ -30,7 +30,9 @@ t.test('every prefetch that browsers and frameworks send is recognised', async t
 
 t.test('each header is enough by itself, whatever the case of its value and whatever stands around it', async t => {
   for (const name of ['sec-purpose', 'purpose', 'x-purpose', 'x-moz', 'sec-fetch-purpose', 'moz-purpose', 'x-sec-purpose']) {
-    for (const value of ['prefetch', 'Prefetch', 'preview', 'prerender', '"prefetch"', 'prefetch;x=y', 'other, prefetch', 'a=b; prefetch']) {
+    for (const value of [
+      'prefetch', 'Prefetch', 'preview', 'prerender', '"prefetch"', 'prefetch;x=y', 'other, prefetch', 'a=b; prefetch'
+    ]) {
       t.ok(isPrefetch({ [name]: value }), `${name}: ${value}`)
     }
     for (const value of ['', 'navigate', 'noprefetch', 'prefetched']) t.notOk(isPrefetch({ [name]: value }), `${name}: ${value}`)

@@ -2,7 +2,8 @@ import fc from 'fast-check'
 import t from 'tap'
 import { wantsJson } from '../../../lib/internal/http/wants-json.ts'
 
-const chrome = 'text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7'
+const chrome = 'text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8,' +
+  'application/signed-exchange;v=b3;q=0.7'
 
 t.test('these Accept headers ask for JSON', async t => {
   for (const accept of [
@@ -52,7 +53,9 @@ t.test('these Accept headers are a browser\'s', async t => {
 t.test('a Content-Type of exactly application/json asks for JSON, whatever the Accept header', async t => {
   t.ok(wantsJson({ 'content-type': 'application/json' }))
   t.ok(wantsJson({ 'content-type': 'application/json', accept: chrome }))
-  for (const type of ['application/json; charset=utf-8', 'Application/JSON', 'text/plain', '']) t.notOk(wantsJson({ 'content-type': type }), type)
+  for (const type of ['application/json; charset=utf-8', 'Application/JSON', 'text/plain', '']) {
+    t.notOk(wantsJson({ 'content-type': type }), type)
+  }
 })
 
 t.test('it never gives up on a header, however odd or long', async t => {

@@ -14,7 +14,9 @@ t.test('the session token is looked for in X-Session-Token, in the cookie, in Au
 
 t.test('Bearer is followed by exactly one space and one token, as Ory Kratos reads it', async t => {
   t.match(find({ authorization: 'Bearer a,b' }), { token: 'a,b' })
-  for (const authorization of ['Bearer a b', 'Bearer  a', 'Bearer\ta', 'Bearer a ', 'Bearer ', 'Bearer', 'Bearera', ' Bearer a', 'xBearer a']) {
+  for (const authorization of [
+    'Bearer a b', 'Bearer  a', 'Bearer\ta', 'Bearer a ', 'Bearer ', 'Bearer', 'Bearera', ' Bearer a', 'xBearer a'
+  ]) {
     t.equal(find({ authorization }), undefined, authorization)
   }
 })

@@ -48,7 +48,9 @@ t.test('two texts are the same id if they are the same UUID, or the same text', 
 
 t.test('where ids are any text, each text is an id, but for the empty one', async t => {
   t.strictSame(texts.read(''), { problem: 'the id is empty' })
-  for (const text of ['s.1', ' ', canonical.toUpperCase(), '../x', 'x'.repeat(10_000)]) t.strictSame(texts.read(text), { spellings: [text] })
+  for (const text of ['s.1', ' ', canonical.toUpperCase(), '../x', 'x'.repeat(10_000)]) {
+    t.strictSame(texts.read(text), { spellings: [text] })
+  }
 })
 
 t.test('every UUID is found in each of its forms, and no two ids are mixed up', async t => {

@@ -4,7 +4,8 @@ import { sessionLister, type SessionsQuery } from '../../../lib/internal/kratos/
 import { askWithin } from '../../../lib/internal/plugin/ask.ts'
 import type { Session, SessionPage } from '../../../lib/session-store.ts'
 
-const session: Session = { id: 's1', subject: 'alice', status: 'active', createdAt: 5, expiresAt: Date.UTC(2100, 0), keepUntil: Date.UTC(2100, 0) }
+const in2100 = Date.UTC(2100, 0)
+const session: Session = { id: 's1', subject: 'alice', status: 'active', createdAt: 5, expiresAt: in2100, keepUntil: in2100 }
 
 async function listed (t: Test, query: SessionsQuery, sessionsOf: Readonly<Record<string, readonly Session[]>>, url = '/list') {
   const asked: SessionPage[] = []
@@ -38,10 +39,12 @@ t.test('nobody\'s sessions are an empty list, and nobody is asked for an identit
 t.test('a page is asked for with one session more, and has its links', async t => {
   const two = [session, { ...session, id: 's2', createdAt: 4 }]
   const first = await listed(t, { subjects: ['alice'] }, { alice: two }, '/list?page_size=1')
-  t.match(first, { asked: [{ limit: 2, after: undefined }], body: [{ id: 's1' }], link: /^<\/list\?page_size=1>; rel="first", <[^>]+>; rel="next"$/ })
+  t.match(first, { asked: [{ limit: 2, after: undefined }], body: [{ id: 's1' }] })
+  t.match(first.link, /^<\/list\?page_size=1>; rel="first", <[^>]+>; rel="next"$/)
   t.equal(first.body.length, 1)
   const [, next = ''] = /<([^>]+)>; rel="next"/.exec(String(first.link)) ?? []
-  t.match(await listed(t, { subjects: ['alice'] }, { alice: two.slice(1) }, next), { asked: [{ after: { id: 's1', createdAt: 5 } }], body: [{ id: 's2' }] })
+  const second = await listed(t, { subjects: ['alice'] }, { alice: two.slice(1) }, next)
+  t.match(second, { asked: [{ after: { id: 's1', createdAt: 5 } }], body: [{ id: 's2' }] })
 })
 
 t.test('a page that cannot be read is a 400, and the store is not asked', async t => {
