@@ -72,7 +72,7 @@ async function logoutUrl (page: Page, address: string): Promise<string> {
   return url
 }
 
-t.test('a real browser', { skip: noBrowser }, async t => {
+t.test('Chromium', { skip: noBrowser }, async t => {
   const browser = await launch()
   t.teardown(() => browser.close())
 
@@ -115,7 +115,7 @@ t.test('a real browser', { skip: noBrowser }, async t => {
     t.strictSame(complaints, [])
   })
 
-  await t.test('is not sent anywhere else, and stays signed in when asked to', async t => {
+  await t.test('is not sent to a return_to that is not allowed, and stays signed in', async t => {
     const { address } = await site(t)
     const { page } = await open(t, address)
     await signIn(page, 'This browser')
@@ -229,7 +229,7 @@ t.test('a real browser', { skip: noBrowser }, async t => {
     t.notOk(await isSignedIn(page, address), 'the same URL, followed by its user, logs out')
   })
 
-  await t.test('loses every kind of cookie that it takes', async t => {
+  await t.test('loses every kind of session cookie that it accepts', async t => {
     for (const kind of [
       { name: '__Host-sid', path: '/', secure: true, httpOnly: true, sameSite: 'none', partitioned: true },
       { name: '__Host-sid', path: '/', secure: true, httpOnly: true, sameSite: 'strict', signed: true },
@@ -261,7 +261,7 @@ t.test('a real browser', { skip: noBrowser }, async t => {
     }
   })
 
-  await t.test('uses the page by keyboard alone, and never loses its place', async t => {
+  await t.test('can use the page by keyboard alone, and keeps its focus', async t => {
     const { address } = await site(t)
     const { page } = await open(t, address)
     const focus = () => page.evaluate(`(({ tagName, id, ariaLabel, textContent }) => {
@@ -297,7 +297,7 @@ t.test('a real browser', { skip: noBrowser }, async t => {
     t.equal(await focus(), 'H2 devices-heading')
   })
 
-  await t.test('names everything to a screen reader, and fits a narrow window', async t => {
+  await t.test('has a name for everything on the page, and the page fits a narrow window', async t => {
     const { address } = await site(t)
     const { page } = await open(t, address, { width: 320, height: 640 })
     await signIn(page, 'This browser', 'Phone')

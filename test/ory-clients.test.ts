@@ -151,7 +151,7 @@ const clients: ReadonlyArray<readonly [name: string, make: (basePath: string) =>
 for (const prefix of ['', '/auth']) {
   for (const [name, make, kind] of clients) {
     t.test(`${name}, ${prefix === '' ? 'at the root' : `under ${prefix}`}`, async t => {
-      await t.test('logs out a session token, again, and not an unknown one', async t => {
+      await t.test('logs out a session token, repeatably, and not an unknown one', async t => {
         const { basePath, isLive, events } = await serve(t, prefix)
         const client = make(basePath)
         t.ok(nothing(await client.nativeLogout(people.laptop.token)))
@@ -164,7 +164,7 @@ for (const prefix of ['', '/auth']) {
         })
       })
 
-      await t.test('gets a logout URL, logs out with its token, and is nobody afterwards', async t => {
+      await t.test('gets a logout URL, logs out with its token, and has no session afterwards', async t => {
         const { basePath, isLive, visits } = await serve(t, prefix)
         const client = make(basePath)
         const cookie = cookieOf(people.laptop)
@@ -179,7 +179,7 @@ for (const prefix of ['', '/auth']) {
         t.match(await client.whoami({ cookie }), { status: 401 })
       })
 
-      await t.test('comes back to where it wanted', async t => {
+      await t.test('is redirected to return_to', async t => {
         const { basePath, pages, isLive, visits } = await serve(t, prefix)
         const client = make(basePath)
         const cookie = cookieOf(people.laptop)
@@ -239,7 +239,7 @@ for (const prefix of ['', '/auth']) {
         t.strictSame(events.map(event => event.scope), ['session', 'others'])
       })
 
-      await t.test('lists and ends anybody\'s sessions as an administrator', async t => {
+      await t.test('lists and logs out the sessions of every user as an administrator', async t => {
         const { basePath, isLive, events } = await serve(t, prefix)
         const client = make(basePath)
         t.strictSame(idsOf(await client.adminList(alice)), [people.laptop.id, people.phone.id, people.tablet.id])

@@ -33,7 +33,7 @@ const routes = [
 ] as const
 
 for (const prefix of ['', '/auth']) {
-  t.test(`any session is logged out by its id, and again, at ${prefix || 'the root'}`, async t => {
+  t.test(`a session is logged out by its id, repeatably, at ${prefix || 'the root'}`, async t => {
     const { sessions, events, onLogout, isLive } = await host()
     const { ask } = await serve(t, { sessions, onLogout }, {}, prefix)
     const before = await sessions.find(people.laptop.token)
@@ -62,7 +62,7 @@ for (const prefix of ['', '/auth']) {
   })
 }
 
-t.test('a store that does not count is believed', async t => {
+t.test('a store without a count: the response is 204', async t => {
   const { sessions, events, onLogout } = await host()
   const { ask } = await serve(t, { sessions: { ...sessions, logOutSubject: () => undefined }, onLogout })
   t.strictSame(await ask('DELETE', `/admin/identities/${alice}/sessions`), empty())
@@ -99,7 +99,7 @@ t.test('the live sessions of a subject are listed, page by page', async t => {
   t.strictSame(await ask('GET', '/admin/identities/BADUUID/sessions'), badId)
 })
 
-t.test('a host whose ids are no UUIDs says so', async t => {
+t.test('with ids: \'any\' ids need not be UUIDs', async t => {
   const { sessions } = await host()
   const now = Date.now()
   await sessions.create('odd', { id: 's.1', subject: 'alice@example.com', createdAt: now, expiresAt: now + 1000, keepUntil: now + 1000 })
@@ -109,7 +109,7 @@ t.test('a host whose ids are no UUIDs says so', async t => {
   t.strictSame(await ask('DELETE', '/admin/identities/alice%40example.com/sessions'), notFound)
 })
 
-t.test('ids are found in whatever form the host stores and shows them', async t => {
+t.test('ids are found in the form in which the host stores and lists them', async t => {
   const { sessions, events, onLogout, isLive } = await host()
   const { ask } = await serve(t, { sessions, onLogout })
   const now = Date.now()
@@ -136,7 +136,7 @@ t.test('ids are found in whatever form the host stores and shows them', async t 
   t.notOk(await isLive(people.phone))
 })
 
-t.test('a store that does not count is asked for every spelling of an id', async t => {
+t.test('a store without a count is asked for every spelling of an id', async t => {
   const asked: string[] = []
   const logOutSubject = async ({ subject }: { subject: string }) => { asked.push(subject); return undefined }
   const { sessions } = await host()
@@ -145,7 +145,7 @@ t.test('a store that does not count is asked for every spelling of an id', async
   t.strictSame(asked, [alice.toUpperCase(), alice])
 })
 
-t.test('ids of any length are taken, where ids are any text', async t => {
+t.test('with ids: \'any\' ids can have any length', async t => {
   const { sessions, isLive, events, onLogout } = await host()
   const now = Date.now()
   const ids = ['x'.repeat(100), 'x'.repeat(101), `${'\u00e4'.repeat(150)}/sessions`, `/${'a/'.repeat(80)}sessions/sessions`]
@@ -180,20 +180,20 @@ t.test('ids of any length are taken, where ids are any text', async t => {
   t.equal((await app.inject({ method: 'DELETE', url: '/auth/admin/identities/%E0%A4%A/sessions', headers: key })).statusCode, 400)
 })
 
-t.test('an id is not empty', async t => {
+t.test('an empty id is a 400', async t => {
   const { sessions } = await host()
   const { ask } = await serve(t, { sessions, ids: 'any' })
   const empty = failure(400, { message: 'the id is empty' })
   for (const path of ['/admin/sessions/', '/admin/identities//sessions']) t.strictSame(await ask('DELETE', path), empty, path)
 })
 
-t.test('a host may raise the length of ids itself', async t => {
+t.test('a host can raise maxParamLength', async t => {
   const { sessions } = await host()
   const { ask } = await serve(t, { sessions, ids: 'any' }, { routerOptions: { maxParamLength: 5000 } })
   t.strictSame(await ask('DELETE', `/admin/sessions/${'x'.repeat(4000)}`), notFound)
 })
 
-t.test('a router that forgives slashes and case finds long ids too', async t => {
+t.test('long ids are found by a router that ignores slashes and case', async t => {
   const { sessions } = await host()
   const routerOptions = { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true, caseSensitive: false }
   const { ask } = await serve(t, { sessions, ids: 'any' }, { routerOptions })
@@ -202,7 +202,7 @@ t.test('a router that forgives slashes and case finds long ids too', async t => 
   t.strictSame(await ask('DELETE', `/admin/identities//${id}/sessions/`), notFound)
 })
 
-t.test('nobody is let in but by the host\'s true, and the store is not asked', async t => {
+t.test('only true from authorize allows a request: otherwise it is a 403, and the store is not called', async t => {
   for (const answer of [false, undefined, null, 1, 'true', {}, async () => true] as unknown[]) {
     const { ask } = await serve(t, { authorize: () => answer as boolean })
     for (const [method, path] of routes) t.strictSame(await ask(method, path), forbidden)
@@ -215,7 +215,7 @@ t.test('nobody is let in but by the host\'s true, and the store is not asked', a
   for (const [, path] of routes) for (const method of ['HEAD', 'POST'] as const) t.equal((await ask(method, path)).status, 404)
 })
 
-t.test('the authorization sees what the host\'s own hooks left, and theirs come first', async t => {
+t.test('authorize is called after the host\'s hooks and sees what they set', async t => {
   const { sessions } = await host()
   const app = Fastify()
   t.teardown(() => app.close())
@@ -228,7 +228,7 @@ t.test('the authorization sees what the host\'s own hooks left, and theirs come 
   t.strictSame(await inject({ method: 'DELETE', url, headers: { 'x-role': 'admin' } }), empty())
 })
 
-t.test('a function of the host that fails is a 500, logged once', async t => {
+t.test('if a function of the host fails, the response is 500, logged once', async t => {
   const lines: string[] = []
   const logger = { level: 'error', stream: { write: (line: string) => { lines.push(line) } } }
   const { sessions } = await host()
@@ -254,7 +254,7 @@ t.test('a function of the host that fails is a 500, logged once', async t => {
   t.match(lines, [/logout.outage/, /onLogout failed/])
 })
 
-t.test('a wrong option is a TypeError while registering that names it', async t => {
+t.test('a wrong option throws a TypeError at registration that names it', async t => {
   const { sessions } = await host()
   const authorize = () => true
   for (const [options, message] of [

@@ -63,7 +63,7 @@ function withCookie (person: Person | undefined, headers: Headers): Headers {
 const tokenOf = ({ token }: { token: string }) => logoutUrlToken(token)
 
 for (const prefix of ['', '/auth']) {
-  t.test(`a live session gets its logout URL, always the same, and the URL logs it out, at ${prefix || 'the root'}`, async t => {
+  t.test(`a live session gets its logout URL, which is stable and logs it out, at ${prefix || 'the root'}`, async t => {
     const { sessions, events, onLogout, isLive } = await host()
     const { start, submit, inject } = await serve(t, { sessions, onLogout }, {}, prefix)
     const token = tokenOf(people.laptop)
@@ -102,7 +102,7 @@ t.test('the logout URL is built from the public URL, with or without a slash at 
   }
 })
 
-t.test('return_to comes back in the logout URL, and is where the browser goes', async t => {
+t.test('return_to is part of the logout URL, and the browser is sent there', async t => {
   const { sessions } = await host()
   const { start, submit, inject } = await serve(t, { sessions })
   const token = tokenOf(people.laptop)
@@ -201,7 +201,7 @@ t.test('a prefetch, a preview, HEAD and other methods log nobody out', async t =
   t.ok(await isLive(people.laptop))
 })
 
-t.test('the session that was authenticated is the one that ends, and only its own cookie goes', async t => {
+t.test('the authenticated session is logged out, and only its own cookie is removed', async t => {
   const { phone, laptop, bobs } = people
   for (const [headers, ends, stays, expected] of [
     [{ 'x-session-token': phone.token }, phone, laptop, empty()],
@@ -223,7 +223,7 @@ t.test('the session that was authenticated is the one that ends, and only its ow
   }
 })
 
-t.test('the cookie is removed as it was set, and those that go with it', async t => {
+t.test('the session cookie and clearCookies are removed with the attributes that they were set with', async t => {
   const { sessions } = await host()
   const { submit } = await serve(t, {
     sessions,
@@ -242,7 +242,7 @@ t.test('the cookie is removed as it was set, and those that go with it', async t
   t.strictSame(await submit(undefined, { token: tokenOf(people.phone) }, byHeader), empty(), 'no cookie goes with a session from a header')
 })
 
-t.test('the session cookie is removed by exactly one Set-Cookie, also where the host sets it on every response', async t => {
+t.test('the session cookie is removed by exactly one Set-Cookie, even if the host sets it on every response', async t => {
   for (const withPlugin of [false, true]) {
     const { sessions } = await host()
     const app = Fastify()
@@ -265,7 +265,7 @@ t.test('the session cookie is removed by exactly one Set-Cookie, also where the 
   }
 })
 
-t.test('signed cookies are read through the @fastify/cookie of the host, whose own cookies are kept', async t => {
+t.test('signed cookies are read with the host\'s @fastify/cookie, and its other cookies are kept', async t => {
   const { sessions, isLive } = await host()
   const app = Fastify()
   t.teardown(() => app.close())
@@ -285,7 +285,7 @@ t.test('signed cookies are read through the @fastify/cookie of the host, whose o
   t.notOk(await isLive(people.laptop))
 })
 
-t.test('Clear-Site-Data is sent after a logout where the public URL is https, and nowhere else', async t => {
+t.test('Clear-Site-Data is sent only after a logout, and only if the public URL is https', async t => {
   const { sessions } = await host()
   const https = await serve(t, { sessions, clearSiteData: ['cache', 'storage'] })
   t.strictSame(await https.submit(people.laptop, { token: 'x' }), mismatch)
@@ -295,7 +295,7 @@ t.test('Clear-Site-Data is sent after a logout where the public URL is https, an
   t.strictSame(await http.submit(people.phone, { token: tokenOf(people.phone) }), empty({ 'set-cookie': removal }))
 })
 
-t.test('who counts as a browser is sent to the error page with the name of the error', async t => {
+t.test('a browser is sent to the error page with the name of the error', async t => {
   const { sessions } = await host()
   const { start, submit } = await serve(t, { sessions, errorUrl })
   const token = tokenOf(people.laptop)
@@ -323,7 +323,7 @@ t.test('who counts as a browser is sent to the error page with the name of the e
   }
 })
 
-t.test('of parallel logouts all succeed, and onLogout is told once', async t => {
+t.test('parallel logouts all succeed, and onLogout is called once', async t => {
   const { sessions, events, onLogout } = await host()
   const late = {
     ...sessions,
@@ -340,7 +340,7 @@ t.test('of parallel logouts all succeed, and onLogout is told once', async t => 
   t.equal(events.length, 1)
 })
 
-t.test('a session that is forgotten, or runs out, between the question and the logout', async t => {
+t.test('a session that is forgotten or expires between find and logOut', async t => {
   const { sessions, onLogout, events } = await host()
   const token = tokenOf(people.laptop)
   const forgotten = await serve(t, { sessions: { find: sessions.find, logOut: () => undefined }, onLogout })
@@ -351,7 +351,7 @@ t.test('a session that is forgotten, or runs out, between the question and the l
   t.strictSame(events, [], 'neither was live')
 })
 
-t.test('a store that fails is a 500, or the error page, logged once, and nothing of it leaves', async t => {
+t.test('if the store fails, the response is 500 or the error page, and the cause is only logged', async t => {
   const lines: string[] = []
   const logger = { level: 'info', stream: { write: (line: string) => { lines.push(line) } } }
   const { sessions } = await host()
@@ -375,7 +375,7 @@ t.test('a store that fails is a 500, or the error page, logged once, and nothing
   }
 })
 
-t.test('a failure of onLogout is logged and changes nothing', async t => {
+t.test('a failure of onLogout is logged and does not change the response', async t => {
   const lines: string[] = []
   const logger = { level: 'error', stream: { write: (line: string) => { lines.push(line) } } }
   for (const onLogout of [() => { throw new Error('down') }, async () => { throw new Error('down') }, () => new Promise(() => {})]) {
@@ -386,7 +386,7 @@ t.test('a failure of onLogout is logged and changes nothing', async t => {
   }
 })
 
-t.test('an error of the host\'s own hooks is told in Kratos\' shape', async t => {
+t.test('an error of the host\'s hooks gets Kratos\' body', async t => {
   const { sessions } = await host()
   const app = Fastify()
   t.teardown(() => app.close())
@@ -402,7 +402,7 @@ t.test('an error of the host\'s own hooks is told in Kratos\' shape', async t =>
   t.strictSame(await inject({ url, headers: { ...asksForJson, 'x-fail': '503' } }), internal)
 })
 
-t.test('neither token is in any line of the log, at any level of the host', async t => {
+t.test('no log line of any level contains the session token or the logout token', async t => {
   for (const level of ['trace', 'info', 'warn', 'error', 'fatal', 'silent']) {
     const lines: string[] = []
     const { sessions } = await host()
@@ -420,7 +420,7 @@ t.test('neither token is in any line of the log, at any level of the host', asyn
   }
 })
 
-t.test('a host that logs nothing, or only what is fatal, is not made to log', async t => {
+t.test('nothing is logged for a host whose log level is silent or fatal', async t => {
   for (const level of ['silent', 'fatal']) {
     const lines: string[] = []
     const { submit } = await serve(t, {}, { logger: { level, stream: { write: (line: string) => { lines.push(line) } } } })
@@ -429,7 +429,7 @@ t.test('a host that logs nothing, or only what is fatal, is not made to log', as
   }
 })
 
-t.test('a host with parsers, compilers, a query parser and serializers of its own gets the same answers', async t => {
+t.test('the responses are the same on a host with its own parsers, compilers, query parser and serializers', async t => {
   const { sessions } = await host()
   const app = Fastify({ routerOptions: { querystringParser: () => ({ token: ['other'], return_to: {} }) }, exposeHeadRoutes: true })
   t.teardown(() => app.close())
@@ -448,7 +448,7 @@ t.test('a host with parsers, compilers, a query parser and serializers of its ow
   t.strictSame(await inject({ url: `/self-service/logout?token=${token}`, headers }), empty({ 'set-cookie': removal }))
 })
 
-t.test('a wrong option is a TypeError while registering that names it', async t => {
+t.test('a wrong option throws a TypeError at registration that names it', async t => {
   const sessions = { find: () => undefined, logOut: () => undefined }
   const good = { sessions, publicUrl, defaultReturnUrl }
   for (const [options, message] of [

@@ -69,7 +69,7 @@ async function serve (t: Test, options: KratosLogoutOptions, server: FastifyServ
   return { app, inject, sendDelete, logOut }
 }
 
-t.test('a logout is an empty 204, and again', async t => {
+t.test('a logout is an empty 204, and can be repeated', async t => {
   for (const prefix of ['', '/auth']) {
     const { options, sessions, events } = host()
     const { logOut, sendDelete } = await serve(t, options, {}, prefix)
@@ -85,7 +85,7 @@ t.test('a logout is an empty 204, and again', async t => {
   }
 })
 
-t.test('onLogout gets the session as it was, and the request', async t => {
+t.test('onLogout is called with the session as it was before, and the request', async t => {
   const { options, sessions } = host()
   const before = sessions.get('live')
   const told: unknown[] = []
@@ -94,7 +94,7 @@ t.test('onLogout gets the session as it was, and the request', async t => {
   t.strictSame(told, [{ scope: 'session', session: before }, path])
 })
 
-t.test('of 50 parallel logouts all are 204, and onLogout is told once', async t => {
+t.test('50 parallel logouts all get 204, and onLogout is called once', async t => {
   const { options, events } = host()
   const { logOut } = await serve(t, options)
   const answers = await Promise.all(Array.from({ length: 50 }, async () => logOut({ session_token: 'live' })))
@@ -102,7 +102,7 @@ t.test('of 50 parallel logouts all are 204, and onLogout is told once', async t 
   t.equal(events.length, 1)
 })
 
-t.test('a store of one function is enough, and needs no promise', async t => {
+t.test('a store with a synchronous logOut is enough', async t => {
   const { sessions } = host()
   const { logOut } = await serve(t, { sessions: { logOut: token => sessions.get(token) } })
   t.strictSame(await logOut({ session_token: 'live' }), done)
@@ -128,16 +128,16 @@ t.test('an unknown, empty or missing token is 403', async t => {
   t.equal(({} as Record<string, unknown>)['session_token'], undefined)
 })
 
-t.test('unknown members are ignored, and the last of two counts', async t => {
+t.test('unknown members are ignored, and the last of two equal names is used', async t => {
   const { logOut } = await serve(t, host().options)
   t.strictSame(await logOut('{"session_token":"other","a":{"__proto__":1},"session_token":"live"}'), done)
 })
 
-t.test('what is wrong with the body is a 400, in Kratos\' order', async t => {
+t.test('a wrong body is a 400, checked in the order of Kratos', async t => {
   const { options, asked } = host()
   const { inject, logOut, sendDelete } = await serve(t, options)
 
-  t.test('no body, before the content type', async t => {
+  t.test('a missing body comes before the content type', async t => {
     t.strictSame(await inject({ method: 'DELETE', url: path }), noBody)
     for (const type of ['application/json', 'text/plain', 'rubbish', '']) {
       t.strictSame(await sendDelete([['Content-Type', type], ['Content-Length', '0']]), noBody, type)
@@ -145,7 +145,7 @@ t.test('what is wrong with the body is a 400, in Kratos\' order', async t => {
     }
   })
 
-  t.test('another content type, before the body', async t => {
+  t.test('another content type comes before the syntax of the body', async t => {
     for (const type of [
       'text/plain', 'application/x-www-form-urlencoded', 'application/xml', 'application/vnd.api+json', 'application/jsonp', 'rubbish',
       'a "quoted\\" one', ','
@@ -163,13 +163,13 @@ t.test('what is wrong with the body is a 400, in Kratos\' order', async t => {
     t.strictSame(parameters, unknownToken, 'parameters are not read')
   })
 
-  t.test('charset and letter case of the content type do not matter', async t => {
+  t.test('parameters and letter case of the content type do not matter', async t => {
     for (const type of ['application/json; charset=utf-8', 'APPLICATION/Json', ' application/json ;x=y', 'application/json;']) {
       t.strictSame(await logOut('{}', { 'content-type': type }), unknownToken, type)
     }
   })
 
-  t.test('no JSON', async t => {
+  t.test('a body that is not JSON', async t => {
     const noChunk = await sendDelete([['Content-Type', 'application/json'], ['Transfer-Encoding', 'chunked']], '0\r\n\r\n')
     t.strictSame(noChunk, eof, 'in no chunk')
     for (const body of [' ', '\r\n\t']) t.strictSame(await logOut(body), eof, JSON.stringify(body))
@@ -181,7 +181,7 @@ t.test('what is wrong with the body is a 400, in Kratos\' order', async t => {
     }
   })
 
-  t.test('no object with a token that is a text', async t => {
+  t.test('a body that is not an object with a string as session_token', async t => {
     for (const body of [
       '[]', '["live"]', '"live"', '5', 'true', 'false', '{"session_token":5}', '{"session_token":true}', '{"session_token":["live"]}',
       '{"session_token":{}}'
@@ -190,7 +190,7 @@ t.test('what is wrong with the body is a 400, in Kratos\' order', async t => {
     }
   })
 
-  t.test('a body of more than 5 MiB, or not as long as it said', async t => {
+  t.test('a body of more than 5 MiB, or shorter than its Content-Length', async t => {
     const body = (bytes: number) => JSON.stringify({ other: 'x'.repeat(bytes - 12) })
     t.strictSame(await logOut(body(5 * 1024 * 1024)), unknownToken)
     const tooLarge = failure(400, { reason: 'Unable to read HTTP POST body: http: request body too large' })
@@ -203,7 +203,7 @@ t.test('what is wrong with the body is a 400, in Kratos\' order', async t => {
   t.strictSame(asked, [], 'the store is not asked')
 })
 
-t.test('the request id is echoed when it is harmless', async t => {
+t.test('a harmless X-Request-ID is repeated in the error', async t => {
   const { logOut, sendDelete } = await serve(t, host().options)
   const reason = 'The provided Ory Session Token could not be found, is invalid, or otherwise malformed.'
   for (const request of ['d7ef54b1-ec15-46e6-bccb-524b82c035e6', 'a.B_1:2-3', 'x'.repeat(128)]) {
@@ -219,7 +219,7 @@ t.test('the request id is echoed when it is harmless', async t => {
   t.strictSame(twice, noBody, 'nor when there are two')
 })
 
-t.test('Vary is kept beside the host\'s own', async t => {
+t.test('the host\'s Vary is kept', async t => {
   const varies: ReadonlyArray<readonly [own: string | string[], expected: string]> = [
     ['Origin', 'Origin, Cookie'], [['Origin', 'Accept'], 'Origin,Accept, Cookie'], ['X-Cookie', 'X-Cookie, Cookie'], ['', 'Cookie'],
     ['Origin, cookie', 'Origin, cookie'], ['Cookie', 'Cookie'], ['*', '*']
@@ -237,7 +237,7 @@ t.test('Vary is kept beside the host\'s own', async t => {
   }
 })
 
-t.test('no other method is served', async t => {
+t.test('other methods are not served', async t => {
   const { options, asked } = host()
   const { inject } = await serve(t, options)
   for (const method of ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'OPTIONS'] as const) {
@@ -247,7 +247,7 @@ t.test('no other method is served', async t => {
   t.strictSame(asked, [])
 })
 
-t.test('a store that fails is a 500, logged with its cause, and no word of it leaves', async t => {
+t.test('if the store fails, the response is 500 and the cause is only logged', async t => {
   const status = (statusCode: number) => Object.assign(new Error('secret'), { statusCode, code: 'FST_ERR_VALIDATION', reason: 'secret' })
   const failures: ReadonlyArray<readonly [name: string, failing: () => never]> = [
     ['throws', () => { throw new Error('secret') }],
@@ -273,7 +273,7 @@ t.test('a store that fails is a 500, logged with its cause, and no word of it le
   }
 })
 
-t.test('a failure of onLogout is logged and changes nothing', async t => {
+t.test('a failure of onLogout is logged and does not change the response', async t => {
   const lines: string[] = []
   const logger = { level: 'error', stream: { write: (line: string) => { lines.push(line) } } }
   const failing = [
@@ -287,7 +287,7 @@ t.test('a failure of onLogout is logged and changes nothing', async t => {
   t.strictSame(lines, [])
 })
 
-t.test('an error of the host\'s own hooks keeps its 4xx, in Kratos\' shape', async t => {
+t.test('a 4xx of the host\'s hooks keeps its status and gets Kratos\' body', async t => {
   const expected: ReadonlyArray<readonly [thrown: unknown, answer: Answer]> = [
     [{ statusCode: 400 }, failure(400)],
     [{ statusCode: 401 }, failure(401)],
@@ -343,7 +343,7 @@ t.test('over HTTP/2 a body needs no length', async t => {
   t.equal(asked.length, 3)
 })
 
-t.test('a body is read by the headers that a hook of the host leaves', async t => {
+t.test('the body is read with the headers as the host\'s hooks left them', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   app.addHook('onRequest', async request => {
@@ -357,7 +357,7 @@ t.test('a body is read by the headers that a hook of the host leaves', async t =
   t.match(await send('{"session_token":"other"}', 'rubbish'), { status: 403, body: /"request":"of-the-host"/ })
 })
 
-t.test('misuse is a TypeError while registering, which names the option', async t => {
+t.test('a wrong option throws a TypeError at registration that names it', async t => {
   await assertMisuse(t, kratosLogout, 'kratosLogout', { sessions: { logOut: () => undefined } }, {
     sessions: [undefined, null, {}, { logOut: true }, () => {}],
     onLogout: ['log', true, null, {}],

@@ -62,7 +62,7 @@ for (const prefix of ['', '/auth']) {
   })
 }
 
-t.test('bodies are not read, over HTTP/2 either, where they need no length', async t => {
+t.test('bodies are ignored, also over HTTP/2 without a length', async t => {
   const { sessions, isLive } = await host()
   const app = Fastify({ http2: true } as FastifyServerOptions)
   t.teardown(() => app.close())
@@ -89,7 +89,7 @@ t.test('only whoami is served to every method', async t => {
   t.ok(await isLive(people.phone))
 })
 
-t.test('a CORS preflight is answered by the host, on hosts that answer them', async t => {
+t.test('a CORS preflight gets the response of the host, if the host has one', async t => {
   const { sessions } = await host()
   const app = Fastify()
   t.teardown(() => app.close())
@@ -106,7 +106,7 @@ t.test('a CORS preflight is answered by the host, on hosts that answer them', as
   t.equal((await app.inject({ method: 'OPTIONS', url: '/sessions/whoami' })).statusCode, 401, 'what is not a preflight is asked of whoami')
 })
 
-t.test('what the host keeps with a session stays with the host', async t => {
+t.test('the data that the host stores with a session is not sent', async t => {
   const { sessions } = await host()
   const { ask } = await serve(t, { sessions })
   for (const path of ['/sessions/whoami', '/sessions']) {
@@ -115,7 +115,7 @@ t.test('what the host keeps with a session stays with the host', async t => {
   }
 })
 
-t.test('nobody is anybody with an unknown, expired or logged-out session', async t => {
+t.test('an unknown, expired or logged-out session is a 401 on every route', async t => {
   const { sessions } = await host()
   const { ask } = await serve(t, { sessions })
   for (const person of [undefined, people.expired, people.loggedOut, { token: 'unknown' }, { token: '__proto__' }]) {
@@ -128,7 +128,7 @@ t.test('nobody is anybody with an unknown, expired or logged-out session', async
   }
 })
 
-t.test('an account that is not active is nobody to whoami, and can still log out', async t => {
+t.test('if isActive refuses a session, whoami is a 401 and the other routes work', async t => {
   const { sessions, isLive } = await host()
   const asked: string[] = []
   const { ask } = await serve(t, { sessions, isActive: async session => { asked.push(session.id); return false } })
@@ -140,7 +140,7 @@ t.test('an account that is not active is nobody to whoami, and can still log out
   t.equal(asked.length, 1)
 })
 
-t.test('the identity is the host\'s to show', async t => {
+t.test('the option "identity" returns the identity that is shown', async t => {
   const { sessions } = await host()
   const identity = async (subject: string) => ({ id: subject, traits: { email: 'alice@example.com' } })
   const { ask } = await serve(t, { sessions, identity })
@@ -151,7 +151,7 @@ t.test('the identity is the host\'s to show', async t => {
   t.match(JSON.parse((await none.ask('GET', '/sessions/whoami', people.laptop)).body), { identity: null })
 })
 
-t.test('odd subjects and times do no harm', async t => {
+t.test('subjects that a header cannot contain and times beyond RFC 3339 work', async t => {
   const { sessions } = await host()
   const never = Number.MAX_SAFE_INTEGER
   const subject = 'zo\u00eb\r\nSet-Cookie: a=b'
@@ -163,7 +163,7 @@ t.test('odd subjects and times do no harm', async t => {
   t.match(JSON.parse(body), { expires_at: '9999-12-31T23:59:59.999Z', issued_at: '1970-01-01T00:00:00.000Z' })
 })
 
-t.test('the other live sessions are listed, newest first, and never the one that asks', async t => {
+t.test('the other live sessions are listed, newest first, without the current one', async t => {
   const { sessions } = await host()
   const { ask } = await serve(t, { sessions })
   const others = [shown(await sessions.find(people.laptop.token)), shown(await sessions.find(people.tablet.token))]
@@ -173,7 +173,7 @@ t.test('the other live sessions are listed, newest first, and never the one that
   t.strictSame(await ask('GET', '/sessions', people.bobs), json([], { link: '</sessions?page_size=250>; rel="first"' }))
 })
 
-t.test('following the Link header from page to page shows every session once, while others come and go', async t => {
+t.test('following the Link header shows each session once, while sessions are created and logged out', async t => {
   const { sessions } = await host()
   const now = Date.now()
   const made = Array.from({ length: 25 }, (_, index) => id(`c${String(index).padStart(2, '0')}`))
@@ -199,7 +199,7 @@ t.test('following the Link header from page to page shows every session once, wh
   t.strictSame(seen.toSorted(), made.filter(session => session !== made[3]).toSorted())
 })
 
-t.test('the older page and per_page work too, and what is no number is the default', async t => {
+t.test('page and per_page work, too, and values that are not numbers are ignored', async t => {
   const { sessions } = await host()
   const { ask } = await serve(t, { sessions })
   const idsOf = async (query: string) => {
@@ -217,7 +217,7 @@ t.test('the older page and per_page work too, and what is no number is the defau
   t.match((await ask('GET', '/sessions?page_size=1000000', people.laptop)).headers, { link: '</sessions?page_size=1000>; rel="first"' })
 })
 
-t.test('a page token that is none of ours, and a page too far to count to, are a 400', async t => {
+t.test('a malformed page token and a page that is too far are a 400', async t => {
   const { sessions } = await host()
   const { ask } = await serve(t, { sessions })
   const coded = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
@@ -228,7 +228,7 @@ t.test('a page token that is none of ours, and a page too far to count to, are a
   t.strictSame(await ask('GET', '/sessions?page=1000000', people.laptop), badPage)
 })
 
-t.test('logging out the others counts those that really were live, keeps the one that asks, and tells onLogout once', async t => {
+t.test('logging out the others returns how many were live, keeps the current session, and calls onLogout once', async t => {
   const { sessions, events, onLogout, isLive } = await host()
   const { ask } = await serve(t, { sessions, onLogout })
   t.strictSame(await ask('DELETE', '/sessions', people.phone), json({ count: 2 }))
@@ -241,7 +241,7 @@ t.test('logging out the others counts those that really were live, keeps the one
   t.strictSame(await uncounted.ask('DELETE', '/sessions', people.phone), json({ count: 0 }), 'of a store that does not count')
 })
 
-t.test('logging out one of the others is a 204, and again, and tells onLogout once', async t => {
+t.test('logging out one of the others is a 204, can be repeated, and calls onLogout once', async t => {
   const { sessions, events, onLogout, isLive } = await host()
   const { ask, send } = await serve(t, { sessions, onLogout })
   const before = await sessions.find(people.tablet.token)
@@ -254,7 +254,7 @@ t.test('logging out one of the others is a 204, and again, and tells onLogout on
   t.notOk(await isLive(people.phone))
 })
 
-t.test('of parallel calls all succeed, and each session ends once', async t => {
+t.test('parallel calls all succeed, and each session is logged out once', async t => {
   const { sessions, events, onLogout } = await host()
   const { ask } = await serve(t, { sessions, onLogout })
   const ones = await Promise.all(Array.from({ length: 50 }, () => ask('DELETE', `/sessions/${people.tablet.id}`, people.laptop)))
@@ -265,7 +265,7 @@ t.test('of parallel calls all succeed, and each session ends once', async t => {
   t.equal(events.length, 2)
 })
 
-t.test('the id of another user\'s session, of an expired or logged-out one, and of none at all get the same answer', async t => {
+t.test('the ids of another user\'s, an expired, a logged-out and an unknown session get the same response', async t => {
   const { sessions, events, onLogout, isLive } = await host()
   const { ask } = await serve(t, { sessions, onLogout })
   for (const one of [people.bobs.id, people.expired.id, people.loggedOut.id, id('0')]) {
@@ -283,7 +283,7 @@ const formsOf = (uuid: string) => {
   ]
 }
 
-t.test('the session that asks cannot log itself out here, in whatever form its id is given or stored', async t => {
+t.test('the current session cannot be logged out by its id, in whatever form the id is given or stored', async t => {
   const { sessions, isLive } = await host()
   const { ask } = await serve(t, { sessions })
   for (const form of formsOf(people.laptop.id)) {
@@ -305,7 +305,7 @@ t.test('the session that asks cannot log itself out here, in whatever form its i
   }
 })
 
-t.test('every id that the list shows can be logged out, in whatever form the host stores it', async t => {
+t.test('every listed id can be logged out, in whatever form the host stores it', async t => {
   const { sessions, isLive, events, onLogout } = await host()
   const { ask } = await serve(t, { sessions, onLogout })
   const now = Date.now()
@@ -323,7 +323,7 @@ t.test('every id that the list shows can be logged out, in whatever form the hos
   }
 })
 
-t.test('an id in the form that Kratos stores is looked for once', async t => {
+t.test('an id in the form that Kratos stores is looked up once', async t => {
   const { sessions } = await host()
   const asked: string[] = []
   const { ask } = await serve(t, {
@@ -338,7 +338,7 @@ t.test('an id in the form that Kratos stores is looked for once', async t => {
   t.strictSame(asked, [phone.id, tablet.id.toUpperCase(), tablet.id, ...unknown, tablet.id])
 })
 
-t.test('what is no UUID is a 400', async t => {
+t.test('an id that is not a UUID is a 400', async t => {
   const { sessions } = await host()
   const { ask } = await serve(t, { sessions })
   const bad = (message: string) => failure(400, { message })
@@ -353,7 +353,7 @@ t.test('what is no UUID is a 400', async t => {
   t.equal((await ask('GET', `/sessions/${people.phone.id}`, people.laptop)).status, 404, 'and none can be fetched')
 })
 
-t.test('a host whose ids are no UUIDs says so', async t => {
+t.test('with ids: \'any\' ids need not be UUIDs', async t => {
   const { sessions, isLive } = await host()
   const now = Date.now()
   const odd = 'sess.7 \u00e4/../x'
@@ -365,7 +365,7 @@ t.test('a host whose ids are no UUIDs says so', async t => {
   t.notOk(await isLive({ token: 'odd' }))
 })
 
-t.test('ids of any length are taken, where ids are any text', async t => {
+t.test('with ids: \'any\' ids can have any length', async t => {
   const { sessions, isLive } = await host()
   const now = Date.now()
   const ids = ['x'.repeat(100), 'x'.repeat(101), `${'\u00e4'.repeat(150)}/../ ${'%'.repeat(20)}`, `/${'a/'.repeat(80)}`]
@@ -389,7 +389,7 @@ t.test('ids of any length are taken, where ids are any text', async t => {
   t.ok(await isLive(people.laptop))
 })
 
-t.test('signed cookies and other names are read', async t => {
+t.test('the cookie can be signed and have another name', async t => {
   const { sessions } = await host()
   const app = Fastify()
   t.teardown(() => app.close())
@@ -408,7 +408,7 @@ const failures: ReadonlyArray<() => never> = [
   () => { throw null } // eslint-disable-line no-throw-literal
 ]
 
-t.test('a function of the host that fails is a 500, logged once', async t => {
+t.test('if a function of the host fails, the response is 500, logged once', async t => {
   const lines: string[] = []
   const logger = { level: 'error', stream: { write: (line: string) => { lines.push(line) } } }
   const { sessions } = await host()
@@ -432,7 +432,7 @@ t.test('a function of the host that fails is a 500, logged once', async t => {
   }
 })
 
-t.test('a failure of onLogout is logged and changes nothing', async t => {
+t.test('a failure of onLogout is logged and does not change the response', async t => {
   const lines: string[] = []
   const logger = { level: 'error', stream: { write: (line: string) => { lines.push(line) } } }
   const { sessions } = await host()
@@ -442,7 +442,7 @@ t.test('a failure of onLogout is logged and changes nothing', async t => {
   t.equal(lines.length, 2)
 })
 
-t.test('a wrong option is a TypeError while registering that names it', async t => {
+t.test('a wrong option throws a TypeError at registration that names it', async t => {
   const { sessions } = await host()
   const { list, ...unlisted } = sessions
   for (const [options, message] of [

@@ -11,7 +11,7 @@ t.test('an absolute http or https URL is parsed', async t => {
   ] as const) t.equal(read(given).href, href)
 })
 
-t.test('anything else is a TypeError that names the option', async t => {
+t.test('any other value throws a TypeError that names the option', async t => {
   t.throws(() => read(undefined), { name: 'TypeError', message: 'aPlugin: option "anUrl" is missing: say where it is' })
   for (const given of [
     null, 5, '', '/path', '//app.example', 'app.example', 'ftp://app.example', 'javascript:alert(1)', 'https:app.example',

@@ -1,14 +1,14 @@
 import t from 'tap'
 import { bearerToken } from '../../../lib/internal/http/bearer-token.ts'
 
-t.test('the token of a Bearer header, whatever the case of the scheme and however many spaces follow it', async t => {
+t.test('the token of a Bearer header is returned, for any case of the scheme and any number of spaces', async t => {
   for (const header of ['Bearer token', 'bearer token', 'BEARER token', 'Bearer   token', 'Bearer token  ']) {
     t.equal(bearerToken(header), 'token', header)
   }
   t.equal(bearerToken('Bearer a.b-c_d~e+f/g='), 'a.b-c_d~e+f/g=')
 })
 
-t.test('nothing for other headers, and for more than one credential', async t => {
+t.test('undefined is returned for other headers and for more than one credential', async t => {
   for (const header of [
     undefined, '', ' ', 'Bearer', 'Bearer ', 'Bearertoken', 'Basic dXNlcjpwYXNz', 'token', 'Bearer one two', 'Bearer one,two',
     'Bearer one, Bearer two',

@@ -41,7 +41,7 @@ t.test('what @fastify/cookie wrote is read, whatever the value', async t => {
   }))
 })
 
-t.test('a host that encodes its cookies in its own way is understood', async t => {
+t.test('values are decoded by the host\'s @fastify/cookie', async t => {
   const parseOptions = { path: '/', decode: (value: string) => Buffer.from(value, 'base64url').toString() }
   const { read } = await reader(t, {}, { parseOptions })
   t.strictSame(read(`sid=${Buffer.from('secret').toString('base64url')}`), ['secret'])
@@ -72,7 +72,7 @@ t.test('signed cookies without @fastify/cookie, or without its secret, are a Typ
 
 const removed = (identity: Partial<CookieIdentity>) => removedCookie({ name: 'sid', ...identity }, 'aPlugin', 'aCookie')
 
-t.test('the removing cookie has the identity of the one it removes, both expiries and no value', async t => {
+t.test('the removing cookie has the same identity, Expires and Max-Age, and no value', async t => {
   const expired = 'Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0'
   t.equal(removed({}), `sid=; Path=/; ${expired}; HttpOnly; Secure; SameSite=Lax`)
   const odd = { path: '/auth', domain: 'app.example', secure: false, httpOnly: false, sameSite: 'strict', signed: true } as const

@@ -56,7 +56,7 @@ t.test('trusted origins are compared as browsers write them', async t => {
   t.equal(verdict({ origin: 'https://sub.www.example' }, { trustedOrigins: ['https://www.example'] }), 'refused')
 })
 
-t.test('an entry that is no origin is a TypeError that names it', async t => {
+t.test('an entry that is not an origin throws a TypeError that names it', async t => {
   for (const entry of ['https://www.example/', 'https://www.example/x', 'www.example', '*', 'https://*', 'https://*.example', 'null', '',
     'https://', 'https://a@b', '//www.example', 5]) {
     t.throws(() => crossSiteCheck({ trustedOrigins: [entry as string] }, context), {

@@ -14,7 +14,7 @@ async function serve (t: Test, listener: RequestListener): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/secret-path`
 }
 
-t.test('the JSON of a 200, and of one other status', async t => {
+t.test('the JSON of a 200 and of one other status is returned', async t => {
   const seen: unknown[] = []
   const url = await serve(t, async (request, response) => {
     let body = ''
@@ -31,7 +31,7 @@ t.test('the JSON of a 200, and of one other status', async t => {
   ])
 })
 
-t.test('what cannot be read is a rejection that repeats nothing', async t => {
+t.test('a response that cannot be read is a rejection that quotes nothing of it', async t => {
   const answers: Readonly<Record<string, readonly [listener: RequestListener, message: RegExp]>> = {
     'another status': [(_request, response) => response.writeHead(500).end('{"secret":1}'), /^answered with status 500$/],
     'an empty 204': [(_request, response) => response.writeHead(204).end(), /^answered with status 204$/],
@@ -58,7 +58,7 @@ t.test('what cannot be read is a rejection that repeats nothing', async t => {
   }, 'as long as allowed')
 })
 
-t.test('a redirect that a fetch of the host has followed is refused, and its body is let go', async t => {
+t.test('a redirect that the host\'s fetch followed is refused, and its body is cancelled', async t => {
   let cancelled = false
   const body = new ReadableStream({ cancel: () => { cancelled = true } })
   const fetch = async () => Object.defineProperty(new Response(body), 'redirected', { value: true })
@@ -66,7 +66,7 @@ t.test('a redirect that a fetch of the host has followed is refused, and its bod
   t.ok(cancelled)
 })
 
-t.test('after the timeout it is a rejection, whatever fetch does, and the request is aborted', async t => {
+t.test('after the timeout it rejects, whatever fetch does, and the request is aborted', async t => {
   let signal: AbortSignal | null | undefined
   const never = async (_url: unknown, init?: RequestInit) => {
     signal = init?.signal

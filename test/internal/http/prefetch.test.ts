@@ -28,7 +28,7 @@ t.test('every prefetch that browsers and frameworks send is recognised', async t
   for (const [sender, headers] of Object.entries(prefetches)) t.ok(isPrefetch(headers), sender)
 })
 
-t.test('each header is enough by itself, whatever the case of its value and whatever stands around it', async t => {
+t.test('each header is enough by itself, in any letter case and with other words around it', async t => {
   for (const name of ['sec-purpose', 'purpose', 'x-purpose', 'x-moz', 'sec-fetch-purpose', 'moz-purpose', 'x-sec-purpose']) {
     for (const value of [
       'prefetch', 'Prefetch', 'preview', 'prerender', '"prefetch"', 'prefetch;x=y', 'other, prefetch', 'a=b; prefetch'
@@ -43,7 +43,7 @@ t.test('each header is enough by itself, whatever the case of its value and what
   }
 })
 
-t.test('what a user asked for is not a prefetch', async t => {
+t.test('a navigation is not a prefetch', async t => {
   for (const headers of [
     {},
     { 'x-other': 'prefetch' },

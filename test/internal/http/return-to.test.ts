@@ -12,7 +12,7 @@ t.test('without a return_to the default is the target, allowed or not', async t 
   for (const given of [undefined, null, '']) t.strictSame(judge()(given), { location: standard })
 })
 
-t.test('an absolute URL below an entry is the target, letter for letter', async t => {
+t.test('an absolute URL below an entry is the target, unchanged', async t => {
   const allowed = judge('https://app.example/app', 'http://127.0.0.1:4455/', 'https://*.team.example', 'https://[::1]:8443/x/')
   for (const given of [
     'https://app.example/app', 'https://app.example/app/', 'https://app.example/app/deep/er?q=1#there', 'https://app.example/app?x',
@@ -26,7 +26,7 @@ t.test('an absolute URL below an entry is the target, letter for letter', async 
   ]) t.strictSame(allowed(given), { location: given })
 })
 
-t.test('a URL without scheme or host is completed by the default, and judged', async t => {
+t.test('a URL without scheme or host is completed with the default, and checked', async t => {
   const allowed = judge('https://app.example/app', 'https://other.example/')
   for (const [given, location] of [
     ['/app', 'https://app.example/app'], ['/app/x?y=1#z', 'https://app.example/app/x?y=1#z'], ['/app/a/../b', 'https://app.example/app/b'],
@@ -42,7 +42,7 @@ t.test('a URL without scheme or host is completed by the default, and judged', a
   ] as const) t.strictSame(allowed(given), { forbidden }, given)
 })
 
-t.test('letters beyond ASCII are sent as the URL that a browser would make of them', async t => {
+t.test('non-ASCII characters are encoded as browsers do it', async t => {
   const allowed = judge('https://app.example/', 'https://xn--bcher-kva.example/')
   t.strictSame(allowed('https://app.example/gr\u00fc\u00dfe'), { location: 'https://app.example/gr%C3%BC%C3%9Fe' })
   t.strictSame(allowed('https://b\u00fccher.example/'), { location: 'https://xn--bcher-kva.example/' })
@@ -80,19 +80,19 @@ const hostile = [
   'https://app.example:99999/app', 'http://'
 ]
 
-t.test('nothing of the hostile corpus gets through', async t => {
+t.test('every URL of the hostile corpus is refused', async t => {
   const allowed = judge('https://app.example/app', 'https://*.team.example')
   for (const given of hostile) t.notOk('location' in allowed(given), JSON.stringify(given))
 })
 
-t.test('a faulty URL is told from a forbidden one', async t => {
+t.test('a malformed URL is distinguished from a forbidden one', async t => {
   t.strictSame(judge()('https://app.example/\n'), { malformed: 'net/url: invalid control character in URL' })
   t.strictSame(judge()('https://app.example:99999/'), { malformed: 'invalid URL' })
   t.strictSame(judge()('https://evil.example/'), { forbidden: 'https://evil.example/' })
   t.strictSame(judge()('javascript:alert(1)'), { forbidden: 'javascript:alert(1)' })
 })
 
-t.test('whatever is asked for, a browser stays within the allow-list', async t => {
+t.test('for any return_to, a browser stays within the allowed URLs', async t => {
   const allowed = judge('https://app.example/app', 'https://*.team.example', 'http://127.0.0.1:4455/cb/')
   const piece = fc.constantFrom(
     'https', 'http', 'HTTPS', 'javascript', ':', '/', '//', '\\', '@', '?', '#', '.', '..', '%2e', '%2f', '%5c', '%00', '%0d%0a', '\t',
@@ -128,7 +128,7 @@ t.test('whatever is asked for, a browser stays within the allow-list', async t =
   }), { numRuns: 3000 })
 })
 
-t.test('whatever lies below an entry is let through', async t => {
+t.test('every URL below an entry is allowed', async t => {
   const allowed = judge('https://app.example/app')
   fc.assert(fc.property(fc.webPath(), fc.webQueryParameters(), (path, query) => {
     const given = `https://app.example/app${path}?${query}`
@@ -137,7 +137,7 @@ t.test('whatever lies below an entry is let through', async t => {
   }))
 })
 
-t.test('an entry that can never match, or matches more than it says, is a TypeError that names option and entry', async t => {
+t.test('an entry that can never match, or matches too much, throws a TypeError that names option and entry', async t => {
   for (const [entry, hint] of [
     ['/dashboard', /can never match: an entry is an absolute/], ['app.example', /can never match/], ['//app.example', /can never match/],
     ['', /can never match/], ['*', /can never match/],

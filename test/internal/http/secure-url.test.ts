@@ -1,7 +1,7 @@
 import t from 'tap'
 import { isSecureUrl } from '../../../lib/internal/http/secure-url.ts'
 
-t.test('https, and http on this machine, are secure', async t => {
+t.test('https, and http on the same machine, are secure', async t => {
   for (const url of [
     'https://app.example', 'HTTPS://app.example/a?b', 'http://localhost', 'http://localhost:3000/x', 'http://LOCALHOST/',
     'http://127.0.0.1:1/',
@@ -9,7 +9,7 @@ t.test('https, and http on this machine, are secure', async t => {
   ]) t.ok(isSecureUrl(url), url)
 })
 
-t.test('http elsewhere, other schemes, passwords and what is not a URL are not', async t => {
+t.test('http elsewhere, other schemes, URLs with a password and other texts are not', async t => {
   for (const url of [
     'http://app.example', 'http://localhost.evil.example', 'http://evil-localhost', 'http://127.0.0.1.evil.example',
     'http://[::2]/', 'http://128.0.0.1/',

@@ -15,7 +15,7 @@ t.test('a caller wants a page if it names HTML and does not prefer JSON', async 
   ]) t.equal(wantsPage(accept), true, accept)
 })
 
-t.test('everybody else wants none', async t => {
+t.test('every other caller does not want a page', async t => {
   for (const accept of [
     undefined, '', '*/*', 'text/*', 'application/*', 'application/json', 'text/html;q=0', 'text/html;q=0.0',
     'text/html, application/json', 'application/json, text/html',

@@ -21,6 +21,6 @@ t.test('Bearer is followed by exactly one space and one token, as Ory Kratos rea
   }
 })
 
-t.test('a cookie with the token that the header carried has to go with its session', async t => {
+t.test('inCookie is true if the session cookie has the same token as the header', async t => {
   t.strictSame(find({ 'x-session-token': 'same', cookie: 'same' }), { token: 'same', inCookie: true })
 })

@@ -40,13 +40,13 @@ t.test('the sentence is the description, the reason, or the message', async t =>
   t.equal(await sentence({}), 'The request was malformed or contained invalid parameters')
 })
 
-t.test('a JSON caller gets the error, and without a page everybody does', async t => {
+t.test('a JSON caller gets the JSON error, and so do all callers without a page', async t => {
   for (const [page, headers] of [['https://app.example/', { accept: 'application/json' }], [undefined, { accept: 'text/html' }]] as const) {
     t.match(await refused(t, page, error, headers), { statusCode: 403, location: undefined, type: 'application/json' })
   }
 })
 
-t.test('the page is the same for each request', async t => {
+t.test('requests do not change the URL of the page', async t => {
   const page = new URL('https://app.example/?error=old')
   const refuse = errorResponder(page)
   const app = Fastify()

@@ -51,7 +51,7 @@ t.test('a success has a media type only if it has a body', async t => {
   }
 })
 
-t.test('what was thrown keeps a 4xx, and is otherwise a 500 that is logged and not described', async t => {
+t.test('an error with a 4xx keeps its status, every other one is a 500 that is logged and not described', async t => {
   const thrown = (value: unknown) => sent(t, (request, reply) => answerKratosFailure(value as null, request, reply))
   for (const [value, status] of [
     [Object.assign(new Error('a secret'), { statusCode: 403 }), 403], [Object.assign(new Error('a secret'), { status: 429 }), 429],

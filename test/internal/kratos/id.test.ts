@@ -46,7 +46,7 @@ t.test('two texts are the same id if they are the same UUID, or the same text', 
   t.notOk(texts.isSame(canonical, canonical.toUpperCase()))
 })
 
-t.test('where ids are any text, each text is an id, but for the empty one', async t => {
+t.test('with the kind "any" each text except the empty one is an id', async t => {
   t.strictSame(texts.read(''), { problem: 'the id is empty' })
   for (const text of ['s.1', ' ', canonical.toUpperCase(), '../x', 'x'.repeat(10_000)]) {
     t.strictSame(texts.read(text), { spellings: [text] })

@@ -22,21 +22,21 @@ async function listed (t: Test, query: SessionsQuery, sessionsOf: Readonly<Recor
   return { statusCode, link: headers['link'], body: JSON.parse(body), asked, identities }
 }
 
-t.test('the first spelling of a subject that has sessions counts', async t => {
+t.test('the first spelling of a subject that has sessions is used', async t => {
   const { body, asked, identities } = await listed(t, { subjects: ['ALICE', 'alice', 'never'], except: 's9' }, { alice: [session] })
   t.match(body, [{ id: 's1', identity: { id: 'alice' } }])
   t.strictSame(asked.map(({ subject, except }) => [subject, except]), [['ALICE', 's9'], ['alice', 's9']])
   t.strictSame(identities, ['alice'], 'one identity for all sessions')
 })
 
-t.test('nobody\'s sessions are an empty list, and nobody is asked for an identity', async t => {
+t.test('without sessions the list is empty, and identity is not called', async t => {
   for (const subjects of [[], ['alice']]) {
     const { statusCode, body, identities, asked } = await listed(t, { subjects }, {})
     t.strictSame([statusCode, body, identities, asked.length], [200, [], [], subjects.length])
   }
 })
 
-t.test('a page is asked for with one session more, and has its links', async t => {
+t.test('one session more than the page has is read, and the page has its links', async t => {
   const two = [session, { ...session, id: 's2', createdAt: 4 }]
   const first = await listed(t, { subjects: ['alice'] }, { alice: two }, '/list?page_size=1')
   t.match(first, { asked: [{ limit: 2, after: undefined }], body: [{ id: 's1' }] })
@@ -47,7 +47,7 @@ t.test('a page is asked for with one session more, and has its links', async t =
   t.match(second, { asked: [{ after: { id: 's1', createdAt: 5 } }], body: [{ id: 's2' }] })
 })
 
-t.test('a page that cannot be read is a 400, and the store is not asked', async t => {
+t.test('invalid page parameters are a 400, and the store is not called', async t => {
   const { statusCode, body, asked } = await listed(t, { subjects: ['alice'] }, {}, '/list?page_token=x')
   t.strictSame([statusCode, asked], [400, []])
   t.equal(body.error.reason, 'The page cannot be read. Follow the Link header of the previous page.')

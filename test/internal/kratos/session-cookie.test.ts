@@ -18,7 +18,7 @@ t.test('the session token is the first value of the session cookie', async t => 
   t.equal(sessionCookieReader(app, { name: 'sid' }, 'aPlugin')('sid=abc'), 'abc')
 })
 
-t.test('a forged cookie in front does not hide the signed one', async t => {
+t.test('a forged cookie before the signed one is ignored', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(cookie, { secret: 'a secret' })
