@@ -133,7 +133,7 @@ function withoutMoment (body: string): string {
 /** Logs out, kills the server, starts another one, and logs the same session out again: a store that forgot it answers 403. */
 async function survivesRestart (t: Test, args: string[], env: Record<string, string>): Promise<void> {
   const first = await start(t, 'server', args, env)
-  const isNativeLogout = ({ status, command }: { status: string, command: string }) => {
+  const isNativeLogout = ({ status, command }: ReturnType<typeof pasteable>[number]) => {
     return status === '204' && command.includes('/self-service/logout/api')
   }
   const command = pasteable(first).find(isNativeLogout)?.command ?? ''

@@ -49,7 +49,9 @@ const submission = `/self-service/logout?token=${logoutUrlToken(secrets.cookie)}
 /** What is asked of the routes for sessions, in this order. */
 const sessionRequests: readonly InjectOptions[] = [
   ...(['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const).map((method): InjectOptions => ({
-    method, url: '/sessions/whoami', headers: { ...sessionCookie, ...(method !== 'GET' && { 'content-type': 'application/json' }) },
+    method,
+    url: '/sessions/whoami',
+    headers: { ...sessionCookie, ...(method !== 'GET' && { 'content-type': 'application/json' }) },
     ...(method !== 'GET' && { payload: '{"' })
   })),
   { method: 'POST', url: '/sessions/whoami', headers: { 'content-type': 'rubbish' }, payload: 'x' },

@@ -260,7 +260,7 @@ t.test('a wrong option throws a TypeError at registration that names it', async 
   for (const [options, message] of [
     [{ authorize }, /^kratosAdmin: option "sessions" is missing: pass a session store/],
     [{ authorize, sessions: { list: sessions.list } }, /option "sessions" is missing/],
-    [{ sessions }, /option "authorize" is missing: pass a function that returns true for those who may end anybody's sessions/],
+    [{ sessions }, /option "authorize" is missing: pass a function that returns true for requests that may end the sessions of every user/],
     [{ sessions, authorize: true }, /option "authorize" is missing/],
     [{ sessions, authorize, identity: {} }, /option "identity" must be a function/],
     [{ sessions, authorize, ids: '' }, /option "ids" must be/],

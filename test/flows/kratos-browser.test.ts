@@ -454,7 +454,7 @@ t.test('a wrong option throws a TypeError at registration that names it', async 
   for (const [options, message] of [
     [{ ...good, sessions: undefined }, /option "sessions" is missing/],
     [{ ...good, sessions: { find: sessions.find } }, /option "sessions" is missing/],
-    [{ ...good, publicUrl: undefined }, /option "publicUrl" is missing: say where browsers find these routes/],
+    [{ ...good, publicUrl: undefined }, /option "publicUrl" is missing: say where browsers reach these routes/],
     [{ ...good, publicUrl: '/auth' }, /option "publicUrl" must be an absolute/],
     [{ ...good, publicUrl: 'ftp://login.example' }, /"publicUrl" must be an absolute/],
     [{ ...good, publicUrl: 'https://user@login.example' }, /"publicUrl" must be an absolute/],

@@ -95,7 +95,9 @@ async function serve (t: Test, options: SigningHubLogoutOptions, server: Fastify
   const { inject, send } = wire(app)
   await app.register(signingHubLogout, options)
   const post = (payload?: unknown, headers: Record<string, string> = {}, url = '/v3/logout') => inject({
-    method: 'POST', url, headers: { authorization: 'Bearer alice', ...headers },
+    method: 'POST',
+    url,
+    headers: { authorization: 'Bearer alice', ...headers },
     ...(payload !== undefined && { payload: payload as string })
   })
   const json = (payload: string, headers = {}) => post(payload, { 'content-type': 'application/json', ...headers })
@@ -128,7 +130,14 @@ t.test('a logout', async t => {
     const [activity] = activities
     t.ok(activity !== undefined && activity.at >= before && activity.at <= Date.now())
     t.strictSame({ ...activity, at: 0 }, {
-      at: 0, subject: 'alice', actor: 'admin', tenant: 'acme', sessionId: 's1', issuedAt: 1_000_000, ip: '127.0.0.1', userAgent: 'an app',
+      at: 0,
+      subject: 'alice',
+      actor: 'admin',
+      tenant: 'acme',
+      sessionId: 's1',
+      issuedAt: 1_000_000,
+      ip: '127.0.0.1',
+      userAgent: 'an app',
       deviceToken: 'removed'
     })
   })

@@ -15,8 +15,14 @@ const folder = realpathSync(mkdtempSync(join(tmpdir(), 'fastify-logout-client-')
 t.teardown(() => rmSync(folder, { recursive: true, force: true }))
 
 const compilerOptions = {
-  module: 'nodenext', target: 'es2023', lib: ['es2023', 'dom'], strict: true, skipLibCheck: false, exactOptionalPropertyTypes: true,
-  noUncheckedIndexedAccess: true, types: ['node']
+  module: 'nodenext',
+  target: 'es2023',
+  lib: ['es2023', 'dom'],
+  strict: true,
+  skipLibCheck: false,
+  exactOptionalPropertyTypes: true,
+  noUncheckedIndexedAccess: true,
+  types: ['node']
 }
 writeFileSync(join(folder, 'package.json'), '{ "private": true, "type": "module" }')
 await run('npm', [

@@ -178,7 +178,9 @@ t.test('a redirect to an error page is published with the status of the error', 
     return sessions.find(token)
   }
   await app.register(kratosBrowserLogout, {
-    sessions: { ...sessions, find }, publicUrl: 'https://app.example', defaultReturnUrl: 'https://app.example',
+    sessions: { ...sessions, find },
+    publicUrl: 'https://app.example',
+    defaultReturnUrl: 'https://app.example',
     errorUrl: 'https://app.example/error'
   })
   const messages = listen(t)
@@ -278,7 +280,8 @@ t.test('with whenUnavailable: \'refuse\' a guard publishes one verdict per reque
   t.teardown(() => app.close())
   await app.register(tenantActivity, {
     users: { ...users, compareAndSet: (...change) => { if (failing) throw new Error('down'); return users.compareAndSet(...change) } },
-    user: () => alice, whenUnavailable: 'refuse'
+    user: () => alice,
+    whenUnavailable: 'refuse'
   })
   app.get('/', () => 'in')
   const messages = listen(t)

@@ -57,7 +57,7 @@ t.test('if other writes change the record five times, it throws an Outage and do
   let reads = 0
   const users = { get: () => ({ status: 'logged_in', version: reads++ }), compareAndSet: () => false }
   await t.rejects(logOutUser({ users, ask }, event, () => { t.fail('it has not succeeded') }), {
-    name: 'Outage', message: 'users.compareAndSet failed', cause: { message: 'other writes got in between 5 times' }
+    name: 'Outage', message: 'users.compareAndSet failed', cause: { message: 'other writes changed the record during each of 5 attempts' }
   })
   t.equal(reads, 5)
 })

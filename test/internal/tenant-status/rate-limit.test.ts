@@ -206,9 +206,11 @@ t.test('beside a limiter of the host', async t => {
   }
 
   t.test('the host\'s global limit applies to the logout route, with the vendor\'s body', async t => {
-    const { logOut } = await serve(t, options, { before: app => app.register(rateLimit, {
-      ...hosts, global: true, ban: -1, max: 1, errorResponseBuilder: () => Object.assign(new Error('secret'), { statusCode: 429 })
-    }) })
+    const { logOut } = await serve(t, options, {
+      before: app => app.register(rateLimit, {
+        ...hosts, global: true, ban: -1, max: 1, errorResponseBuilder: () => Object.assign(new Error('secret'), { statusCode: 429 })
+      })
+    })
     t.strictSame(await logOut(credentials, '10.0.0.1'), success())
     t.equal((await logOut(credentials, '10.0.0.2')).body, tooMany().body)
   })
