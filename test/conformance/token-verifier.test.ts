@@ -152,14 +152,14 @@ const broken: ReadonlyArray<[flaw: string, ways: Partial<Ways>, notices: RegExp]
   ['reads exp from a string', { isExpired: (exp, now) => typeof exp !== 'string' && good.isExpired(exp, now) }, /expiry is not a number/],
   ['takes null for no expiry', { isExpired: (exp, now) => exp !== null && good.isExpired(exp, now) }, /expiry is null/],
   ['does not look at iss', { isOurIssuer: value => typeof value === 'string' }, /of another issuer$/],
-  ['looks at the beginning of iss', { isOurIssuer: value => typeof value === 'string' && value.startsWith(issuer) }, /begins like ours/],
-  ['looks for iss in the names of ours', {
+  ['looks at the beginning of iss', { isOurIssuer: value => typeof value === 'string' && value.startsWith(issuer) }, /begins with the expected one/],
+  ['looks for iss in the expected name', {
     isOurIssuer: value => typeof value === 'string' && value !== '' && issuer.includes(value)
-  }, /issuer that is the beginning/],
+  }, /issuer whose name is the beginning/],
   ['takes an empty iss for none', { isOurIssuer: value => value === '' || value === issuer }, /issuer is empty/],
-  ['looks for aud in the names of ours', {
+  ['looks for aud in the expected name', {
     isOurAudience: value => good.isOurAudience(value) || audience.includes(String(value))
-  }, /audience that is the beginning/],
+  }, /audience whose name is the beginning/],
   ['does not demand iss', { isOurIssuer: value => value === undefined || value === issuer }, /without an issuer/],
   ['takes a list for iss', { isOurIssuer: value => String(value) === issuer }, /array where the issuer/],
   ['takes a list for sub', { isSubject: value => typeof value === 'string' || Array.isArray(value) }, /array where the subject/],
