@@ -1,10 +1,11 @@
 import { chart } from './svg.js'
 
 /** The report as Markdown, from what the suites answered. */
-export function report ({ machine, measured, plan, full, flows, guard, marks, growth, everywhere, weight }) {
+export function report ({ machine, measured, plan, full, flows, sessions, guard, marks, growth, everywhere, weight }) {
   return [
     heading(machine, measured, plan, full),
     ...flows === undefined ? [] : ['## Flows', methodNote, ...Object.entries(flows).map(flowSection), peerSection(flows)],
+    ...sessions === undefined ? [] : ['## `sessionLogout`', sessionsNote, ...Object.entries(sessions).map(flowSection)],
     ...guard === undefined ? [] : [guardSection(guard)],
     ...marks === undefined ? [] : [marksSection(marks)],
     ...growth === undefined ? [] : [growthSection(growth)],
@@ -50,6 +51,8 @@ export function charts ({ growth, everywhere, marks }) {
 }
 
 const methodNote = 'Each ratio is the median over the rounds, with its middle half in brackets. "By hand, again" is a second process of the same handler: what it differs from 1.00 is noise. "By hand, on the library\'s store" shows what of the difference is the store\'s.'
+
+const sessionsNote = 'Beside a logout route written by hand for the same host, with the same session plugin, marks and cookie: it refuses other sites, ends the session and clears the cookie. It does not find out whether this call ended a live session, negotiate pages, judge a return URL, or bound how long anything takes.'
 
 function heading (machine, measured, plan, full) {
   const facts = [

@@ -33,6 +33,7 @@ export async function build (options, publicUrl = 'http://127.0.0.1:3000', store
 export function curls (address, server, store) {
   return [
     `fastify-logout listens on ${address}, and keeps sessions and users in ${store}.\nEach route is described at ${address}/docs. Paste a line into another terminal; its status stands in front of it.`,
+    demoPage.logoutCurls(address, server.demoPage),
     signingHub.curls(address, server.signingHub),
     kratos.curls(address, server.kratos),
     demoPage.curls(address, server.demoPage),

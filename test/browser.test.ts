@@ -105,13 +105,25 @@ t.test('Chromium', { skip: noBrowser }, async t => {
     await page.getByRole('heading', { name: 'You are logged out' }).waitFor()
     t.equal(page.url(), `${address}/goodbye?from=logout`)
     t.strictSame(await cookies(context), [])
-    t.match(seen.find(({ url }) => url.startsWith('/self-service/logout?')), { method: 'GET', status: 303 })
+    t.match(seen.find(({ url }) => url === '/logout'), { method: 'POST', status: 303 })
 
     await otherTab.getByRole('button', { name: 'Use it: This browser' }).click()
     await says(otherTab, 'This browser is logged out: its call was refused.')
     t.equal(await stateOf(otherTab, 'This browser'), 'Logged out')
     await page.goBack()
     await page.getByText('This browser is signed out').or(page.getByText('Sign in to begin.')).first().waitFor()
+    t.strictSame(complaints, [])
+  })
+
+  await t.test('leaves by a Kratos-style logout URL too', async t => {
+    const { address, seen } = await site(t)
+    const { context, page, complaints } = await open(t, address)
+    await signIn(page, 'This browser')
+    await page.getByRole('button', { name: 'The same, Kratos-style' }).click()
+    await page.getByRole('heading', { name: 'You are logged out' }).waitFor()
+    t.equal(page.url(), `${address}/goodbye`)
+    t.strictSame(await cookies(context), [])
+    t.match(seen.find(({ url }) => url.startsWith('/self-service/logout?')), { method: 'GET', status: 303 })
     t.strictSame(complaints, [])
   })
 
@@ -124,8 +136,10 @@ t.test('Chromium', { skip: noBrowser }, async t => {
       `${address}@evil.example/`
     ]) {
       await page.getByLabel('Return to').fill(target)
-      await page.getByRole('button', { name: 'Log out and go' }).click()
+      await page.getByRole('button', { name: 'The same, Kratos-style' }).click()
       await page.getByRole('status').getByText('is not allowed. You are still signed in.').waitFor()
+      await page.getByRole('button', { name: 'Log out and go' }).click()
+      await says(page, 'The logout was refused: LOGOUT_RETURN_TO.')
       t.equal(new URL(page.url()).origin, address)
       await page.goto(`${await logoutUrl(page, address)}&return_to=${encodeURIComponent(target)}`)
       await says(page, 'The logout was refused: self_service_flow_return_to_forbidden.')
@@ -145,13 +159,13 @@ t.test('Chromium', { skip: noBrowser }, async t => {
     await page.getByRole('button', { name: 'Use it: Phone' }).click()
     await says(page, 'Phone is logged out: its call was refused.')
     await page.getByRole('button', { name: 'Log out the others' }).click()
-    await page.getByRole('status').getByText(/\d other devices are logged out\./).waitFor()
+    await says(page, 'The other devices are logged out.')
     const states = await Promise.all(['This browser', 'Tablet', 'Television'].map(device => stateOf(page, device)))
     t.strictSame(states, ['Signed in', 'Logged out', 'Logged out'])
     await page.getByRole('button', { name: 'Log out everywhere' }).click()
     await says(page, 'Alice Adams is logged out everywhere.')
     t.strictSame(await cookies(context), [])
-    t.match(seen.findLast(({ url }) => url.startsWith('/self-service/logout?')), { status: 204 })
+    t.match(seen.filter(({ url }) => url === '/logout').map(({ status }) => status), [204, 204])
 
     await signIn(page, 'Phone')
     await page.getByRole('button', { name: /^Log out: Phone/ }).click()
@@ -175,12 +189,18 @@ t.test('Chromium', { skip: noBrowser }, async t => {
       `<iframe src="${logout}?token=${guess}"></iframe><script src="${logout}/browser"></script>`,
       `<link rel="stylesheet" href="${logout}?token=">`,
       `<form method="post" action="${logout}?token=${guess}"><button>Go</button></form>`,
+      ...['', 'scope=all', '{"scope":"all"}'].map(body => {
+        const [name = '', value = ''] = body.split('=')
+        const enctype = body.startsWith('{') ? 'text/plain' : 'application/x-www-form-urlencoded'
+        return `<form method="post" action="${address}/logout" enctype="${enctype}">
+          <input type="hidden" name='${name}' value='${value}'><button>Go</button></form>`
+      }),
       `<form method="get" action="${logout}"><input name="token" value="${guess}"><button>Go</button></form>`,
       `<form method="post" action="${address}/sessions/whoami?_method=DELETE"><button>Go</button></form>`,
       `<a href="${logout}?token=${guess}"><button>Go</button></a>`,
       `<script type="module">
         const requests = [
-          ['DELETE', '/sessions'], ['DELETE', '/self-service/logout/api'], ['GET', '/self-service/logout/browser']
+          ['POST', '/logout'], ['DELETE', '/sessions'], ['DELETE', '/self-service/logout/api'], ['GET', '/self-service/logout/browser']
         ]
         for (const [method, path] of requests) {
           const asked = fetch('${address}' + path, { method, credentials: 'include', mode: 'cors' })
@@ -199,6 +219,7 @@ t.test('Chromium', { skip: noBrowser }, async t => {
     }
     const asked = seen.filter(({ url }) => url.startsWith('/self-service/logout'))
     t.ok(asked.length >= 6, 'the server was asked')
+    t.equal(seen.filter(({ url }) => url === '/logout').length, 4, 'by three forms and a script')
     t.strictSame(asked.filter(({ status }) => status < 300), [])
   })
 

@@ -64,3 +64,18 @@ t.test('the URL of the page is printed', async t => {
   const { server } = await demo()
   t.match(curls(publicUrl, server, 'memory'), `shown by the page at ${publicUrl}`)
 })
+
+t.test('POST /logout logs out of this browser; a page is told of errors on the page, a program by Fastify', async t => {
+  const { signIn, whoami, app } = await demo()
+  const browser = await signIn({ user: 'alice', device: 'This browser' })
+  const cookie = String(browser.headers['set-cookie']).split(';', 1)[0] ?? ''
+  const logOut = (headers: Record<string, string>, payload: object) => app.inject({ method: 'POST', url: '/logout', headers, payload })
+  const refused = await logOut({ cookie, accept: 'text/html' }, { return_to: '//evil.example' })
+  t.match([refused.statusCode, refused.headers['location']], [303, '/?error=LOGOUT_RETURN_TO'])
+  t.match((await logOut({ cookie }, { scope: 'x' })).json(), { statusCode: 400, code: 'LOGOUT_SCOPE' })
+  t.equal(await whoami({ cookie }), 200)
+  const left = await logOut({ cookie, accept: 'text/html' }, {})
+  t.match([left.statusCode, left.headers['location']], [303, '/goodbye'])
+  t.equal(left.headers['set-cookie'], 'demo_session=; Path=/; Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0; HttpOnly; SameSite=Lax')
+  t.equal(await whoami({ cookie }), 401)
+})

@@ -6,7 +6,10 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
+import * as jwt from '../examples/jwt.js'
 import { build } from '../examples/own-user-table.js'
+import * as session from '../examples/session.js'
+import { setCookies } from './session-host.ts'
 import { withPostgres } from './servers/postgres.ts'
 import { withRedis } from './servers/redis.ts'
 
@@ -33,9 +36,11 @@ function pasteable ({ lines }: Running) {
     .map(([, status, command]) => ({ status, command: String(command) }))
 }
 
-for (const [example, count] of [
-  ['server', 7], ['signinghub', 2], ['kratos', 2], ['tenant-status', 3], ['own-user-table', 2], ['observability', 5]
-] as const) {
+const counts = {
+  server: 9, session: 7, jwt: 7, signinghub: 2, kratos: 2, 'tenant-status': 3, 'own-user-table': 2, observability: 5
+}
+
+for (const [example, count] of Object.entries(counts)) {
   t.test(`examples/${example}.js prints curl lines that answer as they say, more than once, and ends on SIGINT`, async (t) => {
     const server = await start(t, example)
     const commands = pasteable(server)
@@ -49,6 +54,46 @@ for (const [example, count] of [
     t.equal(code, 0)
   })
 }
+
+for (const [example, { build }] of [['session', session], ['jwt', jwt]] as const) {
+  t.test(`the logout of examples/${example}.js clears each cookie, can be repeated, and ends what the device did not send`, async t => {
+    const { app, cookies: { laptop, phone, tablet } } = await build()
+    t.teardown(() => app.close())
+    const send = (url: string, cookie: string, payload = {}) => {
+      return app.inject({ method: url === '/me' ? 'GET' : 'POST', url, headers: { cookie }, ...(url !== '/me' && { payload }) })
+    }
+    const statuses = async (cookie: string) => {
+      const urls = example === 'jwt' ? ['/me', '/refresh'] : ['/me']
+      return Promise.all(urls.map(async url => (await send(url, cookie)).statusCode))
+    }
+    const [live, ended] = example === 'jwt' ? [[200, 200], [401, 401]] : [[200], [401]]
+    const names = phone.split('; ').map(pair => pair.split('=', 1)[0])
+    t.strictSame(await statuses(phone), live)
+    // The first cookie alone: of two tokens, the other one is revoked although it was not sent.
+    for (const cookie of [phone.split('; ', 1)[0] ?? '', phone, '']) {
+      const response = await send('/logout', cookie)
+      t.equal(response.statusCode, 204)
+      const cleared = setCookies(response)
+      t.strictSame(cleared.map(({ name, removed }) => [name, removed]), names.map(name => [name, true]))
+      t.strictSame(cleared.map(({ attributes }) => attributes['path']), names.map(() => '/'))
+    }
+    t.strictSame([await statuses(phone), await statuses(laptop), await statuses(tablet)], [ended, live, live])
+    t.equal((await send('/logout', laptop, { scope: 'others' })).statusCode, 204)
+    t.strictSame([await statuses(laptop), await statuses(tablet)], [live, ended])
+    t.equal((await send('/logout', laptop, { scope: 'all' })).statusCode, 204)
+    t.strictSame(await statuses(laptop), ended)
+  })
+}
+
+t.test('examples/jwt.js tells access tokens from refresh tokens', async t => {
+  const { app, cookies: { laptop } } = await jwt.build()
+  t.teardown(() => app.close())
+  const [access = '', refresh = ''] = laptop.split('; ').map(pair => pair.replace(/^\w+=/, ''))
+  const swapped = { cookie: `access=${refresh}; refresh=${access}` }
+  t.equal((await app.inject({ url: '/me', headers: swapped })).statusCode, 401)
+  t.equal((await app.inject({ method: 'POST', url: '/refresh', headers: swapped })).statusCode, 401)
+  t.equal((await app.inject({ method: 'POST', url: '/refresh' })).statusCode, 401)
+})
 
 for (const [env, address] of [
   [{ PORT: '0' }, /^http:\/\/127\.0\.0\.1:\d{4,5}$/],
@@ -108,10 +153,13 @@ t.test('a user in a state of the host\'s own is left alone, whatever its version
 })
 
 t.test('the responses in the README are those of a server that has just started', async (t) => {
-  const [, printed = ''] = /^```text\n(POST \/v3\/logout .*?)^```$/ms.exec(await readFile('README.md', 'utf8')) ?? []
-  const answers = printed.trimEnd().split('\n\n').map(answer => answer.split('\n').slice(1))
+  const [, text = ''] = /^```text\n(POST \/logout .*?)^```$/ms.exec(await readFile('README.md', 'utf8')) ?? []
+  const answers = text.trimEnd().split('\n\n').map(answer => answer.split('\n').slice(1))
   const server = await start(t, 'server')
-  const commands = pasteable(server).filter(({ command }) => /\/(v3\/logout|logout\/api|auth\/logout|me) /.test(command))
+  const printed = /\/(v3\/logout|logout\/api|auth\/logout|me) |\/logout -b \S+$/
+  const commands = pasteable(server).filter(({ status, command }) => {
+    return printed.test(command) || (status === '401' && command.endsWith('-d scope=others'))
+  })
   t.equal(answers.length, commands.length)
   for (const [index, { command }] of commands.entries()) {
     const { stdout } = await run('sh', ['-c', `${command} --silent --max-time 5`])

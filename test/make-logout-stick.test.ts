@@ -1,17 +1,13 @@
-import fastifySession, { type FastifySessionOptions } from '@fastify/session'
 import { createSigner } from 'fast-jwt'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import Fastify, { type FastifyInstance, type LightMyRequestResponse } from 'fastify'
+import { Redis } from 'ioredis'
 import { randomUUID } from 'node:crypto'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import t, { type Test } from 'tap'
-import { Redis } from 'ioredis'
-import Fastify from 'fastify'
-import { protectSessionStore, type ProtectSessionStoreOptions } from '../lib/bridges/express-session.ts'
-import { logoutMarks } from '../lib/internal/revocation/logout-marks.ts'
-import { memoryRevocationStore } from '../lib/revocation-stores/memory.ts'
 import type { RevocationReplica } from '../lib/internal/revocation/replica.ts'
 import { withRedis } from './servers/redis.ts'
+import { setCookies } from './session-host.ts'
 
 const secret = process.env['SECRET'] = 'a secret of 32 characters at least'
 const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
@@ -30,75 +26,71 @@ async function run<Made> (t: Test, block: number, exported: string, given: Recor
   return import(pathToFileURL(file).href)
 }
 
-t.test('the recipes for @fastify/jwt and for plain fast-jwt: the token is revoked by the logout, another is not', async t => {
-  const sign = createSigner({ key: secret, expiresIn: 900_000 })
-  for (const block of [0, 2]) {
-    const { app } = await run<{ app: FastifyInstance }>(t, block, 'app')
-    t.teardown(() => app.close())
-    app.get('/', async () => 'in')
-    const ask = async (method: 'GET' | 'POST', url: string, token: string) =>
-      (await app.inject({ method, url, headers: { authorization: `Bearer ${token}` } })).statusCode
-    for (const claims of [{ sub: 'alice', jti: randomUUID() }, { sub: 'alice', nonce: randomUUID() }]) {
-      const [token, other] = [sign(claims), sign({ ...claims, jti: randomUUID() })]
-      t.equal(await ask('GET', '/', token), 200)
-      t.equal(await ask('POST', '/logout', token), 200)
-      t.equal(await ask('GET', '/', token), 401)
-      t.equal(await ask('GET', '/', other), 200)
-    }
-    t.equal(await ask('GET', '/', 'none'), 401)
+t.test('the recipe for @fastify/jwt: a logout with either token ends both, clears the cookie, and can be repeated', async t => {
+  const { app } = await run<{ app: FastifyInstance }>(t, 0, 'app')
+  t.teardown(() => app.close())
+  interface Device { readonly access: string, readonly refresh: string }
+  const kept = (response: LightMyRequestResponse): Device => {
+    return { access: response.json().access, refresh: response.cookies.find(({ name }) => name === 'refresh')?.value ?? '' }
   }
+  const logIn = async () => kept(await app.inject({ method: 'POST', url: '/auth/login' }))
+  const me = async ({ access }: Pick<Device, 'access'>) => {
+    return (await app.inject({ url: '/me', headers: { authorization: `Bearer ${access}` } })).statusCode
+  }
+  const refreshed = ({ refresh }: Pick<Device, 'refresh'>) => app.inject({ method: 'POST', url: '/auth/refresh', cookies: { refresh } })
+  const logOut = async ({ access, refresh }: Partial<Device>, scope = 'current') => {
+    const response = await app.inject({
+      method: 'POST',
+      url: '/auth/logout',
+      headers: { ...(access !== undefined && { authorization: `Bearer ${access}` }) },
+      cookies: { ...(refresh !== undefined && { refresh }) },
+      payload: { scope }
+    })
+    return [response.statusCode, setCookies(response).filter(({ removed }) => removed).map(({ name, attributes }) => [name, attributes['path']])]
+  }
+  const cleared = [204, [['refresh', '/auth']]]
+
+  for (const sent of [['access'], ['refresh'], ['access', 'refresh']] as const) {
+    const [laptop, phone] = [await logIn(), await logIn()]
+    const newer = kept(await refreshed(laptop))
+    t.strictSame([await me(laptop), await me(newer), (await refreshed(newer)).statusCode], [200, 200, 200])
+    const given = Object.fromEntries(sent.map(name => [name, laptop[name]]))
+    for (let time = 0; time < 3; time++) t.strictSame(await logOut(given), cleared, `${sent}, time ${time}`)
+    t.strictSame(await Promise.all([me(laptop), me(newer), me(phone)]), [401, 401, 200])
+    t.strictSame([(await refreshed(laptop)).statusCode, (await refreshed(newer)).statusCode, (await refreshed(phone)).statusCode], [401, 401, 200])
+  }
+
+  const [laptop, phone] = [await logIn(), await logIn()]
+  t.strictSame(await logOut(laptop, 'others'), [204, []])
+  t.strictSame([await me(laptop), await me(phone), (await refreshed(phone)).statusCode], [200, 401, 401])
+  t.strictSame(await logOut(laptop, 'all'), cleared)
+  t.equal((await refreshed(laptop)).statusCode, 401)
+  t.equal(await me({ access: (await logIn()).refresh }), 401, 'a refresh token is no access token')
+  t.equal((await refreshed({ refresh: (await logIn()).access })).statusCode, 401)
 })
 
-t.test('the recipe for @fastify/session: the session is ended, also if a request of it is still running', async t => {
+t.test('the recipe for any verifier: the token is revoked by the logout, another is not, and the same again succeeds', async t => {
+  const sign = createSigner({ key: secret, expiresIn: 900_000 })
   const { app } = await run<{ app: FastifyInstance }>(t, 1, 'app')
   t.teardown(() => app.close())
-  const sessionOf = (request: FastifyRequest) => (request as unknown as { session: Record<string, unknown> }).session
-  let finish = () => {}
-  let begun = () => {}
-  app.post('/login', async request => { sessionOf(request)['user'] = 'alice'; return 'in' })
-  app.get('/', async request => sessionOf(request)['user'] ?? 'nobody')
-  app.get('/slow', async () => {
-    begun()
-    await new Promise<void>(resolve => { finish = resolve })
-    return 'done'
-  })
-  const https = { 'x-forwarded-proto': 'https' }
-  const { cookies: [cookie] } = await app.inject({ method: 'POST', url: '/login', headers: https })
-  const headers = { ...https, cookie: `${cookie?.name}=${cookie?.value}` }
-  t.equal((await app.inject({ url: '/', headers })).body, 'alice')
-  const started = new Promise<void>(resolve => { begun = resolve })
-  const slow = app.inject({ url: '/slow', headers })
-  await started
-  t.equal((await app.inject({ method: 'POST', url: '/logout', headers })).body, 'logged out')
-  finish()
-  t.equal((await slow).body, 'done')
-  t.equal((await app.inject({ url: '/', headers })).body, 'nobody')
-})
-
-t.test('the option that ends a session together with all sessions of its user', async t => {
-  const [, option = ''] = /`credential: (session => \(\{.*?\}\))`/.exec(page) ?? []
-  interface Module { readonly default: ProtectSessionStoreOptions['credential'] }
-  const { default: credential } = await import(`data:text/javascript,export default ${encodeURIComponent(option)}`) as Module
-  const revocations = memoryRevocationStore()
-  const sessions = protectSessionStore(new fastifySession.MemoryStore(), revocations, { credential })
-  t.ok({ secret, store: sessions } satisfies FastifySessionOptions, 'its types are those that the plugin asks for')
-  const loggedInAt = Date.now() - 1000
-  const users = [['phone', 'alice'], ['laptop', 'alice'], ['other', 'bob']] as const
-  for (const [id, user] of users) await sessions.set(id, { user, loggedInAt })
-  await sessions.destroy('phone')
-  t.match(await sessions.get('laptop'), { user: 'alice' }, 'one logout is one session')
-  await revocations.revoke(...logoutMarks({ subject: 'alice' }, { scope: 'all', lifetime: 60_000 }))
-  t.notOk(await sessions.get('laptop'))
-  t.match(await sessions.get('other'), { user: 'bob' })
-  await sessions.set('later', { user: 'alice', loggedInAt: Date.now() + 1 })
-  t.match(await sessions.get('later'), { user: 'alice' }, 'a later login lives')
+  app.get('/', async () => 'in')
+  const ask = async (method: 'GET' | 'POST', url: string, token: string) =>
+    (await app.inject({ method, url, headers: { authorization: `Bearer ${token}` } })).statusCode
+  for (const claims of [{ sub: 'alice', jti: randomUUID() }, { sub: 'alice', nonce: randomUUID() }]) {
+    const [token, other] = [sign(claims), sign({ ...claims, jti: randomUUID() })]
+    t.equal(await ask('GET', '/', token), 200)
+    for (let time = 0; time < 2; time++) t.equal(await ask('POST', '/logout', token), 204)
+    t.equal(await ask('GET', '/', token), 401)
+    t.equal(await ask('GET', '/', other), 200)
+  }
+  t.equal(await ask('GET', '/', 'none'), 401)
 })
 
 t.test('the recipe for more than one node', t => withRedis(t, async ({ url }) => {
   const redis = new Redis(url)
   t.teardown(() => { redis.disconnect() })
   const app = Fastify()
-  const { revocations } = await run<{ revocations: RevocationReplica }>(t, 3, 'revocations', { redis, app })
+  const { revocations } = await run<{ revocations: RevocationReplica }>(t, 2, 'revocations', { redis, app })
   const tokenId = randomUUID()
   await revocations.revoke({ tokenId, until: Date.now() + 60_000 })
   t.equal(revocations.check({ tokenId }), 'revoked')

@@ -3,7 +3,10 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import ts from 'typescript'
-import { kratosAdmin, kratosBrowserLogout, kratosLogout, kratosSessions, signingHubLogout, tenantStatusLogout } from '../lib/index.ts'
+import {
+  kratosAdmin, kratosBrowserLogout, kratosLogout, kratosSessions, sessionLogout, signingHubLogout, tenantStatusLogout
+} from '../lib/index.ts'
+import { sessionStoreSource } from '../lib/session-sources/session-store.ts'
 import { memorySessionStore } from '../lib/session-stores/memory.ts'
 import { memoryUserStatusStore } from '../lib/user-status-stores/memory.ts'
 
@@ -19,10 +22,11 @@ t.test('every code block that is not run by another test type-checks against the
   const unrun = readme.slice(0, section) + readme.slice(readme.indexOf('\n## ', section))
   const blocks = [...unrun.matchAll(/^```(js|ts)\n(.*?)^```$/gms)].map(([, language, code = '']) => ({ language, code }))
   t.ok(blocks.length >= 3)
-  const directory = t.testdir(Object.fromEntries(blocks.map(({ language, code }, index) => [
-    `block-${index + 1}.${language}`, `${code}\nexport {}\n`
-  ])))
-  const program = ts.createProgram(blocks.map(({ language }, index) => join(directory, `block-${index + 1}.${language}`)), {
+  const files = Object.fromEntries(blocks.map(({ language, code }, index) => [`block-${index + 1}.${language}`, `${code}\nexport {}\n`]))
+  // A host in TypeScript declares what it puts into its sessions.
+  const declared = "import 'fastify'\ndeclare module 'fastify' { interface Session { user?: string, loggedInAt?: number } }\n"
+  const directory = t.testdir({ ...files, 'session.d.ts': declared })
+  const program = ts.createProgram([...Object.keys(files), 'session.d.ts'].map(name => join(directory, name)), {
     target: ts.ScriptTarget.ES2023,
     module: ts.ModuleKind.NodeNext,
     moduleResolution: ts.ModuleResolutionKind.NodeNext,
@@ -50,6 +54,7 @@ t.test('the table of routes lists exactly the routes and statuses that the plugi
   })
   const sessions = memorySessionStore()
   const verifyToken = () => ({})
+  await app.register(sessionLogout, { sessions: sessionStoreSource(sessions, { cookie: { name: 'sid' } }) })
   await app.register(signingHubLogout, { verifyToken })
   await app.register(kratosLogout, { sessions })
   await app.register(kratosBrowserLogout, { sessions, publicUrl: 'http://127.0.0.1', defaultReturnUrl: 'http://127.0.0.1/' })

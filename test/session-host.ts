@@ -63,8 +63,8 @@ export function setCookies ({ headers }: Pick<LightMyRequestResponse, 'headers'>
   })
 }
 
-/** How a host's function fails. */
-export type Fault = 'throws' | 'rejects' | 'hangs'
+/** How a host's function fails. `killsBefore` and `killsAfter` end this process: a test of that runs the host in another one. */
+export type Fault = 'throws' | 'rejects' | 'hangs' | 'killsBefore' | 'killsAfter'
 
 /** Lets functions of a host fail while a fault is set. */
 export interface Faults {
@@ -72,6 +72,11 @@ export interface Faults {
   readonly set: Map<string, Fault>
   /** Runs the function, or fails in its place. */
   run<T> (name: string, work: () => T): T
+}
+
+/** No power cut ends a process more suddenly. */
+function killSelf (): void {
+  process.kill(process.pid, 'SIGKILL')
 }
 
 /** No faults yet. */
@@ -84,7 +89,9 @@ export function faults (): Faults {
       const fault = set.get(name) ?? set.get('*')
       if (fault === 'throws') throw down()
       if (fault === 'rejects') return Promise.reject(down()) as ReturnType<typeof work>
-      if (fault === 'hangs') return new Promise(() => {}) as ReturnType<typeof work>
+      if (fault === 'killsBefore') killSelf()
+      if (fault === 'killsAfter') Promise.resolve(work()).then(killSelf, killSelf)
+      if (fault !== undefined) return new Promise(() => {}) as ReturnType<typeof work>
       return work()
     }
   }

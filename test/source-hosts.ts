@@ -14,6 +14,7 @@ import type { LogoutEvent } from '../lib/logout-event.ts'
 import type { RevocationStore } from '../lib/revocation-store.ts'
 import { memoryRevocationStore } from '../lib/revocation-stores/memory.ts'
 import type { HostSession, SessionSource } from '../lib/session-source.ts'
+import type { SessionStore } from '../lib/session-store.ts'
 import { fastifySessionSource } from '../lib/session-sources/fastify-session.ts'
 import { jwtSource, type TokenPlace } from '../lib/session-sources/jwt.ts'
 import { secureSessionSource } from '../lib/session-sources/secure-session.ts'
@@ -54,13 +55,23 @@ export interface Saving {
 export interface HostOptions extends Partial<SessionLogoutOptions> {
   /** Registers another flow than `sessionLogout`. */
   readonly register?: (app: FastifyInstance, options: SessionLogoutOptions) => PromiseLike<unknown>
+  /** Where the marks are. @default memory */
   readonly revocations?: Pick<RevocationStore, 'check' | 'revoke' | 'claimOnce'>
+  /** Where the host with our session store keeps its sessions. @default memory */
+  readonly sessionStore?: SessionStore
+  /** Where a host with `@fastify/session` keeps its sessions. @default memory */
+  readonly innerStore?: ProtectableSessionStore
+  /** Pages that the host serves, by their paths. */
+  readonly pages?: Readonly<Record<string, string>>
 }
+
+/** What a host needs of a test: to be closed at its end. */
+type Teardown = Pick<Test, 'teardown'>
 
 /** A kind of host. */
 export interface SourceKind {
   readonly name: string
-  make (t: Test, options?: HostOptions): Promise<SourceHost>
+  make (t: Teardown, options?: HostOptions): Promise<SourceHost>
 }
 
 const secret = 'a secret with at least 32 characters in it'
@@ -80,11 +91,12 @@ interface Parts {
 
 const registerSessionLogout = (app: FastifyInstance, options: SessionLogoutOptions) => app.register(sessionLogout, options)
 
-async function hostOf (t: Test, app: FastifyInstance, parts: Parts, options: HostOptions & {
-  readonly broken: Map<string,
-  Fault>
-}): Promise<SourceHost> {
-  const { broken, revocations, register = registerSessionLogout, ...logout } = options
+interface BrokenHostOptions extends HostOptions {
+  readonly broken: Map<string, Fault>
+}
+
+async function hostOf (t: Teardown, app: FastifyInstance, parts: Parts, options: BrokenHostOptions): Promise<SourceHost> {
+  const { broken, revocations, sessionStore, innerStore, pages = {}, register = registerSessionLogout, ...logout } = options
   const { events, onLogout } = told()
   const gates = new Map<string, { readonly arrived: () => void, readonly opened: Promise<void> }>()
   t.teardown(() => app.close())
@@ -104,6 +116,9 @@ async function hostOf (t: Test, app: FastifyInstance, parts: Parts, options: Hos
     await gate?.opened
     return { token: await parts.saveSession(request, reply) }
   })
+  for (const [path, html] of Object.entries(pages)) {
+    app.get(path, { config: unguarded }, async (_request, reply) => reply.type('text/html').send(html))
+  }
   const works = new Map<string, (request: FastifyRequest, reply: FastifyReply) => Promise<void>>()
   app.post<{ Params: { id: string } }>('/handle/:id', { config: unguarded }, async (request, reply) => {
     await works.get(request.params.id)?.(request, reply)
@@ -197,7 +212,7 @@ export const ownTable: SourceKind = {
 export const sessionStore: SourceKind = {
   name: 'a session store',
   make: async (t, options = {}) => {
-    const store = memorySessionStore()
+    const store = options.sessionStore ?? memorySessionStore()
     const { set: broken, run } = faults()
     const app = Fastify({ trustProxy: true })
     await app.register(fastifyCookie)
@@ -227,21 +242,17 @@ export const sessionStore: SourceKind = {
 /** How a host with `@fastify/session` differs from the plugin's defaults. */
 export interface FastifySessionHostOptions {
   readonly plugin?: Partial<FastifySessionOptions>
-  readonly store?: () => ProtectableSessionStore
   readonly cookieName?: string
 }
 
 /** A host with `@fastify/session`. */
-export function fastifySessionHost (name: string, {
-  plugin = {}, store: newStore,
-  cookieName
-}: FastifySessionHostOptions = {}): SourceKind {
+export function fastifySessionHost (name: string, { plugin = {}, cookieName }: FastifySessionHostOptions = {}): SourceKind {
   return {
     name,
     make: async (t, options = {}) => {
       const { set, run } = faults()
       const { revocations, broken } = failingMarks(set, run, options.revocations)
-      const inner = newStore?.() ?? new fastifySession.MemoryStore() as unknown as ProtectableSessionStore
+      const inner = options.innerStore ?? new fastifySession.MemoryStore() as unknown as ProtectableSessionStore
       const store = protectSessionStore(failingStore(inner, run), revocations, {
         timeout: 200,
         credential: ({ user, loggedInAt }: { user?: string, loggedInAt?: number }) => user === undefined

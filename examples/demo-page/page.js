@@ -125,15 +125,11 @@ async function use ({ name, token }) {
   say(ok ? `${name} is signed in: its call was answered.` : `${name} is logged out: its call was refused.`, !ok)
 }
 
-async function logOutBrowser () {
-  const start = await call('GET', '/self-service/logout/browser')
-  if (!start.ok) return false
-  const { pathname, search } = new URL(start.value.logout_url)
-  return (await call('GET', pathname + search)).ok
-}
+/** Logs out of this browser's session, the user's other ones, or all of them: of `sessionLogout`. */
+const logOutScope = scope => call('POST', '/logout', { body: { scope } })
 
 async function logOut (id, { name, subject, token }) {
-  if (id === browser?.id) await logOutBrowser()
+  if (id === browser?.id) await logOutScope('current')
   else if (subject === browser?.identity.id) await call('DELETE', `/sessions/${id}`)
   else await call('DELETE', '/self-service/logout/api', { body: { session_token: token } })
   await refresh()
@@ -141,21 +137,20 @@ async function logOut (id, { name, subject, token }) {
 }
 
 const logOutOthers = async () => {
-  const { ok, value } = await call('DELETE', '/sessions')
+  const { ok } = await logOutScope('others')
   await refresh()
-  say(ok ? `${value.count === 1 ? 'One other device is' : `${value.count} other devices are`} logged out.` : 'This browser is not signed in.', !ok)
+  say(ok ? 'The other devices are logged out.' : 'This browser is not signed in.', !ok)
 }
 
 const logOutEverywhere = async () => {
   const who = browser.identity.traits.name
-  await call('DELETE', '/sessions')
-  await logOutBrowser()
+  await logOutScope('all')
   await refresh()
   byId('devices-heading').focus()
   say(browser ? `${who} could not be logged out.` : `${who} is logged out everywhere.`, Boolean(browser))
 }
 
-/** Leaves the page by the logout URL, as a link would. The server decides where to. */
+/** Leaves the page by the Kratos-style logout URL, as a link would. The server decides where to. */
 const leave = async (target) => {
   const start = await call('GET', `/self-service/logout/browser?return_to=${encodeURIComponent(target)}`)
   if (!start.ok) {
@@ -176,10 +171,7 @@ byId('sign-in').addEventListener('submit', event => {
   event.preventDefault()
   doing(() => signIn(byId('user'), byId('device')))
 })
-byId('leave').addEventListener('submit', event => {
-  event.preventDefault()
-  doing(() => leave(byId('return-to').value))
-})
+byId('leave').addEventListener('click', () => doing(() => leave(byId('return-to').value)))
 byId('others').addEventListener('click', () => doing(logOutOthers))
 byId('everywhere').addEventListener('click', () => doing(logOutEverywhere))
 byId('devices').addEventListener('click', ({ target }) => {

@@ -1,8 +1,10 @@
 // One page to see it all: sign in on several devices, log out this one, the others or everywhere, and watch the answers.
 // The sign-in is the host's business. Here it takes anybody at their word, so run it on your own machine only.
+import { sessionLogout } from 'fastify-logout'
 import { kratosAdmin } from 'fastify-logout/flows/kratos-admin'
 import { kratosBrowserLogout } from 'fastify-logout/flows/kratos-browser'
 import { kratosSessions } from 'fastify-logout/flows/kratos-sessions'
+import { sessionStoreSource } from 'fastify-logout/session-sources/session-store'
 import { randomBytes, randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 
@@ -45,7 +47,7 @@ const files = /** @type {const} */ ([
 ])
 const headers = {
   'cache-control': 'no-cache',
-  'content-security-policy': "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
+  'content-security-policy': "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
   'referrer-policy': 'no-referrer',
   'x-content-type-options': 'nosniff'
 }
@@ -60,6 +62,19 @@ export async function add (app, { sessions, publicUrl }) {
   const adminKey = randomBytes(24).toString('base64url')
   const identity = (/** @type {string} */ subject) => ({ id: subject, schema_id: 'default', schema_url: '', traits: { name: people[subject] ?? subject } })
 
+  await app.register(async scope => {
+    // Errors of the logout go to the host's error handler. Here a page is told on the page, and a program by Fastify.
+    scope.setErrorHandler((/** @type {import('fastify').FastifyError} */ error, { headers: { accept } }, reply) => {
+      if (!accept?.includes('text/html')) throw error
+      return reply.redirect(`/?error=${error.code}`, 303)
+    })
+    await scope.register(sessionLogout, {
+      sessions: sessionStoreSource(sessions, { cookie }),
+      defaultReturnUrl: '/goodbye',
+      security: [{ sessionCookie: [] }],
+      onLogout: event => { app.log.info(event, 'logged out') }
+    })
+  })
   await app.register(kratosBrowserLogout, {
     sessions, cookie, publicUrl, defaultReturnUrl: `${publicUrl}/goodbye`, allowedReturnUrls: [publicUrl], errorUrl: `${publicUrl}/`, security: [{ sessionToken: [] }, { sessionCookie: [] }]
   })
@@ -94,13 +109,23 @@ export async function add (app, { sessions, publicUrl }) {
     const text = await readFile(new URL(name, import.meta.url), 'utf8')
     app.get(url, { schema: /** @type {object} */ ({ hide: true }) }, async (_request, reply) => reply.headers(headers).type(type).send(text))
   }
-  return { adminKey, ...await signIn('bob', 'Phone') }
+  const { token: tablet } = await signIn('bob', 'Tablet')
+  return { adminKey, tablet, ...await signIn('bob', 'Phone') }
 }
 
-/** @param {string} address @param {{ token: string, id: string, adminKey: string }} demo */
+/** @param {string} address @param {{ token: string, tablet: string }} demo */
+export function logoutCurls (address, { token, tablet }) {
+  const logOut = `curl -i -X POST ${address}/logout`
+  return `Your own sessions, shown by the page at ${address}: bob has signed in on a phone and a tablet
+  204  ${logOut} -b demo_session=${tablet}
+  401  ${logOut} -b demo_session=${tablet} -d scope=others
+  204  ${logOut} -b demo_session=${token} -d scope=others`
+}
+
+/** @param {string} address @param {{ token: string, adminKey: string }} demo */
 export function curls (address, { token, adminKey }) {
   const session = `-H 'X-Session-Token: ${token}'`
-  return `Kratos-style sessions, shown by the page at ${address}
+  return `Kratos-style sessions
   200  curl -i ${address}/sessions/whoami ${session}
   200  curl -i -X DELETE ${address}/sessions ${session}
   401  curl -i ${address}/self-service/logout/browser -H 'Accept: application/json'

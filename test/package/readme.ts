@@ -38,28 +38,31 @@ t.test('the twenty-line host starts with the printed command and sends the print
   const file = /save this as `(.*?)`/.exec(readme)?.[1] ?? ''
   writeFileSync(join(folder, file), moved(host))
   const command = blocks.find(({ text, language }) => language === 'sh' && text.includes(file))?.text ?? ''
-  const server = spawn('sh', ['-c', `exec env ${command.trim()}`], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] })
+  const server = spawn('sh', ['-c', `exec env ${command.trim()}`], { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] })
   t.teardown(() => { server.kill('SIGKILL') })
-  await once(server.stdout, 'data')
 
-  const printed = blocks.find(({ text }) => text.startsWith('$ curl'))?.text ?? ''
-  const sessions = printed.trimEnd().split('\n\n').map(session => session.split('\n'))
-  t.equal(sessions.length, 3)
-  const [logout = []] = sessions
-  for (const [typed = '', status, body = ''] of [...sessions, logout]) {
-    const { stdout } = await run('sh', ['-c', `${moved(typed.slice('$ '.length))} --silent --max-time 5 --retry 5 --retry-connrefused`])
+  const calls = (blocks.find(({ text }) => text.startsWith('$ curl'))?.text ?? '').trimEnd().split('\n\n').map(call => call.split('\n'))
+  t.equal(calls.length, 4)
+  const [logIn = [], , logOut = []] = calls
+  const others = [logOut[0] ?? '', '-d scope=others'].join(' ')
+  for (const [typed = '', status, body = ''] of [...calls, logOut, logIn, [others, logOut[1]], [others.replace('others', 'all'), logOut[1]]]) {
+    const curl = `${moved(typed.slice('$ '.length))} --silent --max-time 5 --retry 20 --retry-connrefused --retry-delay 1`
+    const { stdout } = await run('sh', ['-c', curl], { cwd: folder })
     const [head = '', received = ''] = stdout.split('\r\n\r\n')
     t.equal(head.split('\r\n')[0], status, typed)
     t.equal(received, body, typed)
+    const cleared = head.match(/^set-cookie: sessionId=;.*Max-Age=0;/gim)?.length ?? 0
+    t.equal(cleared, typed.includes('/logout') && !typed.includes('others') ? 1 : 0, `${typed} clears the cookie`)
   }
 })
 
-t.test('without its secret the host reports which option is wrong', async t => {
-  writeFileSync(join(folder, 'no-secret.mjs'), host)
-  const failure = await run(process.execPath, ['no-secret.mjs'], { cwd: folder, env: { ...process.env, JWT_SECRET: '' } }).catch(
-    (error: { code: number, stderr: string }) => error
-  )
-  t.match(failure, { code: 1, stderr: /TypeError: fastJwtVerifier: option `?"?'?key/ })
+t.test('without its secret a program reports which option is wrong', async t => {
+  for (const [marker, message] of [['fastJwtVerifier', /TypeError: fastJwtVerifier: option "key"/], ['app.listen', /secret/]] as const) {
+    writeFileSync(join(folder, 'no-secret.mjs'), blocks.find(({ text }) => text.includes(marker))?.text ?? '')
+    const failure = await run(process.execPath, ['no-secret.mjs'], { cwd: folder, env: { ...process.env, SECRET: '' } })
+      .catch((error: { code: number, stderr: string }) => error)
+    t.match(failure, { code: 1, stderr: message })
+  }
 })
 
 t.test('every other program runs after its packages are installed', async t => {
