@@ -10,7 +10,8 @@ const form = (button: string, fields: Readonly<Record<string, string>> = {}) => 
   return `<form method="post" action="/logout">${inputs.join('')}<button>${button}</button></form>`
 }
 const pages = {
-  '/account': '<!doctype html><title>Account</title>' + form('This device', { return_to: '/bye' }) + form('The others', { scope: 'others', return_to: '/account' }) +
+  '/account': '<!doctype html><title>Account</title>' +
+    form('This device', { return_to: '/bye' }) + form('The others', { scope: 'others', return_to: '/account' }) +
     form('Everywhere', { scope: 'all', return_to: '/bye' }) + form('Somewhere else', { return_to: '//evil.example' }),
   '/bye': '<!doctype html><title>Bye</title><h1>Bye</h1>'
 }
@@ -41,7 +42,8 @@ class Device {
 
   /** The cookies of these names that the browser has. */
   async cookies ({ cookieNames }: SourceHost) {
-    return (await this.context.cookies()).filter(({ name }) => cookieNames.includes(name)).map(({ name, value }) => `${name}=${value}`).sort()
+    const cookies = await this.context.cookies()
+    return cookies.filter(({ name }) => cookieNames.includes(name)).map(({ name, value }) => `${name}=${value}`).sort()
   }
 
   /** What the host says, asked by a script in a page. */

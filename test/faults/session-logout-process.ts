@@ -14,9 +14,10 @@ const { step, fault, call = 1 } = JSON.parse(kill) as { readonly step?: string, 
 
 const client = createClient({ url })
 await client.connect()
-const marks = redisRevocationStore(client, { prefix: `${name}:marks` })
-const sessions = new RedisStore({ client, prefix: `${name}:` })
-let calls = 0
+const prefix = String(name).replace(/\W/g, '-')
+const marks = redisRevocationStore(client, { prefix: `${prefix}:marks` })
+const sessions = new RedisStore({ client, prefix: `${prefix}:` })
+let calls = -1000
 
 const host = await kinds.find(kind => kind.name === name)?.make({ teardown: () => {} }, {
   revocations: {
@@ -31,10 +32,15 @@ const host = await kinds.find(kind => kind.name === name)?.make({ teardown: () =
       })
     }
   },
-  sessionStore: redisSessionStore(client, { prefix: `${name}:sessions` }),
+  sessionStore: redisSessionStore(client, { prefix: `${prefix}:sessions` }),
   innerStore: sessions as unknown as ProtectableSessionStore,
   onLogout: () => { if (step === 'onLogout') process.kill(process.pid, 'SIGKILL') }
 })
 if (host === undefined) throw new Error(`no host ${name}`)
-if (step !== undefined && fault !== undefined && step !== 'revoke') host.broken.set(step, fault)
+// A login ends the session before it too: what counts is what the logout calls.
+host.app.server.prependListener('request', ({ url }) => {
+  if (url !== '/logout') return
+  calls = 0
+  if (step !== undefined && fault !== undefined && step !== 'revoke') host.broken.set(step, fault)
+})
 writeSync(1, `${await host.app.listen({ port: 0, host: '127.0.0.1' })}\n`)
