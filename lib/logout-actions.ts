@@ -8,6 +8,16 @@ import { logoutError } from './internal/session-logout/error.ts'
  *
  * Every function rejects with `LOGOUT_UNAVAILABLE` (503) if the source could not tell what happened. Then nothing is
  * cleared, and the call can be repeated. There is no cross-site check and no `return_to`: the host's route decides.
+ *
+ * @example
+ * ```ts
+ * import type { LogoutActions } from 'fastify-logout'
+ *
+ * export async function deleteAccount (subject: string, { logOutSubject }: LogoutActions): Promise<void> {
+ *   // delete the account, then:
+ *   await logOutSubject({ subject })
+ * }
+ * ```
  */
 export interface LogoutActions<S extends HostSession = HostSession> {
   /** Ends the session of this request and removes its credential. Resolves the session if it was live and this call ended it. */
@@ -21,7 +31,7 @@ export interface LogoutActions<S extends HostSession = HostSession> {
 
   /**
    * Ends all sessions of this request's user, this one last, and removes its credential. Rejects with
-   * `LOGOUT_NOT_LOGGED_IN` (401) without a live session; the credential is removed then too.
+   * `LOGOUT_NOT_LOGGED_IN` (401) without a live session. The credential is then removed, too.
    */
   logOutAll (request: FastifyRequest, reply: FastifyReply): Promise<void>
 

@@ -20,7 +20,17 @@ export interface SubjectLogoutEvent {
 }
 
 /**
- * Called after the store said yes, once, on the edge from active to logged out. Awaited. Its failure is logged and does
+ * Called once when the store has confirmed that live sessions are now logged out, and awaited. Its failure is logged and does
  * not change the response.
+ *
+ * @example
+ * ```ts
+ * import type { OnLogout } from 'fastify-logout'
+ *
+ * export const onLogout: OnLogout = (event, request) => {
+ *   const subject = event.scope === 'session' ? event.session.subject : event.subject
+ *   request.log.info({ scope: event.scope, subject }, 'logged out')
+ * }
+ * ```
  */
 export type OnLogout = (event: LogoutEvent, request: FastifyRequest) => Awaitable<unknown>

@@ -115,7 +115,19 @@ export interface RevocationStore {
   claimOnce (key: string, until: number): Awaitable<boolean>
 }
 
-/** Reports marks as they become known on this node, wherever they were made. */
+/**
+ * Reports marks as they become known on this node, wherever they were made.
+ *
+ * @example
+ * ```ts
+ * import type { RevocationSource } from 'fastify-logout'
+ *
+ * export function countMarks (source: RevocationSource): { count: number, stop: () => void } {
+ *   const counter = { count: 0, stop: source.onRevoked(() => { counter.count++ }) }
+ *   return counter
+ * }
+ * ```
+ */
 export interface RevocationSource {
   /**
    * Calls the listener once for each mark that revokes something more than was known. Returns a function that ends this.
@@ -124,13 +136,41 @@ export interface RevocationSource {
   onRevoked (listener: (mark: Mark) => void): () => void
 }
 
-/** A store that a replica in this process can follow. `revocationReplica` does, and makes the feed itself. */
+/**
+ * A store that a replica in this process can follow. `revocationReplica` does, and makes the feed itself.
+ *
+ * @example
+ * ```ts
+ * import { revocationReplica, type FollowableRevocationStore } from 'fastify-logout'
+ * import { redisRevocationStore } from 'fastify-logout/revocation-stores/redis'
+ * import { Redis } from 'ioredis'
+ *
+ * const revocations: FollowableRevocationStore = redisRevocationStore(new Redis())
+ * const replica = revocationReplica(revocations)
+ * ```
+ */
 export interface FollowableRevocationStore extends RevocationStore {
   /** Makes a feed of this store's marks. Each replica needs a feed of its own. */
   feed (): RevocationFeed
 }
 
-/** How a replica follows a store: one question, asked again and again. `fastify-logout/conformance/revocation-feed` has the rules. */
+/**
+ * How a replica follows a store: it calls `next` again and again. `fastify-logout/conformance/revocation-feed` has the rules.
+ *
+ * @example
+ * ```ts
+ * import type { FeedPage, RevocationFeed } from 'fastify-logout'
+ *
+ * export async function firstMarks (feed: RevocationFeed): Promise<FeedPage['marks']> {
+ *   try {
+ *     const { marks } = await feed.next(undefined, 1000)
+ *     return marks
+ *   } finally {
+ *     feed.close()
+ *   }
+ * }
+ * ```
+ */
 export interface RevocationFeed {
   /**
    * Resolves marks that were added behind this position. Without a position it begins anew: every live mark follows. It

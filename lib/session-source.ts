@@ -28,6 +28,7 @@ export interface SubjectSessions<S extends HostSession = HostSession> {
  *
  * @example
  * ```ts
+ * import type { FastifyRequest } from 'fastify'
  * import type { SessionSource } from 'fastify-logout'
  *
  * interface Visit { readonly id: number, readonly subject: number, readonly device: string }
@@ -36,7 +37,7 @@ export interface SubjectSessions<S extends HostSession = HostSession> {
  *   end (cookie: string | undefined): Promise<Visit | undefined>
  *   endAll (user: number, except: number | undefined): Promise<number>
  * }
- * const cookieOf = ({ headers }: { headers: { cookie?: string } }) => /(?:^|; )sid=([^;]+)/.exec(headers.cookie ?? '')?.[1]
+ * const cookieOf = ({ headers }: FastifyRequest) => /(?:^|; )sid=([^;]+)/.exec(headers.cookie ?? '')?.[1]
  *
  * export const sessionsIn = (visits: Visits): SessionSource<Visit> => ({
  *   find: request => visits.find(cookieOf(request)),

@@ -39,7 +39,17 @@ export type TokenRejectionReason = 'malformed' | 'untrusted' | 'expired' | 'revo
 /**
  * A verifier refused the token. The message and the cause are for the log and never reach the wire.
  *
- * Recognise it by its `code`: with two copies of this package in one process, `instanceof` fails.
+ * Recognise it with {@link isTokenRejected}: with two copies of this package in one process, `instanceof` fails.
+ *
+ * @example
+ * ```ts
+ * import { TokenRejectedError, type VerifyToken } from 'fastify-logout'
+ *
+ * export const verifyToken: VerifyToken = token => {
+ *   if (token !== 'the only token') throw new TokenRejectedError('untrusted')
+ *   return { sub: 'alice' }
+ * }
+ * ```
  */
 export class TokenRejectedError extends Error {
   override readonly name = 'TokenRejectedError'
@@ -52,7 +62,23 @@ export class TokenRejectedError extends Error {
   }
 }
 
-/** Whether a verifier refused the token, whichever copy of this package made the error. */
+/**
+ * Whether a verifier refused the token, whichever copy of this package made the error.
+ *
+ * @example
+ * ```ts
+ * import { isTokenRejected, type VerifyToken } from 'fastify-logout'
+ *
+ * export async function statusOf (verifyToken: VerifyToken, token: string): Promise<200 | 401 | 503> {
+ *   try {
+ *     await verifyToken(token)
+ *     return 200
+ *   } catch (error) {
+ *     return isTokenRejected(error) ? 401 : 503
+ *   }
+ * }
+ * ```
+ */
 export function isTokenRejected (error: unknown): error is TokenRejectedError {
   return typeof error === 'object' && error !== null && 'code' in error && error.code === tokenRejected
 }

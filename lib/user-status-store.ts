@@ -83,6 +83,17 @@ export interface UserStatusStore {
  * What a host does to the users in a store that owns its records. No flow calls these methods.
  *
  * A write here is unconditional and changes the version: an activity or a logout that began before it is refused.
+ *
+ * @example
+ * ```ts
+ * import type { UserRecords } from 'fastify-logout'
+ * import { memoryUserStatusStore } from 'fastify-logout/user-status-stores/memory'
+ *
+ * const users: UserRecords = memoryUserStatusStore()
+ * await users.set({ tenant: 'acme', subject: 'alice' }, 'logged_in')
+ * await users.set({ tenant: 'acme', subject: 'mallory' }, 'suspended')
+ * await users.remove({ tenant: 'acme', subject: 'bob' })
+ * ```
  */
 export interface UserRecords {
   /**

@@ -121,7 +121,20 @@ export const sessionSourceRules: ReadonlyArray<Rule<MakeSessionSourceHost>> = [
   })
 ]
 
-/** The promises of `find` and `logOutSubject`, for sources that have both: they offer the scopes `others` and `all`. */
+/**
+ * The promises of `find` and `logOutSubject`, for sources that have both: they offer the scopes `others` and `all`.
+ *
+ * @example
+ * ```ts
+ * import { subjectLogoutRules, type MakeSessionSourceHost } from 'fastify-logout/conformance/session-source'
+ * import test from 'node:test'
+ *
+ * // Your own host, as in the example of sessionSourceRules.
+ * declare const makeHost: MakeSessionSourceHost
+ *
+ * for (const rule of subjectLogoutRules) test(rule.name, () => rule.check(makeHost))
+ * ```
+ */
 export const subjectLogoutRules: ReadonlyArray<Rule<MakeSessionSourceHost>> = [
   rule('a live session is found as it is logged out, and no longer afterwards', async ({ alice, logIn, logOut, find }) => {
     const laptop = await logIn(alice)

@@ -99,9 +99,16 @@ export function postgresRevocationStore (client: PostgresClient, options: Postgr
 }
 
 /**
- * What `migrate()` runs, for hosts with migrations of their own.
+ * Returns the SQL that `migrate()` runs, for hosts with their own migrations.
  *
  * @throws {TypeError} for a table's name with other characters than letters, digits and underscores, or with more than 40.
+ *
+ * @example
+ * ```ts
+ * import { postgresRevocationTable } from 'fastify-logout/revocation-stores/postgres'
+ *
+ * console.log(postgresRevocationTable('app_revocation')) // the SQL of a migration
+ * ```
  */
 export function postgresRevocationTable (table = 'logout_revocation'): string {
   return revocationTable(revocationNames(table, 'postgresRevocationTable'))

@@ -62,7 +62,7 @@ const slowestRequest = 3_600_000
  *     : undefined
  * })
  * const app = Fastify()
- * await app.register(fastifySecureSession, { secret: 'a secret of at least 32 characters' })
+ * await app.register(fastifySecureSession, { secret: 'a secret of at least 32 characters', salt: 'sixteen letters!' })
  * await app.register(revocationGuard, { revocations, credential: sessions.credential })
  * await app.register(sessionLogout, { sessions })
  * ```

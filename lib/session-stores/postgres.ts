@@ -151,9 +151,16 @@ async function deleteDue (run: RunStatement, statement: string, sum = 0): Promis
 }
 
 /**
- * What `migrate()` runs, for hosts with migrations of their own.
+ * Returns the SQL that `migrate()` runs, for hosts with their own migrations.
  *
  * @throws {TypeError} for a table's name with other characters than letters, digits and underscores, or with more than 40.
+ *
+ * @example
+ * ```ts
+ * import { postgresSessionTables } from 'fastify-logout/session-stores/postgres'
+ *
+ * console.log(postgresSessionTables('app_session')) // the SQL of a migration
+ * ```
  */
 export function postgresSessionTables (table = 'logout_session'): string {
   return sessionTables(sessionNames(table, 'postgresSessionTables'))

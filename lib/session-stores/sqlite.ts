@@ -136,9 +136,16 @@ async function deleteDue (deleteSome: RunSqlite, sum = 0): Promise<number> {
 }
 
 /**
- * What `migrate()` runs, for hosts with migrations of their own.
+ * Returns the SQL that `migrate()` runs, for hosts with their own migrations.
  *
  * @throws {TypeError} for a table's name with other characters than letters, digits and underscores.
+ *
+ * @example
+ * ```ts
+ * import { sqliteSessionTables } from 'fastify-logout/session-stores/sqlite'
+ *
+ * console.log(sqliteSessionTables('app_session')) // the SQL of a migration
+ * ```
  */
 export function sqliteSessionTables (table = 'logout_session'): string {
   return sessionTables(sessionNames(table, 'sqliteSessionTables'))

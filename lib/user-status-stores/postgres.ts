@@ -110,9 +110,16 @@ function columnsOf (calls: readonly Logout[]): unknown[][] {
 }
 
 /**
- * What `migrate()` runs, for hosts with migrations of their own.
+ * Returns the SQL that `migrate()` runs, for hosts with their own migrations.
  *
  * @throws {TypeError} for a table's name with other characters than letters, digits and underscores, or with more than 40.
+ *
+ * @example
+ * ```ts
+ * import { postgresUserStatusTable } from 'fastify-logout/user-status-stores/postgres'
+ *
+ * console.log(postgresUserStatusTable('app_user_status')) // the SQL of a migration
+ * ```
  */
 export function postgresUserStatusTable (table = 'logout_user_status'): string {
   return userTable(userNames(table, 'postgresUserStatusTable'))

@@ -78,9 +78,16 @@ export function sqliteUserStatusStore (database: SqliteDatabase, options: Sqlite
 }
 
 /**
- * What `migrate()` runs, for hosts with migrations of their own.
+ * Returns the SQL that `migrate()` runs, for hosts with their own migrations.
  *
  * @throws {TypeError} for a table's name with other characters than letters, digits and underscores.
+ *
+ * @example
+ * ```ts
+ * import { sqliteUserStatusTable } from 'fastify-logout/user-status-stores/sqlite'
+ *
+ * console.log(sqliteUserStatusTable('app_user_status')) // the SQL of a migration
+ * ```
  */
 export function sqliteUserStatusTable (table = 'logout_user_status'): string {
   return `CREATE TABLE IF NOT EXISTS ${quotedTable(table, 'sqliteUserStatusTable')} (
