@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Awaitable } from '../awaitable.ts'
 import { attempt, warn } from '../internal/marks/listeners.ts'
 import { isRevokedBy, questionOf, rowOfMark, type MarkQuestion } from '../internal/marks/row.ts'
 import { checkWithin } from '../internal/revocation/check.ts'
-import type { Credential, Mark, RevocationSource, RevocationStore } from '../revocation-store.ts'
+import type { Credential, Mark, RevocationSource, RevocationStore, Verdict } from '../revocation-store.ts'
 
 /** The part of a WebSocket that {@link liveConnections} uses: of `ws`, and so of @fastify/websocket. */
 export interface ClosableSocket {
@@ -142,14 +143,7 @@ function watching (revocations: RevocationSource & Pick<RevocationStore, 'check'
     if (watched.remove(one)) attempt(one.end, warn)
   }
   const endIfRevoked = async (one: Watched) => {
-    for (let pause = 100; watched.has(one); pause = Math.min(2 * pause, 10_000)) {
-      try {
-        if (await check(one.credential) === 'revoked') end(one)
-        return
-      } catch {
-        await sleep(pause * (0.5 + Math.random()), undefined, { ref: false })
-      }
-    }
+    if (await verdictWhile(() => watched.has(one), () => check(one.credential)) === 'revoked') end(one)
   }
   const stop = revocations.onRevoked(mark => {
     for (const one of watched.coveredBy(mark)) end(one)
@@ -170,6 +164,18 @@ function watching (revocations: RevocationSource & Pick<RevocationStore, 'check'
       watched.clear()
     }
   }
+}
+
+/** Checks until the store answers, with growing pauses, as long as the verdict is needed. */
+async function verdictWhile (isNeeded: () => boolean, check: () => Awaitable<Verdict>): Promise<Verdict | undefined> {
+  for (let pause = 100; isNeeded(); pause = Math.min(2 * pause, 10_000)) {
+    try {
+      return await check()
+    } catch {
+      await sleep(pause * (0.5 + Math.random()), undefined, { ref: false })
+    }
+  }
+  return undefined
 }
 
 /** The connections that are watched, by each id of their credentials. */

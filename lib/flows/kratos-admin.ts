@@ -6,6 +6,7 @@ import { queryOf } from '../internal/http/query.ts'
 import { kratosFailures, sendKratosEmpty, sendKratosError } from '../internal/kratos/error.ts'
 import { kratosIds, type KratosIdKind } from '../internal/kratos/id.ts'
 import { sessionLister } from '../internal/kratos/list-sessions.ts'
+import { logOutById } from '../internal/kratos/log-out.ts'
 import { assertIdKind, assertSessionStore } from '../internal/kratos/options.ts'
 import { pageSchema } from '../internal/kratos/page.ts'
 import { addKratosRoutes, type KratosCall, type KratosHandler, type KratosOperation, type KratosRoute } from '../internal/kratos/routes.ts'
@@ -16,7 +17,7 @@ import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.t
 import type { SecurityRequirement } from '../internal/plugin/openapi.ts'
 import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
 import type { OnLogout } from '../logout-event.ts'
-import { isLive, type SessionStore } from '../session-store.ts'
+import type { SessionStore } from '../session-store.ts'
 
 // Options
 
@@ -172,17 +173,10 @@ function authorization ({ ask, authorize, ids }: Settings): (handler: IdHandler)
   }
 }
 
-function logOutSession ({ ask, sessions, notify }: Settings): IdHandler {
+function logOutSession (settings: Settings): IdHandler {
   return async ({ request, reply }, spellings) => {
-    let isKnown = false
-    for (const id of spellings) {
-      const before = await ask('sessions.logOutById', () => sessions.logOutById({ id }), before => {
-        if (before !== undefined && isLive(before, Date.now())) return notify({ scope: 'session', session: before }, reply)
-      })
-      isKnown = before !== undefined
-      if (isKnown) break
-    }
-    await detachEndedSession(request, ask)
+    const isKnown = await logOutById(settings, { spellings }, reply)
+    await detachEndedSession(request, settings.ask)
     return isKnown ? sendKratosEmpty(reply, 204) : sendKratosError(request, reply, errors.notFound)
   }
 }

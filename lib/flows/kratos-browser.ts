@@ -15,6 +15,7 @@ import {
   kratosFailures, loggedKratosError, sendKratosEmpty, sendKratosError, sendKratosJson, type KratosError
 } from '../internal/kratos/error.ts'
 import { errorResponder } from '../internal/kratos/error-page.ts'
+import { logOutByToken } from '../internal/kratos/log-out.ts'
 import { isLogoutUrlToken, logoutUrlToken } from '../internal/kratos/logout-url-token.ts'
 import { assertSessionStore } from '../internal/kratos/options.ts'
 import { namedSessionCookie, sessionCookieReader, type SessionCookie } from '../internal/kratos/session-cookie.ts'
@@ -28,7 +29,7 @@ import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
 import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
 import type { OnLogout } from '../logout-event.ts'
-import { isLive, type SessionStore } from '../session-store.ts'
+import type { SessionStore } from '../session-store.ts'
 
 // Options
 
@@ -225,7 +226,6 @@ function start ({ findCaller, judgeReturnTo, publicUrl, refuse }: Settings): Rou
 
 function submit (settings: Settings): RouteHandlerMethod {
   const { findCaller, judgeReturnTo, forget, refuse } = settings
-  const logOut = logout(settings)
   return async (request, reply) => {
     if (isPrefetch(request.headers)) return sendKratosError(request, reply, errors.prefetch)
     const query = queryOf(request)
@@ -237,22 +237,12 @@ function submit (settings: Settings): RouteHandlerMethod {
     const target = judgeReturnTo(query.get('return_to'))
     if (!('location' in target)) return refuse(request, reply, errors.returnTo(target))
 
-    if (!await logOut(caller, reply)) return refuse(request, reply, errors.noSession)
+    detachSession(request, caller.token)
+    if (!await logOutByToken(settings, caller.token, reply)) return refuse(request, reply, errors.noSession)
     forget(reply, caller)
     return wantsJson(request.headers)
       ? sendKratosEmpty(reply, 204)
       : sendKratosEmpty(reply.header('location', target.location), 303)
-  }
-}
-
-/** Logs a session out. Resolves to `false` if the store no longer has it. */
-function logout ({ ask, sessions, notify }: Settings) {
-  return async ({ token }: KratosCaller, reply: FastifyReply): Promise<boolean> => {
-    detachSession(reply.request, token)
-    const before = await ask('sessions.logOut', () => sessions.logOut(token), before => {
-      if (before !== undefined && isLive(before, Date.now())) return notify({ scope: 'session', session: before }, reply)
-    })
-    return before !== undefined
   }
 }
 

@@ -3,6 +3,7 @@ import type { FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, F
 import fp from 'fastify-plugin'
 import type { Http2ServerRequest } from 'node:http2'
 import { kratosFailures, loggedKratosError, sendKratosEmpty, sendKratosError, type KratosError } from '../internal/kratos/error.ts'
+import { logOutByToken } from '../internal/kratos/log-out.ts'
 import { assertSessionStore } from '../internal/kratos/options.ts'
 import { askWithin } from '../internal/plugin/ask.ts'
 import { detachSession } from '../internal/plugin/detach-session.ts'
@@ -13,7 +14,7 @@ import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId } from '../internal/plugin/openapi.ts'
 import { assertFunctions, duration } from '../internal/plugin/options.ts'
 import type { OnLogout } from '../logout-event.ts'
-import { isLive, type SessionStore } from '../session-store.ts'
+import type { SessionStore } from '../session-store.ts'
 
 // Options
 
@@ -111,15 +112,13 @@ async function routes (fastify: FastifyInstance, options: KratosLogoutOptions): 
 
 type Body = Static<typeof bodySchema>
 
-function logOut ({ ask, sessions, notify }: Settings) {
+function logOut (settings: Settings) {
   return async (request: FastifyRequest<{ Body: Body }>, reply: FastifyReply): Promise<FastifyReply> => {
     const token = request.body?.session_token ?? ''
     if (token === '') return sendKratosError(request, reply, errors.unknownToken)
     detachSession(request, token)
-    const before = await ask('sessions.logOut', () => sessions.logOut(token), before => {
-      if (before !== undefined && isLive(before, Date.now())) return notify({ scope: 'session', session: before }, reply)
-    })
-    return before === undefined ? sendKratosError(request, reply, errors.unknownToken) : sendKratosEmpty(reply, 204)
+    const isKnown = await logOutByToken(settings, token, reply)
+    return isKnown ? sendKratosEmpty(reply, 204) : sendKratosError(request, reply, errors.unknownToken)
   }
 }
 

@@ -6,6 +6,7 @@ import { kratosCallers } from '../internal/kratos/caller.ts'
 import { kratosFailures, sendKratosEmpty, sendKratosError, sendKratosJson } from '../internal/kratos/error.ts'
 import { kratosIds, type KratosIdKind } from '../internal/kratos/id.ts'
 import { sessionLister } from '../internal/kratos/list-sessions.ts'
+import { logOutById } from '../internal/kratos/log-out.ts'
 import { assertIdKind, assertSessionStore } from '../internal/kratos/options.ts'
 import { pageSchema } from '../internal/kratos/page.ts'
 import { addKratosRoutes, type KratosHandler, type KratosOperation, type KratosRoute } from '../internal/kratos/routes.ts'
@@ -17,7 +18,7 @@ import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.t
 import type { SecurityRequirement } from '../internal/plugin/openapi.ts'
 import { assertFunctions, duration } from '../internal/plugin/options.ts'
 import type { OnLogout } from '../logout-event.ts'
-import { isLive, type Session, type SessionStore } from '../session-store.ts'
+import type { Session, SessionStore } from '../session-store.ts'
 
 // Options
 
@@ -193,21 +194,16 @@ function logOutOthers ({ ask, sessions, findCaller, notify }: Settings): KratosH
   }
 }
 
-function logOutOne ({ ask, sessions, ids, findCaller, notify }: Settings): KratosHandler {
-  const { read, isSame } = kratosIds(ids)
+function logOutOne (settings: Settings): KratosHandler {
+  const { ask, findCaller } = settings
+  const { read, isSame } = kratosIds(settings.ids)
   return async ({ request, reply, id: given }) => {
     const caller = await findCaller(request)
     if (caller === undefined) return sendKratosError(request, reply, errors.noSession)
     const ids = read(given)
     if ('problem' in ids) return sendKratosError(request, reply, errors.notAnId(ids.problem))
     if (isSame(given, caller.session.id)) return sendKratosError(request, reply, errors.own)
-    for (const id of ids.spellings) {
-      const query = { id, subject: caller.session.subject }
-      const before = await ask('sessions.logOutById', () => sessions.logOutById(query), before => {
-        if (before !== undefined && isLive(before, Date.now())) return notify({ scope: 'session', session: before }, reply)
-      })
-      if (before !== undefined) break
-    }
+    await logOutById(settings, { spellings: ids.spellings, subject: caller.session.subject }, reply)
     await detachEndedSession(request, ask)
     return sendKratosEmpty(reply, 204)
   }

@@ -221,7 +221,7 @@ async function routes (fastify: FastifyInstance, options: TenantStatusLogoutOpti
   isolateFromHost(fastify)
   publishRefusals(fastify, plugin)
   fastify.setErrorHandler(answerFailure)
-  await limitRequests(fastify, settings.rateLimit, settings.ask, plugin)
+  await limitRequests(fastify, settings.rateLimit, { ask: settings.ask, caller: plugin })
 
   fastify.route({
     method: 'GET',

@@ -166,6 +166,7 @@ function observeBetween (route: RouteOptions, phase: 'onRequest' | 'preParsing' 
 function observation (settings: Settings, sighting: symbol) {
   const { ask, userOf } = settings
   const see = seeing(settings, sighting)
+  const refuse = refusal(settings, sighting)
 
   return (look: Look, done: Done): void => {
     const { request, reply, isLast } = look
@@ -175,7 +176,7 @@ function observation (settings: Settings, sighting: symbol) {
     const find = isLast ? () => userOf(request) : () => recovered(() => userOf(request), () => undefined)
     const seen = recovered(
       () => after(ask('user', find), active => active && see(active, look)),
-      error => refuseUnknown(settings, sighting, look, error)
+      error => refuse(look, error)
     )
     const goOn = () => { if (!reply.sent) done() }
     if (isPromise(seen)) seen.then(goOn, done)
@@ -205,11 +206,14 @@ function seeing ({ ask, users, denyLoggedOut, refuses, ...limits }: Settings, si
   }
 }
 
-function refuseUnknown ({ refuses }: Settings, sighting: symbol, { request, reply }: Look, error: unknown): void {
-  judge('unknown', reply)
-  request.setDecorator(sighting, unknown)
-  logFailure(request, error)
-  if (refuses) sendTenantError(request, reply, unavailable)
+/** Makes the function for a request whose user or record could not be read. */
+function refusal ({ refuses }: Settings, sighting: symbol) {
+  return ({ request, reply }: Look, error: unknown): void => {
+    judge('unknown', reply)
+    request.setDecorator(sighting, unknown)
+    logFailure(request, error)
+    if (refuses) sendTenantError(request, reply, unavailable)
+  }
 }
 
 function judge (verdict: GuardMessage['verdict'], reply: FastifyReply): void {

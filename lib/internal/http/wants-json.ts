@@ -14,9 +14,9 @@ export function wantsJson (headers: Pick<IncomingHttpHeaders, 'accept' | 'conten
   if (headers['content-type'] === 'application/json') return true
   let json = 0
   let html = 0
-  for (const { range, quality } of acceptedRanges(headers.accept ?? '')) {
-    json = Math.max(json, rank('application', 'json', range, quality))
-    html = Math.max(html, rank('text', 'html', range, quality))
+  for (const accepted of acceptedRanges(headers.accept ?? '')) {
+    json = Math.max(json, rank(accepted, 'application', 'json'))
+    html = Math.max(html, rank(accepted, 'text', 'html'))
   }
   return json > html
 }
@@ -39,7 +39,7 @@ function acceptedRanges (accept: string): AcceptedRange[] {
 }
 
 /** Ranks by quality, then by how exact the range is. A quality has at most three decimals, so the ranks do not overlap. 0: no match. */
-function rank (type: string, subtype: string, range: string, quality: number): number {
+function rank ({ range, quality }: AcceptedRange, type: string, subtype: string): number {
   const exactness = ['*/*', `${type}/*`, `${type}/${subtype}`].indexOf(range) + 1
   return exactness === 0 || quality === 0 ? 0 : quality * 10_000 + exactness
 }

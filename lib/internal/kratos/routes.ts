@@ -55,14 +55,16 @@ export function addKratosRoutes (scope: FastifyInstance, routes: readonly Kratos
   validateNothing(scope)
   takeNoBodies(scope)
   scope.setErrorHandler(answerKratosFailure)
-  for (const route of routes) {
-    const { methods, url, operation } = route
-    for (const [index, method] of methods.entries()) {
-      const schema = index === 0 ? documentedSchema(scope, operation, options.security) : hiddenSchema(operation)
-      serve(scope, { method, url, schema, handler: handlerOf(route) })
-      if (options.ids !== 'any' || !url.includes(':id')) continue
-      serve(scope, { method, url: url.replace(/:id.*$/, '*'), schema: hiddenSchema(operation), handler: handlerOfLongIds(route) })
-    }
+  for (const route of routes) addRoute(scope, route, options)
+}
+
+function addRoute (scope: FastifyInstance, route: KratosRoute, { security, ids }: KratosRoutesOptions): void {
+  const { methods, url, operation } = route
+  for (const [index, method] of methods.entries()) {
+    const schema = index === 0 ? documentedSchema(scope, operation, security) : hiddenSchema(operation)
+    serve(scope, { method, url, schema, handler: handlerOf(route) })
+    if (ids !== 'any' || !url.includes(':id')) continue
+    serve(scope, { method, url: url.replace(/:id.*$/, '*'), schema: hiddenSchema(operation), handler: handlerOfLongIds(route) })
   }
 }
 

@@ -46,7 +46,9 @@ const resetHeader = 'x-ratelimit-reset'
  *
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/ for the `ietf` headers
  */
-export async function limitRequests (scope: FastifyInstance, limit: TenantRateLimit, ask: Ask, caller: string): Promise<void> {
+export async function limitRequests (
+  scope: FastifyInstance, limit: TenantRateLimit, { ask, caller }: { readonly ask: Ask, readonly caller: string }
+): Promise<void> {
   const { max, window, keyGenerator, store, skipOnError, headers } = resolveOptions(limit, caller)
   const counted = Symbol('fastify-logout.rate-limit')
   scope.decorateRequest(counted, false)
