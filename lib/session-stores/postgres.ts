@@ -31,8 +31,8 @@ export interface PostgresSessionStore extends Promised<SessionStore> {
   /** Makes the tables and the function where they are missing. Safe to run twice, and from two nodes at once. */
   migrate (): Promise<void>
   /**
-   * Deletes the sessions that are past their `keepUntil`, a thousand rows with each statement. Resolves to the number of
-   * sessions deleted.
+   * Deletes the sessions that are past their `keepUntil` by the clock of the server, a thousand rows with each statement.
+   * Resolves to the number of sessions deleted.
    */
   prune (): Promise<number>
 }
@@ -146,7 +146,7 @@ function countEnded ([row]: ReadonlyArray<Readonly<Record<string, unknown>>>): n
 const rowsAtOnce = 1000
 
 async function deleteDue (run: RunStatement, statement: string, sum = 0): Promise<number> {
-  const { length } = await run(statement, Date.now(), rowsAtOnce)
+  const { length } = await run(statement, rowsAtOnce)
   return length < rowsAtOnce ? sum + length : deleteDue(run, statement, sum + length)
 }
 

@@ -20,7 +20,8 @@ t.test('a Redis that is paused for longer than the timeout: 100 logouts are answ
     const [sessions, users] = [redisSessionStore(redis), redisUserStatusStore(redis)]
     const now = Date.now()
     for (const name of names) {
-      await sessions.create(`token of ${name}`, { id: name, subject: name, createdAt: now, expiresAt: now + 600_000, keepUntil: now + 600_000 })
+      const [createdAt, expiresAt] = [now, now + 600_000]
+      await sessions.create(`token of ${name}`, { id: name, subject: name, createdAt, expiresAt, keepUntil: expiresAt })
       await users.set({ tenant: 'acme', subject: name }, 'logged_in')
     }
     const told: Record<'kratos' | 'tenantStatus', string[]> = { kratos: [], tenantStatus: [] }

@@ -270,6 +270,19 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     t.strictSame((await pool.query(`SELECT subject FROM ${table}_subject`)).rows, [{ subject: 'alice' }])
   })
 
+  await t.test('a node whose clock is ten minutes ahead prunes nothing that others still need', async t => {
+    const { store, table } = await fresh()
+    const minute = 60_000
+    await store.create('token', session({ expiresAt: Date.now() + minute, keepUntil: Date.now() + 5 * minute }))
+    const { now } = Date
+    t.teardown(() => { Date.now = now })
+    Date.now = () => now() + 10 * minute
+    t.equal(await store.prune(), 0)
+    Date.now = now
+    t.equal((await store.find('token'))?.status, 'active')
+    t.equal((await pool.query(`SELECT FROM ${table}_subject`)).rowCount, 1)
+  })
+
   await t.test('a subject that was pruned starts anew, and brings nothing back', async t => {
     const { table, store } = await fresh()
     await store.create('token', session())

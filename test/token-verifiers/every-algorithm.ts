@@ -40,7 +40,7 @@ export function tokenOfEach (claims: Claims): NamedToken[] {
 export function forgeriesOf (claims: Claims): NamedToken[] {
   return algorithmsOfPairs.flatMap(name => [
     ...['none', 'None', 'NONE', ''].flatMap(alg => ['', 'AAAA'].map(end => unsigned(alg, name, claims) + end)),
-    ...[name.toLowerCase(), `${name} `, `${name}\0`, 'ES256K', 'HS1', 'RS1', 'Ed25519', 'dir', 'RSA-OAEP'].map(alg => signed(name, name, claims, { alg })),
+    ...oddNames(name).map(alg => signed(name, name, claims, { alg })),
     ...confuseKey({ kid: name }, claims, publicPem(name)),
     ...name.startsWith('ES') ? [derSigned(name, claims)] : []
   ].map((token, index) => ({ name: `${name}, forgery ${index}`, token })))
@@ -48,11 +48,18 @@ export function forgeriesOf (claims: Claims): NamedToken[] {
 
 /** Tokens whose header names one algorithm and whose signature is of another one, with the key of either. */
 export function mismatchesOf (claims: Claims): NamedToken[] {
-  return algorithmsOfPairs.flatMap(alg => algorithmsOfPairs.filter(other => other !== alg).flatMap(other =>
-    [alg, other].map(kid => ({ name: `${alg} by the header, ${other} by the signature, key ${kid}`, token: signed(other, kid, claims, { alg }) }))))
+  const others = (alg: SignatureAlgorithm) => algorithmsOfPairs.filter(other => other !== alg)
+  return algorithmsOfPairs.flatMap(alg => others(alg).flatMap(other => [alg, other].map(kid => ({
+    name: `${alg} by the header, ${other} by the signature, key ${kid}`, token: signed(other, kid, claims, { alg })
+  }))))
 }
 
-export function publicPem (algorithm: SignatureAlgorithm): string {
+/** Names that the standard does not have, or has for other purposes. */
+function oddNames (name: string): string[] {
+  return [name.toLowerCase(), `${name} `, `${name}\0`, 'ES256K', 'HS1', 'RS1', 'Ed25519', 'dir', 'RSA-OAEP']
+}
+
+function publicPem (algorithm: SignatureAlgorithm): string {
   return String(pairs[algorithm]?.publicKey.export({ type: 'spki', format: 'pem' }))
 }
 
@@ -67,6 +74,7 @@ function unsigned (alg: string, kid: string, claims: Claims): string {
 /** With a signature of an elliptic curve in DER, as OpenSSL writes it. */
 function derSigned (algorithm: SignatureAlgorithm, claims: Claims): string {
   const input = signed(algorithm, algorithm, claims).split('.', 2).join('.')
-  const signature = sign(`sha${algorithm.slice(2)}`, Buffer.from(input), { key: pairs[algorithm]?.privateKey as KeyObject, dsaEncoding: 'der' })
+  const key = pairs[algorithm]?.privateKey as KeyObject
+  const signature = sign(`sha${algorithm.slice(2)}`, Buffer.from(input), { key, dsaEncoding: 'der' })
   return `${input}.${signature.toString('base64url')}`
 }

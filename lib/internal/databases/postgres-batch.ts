@@ -19,7 +19,7 @@ export interface PostgresCalls<Call> {
   /** How many calls share a statement at most. @default 100 */
   readonly most?: number
   /** How long a call whose row is locked is repeated, in milliseconds. @default 30000 */
-  readonly patience?: number
+  readonly timeout?: number
 }
 
 const shortestPause = 5
@@ -32,7 +32,8 @@ const longestPause = 100
  * statement fails and was rolled back (a value that the server refuses, a deadlock, `statement_timeout`), each of its
  * calls runs alone. Without `batch` each call is a statement of its own, in the asynchronous context of its caller.
  */
-export function postgresCalls<Call> ({ run, batch, most, patience = 30_000 }: PostgresCalls<Call>): (call: Call) => Promise<Row | undefined> {
+export function postgresCalls<Call> (options: PostgresCalls<Call>): (call: Call) => Promise<Row | undefined> {
+  const { run, batch, most, timeout = 30_000 } = options
   const runAlone = async (call: Call) => (await run([call]))[0]
   const runOnce = batch ? waitingCalls(runTogether, most) : runAlone
 
@@ -49,7 +50,7 @@ export function postgresCalls<Call> ({ run, batch, most, patience = 30_000 }: Po
   async function runUnlocked (call: Call, waited = 0): Promise<Row | undefined> {
     const row = await runOnce(call)
     if (!isTrue(row?.['locked'])) return row
-    if (waited >= patience) throw new Error(`another transaction has locked the row for ${patience} ms`)
+    if (waited >= timeout) throw new Error(`another transaction has locked the row for ${timeout} ms`)
     const pause = Math.min(Math.max(waited, shortestPause), longestPause)
     await sleep(pause)
     return runUnlocked(call, waited + pause)

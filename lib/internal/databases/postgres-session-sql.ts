@@ -161,14 +161,16 @@ function logoutStatements ({ sessions, subjects, logOut }: SessionNames) {
   }
 }
 
+/** By the clock of the server, so that a node whose clock is ahead deletes nothing that others still need. */
 function pruneStatements ({ sessions, subjects }: SessionNames) {
+  const isDue = 'keep_until <= (extract(epoch FROM now()) * 1000)::bigint'
   return {
     prune: `DELETE FROM ${sessions} WHERE digest IN (
-        SELECT digest FROM ${sessions} WHERE keep_until <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED
+        SELECT digest FROM ${sessions} WHERE ${isDue} LIMIT $1 FOR UPDATE SKIP LOCKED
       ) RETURNING 1`,
 
     pruneSubjects: `DELETE FROM ${subjects} WHERE subject IN (
-        SELECT subject FROM ${subjects} WHERE keep_until <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED
+        SELECT subject FROM ${subjects} WHERE ${isDue} LIMIT $1 FOR UPDATE SKIP LOCKED
       ) RETURNING 1`
   }
 }

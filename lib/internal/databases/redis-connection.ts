@@ -1,4 +1,6 @@
-import { listOf, ownScripts, replyOf, textOf, type IoredisLike, type NodeRedisLike, type RedisClient, type Reply, type RunScript } from './redis.ts'
+import {
+  listOf, ownScripts, replyOf, textOf, type IoredisLike, type NodeRedisLike, type RedisClient, type Reply, type RunScript
+} from './redis.ts'
 
 /** A connection that nobody else uses, so that its commands may wait at the server. */
 export interface RedisConnection {
@@ -45,7 +47,9 @@ export function canDuplicate (client: RedisClient): boolean {
  * waits at the server looks like a server that does not answer. A lost connection is not opened again.
  */
 export function openRedisConnection (client: RedisClient, caller: string): RedisConnection {
-  return 'evalSha' in client ? openNodeRedis(client as NodeRedisLike & Duplicable, caller) : openIoredis(client as IoredisLike & Duplicable, caller)
+  return 'evalSha' in client
+    ? openNodeRedis(client as NodeRedisLike & Duplicable, caller)
+    : openIoredis(client as IoredisLike & Duplicable, caller)
 }
 
 interface Duplicable {
@@ -69,8 +73,9 @@ interface NodeRedisConnection extends NodeRedisLike {
 
 function openIoredis (client: IoredisLike & Duplicable, caller: string): RedisConnection {
   const patient = { enableOfflineQueue: true, commandTimeout: undefined, socketTimeout: undefined, blockingTimeout: undefined }
+  const redisOptions = { ...client.options?.redisOptions, ...patient }
   const connection = (client.isCluster === true
-    ? client.duplicate([], { enableOfflineQueue: true, scaleReads: 'master', redisOptions: { ...client.options?.redisOptions, ...patient } })
+    ? client.duplicate([], { enableOfflineQueue: true, scaleReads: 'master', redisOptions })
     : client.duplicate({ ...patient, lazyConnect: false, enableAutoPipelining: false, retryStrategy: null })) as IoredisConnection
   ignoreErrors(connection)
   return {

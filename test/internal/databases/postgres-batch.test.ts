@@ -60,7 +60,7 @@ t.test('a row that stays locked is an error, which says so', async t => {
   let runs = 0
   const call = postgresCalls<string>({
     batch: false,
-    patience: 30,
+    timeout: 30,
     async run () {
       runs += 1
       return [{ nth: 1, locked: true }]

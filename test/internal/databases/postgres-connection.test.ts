@@ -1,6 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
-import { connectionLender, isPool, plannedOnce, type PostgresConnection, type PostgresPool } from '../../../lib/internal/databases/postgres-connection.ts'
+import {
+  connectionLender, isPool, plannedOnce, type PostgresConnection, type PostgresPool
+} from '../../../lib/internal/databases/postgres-connection.ts'
 
 /** A pool whose connections the test lets come, or fail. */
 function played () {

@@ -88,12 +88,15 @@ t.test('a cluster client of ioredis keeps its options, and never asks a replica 
     duplicates.push(overrides)
     return { on () {}, evalsha: async () => 1, disconnect () {} }
   }
-  const client = { evalsha: async () => 1, eval: async () => 1, isCluster: true, options: { redisOptions: { password: 'x', commandTimeout: 5 } }, duplicate }
+  const options = { redisOptions: { password: 'x', commandTimeout: 5 } }
+  const client = { evalsha: async () => 1, eval: async () => 1, isCluster: true, options, duplicate }
   t.equal(await open(t, client).script('return 1')([]), '1')
   t.same(duplicates, [[[], {
     enableOfflineQueue: true,
     scaleReads: 'master',
-    redisOptions: { password: 'x', enableOfflineQueue: true, commandTimeout: undefined, socketTimeout: undefined, blockingTimeout: undefined }
+    redisOptions: {
+      password: 'x', enableOfflineQueue: true, commandTimeout: undefined, socketTimeout: undefined, blockingTimeout: undefined
+    }
   }]])
 })
 

@@ -6,7 +6,10 @@ const session = { id: 'id', subject: 'alice', createdAt: 1, expiresAt: 2, keepUn
 t.test('a session comes back from its record as it was', t => {
   const whole = { ...session, device: { ipAddress: '192.0.2.1' }, data: { role: 'reader' } }
   t.strictSame(sessionOf(sessionRecord('token', whole), true), { ...whole, status: 'active' })
-  t.strictSame(sessionOf(sessionRecord('token', session), false), { ...session, status: 'logged_out' })
+  for (const given of [session, { ...session, device: { ipAddress: '192.0.2.1' } }, { ...session, data: { role: 'reader' } }]) {
+    t.strictSame(sessionOf(sessionRecord('token', given), false), { ...given, status: 'logged_out' })
+  }
+  t.equal(sessionRecord('token', session).details, '{}')
   t.end()
 })
 
@@ -14,7 +17,7 @@ t.test('a session that some backend cannot keep is refused, and the token is in 
   const refused = (given: object, message: RegExp, token = 'secret') => {
     t.throws(() => sessionRecord(token, { ...session, ...given }), { name: 'TypeError', message })
   }
-  refused({}, /token of a session must be a non-empty string/, '')
+  for (const token of ['', null, 7]) refused({}, /token of a session must be a non-empty string/, token as never)
   for (const id of [7.5, NaN, undefined, null, {}]) {
     refused({ id }, /^the id of a session must be a string$/)
     refused({ subject: id }, /^the subject of a session must be a string$/)
@@ -40,6 +43,10 @@ t.test('the id and the subject that a host has as numbers are stored as text', t
 })
 
 t.test('an id or a subject that no session can have is known without asking a backend', t => {
+  for (const id of [null, {}]) {
+    t.throws(() => sessionIdOf(id), { name: 'TypeError', message: 'the id of a session must be a string' })
+    t.throws(() => subjectOf(id), { name: 'TypeError', message: 'the subject of a session must be a string' })
+  }
   t.same(['id', '😀', 'a'.repeat(255), 7].map(sessionIdOf), ['id', '😀', 'a'.repeat(255), '7'])
   t.same(['a'.repeat(256), '', '\0', '\udc00'].map(sessionIdOf), [undefined, undefined, undefined, undefined])
   t.same(['alice', 'a'.repeat(512), 'a'.repeat(513), '', 12].map(subjectOf), ['alice', 'a'.repeat(512), undefined, undefined, '12'])

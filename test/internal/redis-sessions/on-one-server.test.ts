@@ -90,7 +90,7 @@ t.test('errors that clients act upon are errors of the command, also of a batch'
   t.equal((await store.find('token'))?.status, 'active', 'reading goes on')
 }))
 
-t.test('behind a proxy that spreads keys over servers, an active session is never taken for logged out', t => withPrivateRedis(t, async one => {
+t.test('behind a proxy that spreads keys, an active session is never taken for logged out', t => withPrivateRedis(t, async one => {
   await withPrivateRedis(t, async other => {
     const servers = [new Redis(one.url), new Redis(other.url)] as const
     t.teardown(() => { for (const server of servers) server.disconnect() })
