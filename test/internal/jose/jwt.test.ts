@@ -7,12 +7,20 @@ import { TokenRejectedError } from '../../../lib/token-verifier.ts'
 import { signJwt } from '../../sign-jwt.ts'
 
 t.test('an error of fast-jwt is a refusal only where the token is at fault', async (t) => {
-  for (const code of [TokenError.codes.malformed, TokenError.codes.invalidSignature, TokenError.codes.verifyError]) {
-    t.ok(rejectionOf(new TokenError(code, 'message')) instanceof TokenRejectedError, code)
+  const { codes } = TokenError
+  const malformed = [codes.invalidType, codes.malformed, codes.invalidPayload]
+  const untrusted = [codes.invalidAlgorithm, codes.invalidSignature, codes.missingSignature, codes.verifyError, codes.invalidCritHeader]
+  for (const [reason, group] of Object.entries({ malformed, untrusted })) {
+    for (const code of group) {
+      const refusal = rejectionOf(new TokenError(code, 'a fragment of the token'))
+      t.ok(refusal instanceof TokenRejectedError, code)
+      t.match(refusal, { reason, cause: { message: code } })
+      t.notMatch(String((refusal as Error).cause), /fragment/)
+    }
   }
   for (const error of [
     new TokenError(TokenError.codes.keyFetchingError), new TokenError(TokenError.codes.invalidKey),
-    Object.assign(new Error('odd'), { code: 'constructor' }), new RangeError('out of memory'), 'thrown text', undefined
+    Object.assign(new Error('odd'), { code: 'constructor' }), new RangeError('out of memory'), { code: codes.malformed }, 'thrown text', undefined
   ]) {
     t.equal(rejectionOf(error), error, 'anything else stays what it is')
   }
@@ -36,7 +44,7 @@ t.test('a signature has one spelling: base64url without padding, and zeros in th
   }
   const padded = ['AA=', 'AA==', 'AAA=', 'AAAA====']
   const spaced = ['AA\n', 'AAA\n', 'AAAA\n', 'A A', ' AAA']
-  for (const signature of ['A', 'AB', 'AAB', 'AAAAA', ...padded, ...spaced, 'A+AA', 'A/AA', 'AA!A', 'ÄAAA']) {
+  for (const signature of ['A', 'AB', 'AAB', 'AAAAA', ...padded, ...spaced, 'A+AA', 'A/AA', 'AA!A', '!A', '!AA', 'ÄAAA']) {
     const refusal = { name: 'TokenRejectedError', reason: 'malformed' }
     t.throws(() => refuseOtherSpellings(`e30.e30.${signature}`), refusal, JSON.stringify(signature))
   }
