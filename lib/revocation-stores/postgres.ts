@@ -31,7 +31,7 @@ export interface PostgresRevocationStoreOptions {
 
 /** {@link postgresRevocationStore} */
 export interface PostgresRevocationStore extends Promised<RevocationStore>, Pick<FollowableRevocationStore, 'feed'> {
-  /** Makes the table and the function where they are missing. Safe to run twice, and from two nodes at once. */
+  /** Creates the table and the function if they do not exist. Safe to run twice, and from two nodes at once. */
   migrate (): Promise<void>
 }
 

@@ -28,7 +28,7 @@ export interface PostgresSessionStoreOptions {
 
 /** {@link postgresSessionStore} */
 export interface PostgresSessionStore extends Promised<SessionStore> {
-  /** Makes the tables and the function where they are missing. Safe to run twice, and from two nodes at once. */
+  /** Creates the tables and the function if they do not exist. Safe to run twice, and from two nodes at once. */
   migrate (): Promise<void>
   /**
    * Deletes the sessions that are past their `keepUntil` by the clock of the server, a thousand rows with each statement.

@@ -19,7 +19,7 @@ export interface SqliteSessionStoreOptions {
 
 /** {@link sqliteSessionStore}. It returns plain values; a failure is thrown. */
 export interface SqliteSessionStore extends Immediate<SessionStore> {
-  /** Makes the tables where they are missing. Safe to run twice, and from two processes at once. */
+  /** Creates the tables if they do not exist. Safe to run twice, and from two processes at once. */
   migrate (): Promise<void>
   /**
    * Deletes the sessions that are past their `keepUntil`, a thousand rows with each transaction. Resolves to the number of

@@ -182,7 +182,7 @@ async function activeClaims ({ endpoint, limits, credentials }: Server, token: s
     const { status, json } = await requestJson(limits, endpoint, { method: 'POST', headers, body, alsoRead: 400 })
     const { active, error, ...claims } = Object(json)
     if (status === 400 && error === unsupported) return undefined
-    if (status !== 200) throw new Error(`answered with status ${status}`)
+    if (status !== 200) throw new Error(`the response has status ${status}`)
     if (typeof active !== 'boolean') throw new Error('the response does not say whether the token is active')
     return active ? frozen(claims) : undefined
   } catch (cause) {

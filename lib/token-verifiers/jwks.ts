@@ -138,11 +138,11 @@ export function jwksVerifier (options: JwksVerifierOptions): VerifyToken {
     const { header, payload } = readUnchecked(token)
     const issuer = issuers.get(payload['iss'])
     if (issuer === undefined) throw rejected('untrusted', 'the token is of another issuer')
-    return after(issuer.keys.verify(token, { header, payload }), claims => checked(issuer, claims))
+    return after(issuer.keys.verify(token, { header, payload }), claims => accepted(issuer, claims))
   }
 }
 
-function checked ({ checkClaims }: Issuer, claims: Claims | undefined): Claims {
+function accepted ({ checkClaims }: Issuer, claims: Claims | undefined): Claims {
   if (claims === undefined) throw rejected('untrusted', 'the issuer has no such key')
   checkClaims(claims)
   return claims

@@ -27,7 +27,7 @@ export interface PostgresUserStatusStoreOptions {
 
 /** {@link postgresUserStatusStore} */
 export interface PostgresUserStatusStore extends Promised<Required<UserStatusStore> & UserRecords> {
-  /** Makes the table and the function where they are missing. Safe to run twice, and from two nodes at once. */
+  /** Creates the table and the function if they do not exist. Safe to run twice, and from two nodes at once. */
   migrate (): Promise<void>
 }
 

@@ -15,7 +15,7 @@ export interface SqliteUserStatusStoreOptions {
 
 /** {@link sqliteUserStatusStore}. It returns plain values; a failure is thrown. */
 export interface SqliteUserStatusStore extends Immediate<Required<UserStatusStore> & UserRecords> {
-  /** Makes the table where it is missing. Safe to run twice, and from two processes at once. */
+  /** Creates the table if it does not exist. Safe to run twice, and from two processes at once. */
   migrate (): Promise<void>
 }
 

@@ -13,7 +13,7 @@ import { withPrivateRedis } from '../servers/redis.ts'
 
 const names = Array.from({ length: 100 }, (_, index) => `user-${index}`)
 
-t.test('a Redis that is paused for longer than the timeout: 100 logouts are answered with a 5xx, and told once later', t => {
+t.test('a Redis that is paused for longer than the timeout: 100 logouts fail with a 5xx, and are reported once later', t => {
   return withPrivateRedis(t, async server => {
     const redis = new Redis(server.url)
     t.teardown(() => redis.disconnect())
@@ -53,12 +53,12 @@ t.test('a Redis that is paused for longer than the timeout: 100 logouts are answ
       const frozen = Promise.all([logOut[flow](), logOut[flow]()])
       await sleep(1500)
       server.thaw()
-      t.strictSame(new Set((await frozen).flat()), new Set([500]), `${flow}: both the logouts and their retries are answered with 500`)
+      t.strictSame(new Set((await frozen).flat()), new Set([500]), `${flow}: both the logouts and their retries fail with 500`)
       const success = flow === 'kratos' ? 204 : 200
       t.strictSame(new Set(await logOut[flow]()), new Set([success]), `${flow}: later retries succeed`)
       for (let waited = 0; waited < 500 && told[flow].length < names.length; waited++) await sleep(10)
       await sleep(50)
-      t.strictSame([...told[flow]].sort(), [...names].sort(), `${flow}: each of the 100 logouts is told once`)
+      t.strictSame([...told[flow]].sort(), [...names].sort(), `${flow}: each of the 100 logouts is reported once`)
     }
   })
 })

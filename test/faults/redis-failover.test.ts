@@ -69,7 +69,7 @@ for (const [library, connectTo] of Object.entries(libraries)) {
         const node = await host(redisSessionStore(await connectedBefore()))
         const answers = await Promise.all(ids.slice(0, 50).map(id => node.logOut(id)))
         t.ok(answers.every(({ status }) => status === 204), 'is sent again, to the new primary')
-        t.strictSame(node.ended.toSorted(), ids.slice(0, 50).toSorted(), 'and each was told once')
+        t.strictSame(node.ended.toSorted(), ids.slice(0, 50).toSorted(), 'and each was reported once')
         t.equal((await redisSessionStore(promoted).find(tokenOf('session-7')))?.status, 'logged_out')
       })
 

@@ -59,7 +59,7 @@ export async function loseNothing (t: Test, { name, store, other, move }: Nodes)
   t.strictSame(seen.mistaken, [], 'no live session is taken for another')
   t.strictSame(await notIn('logged_out', other, [...seen.ended, ...later]), [], 'what was answered is logged out')
   t.strictSame(await notIn('active', other, live), [], 'and nobody else is')
-  t.strictSame(node.ended.toSorted(), seen.ended.toSorted(), 'each logout was told once')
+  t.strictSame(node.ended.toSorted(), seen.ended.toSorted(), 'each logout was reported once')
 }
 
 /** A hundred at once. */

@@ -59,14 +59,14 @@ const roles: Record<string, () => void | Promise<void>> = {
     setInterval(() => {}, 1000)
   },
 
-  /** Logs out the sessions of all, and tells of those that it saw active. */
+  /** Logs out the sessions of all, and prints those that it saw active. */
   logOutAll () {
     for (let index = 0; index < Number(argument); index++) {
       if (store.logOut(`t0ken-5ecret-shared-${index}`)?.status === 'active') tell(`shared-${index}`)
     }
   },
 
-  /** Logs in and logs out everywhere, and tells of each session it has ended. */
+  /** Logs in and logs out everywhere, and prints each session that it has ended. */
   logInAndOut () {
     for (let index = 0; index < 25; index++) {
       create(`${argument}-${index}`, 'bob')

@@ -83,10 +83,10 @@ export async function survives (t: Test, server: PrivateServer, { store, other, 
     const succeeded = cut.filter((_, index) => answers[index]?.status === 204)
     t.ok(succeeded.length > 0)
     t.ok(await allLoggedOut(other, succeeded))
-    t.strictSame(succeeded.filter(id => !node.ended.includes(id)), [], `each of ${succeeded.length} was told`)
+    t.strictSame(succeeded.filter(id => !node.ended.includes(id)), [], `each of ${succeeded.length} was reported`)
     for (const id of cut) t.equal(await until204(node, id), 204)
     t.ok(await allLoggedOut(other, cut))
-    t.equal(new Set(node.ended).size, node.ended.length, 'none was told twice')
+    t.equal(new Set(node.ended).size, node.ended.length, 'none was reported twice')
   })
 
   await t.test('killed in the middle of a load, and started again: every 204 is still logged out', async t => {

@@ -250,7 +250,7 @@ t.test('every flow that takes a verifier, with each of the three', async (t) => 
     t.same((await host.statusOf(`${good.slice(0, -8)}AAAAAAAA`)).both, [401, 401], `${name}: an altered token`)
     t.equal((await host.statusOf(await provider.applicationToken(resource))).signingHub.body, '{"Message":"User authentication required"}')
     t.same((await host.statusOf(expired)).both, [401, 401], `${name}: an expired token`)
-    // What a provider no longer calls active, no option of ours brings back.
+    // No option brings back a token that the provider no longer calls active.
     const forgiven = name === 'introspectionVerifier' ? [401, 401] : [200, 200]
     t.same((await lenient.statusOf(expired)).both, forgiven, `${name}: an expired token where the host accepts it for a minute`)
   }

@@ -35,7 +35,7 @@ const roles: Record<string, () => void | Promise<void>> = {
   })
 }
 
-/** Makes the table, waits for a word to begin, and tells how often it succeeded. A locked file is no success. */
+/** Makes the table, waits for a word to begin, and prints how often it succeeded. A locked file is a failure. */
 async function repeat (act: () => boolean) {
   await store.migrate()
   tell('ready')

@@ -94,10 +94,10 @@ async function survives (t: Test, server: PrivateServer, { store, other, cutConn
     const succeeded = cut.filter((_, i) => answers[i]?.status === 200)
     t.ok(succeeded.length > 0)
     t.ok(await allLoggedOut(other, succeeded))
-    t.strictSame(succeeded.filter(subject => !node.edges.includes(subject)), [], `each of ${succeeded.length} was told`)
+    t.strictSame(succeeded.filter(subject => !node.edges.includes(subject)), [], `each of ${succeeded.length} was reported`)
     await Promise.all(cut.map(async subject => t.equal((await until200(node, subject)), 200)))
     t.ok(await allLoggedOut(other, cut))
-    t.equal(new Set(node.edges).size, node.edges.length, 'nobody was told twice')
+    t.equal(new Set(node.edges).size, node.edges.length, 'nobody was reported twice')
   })
 
   await t.test('killed in the middle of a load, and started again: every 200 is still logged out', async t => {

@@ -155,7 +155,7 @@ t.test('a logout that finds nothing resolves to nothing for all that wait', asyn
   t.strictSame(await Promise.all([sessions.logOut(token('one')), sessions.logOut(token('one'))]), [undefined, undefined])
 })
 
-/** A store that answers when it is told to, and the calls that it has not answered. */
+/** A store that answers on demand, and the calls that it has not answered. */
 function heldStore () {
   const held: Array<() => void> = []
   let session: object | undefined = { user: 'alice' }

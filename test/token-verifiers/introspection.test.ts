@@ -91,7 +91,7 @@ t.test('an inactive token is refused, and any unclear response is an outage', as
     ['our credentials are wrong', response => response.writeHead(400).end('{"error":"invalid_client","active":true}'), /status 400/],
     ['our credentials are wrong', response => response.writeHead(401).end('{"error":"invalid_client"}'), /status 401/],
     ['we may not ask', response => response.writeHead(403).end('{"active":false}'), /status 403/],
-    ['there is no such endpoint', response => response.writeHead(404).end(), /status 404/],
+    ['the endpoint does not exist', response => response.writeHead(404).end(), /status 404/],
     ['it is overrun', response => response.writeHead(429).end(), /status 429/],
     ['it fails', response => response.writeHead(500).end('{"active":false}'), /status 500/],
     ['it is away', response => response.writeHead(503).end(), /status 503/],

@@ -372,7 +372,7 @@ t.test('a malformed, late or refused response of the issuer is an outage', async
     ['an issuer with a slash more', discoveryPath, document({ issuer: `${issuer.url}/` }), /another issuer/],
     ['no place of keys', discoveryPath, document({ jwks_uri: undefined }), /no secure jwks_uri/],
     ['an insecure place of keys', discoveryPath, document({ jwks_uri: 'http://keys.example/' }), /no secure jwks_uri/],
-    ['a place of keys that is no URL', discoveryPath, document({ jwks_uri: '/keys' }), /no secure jwks_uri/],
+    ['a jwks_uri that is not a URL', discoveryPath, document({ jwks_uri: '/keys' }), /no secure jwks_uri/],
     ['a null document', discoveryPath, say('null'), /another issuer/],
     ['no document', discoveryPath, response => response.writeHead(404).end(), /status 404/]
   ]

@@ -62,7 +62,7 @@ for (const { name, open, skip } of sqliteLibraries) {
       t.equal(store.compareAndSet(alice, version, login), false)
     })
 
-    await t.test('a commit that fails after the statement is no success', async t => {
+    await t.test('a commit that fails after the statement is an error', async t => {
       const path = join(t.testdir({}), 'users.db')
       const [writer, reader] = [open(path), open(path)]
       t.teardown(() => { writer.close(); reader.close() })

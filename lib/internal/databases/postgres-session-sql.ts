@@ -34,7 +34,7 @@ export function sessionNames (table: string, caller: string): SessionNames {
  * reads the sessions afterwards. So one of the two sees the other, and a session is seen active once.
  */
 
-/** What makes the tables and the function where they are missing. */
+/** The statement that creates the tables and the function if they do not exist. */
 export function sessionTables (names: SessionNames): string {
   const { sessions, subjects, index } = names
   return underLock(`CREATE TABLE IF NOT EXISTS ${subjects} (

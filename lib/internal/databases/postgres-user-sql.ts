@@ -18,7 +18,7 @@ export function userNames (table: string, caller: string): UserNames {
   return { users, logOut: quotedTable(`${table}_log_out`, caller) }
 }
 
-/** What makes the table and the function where they are missing. */
+/** The statement that creates the table and the function if they do not exist. */
 export function userTable (names: UserNames): string {
   return underLock(`CREATE TABLE IF NOT EXISTS ${names.users} (
   tenant text COLLATE "C" NOT NULL,

@@ -52,7 +52,7 @@ export function wasRolledBack (error: unknown): boolean {
   return /^(?:22|23|40)/.test(code) || code === lockNotAvailable || code === queryCanceled
 }
 
-/** One statement that makes what is missing: safe to run twice, and from two nodes at once. */
+/** Makes one statement of a migration that is safe to run twice: several nodes that run it at once wait for each other. */
 export function underLock (definition: string): string {
   return `DO $migration$ BEGIN
 PERFORM pg_advisory_xact_lock(hashtext('fastify-logout'));

@@ -23,7 +23,7 @@ export function sessionNames (table: string, caller: string): SessionNames {
   }
 }
 
-/** What makes the tables where they are missing. */
+/** The statements that create the tables if they do not exist. */
 export function sessionTables ({ sessions, subjects, index }: SessionNames): string {
   return `CREATE TABLE IF NOT EXISTS ${subjects} (
   subject TEXT NOT NULL PRIMARY KEY,

@@ -78,7 +78,7 @@ export function inTransaction<T> (database: SqliteDatabase, write: () => T): T {
   }
 }
 
-/** Makes what is missing. While another process does the same, it waits for up to five seconds. */
+/** Runs a migration. While another process has locked the file, it waits for up to five seconds. */
 export async function migrateSqlite (database: SqliteDatabase, definition: string, end = Date.now() + 5000): Promise<void> {
   try {
     database.exec(definition)

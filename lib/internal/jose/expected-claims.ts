@@ -32,7 +32,7 @@ export interface ExpectedClaims {
 export type CheckClaims = (claims: Claims) => void
 
 /**
- * Makes the check of registered claims that all verifiers share: `iss` is one of ours, `aud` contains one of ours, `exp`
+ * Makes the check of registered claims that all verifiers share: `iss` is one of the expected issuers, `aud` contains one of the expected audiences, `exp`
  * is in the future and `nbf` is not, each required claim is present, and each claim has the type that the standard gives
  * it. Times must be instants that a `Date` can hold.
  *

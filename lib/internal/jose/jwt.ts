@@ -54,7 +54,7 @@ function verified (read: (token: string) => UncheckedJwt, token: string): Unchec
 /** Refuses what cannot be a token, before anybody parses it. */
 export function refuseMalformed (token: unknown, maxLength: number): void {
   if (typeof token !== 'string' || token === '') {
-    throw rejected('malformed', 'there is no token')
+    throw rejected('malformed', 'the token is missing')
   }
   if (token.length > maxLength) {
     throw rejected('malformed', `the token is longer than ${maxLength} characters`)

@@ -18,7 +18,7 @@ export interface RemoteJwkSet {
   /**
    * Returns what `lookUp` finds, without a promise if it is in the keys at hand. `undefined` means that the issuer has no
    * such key: it was asked after the token came, or more than a minute after the token was issued. Throws or rejects when
-   * that cannot be told, because the issuer does not answer, or may not be asked again yet.
+   * that is unknown, because the issuer does not answer, or may not be asked again yet.
    *
    * @param issuedAt when the token was issued, as the token itself says, in epoch milliseconds
    */
@@ -56,7 +56,7 @@ export function remoteJwkSet (issuer: string, load: () => Promise<JwkSet>, times
     let answered
     do {
       const isCharged = source.isLoaded() && !source.isFetching() && !isOlderThanKeys(issuedAt)
-      if (isCharged && !allowance.isLeft()) throw new Error(`the keys of ${issuer} were fetched too often to be fetched for this token`)
+      if (isCharged && !allowance.isLeft()) throw new Error(`the keys of ${issuer} may not be fetched again before the cooldown is over`)
       answered = await source.fetch()
       const found = source.find(lookUp)
       if (found !== undefined) return found

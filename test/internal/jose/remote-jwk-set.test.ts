@@ -8,7 +8,7 @@ import { remoteJwkSet, type RemoteJwkSet, type RemoteJwkSetTimes } from '../../.
 const epoch = 1_800_000_000_000
 const times: RemoteJwkSetTimes = { cooldown: 30_000, refreshAfter: 600_000, clockTolerance: 0 }
 
-/** An issuer whose clock and ours are turned by hand, and which answers a request when it is told to. */
+/** An issuer that answers requests on demand. The test sets its clock and that of the verifier. */
 function issuerUnderControl (t: Test, changes: Partial<RemoteJwkSetTimes> = {}) {
   let now = 1000
   t.intercept(performance, 'now', { value: () => now })

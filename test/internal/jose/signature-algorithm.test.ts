@@ -7,10 +7,14 @@ import {
 
 const keys = {
   rsa: generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey,
+  rsa2047: generateKeyPairSync('rsa', { modulusLength: 2047 }).publicKey,
+  rsaPss: generateKeyPairSync('rsa-pss', { modulusLength: 2048 }).publicKey,
+  secp256k1: generateKeyPairSync('ec', { namedCurve: 'secp256k1' }).publicKey,
   p256: generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey,
   p384: generateKeyPairSync('ec', { namedCurve: 'P-384' }).publicKey,
   p521: generateKeyPairSync('ec', { namedCurve: 'P-521' }).publicKey,
   ed25519: generateKeyPairSync('ed25519').publicKey,
+  ed448: generateKeyPairSync('ed448').publicKey,
   x25519: createPublicKey(generateKeyPairSync('x25519').privateKey)
 }
 
@@ -27,7 +31,7 @@ const fits: Readonly<Record<SignatureAlgorithm, ReadonlyArray<keyof typeof keys>
   ES256: ['p256'],
   ES384: ['p384'],
   ES512: ['p521'],
-  EdDSA: ['ed25519']
+  EdDSA: ['ed25519', 'ed448']
 }
 
 t.test('each algorithm accepts its own kind of key only', async (t) => {
@@ -36,6 +40,12 @@ t.test('each algorithm accepts its own kind of key only', async (t) => {
     if (!isSignatureAlgorithm(algorithm)) continue
     const fitting = Object.entries(keys).filter(([, key]) => isKeyFor(algorithm, key)).map(([name]) => name)
     t.same(fitting, names, algorithm)
+  }
+})
+
+t.test('names that are not in the standard, none among them, are not signature algorithms', async t => {
+  for (const name of ['none', 'rs256', 'RS256 ', 'ES256K', 'Ed25519', 'toString', '', undefined, null, ['RS256'], { toString: () => 'RS256' }]) {
+    t.equal(isSignatureAlgorithm(name), false, String(name))
   }
 })
 

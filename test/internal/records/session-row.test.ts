@@ -12,7 +12,7 @@ t.test('a session is read from a row, whatever types its client makes of numbers
   for (const active of [0, 0n, false, null]) t.equal(sessionOfRow({ ...row, active }).status, 'logged_out')
 })
 
-t.test('no row is no session', async t => {
+t.test('without a row there is no session', async t => {
   t.equal(firstSession([]), undefined)
   t.strictSame(firstSession([row, { ...row, id: 'other' }]), sessionOfRow(row))
 })

@@ -8,6 +8,6 @@ t.test('a record is read from a row, whatever types its client makes of numbers'
   }
 })
 
-t.test('no row is no record', async t => {
+t.test('without a row there is no record', async t => {
   t.equal(userStatusOf(undefined), undefined)
 })

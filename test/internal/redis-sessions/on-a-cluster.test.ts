@@ -55,7 +55,7 @@ t.test('key by key, on a server that others use too', t => withRedis(t, async ({
     }
   })
 
-  await t.test('whatever step of a login is lost, its session was never active, and its id is free where that can be told', async t => {
+  await t.test('whatever step of a login is lost, its session was never active, and its id is free if the failure is known', async t => {
     const { client, faults } = unreliable(ioredis)
     const prefix = freshPrefix()
     const [cut, store] = [redisSessionStore(client, { prefix, cluster: true }), redisSessionStore(ioredis, { prefix })]

@@ -179,7 +179,7 @@ async function check (t: Test, ioredis: Redis, cluster: boolean) {
     t.equal(await store.logOutById({ id: 'new' }), undefined)
     t.equal((await store.find('new'))?.status, 'active')
     await store.logOutSubject({ subject: 'alice', except: 'new' })
-    t.equal((await store.find('new'))?.status, 'logged_out', 'it cannot be told any more which session is excepted')
+    t.equal((await store.find('new'))?.status, 'logged_out', 'the excepted session is unknown by now')
 
     await store.create('lost', newSession({ id: 'lost', createdAt: 2 }))
     for (const id of ['found', 'found too']) await store.create(id, newSession({ id, createdAt: 1 }))
