@@ -1,3 +1,5 @@
+export { globalTokenRevocation } from './flows/global-token-revocation.ts'
+export type { AuthenticatedSender, GlobalTokenRevocationOptions, RevocationCommand } from './flows/global-token-revocation.ts'
 export { kratosAdmin } from './flows/kratos-admin.ts'
 export type { KratosAdminOptions } from './flows/kratos-admin.ts'
 export { kratosBrowserLogout } from './flows/kratos-browser.ts'
@@ -51,6 +53,14 @@ export type {
 export type { CookieIdentity, CredentialCookie } from './internal/http/cookie.ts'
 export type { SiteData } from './internal/http/site-data.ts'
 export type { SessionCookie } from './internal/kratos/session-cookie.ts'
+export type { EventSessionsStore, OfTenant, SubjectSessionsStore, UserEffects, UserRevocation } from './internal/security-events/end-users.ts'
+export type { RevocationSender } from './internal/security-events/revocation-token.ts'
+export type {
+  AccountSubject, AliasesSubject, ComplexSubject, DidSubject, EmailSubject, IpAddressesSubject, IssuerSubject, JwtIdSubject, OpaqueSubject,
+  PhoneNumberSubject, SamlAssertionSubject, SimpleSubject, SubjectIdentifier, UnknownSubject, UriSubject, UserSubject
+} from './internal/security-events/subject-identifier.ts'
+export type { UsedTokenStore } from './internal/security-events/used-tokens.ts'
+export type { AffectedUser, EventSender, ResolveSubject } from './internal/security-events/users.ts'
 export type { HostSession, SessionSource, SubjectSessions } from './session-source.ts'
 export type { NewSession, Session, SessionDevice, SessionPage, SessionStore, SubjectLogout } from './session-store.ts'
 export type { SqliteDatabase, SqliteStatement } from './internal/databases/sqlite.ts'

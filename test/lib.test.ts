@@ -43,6 +43,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   functions: ['contracts', 'internal/session-logout', 'types of fastify'],
 
   flows: ['contracts', 'internal/async', 'internal/plugin', 'internal/http', 'internal/revocation', 'fastify', 'typebox'],
+  'flows/global-token-revocation': ['internal/oauth', 'internal/security-events'],
   'flows/kratos-*': ['internal/kratos'],
   'flows/openid-*': ['internal/openid'],
   'flows/openid-rp-initiated': ['internal/session-logout'],
@@ -72,6 +73,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'internal/plugin': ['contracts', 'internal/async', 'fastify', 'typebox'],
   'internal/http': ['internal/plugin', 'types of fastify'],
   'internal/kratos': ['contracts', 'internal/plugin', 'internal/http', 'types of fastify', 'typebox'],
+  'internal/security-events': ['contracts', 'internal/async', 'internal/jose', 'internal/plugin', 'internal/revocation', 'types of fastify'],
   'internal/session-logout': ['contracts', 'internal/plugin', 'internal/http', 'internal/marks', 'types of fastify'],
   'internal/openid': ['contracts', 'internal/http', 'internal/plugin', 'types of fastify', 'typebox'],
   'internal/signinghub': ['internal/plugin', 'types of fastify', 'typebox'],

@@ -2,7 +2,7 @@ import Fastify, { type RouteOptions } from 'fastify'
 import { readFile } from 'node:fs/promises'
 import t from 'tap'
 import {
-  kratosAdmin, kratosBrowserLogout, kratosLogout, kratosSessions, sessionLogout, signingHubLogout, tenantStatusLogout
+  globalTokenRevocation, kratosAdmin, kratosBrowserLogout, kratosLogout, kratosSessions, sessionLogout, signingHubLogout, tenantStatusLogout
 } from '../lib/index.ts'
 import { sessionStoreSource } from '../lib/session-sources/session-store.ts'
 import { memorySessionStore } from '../lib/session-stores/memory.ts'
@@ -46,6 +46,7 @@ t.test('the table of routes lists exactly the routes and statuses that the plugi
   await app.register(kratosSessions, { sessions })
   await app.register(kratosAdmin, { sessions, authorize: () => true })
   await app.register(tenantStatusLogout, { users: memoryUserStatusStore(), verifyToken, authenticateTenant: () => 'acme' })
+  await app.register(globalTokenRevocation, { authenticate: () => undefined, resolveSubject: () => [], revokeRefreshTokens: false, sessions })
   await app.ready()
 
   const documented = new Map([...readme.matchAll(/^\| `([A-Z]+(?:, [A-Z]+)*) (\/\S*)` \|[^|]*\|([^|]*)\|/gm)]

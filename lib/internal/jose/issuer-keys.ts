@@ -71,7 +71,9 @@ function accepting (algorithms: readonly SignatureAlgorithm[]): IssuerKeys['acce
   return (algorithm): algorithm is SignatureAlgorithm => pinned.has(algorithm)
 }
 
-function keyMaterial (key: string | Buffer | KeyObject, algorithms: readonly SignatureAlgorithm[], { caller, at }: OptionPlace): string | Buffer {
+function keyMaterial (
+  key: string | Buffer | KeyObject, algorithms: readonly SignatureAlgorithm[], { caller, at }: OptionPlace
+): string | Buffer {
   const secretBytes = algorithms.map(fewestSecretBytes)
   if (secretBytes.every(bytes => bytes !== undefined)) {
     const secret = typeof key === 'string' ? Buffer.from(key) : key
@@ -81,7 +83,8 @@ function keyMaterial (key: string | Buffer | KeyObject, algorithms: readonly Sig
   }
   const publicKey = publicKeyOf(key)
   const isForAll = publicKey !== undefined && algorithms.every(algorithm => isKeyFor(algorithm, publicKey))
-  assertOption(isForAll, caller, `${at}.key`, 'must be a public key or certificate in PEM that is for each of the algorithms (RSA: 2048 bits)')
+  assertOption(isForAll, caller, `${at}.key`,
+    'must be a public key or certificate in PEM that is for each of the algorithms (RSA: 2048 bits)')
   return publicKey.export({ type: 'spki', format: 'pem' }).toString()
 }
 
@@ -99,7 +102,9 @@ function publicKeyOf (key: string | Buffer | KeyObject): KeyObject | undefined {
  *
  * @throws {TypeError} unless each is known, and of a key pair where keys are published
  */
-export function pinnedAlgorithms (algorithms: unknown, { caller, at }: OptionPlace, { secrets }: { readonly secrets: boolean }): readonly SignatureAlgorithm[] {
+export function pinnedAlgorithms (
+  algorithms: unknown, { caller, at }: OptionPlace, { secrets }: { readonly secrets: boolean }
+): readonly SignatureAlgorithm[] {
   const isPinned = Array.isArray(algorithms) && algorithms.length > 0 &&
     algorithms.every(algorithm => isSignatureAlgorithm(algorithm) && (secrets || fewestSecretBytes(algorithm) === undefined))
   assertOption(isPinned, caller, `${at}.algorithms`, `must be a list of algorithms${secrets ? '' : ' of key pairs'}, such as ['RS256']`)

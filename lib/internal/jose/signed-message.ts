@@ -48,7 +48,8 @@ function keysOf (given: MessageIssuer, option: OptionPlace, timeout: number): Is
   assertOption(typeof issuer === 'string' && issuer !== '', caller, `${at}.issuer`, 'must be a non-empty string')
   const algorithms = pinnedAlgorithms(given.algorithms ?? ['RS256'], option, { secrets: key !== undefined })
   if (key !== undefined) {
-    assertOption(jwksUri === undefined && discoveryUri === undefined, caller, `${at}.key`, 'must not be given together with jwksUri or discoveryUri')
+    assertOption(jwksUri === undefined && discoveryUri === undefined, caller, `${at}.key`,
+      'must not be given together with jwksUri or discoveryUri')
     return givenKey(key, algorithms, option)
   }
   return publishedKeys(given, algorithms, option, {

@@ -15,7 +15,8 @@ export interface OAuthError {
 }
 
 /** @see https://www.rfc-editor.org/rfc/rfc6749#section-5.2 */
-export const oauthErrorSchema = Type.Object({ error: Type.String(), error_description: Type.Optional(Type.String()) }, { additionalProperties: false })
+export const oauthErrorSchema = Type.Object({ error: Type.String(), error_description: Type.Optional(Type.String()) },
+  { additionalProperties: false })
 
 /** In seconds. */
 const retryAfter = '5'

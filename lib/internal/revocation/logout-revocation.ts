@@ -35,7 +35,7 @@ export type RevokeCredential = (credential: () => Credential, finish?: () => Awa
 /** Returns a function that revokes a credential as the option says; `undefined` without the option. */
 export function logoutRevocation (option: LogoutRevocation | undefined, caller: string, ask: Ask): RevokeCredential | undefined {
   if (option === undefined) return undefined
-  const { revocations, ...marks } = resolveOptions(option, caller)
+  const { revocations, ...marks } = resolveRevoke(option, caller)
   return async (credential, finish) => {
     await ask('revocations.revoke', () => revocations.revoke(...logoutMarks(credential(), marks)), finish)
   }
@@ -47,7 +47,12 @@ export function credentialOfPrincipal (claims: Claims, token: string, { subject,
   return { ...own, subject, tenant, sessionId, issuedAt: issuedAt ?? own.issuedAt }
 }
 
-function resolveOptions (option: LogoutRevocation, caller: string) {
+/**
+ * Checks the option `revoke` of a flow.
+ *
+ * @throws {TypeError} for what is missing or wrong in it
+ */
+export function resolveRevoke (option: LogoutRevocation, caller: string) {
   assertOption(typeof option === 'object' && option !== null, caller, 'revoke',
     'must be an object, { revocations, lifetime }, when it is given')
   const { revocations, scope = 'current', clockTolerance = 0 } = option

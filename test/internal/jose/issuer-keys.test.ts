@@ -62,10 +62,12 @@ t.test('a key that is not for each of the algorithms is misuse', async t => {
   for (const [key, algorithms] of [
     [pem, ['ES256']], [pem, ['RS256', 'HS256']], ['rubbish', ['RS256']], [smallRsa.publicKey, ['RS256']], [ec.publicKey, ['RS256']]
   ] as const) {
-    t.throws(() => givenKey(key, algorithms, option), { name: 'TypeError', message: /^aPlugin: option "senders\[0\]\.key" must be a public key or certificate/ })
+    t.throws(() => givenKey(key, algorithms, option),
+      { name: 'TypeError', message: /^aPlugin: option "senders\[0\]\.key" must be a public key or certificate/ })
   }
   for (const secret of [randomBytes(31), 'short', ec.publicKey]) {
-    t.throws(() => givenKey(secret, ['HS256'], option), { message: 'aPlugin: option "senders[0].key" must be a secret of at least 32 bytes for these algorithms' })
+    t.throws(() => givenKey(secret, ['HS256'], option),
+      { message: 'aPlugin: option "senders[0].key" must be a secret of at least 32 bytes for these algorithms' })
   }
   t.throws(() => givenKey(randomBytes(48), ['HS384', 'HS512', 'HS256'], option), { message: /at least 64 bytes/ })
 })
@@ -83,10 +85,13 @@ t.test('algorithms are a list of known ones', async t => {
 
 t.test('keys are only fetched from secure URLs', async t => {
   const place = (given: object) => () => publishedKeys({ issuer, ...given }, ['RS256'], option, fetching([]))
-  t.throws(place({ issuer: 'http://login.example' }), { message: /^aPlugin: option "senders\[0\]\.issuer" must be an https URL .* Otherwise give its jwksUri$/ })
-  t.throws(place({ discoveryUri: 'http://login.example' }), { message: /^aPlugin: option "senders\[0\]\.discoveryUri" must be an https URL/ })
+  t.throws(place({ issuer: 'http://login.example' }),
+    { message: /^aPlugin: option "senders\[0\]\.issuer" must be an https URL .* Otherwise give its jwksUri$/ })
+  t.throws(place({ discoveryUri: 'http://login.example' }),
+    { message: /^aPlugin: option "senders\[0\]\.discoveryUri" must be an https URL/ })
   t.throws(place({ jwksUri: 'http://login.example' }), { message: /^aPlugin: option "senders\[0\]\.jwksUri" must be an https URL/ })
-  t.throws(place({ jwksUri: issuer, discoveryUri: issuer }), { message: /"senders\[0\]\.discoveryUri" must not be given together with jwksUri$/ })
+  t.throws(place({ jwksUri: issuer, discoveryUri: issuer }),
+    { message: /"senders\[0\]\.discoveryUri" must not be given together with jwksUri$/ })
 })
 
 // A self-signed certificate of another RSA key of 2048 bits, as a SAML provider shows it.

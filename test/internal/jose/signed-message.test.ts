@@ -44,7 +44,8 @@ t.test('a key of the host decides without a request', async t => {
 t.test('keys that cannot be had are no verdict, within the timeout', async t => {
   const { issuer, judge } = await start(t)
   issuer.odd.set(jwksPath, () => {})
-  await t.rejects(judge()(issuer.sign('a', {}, {}, 'RS256')), { message: `the keys of ${issuer.url} could not be fetched`, cause: { message: 'no answer within 300 ms' } })
+  await t.rejects(judge()(issuer.sign('a', {}, {}, 'RS256')),
+    { message: `the keys of ${issuer.url} could not be fetched`, cause: { message: 'no answer within 300 ms' } })
 })
 
 t.test('misuse names the option', async t => {
@@ -53,7 +54,8 @@ t.test('misuse names the option', async t => {
   t.throws(make({ issuer: ['https://a.example'] }), { message: /senders\[0\]\.issuer/ })
   t.throws(make({ algorithms: ['HS256'] }), { message: /senders\[0\]\.algorithms/ }, 'a secret is not published')
   for (const member of ['jwksUri', 'discoveryUri']) {
-    t.throws(make({ key: 'x', [member]: 'https://login.example' }), { message: 'aPlugin: option "senders[0].key" must not be given together with jwksUri or discoveryUri' })
+    t.throws(make({ key: 'x', [member]: 'https://login.example' }),
+      { message: 'aPlugin: option "senders[0].key" must not be given together with jwksUri or discoveryUri' })
   }
 })
 
@@ -65,8 +67,10 @@ t.test('a message is three parts, with JSON objects as header and payload', asyn
   for (const [wrong, what] of [
     ['', 'nothing'], [`${header}.e30`, 'two parts'], [`${header}.e30.x.y.z`, 'five parts'], [`${header}.${part('[]')}.x`, 'a list'],
     [`${header}.${part('"text"')}.x`, 'a text'], [`${header}.${part('null')}.x`, 'null'], [`${header}.${part('{')}.x`, 'broken JSON'],
-    [`${part('[]')}.e30.x`, 'a list as header'], [`${part('rubbish')}.e30.x`, 'no header'], [` ${header}.e30.x`, 'white space'], [`${header}.e30=.x`, 'padding'],
-    [`${part('{"alg":"RS256","crit":["exp"]}')}.e30.x`, 'a critical extension'], [`${part('{"alg":"RS256","crit":null}')}.e30.x`, 'an odd critical extension']
+    [`${part('[]')}.e30.x`, 'a list as header'], [`${part('rubbish')}.e30.x`, 'no header'], [` ${header}.e30.x`, 'white space'],
+    [`${header}.e30=.x`, 'padding'],
+    [`${part('{"alg":"RS256","crit":["exp"]}')}.e30.x`, 'a critical extension'],
+    [`${part('{"alg":"RS256","crit":null}')}.e30.x`, 'an odd critical extension']
   ] as const) t.equal(readMessage(wrong, 1000), undefined, what)
   const long = `${header}.${part(JSON.stringify({ long: 'x'.repeat(100) }))}.x`
   t.ok(readMessage(long, long.length))
@@ -74,11 +78,20 @@ t.test('a message is three parts, with JSON objects as header and payload', asyn
 })
 
 t.test('a type counts in any case, with or without application/', async t => {
-  for (const typ of ['secevent+jwt', 'SecEvent+JWT', 'application/secevent+jwt', 'APPLICATION/secevent+jwt']) t.equal(isOfType({ typ }, 'secevent+jwt'), true, typ)
-  for (const typ of ['JWT', 'logout+jwt', 'text/secevent+jwt', ' secevent+jwt', undefined, null, 5]) t.equal(isOfType({ typ }, 'secevent+jwt'), false, String(typ))
+  for (const typ of ['secevent+jwt', 'SecEvent+JWT', 'application/secevent+jwt', 'APPLICATION/secevent+jwt']) {
+    t.equal(isOfType({ typ },
+      'secevent+jwt'), true, typ)
+  }
+  for (const typ of ['JWT', 'logout+jwt', 'text/secevent+jwt', ' secevent+jwt', undefined, null, 5]) {
+    t.equal(isOfType({ typ },
+      'secevent+jwt'), false, String(typ))
+  }
 })
 
 t.test('an audience is a string or a list of strings with one of ours', async t => {
   for (const audience of ['us', ['us'], ['others', 'us']]) t.equal(isForAudience(audience, ['us', 'me']), true)
-  for (const audience of ['US', 'us/', '', [], ['others'], ['us', 5], 5, null, undefined, { us: 'us' }]) t.equal(isForAudience(audience, ['us']), false)
+  for (const audience of ['US', 'us/', '', [], ['others'], ['us', 5], 5, null, undefined, { us: 'us' }]) {
+    t.equal(isForAudience(audience,
+      ['us']), false)
+  }
 })

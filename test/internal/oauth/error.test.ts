@@ -23,7 +23,8 @@ t.test('an error is JSON that the host does not rewrite', async t => {
   t.strictSame(await answer((_request, reply) => sendOAuthError(reply, { status: 404, error: 'not_found' })), {
     statusCode: 404, headers: common, body: '{"error":"not_found"}'
   })
-  t.strictSame(await answer((_request, reply) => sendJsonError(reply, 400, { err: 'x' })), { statusCode: 400, headers: common, body: '{"err":"x"}' })
+  t.strictSame(await answer((_request, reply) => sendJsonError(reply, 400, { err: 'x' })),
+    { statusCode: 400, headers: common, body: '{"err":"x"}' })
 })
 
 t.test('a 503 says when to retry', async t => {
@@ -43,7 +44,8 @@ t.test('whatever was thrown has an error of its own', async t => {
   }
   t.strictSame(await of(new Outage('sessions.logOut', new Error('down'))), { status: 503, error: 'temporarily_unavailable' })
   t.strictSame(await of(new Error('a secret')), { status: 500, error: 'server_error' })
-  for (const [status, error] of [[413, 'payload_too_large'], [429, 'too_many_requests'], [503, 'temporarily_unavailable'], [418, 'i_m_a_teapot'], [499, 'error']] as const) {
+  for (const [status, error] of [[413, 'payload_too_large'], [429, 'too_many_requests'], [503, 'temporarily_unavailable'],
+    [418, 'i_m_a_teapot'], [499, 'error']] as const) {
     t.strictSame(await of(Object.assign(new Error('a secret'), { statusCode: status })), { status, error })
   }
 })

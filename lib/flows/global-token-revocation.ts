@@ -1,0 +1,346 @@
+import { Type } from '@sinclair/typebox'
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import type { Awaitable } from '../awaitable.ts'
+import { bearerToken } from '../internal/http/bearer-token.ts'
+import { oauthErrorOf, oauthErrorSchema, sendOAuthError, type OAuthError } from '../internal/oauth/error.ts'
+import { allWithin } from '../internal/plugin/all-within.ts'
+import { askWithin } from '../internal/plugin/ask.ts'
+import { publishRefusals } from '../internal/plugin/diagnostics.ts'
+import { isolateFromHost, validateNothing } from '../internal/plugin/host-isolation.ts'
+import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
+import { noActivity } from '../internal/plugin/no-activity.ts'
+import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
+import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
+import { collectEdges } from '../internal/security-events/edges.ts'
+import { endUsers, type SubjectSessionsStore, type UserEffects } from '../internal/security-events/end-users.ts'
+import { bodyLimit, bodyProblemOf, readJsonCommands, type JsonCommand } from '../internal/security-events/json-command.ts'
+import {
+  resolveTokenTimes, revocationTokenVerifier, type AdmittedSender, type RevocationSender, type TokenRefusal
+} from '../internal/security-events/revocation-token.ts'
+import { isProblem, readUserSubject, type AliasesSubject, type UserSubject } from '../internal/security-events/subject-identifier.ts'
+import { usedTokens, type UsedTokenStore } from '../internal/security-events/used-tokens.ts'
+import { checkedUsers, eachOnce, type AffectedUser, type EventSender, type ResolveSubject } from '../internal/security-events/users.ts'
+import type { LogoutEvent } from '../logout-event.ts'
+
+const plugin = 'globalTokenRevocation'
+
+// Options
+
+/** A command to end everything of a user. */
+export interface RevocationCommand {
+  readonly subject: UserSubject | AliasesSubject
+  readonly sender: EventSender
+  /** Epoch milliseconds. What was issued until this instant ends. */
+  readonly at: number
+}
+
+/** A sender that the host has authenticated itself. */
+export interface AuthenticatedSender extends EventSender {
+  /** As in `senders`. @default [] */
+  readonly tolerate?: ReadonlyArray<'subject'> | undefined
+}
+
+/**
+ * The options of {@link globalTokenRevocation}. Required are `resolveSubject`, `revokeRefreshTokens`, one of `sessions`,
+ * `revoke` and `alsoEnd`, and either `authenticate` or `senders` with `endpointUrl` and `revocations`.
+ */
+export interface GlobalTokenRevocationOptions extends UserEffects<RevocationCommand, FastifyRequest> {
+  /** Who may send commands, and by which keys. */
+  readonly senders?: readonly RevocationSender[] | undefined
+  /** The URL of this route exactly as it was given to the senders: it is the `aud` of their tokens. */
+  readonly endpointUrl?: string | undefined
+  /** Remembers which tokens were used, until they have expired. Every node must use the same store, and no replica of it. */
+  readonly revocations?: UsedTokenStore | undefined
+  /** Replaces the tokens of `senders` by an authentication of the host's. `undefined` refuses the request with 401. */
+  readonly authenticate?: ((request: FastifyRequest) => Awaitable<AuthenticatedSender | undefined>) | undefined
+  /**
+   * Finds the users that a subject names. It must only find users of whom this sender may speak: those of its tenant.
+   * The response is 404 for `[]`, 403 for `forbidden` and 422 for `unable`.
+   */
+  readonly resolveSubject: ResolveSubject<UserSubject, FastifyRequest>
+  /** Ends every refresh token of these users. `false` if the host issues none. It must succeed, and is repeated with the command. */
+  readonly revokeRefreshTokens: ((users: readonly AffectedUser[], command: RevocationCommand,
+    request: FastifyRequest) => Awaitable<unknown>) | false
+  /** Ends every session of these users. @default no sessions are ended */
+  readonly sessions?: SubjectSessionsStore | undefined
+  /** @default '/global-token-revocation' */
+  readonly path?: string | undefined
+  /** How far the clocks of sender and host may differ, in milliseconds. @default 60000 */
+  readonly clockTolerance?: number | undefined
+  /** Tokens that live longer are refused. In milliseconds. @default 900000 */
+  readonly maxTokenLifetime?: number | undefined
+  /** Security of the route in the host's OpenAPI document, for example `[{ okta: [] }]`. @default none is stated */
+  readonly security?: readonly SecurityRequirement[] | undefined
+  /** How long each call to the host's functions may take, in milliseconds. A request takes at most five times as long. @default 2000 */
+  readonly timeout?: number | undefined
+}
+
+function resolveOptions (options: GlobalTokenRevocationOptions, { log }: FastifyInstance) {
+  const { resolveSubject, revokeRefreshTokens, path = '/global-token-revocation' } = options
+  assertOption(typeof resolveSubject === 'function', plugin, 'resolveSubject',
+    'is missing: pass a function (subject, sender, request) => users')
+  assertOption(typeof revokeRefreshTokens === 'function' || revokeRefreshTokens === false, plugin, 'revokeRefreshTokens',
+    'is missing: pass a function (users, command, request), or false if you issue no refresh tokens')
+  assertOption(typeof path === 'string' && path.startsWith('/'), plugin, 'path', 'must begin with a slash')
+  const timeout = duration(options.timeout, 2000, plugin, 'timeout')
+  const ask = askWithin(timeout, plugin, log)
+  const { alsoEnd, onLogout } = options
+  return {
+    ask,
+    allWithin: 5 * timeout,
+    path,
+    resolveSubject,
+    end: endUsers(options, plugin, ask),
+    revokeRefreshTokens,
+    alsoEnd,
+    notify: logoutNotice<LogoutEvent>(plugin, ask, { onLogout, summaryOf: sessionSummary }),
+    ...resolveAuthentication(options, timeout)
+  }
+}
+
+function resolveAuthentication (options: GlobalTokenRevocationOptions, timeout: number) {
+  const { authenticate, senders = [], endpointUrl = '', revocations } = options
+  assertFunctions(options, plugin, ['authenticate'])
+  const times = resolveTokenTimes(options, plugin)
+  if (authenticate !== undefined) {
+    for (const option of ['senders', 'endpointUrl', 'revocations'] as const) {
+      assertOption(options[option] === undefined, plugin, option, 'must not be given together with "authenticate"')
+    }
+    return { authenticate }
+  }
+  const isUrl = typeof endpointUrl === 'string' && /^https?:\/\/[^/?#]+[^?#]*$/.test(endpointUrl) && URL.canParse(endpointUrl)
+  assertOption(isUrl, plugin, 'endpointUrl', 'must be the absolute URL that the senders were given, without a query')
+  assertOption(typeof revocations?.check === 'function' && typeof revocations.revoke === 'function', plugin, 'revocations',
+    'is missing: pass a revocation store, for example redisRevocationStore(redis)')
+  return { revocations, verify: revocationTokenVerifier({ senders, endpointUrl, ...times }, plugin, timeout) }
+}
+
+// Schema
+
+function routeSchema (path: string, security: readonly SecurityRequirement[] | undefined) {
+  return freshSchema({
+    operationId: operationId('globalTokenRevocation', path),
+    summary: 'End every session and token of a user',
+    tags: ['logout'],
+    ...(security !== undefined && { security }),
+    consumes: ['application/json'],
+    body: Type.Object({ sub_id: Type.Object({ format: Type.String() }, { description: 'The user, as a subject identifier (RFC 9493)' }) }),
+    response: {
+      204: Type.Null({ description: 'Everything of the user has ended' }),
+      400: { ...oauthErrorSchema, description: 'The body is not a command' },
+      401: { ...oauthErrorSchema, description: 'The token is missing or refused' },
+      403: { ...oauthErrorSchema, description: 'This sender may not log this user out' },
+      404: { ...oauthErrorSchema, description: 'There is no such user' },
+      422: { ...oauthErrorSchema, description: 'This user cannot be logged out' },
+      '4xx': { ...oauthErrorSchema, description: 'The request was refused' },
+      '5xx': { ...oauthErrorSchema, description: 'The outcome is unknown: retry' }
+    }
+  })
+}
+
+// Flow
+
+const admission = Symbol('fastify-logout.global-token-revocation.admission')
+
+/**
+ * `POST /global-token-revocation`: an identity provider ends everything that a user has at the host. Okta sends it as
+ * Universal Logout.
+ *
+ * A 204 means that the marks, the refresh tokens, the sessions and `alsoEnd` have succeeded. If one of them could not tell,
+ * the response is a 503, and the same request can be sent again. A token names no user, so a token that was used is
+ * refused for another body.
+ *
+ * @throws {TypeError} while registering, for an option that is missing or wrong
+ * @see https://datatracker.ietf.org/doc/draft-parecki-oauth-global-token-revocation/
+ * @see https://developer.okta.com/docs/guides/oin-universal-logout-overview/
+ * @example
+ * ```ts
+ * import Fastify from 'fastify'
+ * import { globalTokenRevocation } from 'fastify-logout'
+ * import { memoryRevocationStore } from 'fastify-logout/revocation-stores/memory'
+ * import { memorySessionStore } from 'fastify-logout/session-stores/memory'
+ *
+ * // Your users, by their tenant and their id at the tenant's Okta organization.
+ * const users = new Map([['acme 00u1', 'alice']])
+ *
+ * const app = Fastify()
+ * await app.register(globalTokenRevocation, {
+ *   senders: [{
+ *     issuer: 'https://acme.okta.com',
+ *     clientId: '0oa1',
+ *     jwksUri: 'https://acme.okta.com/oauth2/v1/keys',
+ *     tenant: 'acme'
+ *   }],
+ *   endpointUrl: 'https://app.example/global-token-revocation',
+ *   revocations: memoryRevocationStore(),
+ *   resolveSubject: (subject, { issuer, tenant }) => {
+ *     if (subject.format !== 'iss_sub' || subject.iss !== issuer) return []
+ *     const user = users.get(`${tenant} ${subject.sub}`)
+ *     return user === undefined ? [] : [{ subject: user, tenant }]
+ *   },
+ *   revokeRefreshTokens: false,
+ *   sessions: memorySessionStore()
+ * })
+ * ```
+ */
+export const globalTokenRevocation: FastifyPluginAsync<GlobalTokenRevocationOptions> = fp(routes, {
+  name: 'fastify-logout/global-token-revocation', fastify: '5.x', encapsulate: true
+})
+
+async function routes (fastify: FastifyInstance, options: GlobalTokenRevocationOptions): Promise<void> {
+  const settings = resolveOptions(options, fastify)
+  const authenticate = authentication(settings)
+  const revoke = revocation(settings)
+
+  noActivity(fastify)
+  isolateFromHost(fastify)
+  validateNothing(fastify)
+  publishRefusals(fastify, plugin)
+  readJsonCommands(fastify)
+  fastify.setErrorHandler(answerFailure)
+  fastify.decorateRequest(admission, null)
+
+  fastify.route<{ Body: JsonCommand | undefined }>({
+    method: 'POST',
+    url: settings.path,
+    bodyLimit,
+    schema: routeSchema(fastify.prefix + settings.path, options.security),
+    onRequest: async (request, reply) => {
+      const admitted = await authenticate(request)
+      if ('problem' in admitted) return refuse(request, reply, refusals.token(admitted.problem), admitted)
+      request.setDecorator(admission, admitted)
+    },
+    handler: async (request, reply) => {
+      const admitted = request.getDecorator<AdmittedSender>(admission)
+      const refusal = await allWithin(settings.allWithin, () => revoke(request, admitted))
+      if (refusal !== undefined) return refuse(request, reply, refusal, admitted.sender)
+      return reply.code(204).removeHeader('content-type').header('cache-control', 'no-store').send()
+    }
+  })
+}
+
+type Settings = ReturnType<typeof resolveOptions>
+type Unauthenticated = TokenRefusal | { readonly problem: 'missing', readonly issuer?: undefined }
+type CommandRequest = FastifyRequest<{ Body: JsonCommand | undefined }>
+
+/** Which sender is this? */
+function authentication ({ ask, authenticate, verify }: Settings) {
+  if (authenticate !== undefined) {
+    return async (request: FastifyRequest): Promise<AdmittedSender | Unauthenticated> => {
+      const sender = await ask('authenticate', () => authenticate(request))
+      if (sender === undefined || sender === null) return { problem: 'missing' }
+      const { tolerate = [], ...others } = sender
+      return { sender: others, tolerate }
+    }
+  }
+  return async ({ headers }: FastifyRequest): Promise<AdmittedSender | Unauthenticated> => {
+    const token = bearerToken(headers.authorization)
+    return token === undefined ? { problem: 'missing' } : ask('keys', () => verify(token))
+  }
+}
+
+/** Ends everything of the users that a command names. Returns why it was refused. */
+function revocation (settings: Settings) {
+  const { ask, revocations, notify } = settings
+  const used = revocations && usedTokens(revocations, ask)
+  const resolve = resolution(settings)
+  const endAll = ending(settings)
+
+  return async (request: CommandRequest, { sender, token, tolerate }: AdmittedSender): Promise<OAuthError | undefined> => {
+    const { body } = request
+    if (body === undefined || body === null) return refusals.invalid('body')
+    const subject = subjectOf(body.json, tolerate)
+    if (isProblem(subject)) return refusals.invalid(subject.problem)
+    const usable = token && { ...token, body: body.text }
+    const state = usable && await used?.stateOf(usable)
+    if (state === 'done') return undefined
+    if (state === 'used') return refusals.token('used')
+
+    const command: RevocationCommand = { subject, sender, at: Date.now() }
+    const users = await resolve(command, request)
+    if ('status' in users) return users
+    const edges = collectEdges(notify, request)
+    try {
+      await endAll(users, command, { request, edges })
+      if (usable !== undefined) await used?.remember(usable)
+    } finally {
+      await edges.notify()
+    }
+    return undefined
+  }
+}
+
+function subjectOf (json: unknown, tolerate: readonly unknown[]) {
+  const {
+    sub_id: subject,
+    subject: draft
+  } = typeof json === 'object' && json !== null && !Array.isArray(json) ? json as Partial<Record<string, unknown>> : {}
+  return readUserSubject(subject === undefined && tolerate.includes('subject') ? draft : subject)
+}
+
+/** Finds the users of a command. All names of a user are resolved before anything ends. */
+function resolution ({ ask, resolveSubject }: Settings) {
+  return async ({ subject, sender }: RevocationCommand, request: FastifyRequest): Promise<readonly AffectedUser[] | OAuthError> => {
+    const found: AffectedUser[] = []
+    const answers = new Set<string>()
+    for (const name of subject.format === 'aliases' ? subject.identifiers : [subject]) {
+      const users = checkedUsers(await ask('resolveSubject', () => resolveSubject(name, { ...sender }, request)))
+      if (typeof users === 'string') answers.add(users)
+      else found.push(...users)
+    }
+    if (answers.has('forbidden')) return refusals.forbidden
+    if (answers.has('unable')) return refusals.unable
+    return found.length === 0 ? refusals.unknown : eachOnce(found)
+  }
+}
+
+/** Steps that can be repeated, in the order in which a retry needs them: what was ended stays ended. */
+function ending ({ ask, end, revokeRefreshTokens, alsoEnd }: Settings) {
+  return async (
+    users: readonly AffectedUser[], command: RevocationCommand,
+    { request, edges }: { readonly request: FastifyRequest, readonly edges: ReturnType<typeof collectEdges> }
+  ): Promise<void> => {
+    const given = () => users.map(user => ({ ...user }))
+    await end.mark(users, command.at)
+    if (revokeRefreshTokens !== false) await ask('revokeRefreshTokens', () => revokeRefreshTokens(given(), { ...command }, request))
+    if (alsoEnd !== undefined) await ask('alsoEnd', () => alsoEnd(given(), { ...command }, request))
+    await end.endSessions(users, command.at, edges)
+  }
+}
+
+// Errors
+
+const refusals = {
+  invalid: (description: string): OAuthError => ({ status: 400, error: 'invalid_request', description }),
+  token: (description: string): OAuthError => ({
+    status: 401, error: 'invalid_token', description, challenge: description === 'missing' ? 'Bearer' : 'Bearer error="invalid_token"'
+  }),
+  forbidden: { status: 403, error: 'access_denied' },
+  unknown: { status: 404, error: 'not_found' },
+  unable: { status: 422, error: 'unable' }
+}
+
+function refuse (
+  request: FastifyRequest, reply: FastifyReply, error: OAuthError, sender: { readonly issuer?: string | undefined } | undefined
+): FastifyReply {
+  const code = error.description ?? error.error
+  request.log.warn({ event: 'security-event.refused', sender: sender?.issuer ?? 'unknown', code },
+    'a command to log a user out was refused')
+  return sendOAuthError(reply, error)
+}
+
+/** Everything that is thrown: by the host's functions, by Fastify while it reads the body, by hooks of the host. */
+function answerFailure (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
+  const problem = bodyProblemOf(thrown)
+  if (problem !== undefined) {
+    refuse(request, reply, refusals.invalid(problem), request.getDecorator<AdmittedSender | null>(admission)?.sender)
+    return
+  }
+  const error = oauthErrorOf(thrown, reply)
+  if (error.status >= 500) {
+    request.log.error({ err: thrown, event: 'logout.outage' },
+      'a command to log a user out could not be carried out')
+  }
+  sendOAuthError(reply, error)
+}
