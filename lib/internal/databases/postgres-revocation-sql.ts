@@ -81,9 +81,11 @@ DECLARE
   known record;
   changed boolean;
 BEGIN
-  DELETE FROM ${table} WHERE ctid = ANY (ARRAY (
-    SELECT ctid FROM ${table} WHERE until < present - 60000 ORDER BY until LIMIT sweep FOR UPDATE SKIP LOCKED
-  ));
+  IF sweep > 0 THEN
+    DELETE FROM ${table} WHERE ctid = ANY (ARRAY (
+      SELECT ctid FROM ${table} WHERE until < present - 60000 ORDER BY until LIMIT sweep FOR UPDATE SKIP LOCKED
+    ));
+  END IF;
   nth := 0;
   FOR call IN SELECT value FROM json_array_elements(calls) LOOP
     nth := nth + 1;
@@ -138,8 +140,9 @@ export function revocationStatements ({ table, revoke }: RevocationNames) {
  */
 export function revocationFeedStatements ({ table }: RevocationNames) {
   const from = '(id, issuer, tenant, "except") > ($1, $2, $3, $4)'
-  const behind = `(written, ${key}) > ($4::xid8, $5, $6, $7, $8)`
-  const order = `ORDER BY written, ${key} LIMIT $3`
+  // A scan of an index begins at its row comparison: another lower bound beside it would only be a filter.
+  const behind = (first: number) => `(written, ${key}) > ($${first}::xid8, $${first + 1}, $${first + 2}, $${first + 3}, $${first + 4})`
+  const order = `ORDER BY written, ${key} LIMIT $2`
   const listed = (lists: string, rows: string) =>
     `coalesce((SELECT json_agg(json_build_array(${lists})) FROM (${rows}) AS found)::text, '[]') AS marks`
   const live = `until > ${clock}`
@@ -162,12 +165,11 @@ export function revocationFeedStatements ({ table }: RevocationNames) {
         until = CASE WHEN old.until < excluded.until - 300000 THEN excluded.until ELSE old.until END`,
     lastHeartbeat: `SELECT cutoff::text AS value FROM ${table} WHERE id = $1 AND issuer = '' AND tenant = '' AND "except" = ''`,
     readEnd: `SELECT pg_current_snapshot()::text AS snapshot, ${clock}::text AS now,
-      (SELECT cutoff::text FROM ${table} WHERE id = $9 AND issuer = '' AND tenant = '' AND "except" = '') AS heartbeat,
+      (SELECT cutoff::text FROM ${table} WHERE id = $13 AND issuer = '' AND tenant = '' AND "except" = '') AS heartbeat,
       ${listed(`${columns}, written`, `
-        (SELECT ${columns}, written FROM ${table} WHERE written = ANY ($2::xid8[]) AND ${behind} AND ${live} ${order})
+        (SELECT ${columns}, written FROM ${table} WHERE written = ANY ($1::xid8[]) AND ${behind(3)} AND ${live} ${order})
         UNION ALL
-        (SELECT ${columns}, written FROM ${table}
-          WHERE written >= $1::xid8 AND written < pg_snapshot_xmax(pg_current_snapshot()) AND ${behind} AND ${live} ${order})
+        (SELECT ${columns}, written FROM ${table} WHERE ${behind(8)} AND ${live} ${order})
         ${order}`)}`
   }
 }

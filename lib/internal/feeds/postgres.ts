@@ -160,8 +160,9 @@ interface ReadOn {
 /** Reads what was written since the place's snapshot. */
 async function readOn ({ run }: Listening, place: Place, { id, value, pageSize }: ReadOn): Promise<FeedPage> {
   const { end, running } = transactionsOf(place.seen)
-  const after = place.next?.after ?? ['0', '', '', '', '']
-  const [row] = await run('readEnd', end, running, pageSize, ...after, id)
+  const after = place.next?.after ?? firstOf('0')
+  const afterEnd = BigInt(after[0]) < BigInt(end) ? firstOf(end) : after
+  const [row] = await run('readEnd', running, pageSize, ...after, ...afterEnd, id)
   if (value !== undefined && row?.['heartbeat'] !== value) {
     throw new Error('the feed reads from a server that does not have what the store has just written')
   }
@@ -177,6 +178,11 @@ async function readOn ({ run }: Listening, place: Place, { id, value, pageSize }
     complete: value !== undefined && next === undefined,
     now: Number(row?.['now'])
   }
+}
+
+/** Before every mark that this transaction wrote. */
+function firstOf (transaction: string): readonly [written: string, ...MarkKey] {
+  return [transaction, '', '', '', '']
 }
 
 type ListedMark = readonly [...key: MarkKey, cutoff: number, until: number, written?: unknown]
