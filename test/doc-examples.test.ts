@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import t from 'tap'
 import ts from 'typescript'
-import { typeErrors, type Snippet } from './type-check.ts'
+import { typedSnippets, type Snippet } from './type-check.ts'
 
 const options: ts.CompilerOptions = {
   target: ts.ScriptTarget.ES2023,
@@ -92,7 +92,7 @@ t.test('every @example in a doc comment of lib type-checks against the package, 
   }
   t.ok(snippets.length > 40, `there are ${snippets.length} of them`)
   t.equal(snippets.at(-1)?.code, "import { tokenDigest } from 'fastify-logout'\n\ntokenDigest(5)\n")
-  const errors = typeErrors(t, snippets)
+  const errors = typedSnippets(t, snippets).errors()
   t.match(errors, [/^planted: Argument of type 'number' is not assignable.*: 5\)$/])
   t.equal(errors.length, 1)
 })

@@ -7,26 +7,12 @@ import {
 import { sessionStoreSource } from '../lib/session-sources/session-store.ts'
 import { memorySessionStore } from '../lib/session-stores/memory.ts'
 import { memoryUserStatusStore } from '../lib/user-status-stores/memory.ts'
-import { typeErrors, type Snippet } from './type-check.ts'
 
 const readme = await readFile('README.md', 'utf8')
 
 t.test('both commands are at the top, each on a line of its own', async (t) => {
   const top = readme.slice(0, readme.indexOf('\n## ', readme.indexOf('\n## ') + 1))
   for (const command of ['npm install && npm start', 'npm install && npm test']) t.match(top, new RegExp(`^${command}$`, 'm'))
-})
-
-t.test('every code block that is not run by another test type-checks against the package', async (t) => {
-  const section = readme.indexOf('## Make logout stick')
-  const unrun = readme.slice(0, section) + readme.slice(readme.indexOf('\n## ', section))
-  const blocks = [...unrun.matchAll(/^```(js|ts)\n(.*?)^```$/gms)].map(([, extension, code = ''], index): Snippet => {
-    return { origin: `block ${index + 1}`, extension: extension === 'js' ? 'js' : 'ts', code }
-  })
-  t.ok(blocks.length >= 3)
-  // A host in TypeScript declares what it puts into its sessions.
-  const code = "import 'fastify'\ndeclare module 'fastify' { interface Session { user?: string, loggedInAt?: number } }\n"
-  const declarations: Snippet = { origin: 'declarations', extension: 'ts', code }
-  t.strictSame(typeErrors(t, [...blocks, declarations], { noImplicitAny: false }), [])
 })
 
 t.test('the table of routes lists exactly the routes and statuses that the plugins declare', async (t) => {

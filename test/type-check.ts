@@ -24,17 +24,25 @@ const options: ts.CompilerOptions = {
   noEmit: true
 }
 
-/**
- * Type-checks snippets as modules of a project that has installed the package, as it is built in `dist`. Returns one line for
- * each error.
- */
-export function typeErrors (t: Test, snippets: readonly Snippet[], strictness: ts.CompilerOptions = {}): string[] {
+/** Snippets as modules of a project that has installed the package, as it is built in `dist`. */
+export interface TypedSnippets {
+  readonly checker: ts.TypeChecker
+  /** One line for each error. */
+  errors (): string[]
+  sourceOf (snippet: Snippet): ts.SourceFile | undefined
+}
+
+export function typedSnippets (t: Test, snippets: readonly Snippet[], strictness: ts.CompilerOptions = {}): TypedSnippets {
   const names = snippets.map(({ extension }, index) => `snippet-${index}.${extension}`)
   const directory = t.testdir(Object.fromEntries(snippets.map(({ code }, index) => [names[index], `${code}\nexport {}\n`])))
   const program = ts.createProgram(names.map(name => join(directory, name)), { ...options, ...strictness })
-  return ts.getPreEmitDiagnostics(program).map(({ file, start = 0, messageText }) => {
-    const snippet = snippets[names.indexOf(file?.fileName.split('/').at(-1) ?? '')]
-    const line = file?.text.slice(start).split('\n', 1)[0]
-    return `${snippet?.origin}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}: ${line}`
-  })
+  return {
+    checker: program.getTypeChecker(),
+    errors: () => ts.getPreEmitDiagnostics(program).map(({ file, start = 0, messageText }) => {
+      const snippet = snippets[names.indexOf(file?.fileName.split('/').at(-1) ?? '')]
+      const line = file?.text.slice(start).split('\n', 1)[0]
+      return `${snippet?.origin}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}: ${line}`
+    }),
+    sourceOf: snippet => program.getSourceFile(join(directory, names[snippets.indexOf(snippet)] ?? ''))
+  }
 }
