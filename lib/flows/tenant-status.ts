@@ -16,7 +16,7 @@ import {
   sendTenantError, sendTenantSuccess, tenantErrorOfStatus, tenantErrorSchema, tenantSuccessSchema, type TenantError
 } from '../internal/tenant-status/envelope.ts'
 import { isKnown, logOutUser } from '../internal/tenant-status/log-out-user.ts'
-import { limitRequests, type TenantRateLimit } from '../internal/tenant-status/rate-limit.ts'
+import { limitRequests, type LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
 import { optionalId, principalOf, type PrincipalOf } from '../principal.ts'
 import type { Credential } from '../revocation-store.ts'
 import { isTokenRejected, type VerifyToken } from '../token-verifier.ts'
@@ -91,7 +91,7 @@ export interface TenantStatusLogoutOptions {
    */
   readonly revoke?: LogoutRevocation | undefined
   /** How often an address may log out. @default 30 requests an hour */
-  readonly rateLimit?: TenantRateLimit | undefined
+  readonly rateLimit?: LogoutRateLimit | undefined
   /** Names and codes on the wire, for clients that expect others. */
   readonly wire?: TenantWireOptions | undefined
   /** Security of the route in the host's OpenAPI document, for example `[{ tenantToken: [], userToken: [] }]`. @default none is stated */
@@ -212,6 +212,8 @@ export const tenantStatusLogout: FastifyPluginAsync<TenantStatusLogoutOptions> =
   name: 'fastify-logout/tenant-status', fastify: '5.x', encapsulate: true
 })
 
+const path = '/auth/logout'
+
 async function routes (fastify: FastifyInstance, options: TenantStatusLogoutOptions): Promise<void> {
   const settings = resolveOptions(options, fastify)
   const { wwwAuthenticate } = settings
@@ -221,11 +223,11 @@ async function routes (fastify: FastifyInstance, options: TenantStatusLogoutOpti
   isolateFromHost(fastify)
   publishRefusals(fastify, plugin)
   fastify.setErrorHandler(answerFailure)
-  await limitRequests(fastify, settings.rateLimit, { ask: settings.ask, caller: plugin })
+  await limitRequests(fastify, settings.rateLimit, { caller: plugin, ask: settings.ask, path, standard: { max: 30, window: 3_600_000 } })
 
   fastify.route({
     method: 'GET',
-    url: '/auth/logout',
+    url: path,
     exposeHeadRoute: false,
     schema: routeSchema(fastify.prefix, options.security),
     handler: async (request, reply) => {

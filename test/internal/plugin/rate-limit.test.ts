@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { tenantStatusLogout } from '../../../lib/flows/tenant-status.ts'
-import type { TenantRateLimit } from '../../../lib/internal/tenant-status/rate-limit.ts'
+import type { LogoutRateLimit } from '../../../lib/internal/plugin/rate-limit.ts'
 import { assertMisuse } from '../../misuse.ts'
 import { alice, answered, credentials, failure, internal, limited, path, serve, success, tenantHost, tooMany } from '../../tenant-host.ts'
 import { wire } from '../../wire.ts'
@@ -301,7 +301,7 @@ t.test('the option "store"', async t => {
 })
 
 t.test('a wrong option throws a TypeError at registration that names it', async t => {
-  const wrong: Readonly<Record<keyof TenantRateLimit, readonly unknown[]>> = {
+  const wrong: Readonly<Record<keyof LogoutRateLimit, readonly unknown[]>> = {
     max: [0, -1, 1.5, '30', NaN, null],
     window: [0, '1 hour', Infinity],
     headers: ['IETF', true, ''],

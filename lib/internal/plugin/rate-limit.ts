@@ -3,8 +3,8 @@ import rateLimit, {
 } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Awaitable } from '../../awaitable.ts'
-import type { Ask } from '../plugin/ask.ts'
-import { assertFunctions, assertOption, duration } from '../plugin/options.ts'
+import type { Ask } from './ask.ts'
+import { assertFunctions, assertOption, duration } from './options.ts'
 
 // The exported types use no type of `@fastify/rate-limit`: importing one would add `app.rateLimit()` to the types of hosts
 // that have not registered that plugin.
@@ -20,17 +20,20 @@ export interface RateLimitStore {
   incr (key: string, callback: (error: Error | null, count?: RateLimitCount) => void, timeWindow: number, max: number): void
 }
 
-/** How often an address may log out. */
-export interface TenantRateLimit {
-  /** Requests per window. @default 30 */
+/** How many requests a logout route accepts from one address. */
+export interface LogoutRateLimit {
+  /** Requests per window. @default 30 for `tenantStatusLogout`, 300 for the OpenID Connect flows */
   readonly max?: number | undefined
-  /** The window, in milliseconds. It is fixed and begins with the first request. @default 3600000 */
+  /**
+   * The window, in milliseconds. It is fixed and begins with the first request.
+   * @default 3600000 for `tenantStatusLogout`, 60000 for the OpenID Connect flows
+   */
   readonly window?: number | undefined
   /** Returns the key under which a request is counted. @default the address of the client, an IPv6 address by its /64 */
   readonly keyGenerator?: ((request: FastifyRequest) => Awaitable<string>) | undefined
   /** Where requests are counted: a store class of `@fastify/rate-limit`. @default in the memory of this process */
   readonly store?: (new (settings: never) => RateLimitStore) | undefined
-  /** What to do with a logout while the store fails: refuse it with 500, or let it through uncounted. @default 'allow' */
+  /** What to do with a logout while the store fails: refuse it with a 5xx, or let it through uncounted. @default 'allow' */
   readonly whenUnavailable?: 'refuse' | 'allow' | undefined
   /** `legacy`: `X-RateLimit-*`. `ietf`: `RateLimit` and `RateLimit-Policy`. Every 429 has `Retry-After`. @default 'legacy' */
   readonly headers?: 'legacy' | 'ietf' | 'both' | 'none' | undefined
@@ -40,16 +43,24 @@ const limitHeader = 'x-ratelimit-limit'
 const remainingHeader = 'x-ratelimit-remaining'
 const resetHeader = 'x-ratelimit-reset'
 
+/** The plugin whose routes are limited. */
+export interface LimitedPlugin {
+  readonly caller: string
+  readonly ask: Ask
+  /** Part of the keys in a store of the host: the path of the route. */
+  readonly path: string
+  /** The default limit. */
+  readonly standard: { readonly max: number, readonly window: number }
+}
+
 /**
  * Limits the routes of this scope, and only them. The host's own limiter, its key and its error body have no effect here. A
  * request over the limit is refused by an error with `statusCode: 429`.
  *
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/ for the `ietf` headers
  */
-export async function limitRequests (
-  scope: FastifyInstance, limit: TenantRateLimit, { ask, caller }: { readonly ask: Ask, readonly caller: string }
-): Promise<void> {
-  const { max, window, keyGenerator, store, skipOnError, headers } = resolveOptions(limit, caller)
+export async function limitRequests (scope: FastifyInstance, limit: LogoutRateLimit, plugin: LimitedPlugin): Promise<void> {
+  const { max, window, keyGenerator, store, skipOnError, headers } = resolveOptions(limit, plugin)
   const counted = Symbol('fastify-logout.rate-limit')
   scope.decorateRequest(counted, false)
 
@@ -67,9 +78,9 @@ export async function limitRequests (
     errorResponseBuilder: () => Object.assign(new Error('too many requests'), { statusCode: 429 }),
     keyGenerator: async request => {
       request.setDecorator(counted, true)
-      return ask('rateLimit.keyGenerator', () => keyGenerator(request))
+      return plugin.ask('rateLimit.keyGenerator', () => keyGenerator(request))
     },
-    ...(store !== undefined && { store: storeWithTimeout(store, scope, ask) })
+    ...(store !== undefined && { store: storeWithTimeout(store, scope, plugin) })
   })
 
   if (store === undefined && headers === 'legacy') return
@@ -80,16 +91,16 @@ export async function limitRequests (
   })
 }
 
-function resolveOptions (limit: TenantRateLimit, caller: string) {
+function resolveOptions (limit: LogoutRateLimit, { caller, standard }: LimitedPlugin) {
   assertOption(typeof limit === 'object' && limit !== null, caller, 'rateLimit', 'must be an object, for example { max: 100 }')
-  const { max = 30, headers = 'legacy', store, keyGenerator = addressOf, whenUnavailable = 'allow' } = limit
+  const { max = standard.max, headers = 'legacy', store, keyGenerator = addressOf, whenUnavailable = 'allow' } = limit
   assertOption(Number.isInteger(max) && max > 0, caller, 'rateLimit.max', 'must be a positive integer')
   assertOption(['legacy', 'ietf', 'both', 'none'].includes(headers), caller, 'rateLimit.headers',
     'must be "legacy", "ietf", "both" or "none"')
   assertOption(['refuse', 'allow'].includes(whenUnavailable), caller, 'rateLimit.whenUnavailable', 'must be "refuse" or "allow"')
   const functions = { 'rateLimit.keyGenerator': keyGenerator, 'rateLimit.store': store }
   assertFunctions(functions, caller, Object.keys(functions))
-  const window = duration(limit.window, 3_600_000, caller, 'rateLimit.window')
+  const window = duration(limit.window, standard.window, caller, 'rateLimit.window')
   return { max, window, keyGenerator, store, skipOnError: whenUnavailable === 'allow', headers }
 }
 
@@ -119,7 +130,9 @@ function writeHeaders (reply: FastifyReply, headers: 'legacy' | 'ietf' | 'both' 
 }
 
 /** Wraps the host's store: calls have a timeout, failures are logged, and the keys belong to this route alone. */
-function storeWithTimeout (Store: new (settings: never) => RateLimitStore, scope: FastifyInstance, ask: Ask): FastifyRateLimitStoreCtor {
+function storeWithTimeout (
+  Store: new (settings: never) => RateLimitStore, scope: FastifyInstance, { ask, path }: LimitedPlugin
+): FastifyRateLimitStoreCtor {
   return class implements FastifyRateLimitStore {
     readonly #store: RateLimitStore
 
@@ -129,7 +142,7 @@ function storeWithTimeout (Store: new (settings: never) => RateLimitStore, scope
 
     incr (key: string, callback: Parameters<FastifyRateLimitStore['incr']>[1], timeWindow: number, max: number): void {
       const count = async () => ask('rateLimit.store', () => new Promise<RateLimitCount>((resolve, reject) => {
-        this.#store.incr(`${scope.prefix}/auth/logout-${key}`, (error, counted) => {
+        this.#store.incr(`${scope.prefix}${path}-${key}`, (error, counted) => {
           if (counted === undefined || error) reject(error)
           else resolve(counted)
         }, timeWindow, max)

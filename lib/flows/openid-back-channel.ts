@@ -1,0 +1,235 @@
+import { Type } from '@sinclair/typebox'
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import type { Awaitable } from '../awaitable.ts'
+import { openidErrorOf, openidFailures, sendOpenidError } from '../internal/openid/error.ts'
+import { bodyLimit, formOf, mediaTypes, readForms } from '../internal/openid/form.ts'
+import { resolveIssuers, type LogoutTokenIssuer } from '../internal/openid/logout-issuer.ts'
+import { logoutTokenVerifier, type LogoutTokenContent, type LogoutTokenRefusal } from '../internal/openid/logout-token.ts'
+import { sessionEnder, type SessionsById } from '../internal/openid/session-ender.ts'
+import { askWithin } from '../internal/plugin/ask.ts'
+import { publishRefusals } from '../internal/plugin/diagnostics.ts'
+import { isolateFromHost, validateNothing } from '../internal/plugin/host-isolation.ts'
+import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
+import { noActivity } from '../internal/plugin/no-activity.ts'
+import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
+import { assertFunctions, assertOption, duration, lifetimeOf, wholeNumber } from '../internal/plugin/options.ts'
+import { pluginOrFactory } from '../internal/plugin/plugin-or-factory.ts'
+import { limitRequests, type LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
+import type { LogoutEvent } from '../logout-event.ts'
+import type { BoundSession, ProviderLogout, ProviderSessionIndex } from '../provider-session-index.ts'
+import type { HostSession } from '../session-source.ts'
+
+// Options
+
+/** A logout at a provider, for what else the host ends with it. */
+export interface BackChannelLogout {
+  readonly issuer: string
+  /** The user at the provider. At least one of `subject` and `sid` is there. */
+  readonly subject?: string | undefined
+  /** The session at the provider. */
+  readonly sid?: string | undefined
+  /** The host's sessions that the logout covers, also those that were ended before. */
+  readonly sessions: readonly BoundSession[]
+  /** Whether the provider also revoked offline access: Keycloak's `revoke_offline_access`. */
+  readonly offline: boolean
+}
+
+/** The options of {@link backChannelLogout}. `issuers`, `index`, `sessions` and `sessionLifetime` are required. Times are milliseconds. */
+export interface BackChannelLogoutOptions<S extends HostSession = HostSession> {
+  /** The providers whose logout tokens are accepted. */
+  readonly issuers: readonly LogoutTokenIssuer[]
+  /** Where the host has bound its logins. */
+  readonly index: Pick<ProviderSessionIndex, 'logOut'>
+  /** The host's sessions: a session store, a session source with `logOutById`, or a plain function. */
+  readonly sessions: SessionsById<S>
+  /** The longest life of a session: a logout is remembered for so long, for logins that are bound after it. */
+  readonly sessionLifetime: number
+  /** The path of the route, below the plugin's `prefix`. @default '/backchannel-logout' */
+  readonly path?: string | undefined
+  /**
+   * Ends what else goes with the session, such as refresh tokens. Called for every good token after the sessions were ended,
+   * also without sessions and for repeats. If it fails, the response is a 503.
+   */
+  alsoEnd?: ((logout: BackChannelLogout, request: FastifyRequest) => Awaitable<unknown>) | undefined
+  /** Called once for each session that was live and is now logged out. Its failure is logged and does not change the response. */
+  onLogout?: ((event: LogoutEvent<S>, request: FastifyRequest) => Awaitable<unknown>) | undefined
+  /** What a token with both `sub` and `sid` ends: this provider session, or everything of the subject. @default 'session' */
+  readonly sidEnds?: 'session' | 'subject' | undefined
+  /** The oldest `iat` that is accepted. @default 300000 */
+  readonly maxAge?: number | undefined
+  /** How far the provider's clock may differ from ours. @default 60000 */
+  readonly clockTolerance?: number | undefined
+  /** Longer tokens are refused unread. In characters. @default 16384 */
+  readonly maxTokenLength?: number | undefined
+  /**
+   * For each call to the host's functions, for the provider's keys, and for ending all sessions of one request. Providers hang
+   * up after 2.5 seconds or later.
+   * @default 2000
+   */
+  readonly timeout?: number | undefined
+  /** How many sessions are ended at once. @default 16 */
+  readonly parallel?: number | undefined
+  /** How often an address may call. Providers send bursts of logouts from one address. @default no limit */
+  readonly rateLimit?: LogoutRateLimit | undefined
+  /** Security of the route in the host's OpenAPI document. @default none is stated */
+  readonly security?: readonly SecurityRequirement[] | undefined
+}
+
+/** The type of {@link backChannelLogout}. */
+export interface BackChannelLogoutPlugin {
+  /** Returns the plugin for these options. The type of the session is inferred, for `onLogout`. */
+  <S extends HostSession>(options: BackChannelLogoutOptions<S>): FastifyPluginAsync
+  /** The plugin itself, for `app.register(backChannelLogout, options)`. */
+  <S extends HostSession = HostSession>(fastify: FastifyInstance, options: BackChannelLogoutOptions<S>): Promise<void>
+}
+
+const plugin = 'backChannelLogout'
+const standardPath = '/backchannel-logout'
+
+function resolveOptions (options: BackChannelLogoutOptions, { log }: FastifyInstance) {
+  const { index, sessions, path = standardPath, sidEnds = 'session', alsoEnd, onLogout } = options
+  assertOption(typeof index?.logOut === 'function', plugin, 'index',
+    'is missing: pass a provider session index, such as redisProviderSessionIndex(redis)')
+  assertOption(typeof sessions?.logOutById === 'function', plugin, 'sessions', 'is missing: pass a session store, or { logOutById }')
+  assertOption(options.sessionLifetime !== undefined, plugin, 'sessionLifetime',
+    'is missing: pass the longest life of a session, in milliseconds')
+  assertOption(typeof path === 'string' && path.startsWith('/'), plugin, 'path', 'must begin with a slash')
+  assertOption(sidEnds === 'session' || sidEnds === 'subject', plugin, 'sidEnds', 'must be "session" or "subject"')
+  assertFunctions(options, plugin, ['alsoEnd', 'onLogout'])
+  const timeout = duration(options.timeout, 2000, plugin, 'timeout')
+  const clockTolerance = wholeNumber(options.clockTolerance, plugin, 'clockTolerance', { standard: 60_000, least: 0 })
+  const sessionLifetime = lifetimeOf(options.sessionLifetime, 0, plugin, 'sessionLifetime')
+  const ask = askWithin(timeout, plugin, log)
+  const verify = logoutTokenVerifier({
+    ask,
+    issuers: resolveIssuers(options.issuers, { caller: plugin, timeout }),
+    maxAge: duration(options.maxAge, 300_000, plugin, 'maxAge'),
+    clockTolerance,
+    maxTokenLength: wholeNumber(options.maxTokenLength, plugin, 'maxTokenLength', { standard: 16_384, least: 1 }),
+    sidEnds
+  })
+  const endSessions = sessionEnder(sessions, {
+    ask,
+    parallel: wholeNumber(options.parallel, plugin, 'parallel', { standard: 16, least: 1 }),
+    notify: logoutNotice(plugin, ask, { onLogout, summaryOf: sessionSummary })
+  })
+  return { ask, verify, index, endSessions, alsoEnd, path, until: () => Math.ceil(Date.now() + sessionLifetime + clockTolerance) }
+}
+
+type Settings = ReturnType<typeof resolveOptions>
+
+// Schema
+
+function routeSchema (prefix: string, { path = standardPath, maxTokenLength = 16_384, security }: BackChannelLogoutOptions) {
+  return {
+    ...(security !== undefined && { security }),
+    operationId: operationId('backChannelLogout', prefix + (path === standardPath ? '' : path)),
+    summary: 'Log out the sessions of a user or of a session at an OpenID Provider, which sends this request',
+    tags: ['logout'],
+    consumes: [...mediaTypes],
+    body: Type.Object({ logout_token: Type.String({ maxLength: maxTokenLength, description: 'A Logout Token that the provider signed' }) }),
+    response: {
+      200: Type.Null({ description: 'The sessions are logged out, now or before' }),
+      ...openidFailures({
+        400: 'The logout token is refused', 413: 'The body is too long', 429: 'Too many requests', 503: 'The outcome is unknown: retry'
+      })
+    }
+  }
+}
+
+// Flow
+
+/**
+ * `POST /backchannel-logout`, which an OpenID Provider calls with a logout token when a user logs out there. It ends the
+ * host's sessions that the `index` has for the token's `sid` or `sub`.
+ *
+ * A 200 says that the session store ended all of them, now or before. A token that is not good in every respect is a 400. An
+ * outage of a store or of the provider's key set is a 503, so that providers send the token again: repeats have no further
+ * effect, and `onLogout` is called once for each session.
+ *
+ * A logout is a comparison of times: it ends the sessions whose ID Token was issued before it. One that arrives before its
+ * login is bound wins, and a new login in the same provider session lives.
+ *
+ * What is refused is logged as `logout.token-refused` with the reason and, for providers that leave things out, the
+ * tolerance that would help. The log never holds a token, a `sub` or a `sid`.
+ *
+ * @throws {TypeError} while registering, for an option that is missing or wrong
+ * @see https://openid.net/specs/openid-connect-backchannel-1_0.html
+ * @example
+ * ```ts
+ * import Fastify from 'fastify'
+ * import { backChannelLogout } from 'fastify-logout'
+ * import { memoryProviderSessionIndex } from 'fastify-logout/provider-session-indexes/memory'
+ * import { memorySessionStore } from 'fastify-logout/session-stores/memory'
+ *
+ * const app = Fastify()
+ * const index = memoryProviderSessionIndex() // The login binds its sessions to it.
+ * await app.register(backChannelLogout, {
+ *   issuers: [{ issuer: 'https://login.example', clientId: 'shop', tolerate: ['untyped'] }],
+ *   index,
+ *   sessions: memorySessionStore(),
+ *   sessionLifetime: 8 * 3_600_000
+ * })
+ * ```
+ */
+export const backChannelLogout: BackChannelLogoutPlugin = pluginOrFactory<BackChannelLogoutOptions>('openid-back-channel', routes)
+
+async function routes (fastify: FastifyInstance, options: BackChannelLogoutOptions): Promise<void> {
+  const settings = resolveOptions(options, fastify)
+  const { ask, path, verify } = settings
+  const logOut = logout(settings)
+
+  noActivity(fastify)
+  isolateFromHost(fastify)
+  validateNothing(fastify)
+  publishRefusals(fastify, plugin)
+  readForms(fastify)
+  fastify.setErrorHandler(answerFailure)
+  fastify.addHook('onSend', async (_request, reply) => { reply.header('cache-control', 'no-store') })
+  if (options.rateLimit !== undefined) {
+    await limitRequests(fastify, options.rateLimit, { caller: plugin, ask, path, standard: { max: 300, window: 60_000 } })
+  }
+
+  fastify.post(path, { bodyLimit, schema: freshSchema(routeSchema(fastify.prefix, options)) }, async (request, reply) => {
+    const token = tokenIn(request)
+    const content = 'fault' in token ? token : await verify(token.logoutToken)
+    if ('fault' in content) return refuse(content, request, reply)
+    await logOut(content, request)
+    return reply.code(200).send()
+  })
+}
+
+function tokenIn (request: FastifyRequest): { readonly logoutToken: string } | LogoutTokenRefusal {
+  const form = formOf(request)
+  if (form === 'malformed') return { fault: 'malformed' }
+  const [logoutToken = '', ...others] = form.get('logout_token') ?? []
+  if (others.length > 0) return { fault: 'repeated' }
+  return logoutToken === '' ? { fault: 'missing' } : { logoutToken }
+}
+
+/** What follows a success of the index follows a late success too: the provider may never send the token again. */
+function logout ({ ask, index, endSessions, alsoEnd, until }: Settings) {
+  return async (content: LogoutTokenContent, request: FastifyRequest): Promise<void> => {
+    const { issuer, target, cutoff, offline } = content
+    const logout: ProviderLogout = { issuer, cutoff, until: until(), ...target }
+    await ask('index.logOut', async () => [...await index.logOut(logout)], sessions => {
+      return endSessions(sessions, request, async () => {
+        if (alsoEnd !== undefined) await ask('alsoEnd', () => alsoEnd({ issuer, ...content.ids, sessions, offline }, request))
+      })
+    })
+  }
+}
+
+// Errors
+
+function refuse ({ fault, issuer = 'unknown', tolerance }: LogoutTokenRefusal, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const hint = tolerance !== undefined && { tolerance }
+  request.log.warn({ event: 'logout.token-refused', issuer, reason: fault, ...hint }, 'a logout token was refused')
+  return sendOpenidError(reply, { status: 400, error: 'invalid_request', description: `logout token: ${fault}` })
+}
+
+function answerFailure (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
+  const error = openidErrorOf(thrown, reply)
+  if (error.status >= 500) request.log.error({ err: thrown, event: 'logout.outage' }, 'a logout could not be completed')
+  sendOpenidError(reply, error)
+}

@@ -1,0 +1,65 @@
+import type { FastifyRequest } from 'fastify'
+import type { Awaitable } from '../../awaitable.ts'
+import type { LogoutEvent } from '../../logout-event.ts'
+import type { BoundSession } from '../../provider-session-index.ts'
+import type { HostSession } from '../../session-source.ts'
+import type { Ask } from '../plugin/ask.ts'
+import type { NotifyLogout } from '../plugin/logout-notice.ts'
+
+/** Ends sessions of the host by their public id. Every `SessionStore` does. */
+export interface SessionsById<S extends HostSession = HostSession> {
+  /**
+   * Logs the session out, if it is the subject's. Resolves the session as it was before, or nothing (`undefined` or `null`). A
+   * session with a `status` other than `active`, or whose `expiresAt` has passed, was not live any more.
+   */
+  logOutById (query: { readonly id: string, readonly subject: string }): Awaitable<S | undefined | null>
+}
+
+/** What {@link sessionEnder} needs. */
+export interface SessionEnderOptions<S extends HostSession> {
+  readonly ask: Ask
+  /** How many sessions are ended at once. */
+  readonly parallel: number
+  readonly notify: NotifyLogout<LogoutEvent<S>>
+}
+
+/**
+ * Ends sessions, and then does what follows. Rejects with an `Outage` if one of them could not be ended, or if all of them
+ * take longer than the timeout: then the work goes on, and what follows is done when it has succeeded.
+ */
+export type EndSessions = (
+  sessions: readonly BoundSession[], request: FastifyRequest, finish: () => Awaitable<unknown>
+) => Promise<void>
+
+/** Makes the function that ends sessions. The host is notified of each session that was live, also where others fail. */
+export function sessionEnder<S extends HostSession> (
+  sessions: SessionsById<S>, { ask, parallel, notify }: SessionEnderOptions<S>
+): EndSessions {
+  const end = async ({ sessionId, subject }: BoundSession, request: FastifyRequest): Promise<void> => {
+    await ask('sessions.logOutById', () => sessions.logOutById({ id: sessionId, subject }), async before => {
+      if (wasLive(before)) await notify({ scope: 'session', session: before }, { request })
+    })
+  }
+
+  const endEach = async (given: readonly BoundSession[], request: FastifyRequest): Promise<unknown[]> => {
+    const waiting = given.values()
+    const outages: unknown[] = []
+    const work = async () => {
+      for (const session of waiting) await end(session, request).catch((outage: unknown) => { outages.push(outage) })
+    }
+    await Promise.all(Array.from({ length: Math.min(parallel, given.length) }, work))
+    return outages
+  }
+
+  return async (given, request, finish) => {
+    await ask('sessions', () => endEach(given, request), async ([outage]) => {
+      if (outage !== undefined) throw outage
+      await finish()
+    })
+  }
+}
+
+function wasLive<S extends HostSession> (before: S | undefined | null): before is S {
+  const { status = 'active', expiresAt = Infinity } = Object(before) as { readonly status?: unknown, readonly expiresAt?: unknown }
+  return typeof before === 'object' && before !== null && status === 'active' && Number(expiresAt) > Date.now()
+}
