@@ -15,7 +15,7 @@ import { parseArgs } from 'node:util'
  * @property {string} name for the greeting
  * @property {import('fastify-logout').SessionStore} sessions
  * @property {import('fastify-logout').UserStatusStore} users
- * @property {import('fastify-logout').TenantRateLimit} [rateLimit]
+ * @property {import('fastify-logout').LogoutRateLimit} [rateLimit]
  * @property {() => unknown} [close]
  */
 

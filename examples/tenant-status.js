@@ -24,7 +24,7 @@ const meSchema = {
 /**
  * @param {import('fastify').FastifyInstance} app
  * @param {import('fastify-logout').UserStatusStore} [users]
- * @param {import('fastify-logout').TenantRateLimit} [rateLimit]
+ * @param {import('fastify-logout').LogoutRateLimit} [rateLimit]
  */
 export async function add (app, users = memoryUserStatusStore(), rateLimit = {}) {
   const key = randomBytes(32).toString('hex')
