@@ -324,7 +324,7 @@ async function removeDeviceToken ({ ask, deviceToken: { remove } }: Settings, us
 
 function knownOutcome (outcome: DeviceTokenOutcome): DeviceTokenOutcome {
   if (outcome === 'removed' || outcome === 'not-found' || outcome === 'not-owner') return outcome
-  throw new TypeError('deviceToken.remove must return "removed", "not-found" or "not-owner"')
+  throw new TypeError(`${plugin}: option "deviceToken.remove" must return "removed", "not-found" or "not-owner"`)
 }
 
 /** Sent without a content type, even if the host has set one: clients parse a body that claims to be JSON. */

@@ -152,7 +152,10 @@ const broken: ReadonlyArray<[flaw: string, ways: Partial<Ways>, notices: RegExp]
   ['reads exp from a string', { isExpired: (exp, now) => typeof exp !== 'string' && good.isExpired(exp, now) }, /expiry is not a number/],
   ['takes null for no expiry', { isExpired: (exp, now) => exp !== null && good.isExpired(exp, now) }, /expiry is null/],
   ['does not look at iss', { isOurIssuer: value => typeof value === 'string' }, /of another issuer$/],
-  ['looks at the beginning of iss', { isOurIssuer: value => typeof value === 'string' && value.startsWith(issuer) }, /begins with the expected one/],
+  [
+    'looks at the beginning of iss', { isOurIssuer: value => typeof value === 'string' && value.startsWith(issuer) },
+    /begins with the expected one/
+  ],
   ['looks for iss in the expected name', {
     isOurIssuer: value => typeof value === 'string' && value !== '' && issuer.includes(value)
   }, /issuer whose name is the beginning/],

@@ -466,7 +466,7 @@ t.test('if deviceToken.remove returns an unknown outcome, the response is 500 an
       t.strictSame(await post({ device_token: 'of-alice' }), internal, String(answer))
       t.strictSame(steps, ['recordActivity'])
       t.equal(activities[0]?.deviceToken, 'failed')
-      t.match(lines, [/deviceToken.remove must return \\"removed\\", \\"not-found\\" or \\"not-owner\\"/])
+      t.match(lines, [/signingHubLogout: option \\"deviceToken.remove\\" must return \\"removed\\", \\"not-found\\" or \\"not-owner\\"/])
     }
   }
 })

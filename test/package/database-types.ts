@@ -42,7 +42,9 @@ postgresSessionStore(new Database())
 `
 
 t.test('the clients of better-sqlite3, node:sqlite and pg fit', async t => {
-  const { stdout } = await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], { cwd: root, maxBuffer: 2 ** 26 })
+  const { stdout } = await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], {
+    cwd: root, maxBuffer: 2 ** 26
+  })
   const [packed] = JSON.parse(stdout) as Array<{ filename: string }>
   writeFileSync(join(folder, 'package.json'), '{ "private": true, "type": "module" }')
   await run('npm', [

@@ -292,12 +292,18 @@ t.test('misconfiguration is a TypeError that names the option and holds no secre
     ['an empty secret', { key: '' }, /"key" must be a secret of at least 32 bytes/],
     ['a short secret', { key: 'hunter2' }, /"key" must be a secret of at least 32 bytes/],
     ['a secret one byte short', { key: randomBytes(31) }, /"key" must be a secret of at least 32 bytes/],
-    ['a secret short for one of the algorithms', { key: randomBytes(63), algorithms: ['HS256', 'HS512'] }, /"key" must be a secret of at least 64 bytes/],
+    [
+      'a secret short for one of the algorithms', { key: randomBytes(63), algorithms: ['HS256', 'HS512'] },
+      /"key" must be a secret of at least 64 bytes/
+    ],
     ['a function for a key', { key: () => secret }, /"key" must be a secret/],
     ['a public key object as a secret', { key: rsa.publicKey }, /"key" must be a secret/],
     ['a public key as a secret', { key: publicPem(rsa) }, /"key" must be a secret, and not a key of a pair/],
     ['a private key as a secret', { key: privatePem(rsa) }, /"key" must be a secret, and not a key of a pair/],
-    ['a JWK as a secret', { key: JSON.stringify(rsa.publicKey.export({ format: 'jwk' })) }, /"key" must be a secret, and not a key of a pair/],
+    [
+      'a JWK as a secret', { key: JSON.stringify(rsa.publicKey.export({ format: 'jwk' })) },
+      /"key" must be a secret, and not a key of a pair/
+    ],
     ['an unset public key', { key: undefined, algorithms: ['RS256'] }, /"key" must be a public key/],
     ['an empty public key', { key: '', algorithms: ['RS256'] }, /"key" must be a public key/],
     ['a secret for a public key', { key: secret, algorithms: ['RS256'] }, /"key" must be a public key/],

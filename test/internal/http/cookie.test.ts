@@ -2,7 +2,9 @@ import cookie, { type FastifyCookieOptions } from '@fastify/cookie'
 import fc from 'fast-check'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
-import { clearCookieOfHost, cookieReader, cookieRemover, removedCookie, type CookieIdentity, type CredentialCookie } from '../../../lib/internal/http/cookie.ts'
+import {
+  clearCookieOfHost, cookieReader, cookieRemover, removedCookie, type CookieIdentity, type CredentialCookie
+} from '../../../lib/internal/http/cookie.ts'
 
 const named = { caller: 'aPlugin', option: 'aCookie' }
 

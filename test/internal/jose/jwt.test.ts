@@ -20,7 +20,8 @@ t.test('an error of fast-jwt is a refusal only where the token is at fault', asy
   }
   for (const error of [
     new TokenError(TokenError.codes.keyFetchingError), new TokenError(TokenError.codes.invalidKey),
-    Object.assign(new Error('odd'), { code: 'constructor' }), new RangeError('out of memory'), { code: codes.malformed }, 'thrown text', undefined
+    Object.assign(new Error('odd'), { code: 'constructor' }), new RangeError('out of memory'), { code: codes.malformed }, 'thrown text',
+    undefined
   ]) {
     t.equal(rejectionOf(error), error, 'anything else stays what it is')
   }

@@ -44,7 +44,9 @@ t.test('each algorithm accepts its own kind of key only', async (t) => {
 })
 
 t.test('names that are not in the standard, none among them, are not signature algorithms', async t => {
-  for (const name of ['none', 'rs256', 'RS256 ', 'ES256K', 'Ed25519', 'toString', '', undefined, null, ['RS256'], { toString: () => 'RS256' }]) {
+  for (const name of [
+    'none', 'rs256', 'RS256 ', 'ES256K', 'Ed25519', 'toString', '', undefined, null, ['RS256'], { toString: () => 'RS256' }
+  ]) {
     t.equal(isSignatureAlgorithm(name), false, String(name))
   }
 })

@@ -19,7 +19,9 @@ const routes: Readonly<Record<string, InjectOptions>> = {
   tenantStatusLogout: { url: '/auth/logout' },
   kratosBrowserLogout: { url: '/self-service/logout/browser', headers: { accept: 'application/json' } },
   kratosSessions: { url: '/sessions/whoami' },
-  kratosAdmin: { method: 'DELETE', url: '/admin/sessions/1' }
+  kratosAdmin: { method: 'DELETE', url: '/admin/sessions/1' },
+  sessionLogout: { method: 'POST', url: '/logout', headers: { 'sec-fetch-site': 'same-origin' } },
+  rpInitiatedLogout: { method: 'POST', url: '/openid/logout', headers: { 'sec-fetch-site': 'same-origin' } }
 }
 
 /** Everything that is published during a test. */
