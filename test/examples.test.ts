@@ -152,8 +152,8 @@ t.test('a user in a state of the host\'s own is left alone, whatever its version
   t.equal(await users.compareAndSet({ tenant: 'acme', subject: '8' }, undefined, change), false, 'and nobody is made up')
 })
 
-t.test('the responses in the README are those of a server that has just started', async (t) => {
-  const [, text = ''] = /^```text\n(POST \/logout .*?)^```$/ms.exec(await readFile('README.md', 'utf8')) ?? []
+t.test('the responses in docs/example-server.md are those of a server that has just started', async (t) => {
+  const [, text = ''] = /^```text\n(POST \/logout .*?)^```$/ms.exec(await readFile('docs/example-server.md', 'utf8')) ?? []
   const answers = text.trimEnd().split('\n\n').map(answer => answer.split('\n').slice(1))
   const server = await start(t, 'server')
   const printed = /\/(v3\/logout|logout\/api|auth\/logout|me) |\/logout -b \S+$/

@@ -10,8 +10,7 @@ import { withRedis } from './servers/redis.ts'
 import { setCookies } from './session-host.ts'
 
 const secret = process.env['SECRET'] = 'a secret of 32 characters at least'
-const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
-const [page = ''] = readme.slice(readme.indexOf('## Make logout stick')).split('\n## Write')
+const page = readFileSync('docs/guides/revocation.md', 'utf8')
 const blocks = [...page.matchAll(/```js\n(.*?)```/gs)].map(([, code = '']) => code)
 
 /** Runs one block of the page, with the package's names led to its sources, and gives what it made. */

@@ -172,9 +172,9 @@ t.test('nothing is measured or written after stopping', async t => {
   t.strictSame(counted((await measured())['fastify_logout.logouts']), before)
 })
 
-t.test('the lines of the README count logouts and outages, and write an audit line', async t => {
-  const readme = await readFile('README.md', 'utf8')
-  const [, code = ''] = /^```js\n([^`]*@opentelemetry\/api.*?)^```$/ms.exec(readme.slice(readme.indexOf('## Observability'))) ?? []
+t.test('the lines of docs/observability.md count logouts and outages, and write an audit line', async t => {
+  const page = await readFile('docs/observability.md', 'utf8')
+  const [, code = ''] = /^```js\n([^`]*@opentelemetry\/api.*?)^```$/ms.exec(page) ?? []
   const { provider, measured } = provide(t)
   metrics.setGlobalMeterProvider(provider)
   const file = fileURLToPath(new URL(`observability-block-${process.pid}.mjs`, import.meta.url))

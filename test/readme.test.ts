@@ -1,6 +1,7 @@
 import Fastify, { type RouteOptions } from 'fastify'
 import { readFile } from 'node:fs/promises'
 import t from 'tap'
+import { pages } from './docs/pages.ts'
 import {
   globalTokenRevocation, kratosAdmin, kratosBrowserLogout, kratosLogout, kratosSessions, sessionLogout, signingHubLogout, tenantStatusLogout
 } from '../lib/index.ts'
@@ -15,7 +16,7 @@ t.test('both commands are at the top, each on a line of its own', async (t) => {
   for (const command of ['npm install && npm start', 'npm install && npm test']) t.match(top, new RegExp(`^${command}$`, 'm'))
 })
 
-t.test('the table of routes lists exactly the routes and statuses that the plugins declare', async (t) => {
+t.test('the tables of routes of the pages of the flows list exactly the routes and statuses that the plugins declare', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
   const declared = new Map<string, string>()
@@ -35,7 +36,8 @@ t.test('the table of routes lists exactly the routes and statuses that the plugi
   await app.register(globalTokenRevocation, { authenticate: () => undefined, resolveSubject: () => [], revokeRefreshTokens: false, sessions })
   await app.ready()
 
-  const documented = new Map([...readme.matchAll(/^\| `([A-Z]+(?:, [A-Z]+)*) (\/\S*)` \|[^|]*\|([^|]*)\|/gm)]
+  const flows = pages().filter(({ path }) => path.startsWith('docs/flows/')).map(({ text }) => text).join('\n')
+  const documented = new Map([...flows.matchAll(/^\| `([A-Z]+(?:, [A-Z]+)*) (\/\S*)` \|[^|]*\|([^|]*)\|/gm)]
     .flatMap(([, verbs = '', url = '', listed = '']) => {
       const statuses = [...listed.matchAll(/\b\d{3}\b/g)].map(String).sort().join(' ')
       return verbs.split(', ').map(verb => [`${verb} ${url}`, statuses] as const)

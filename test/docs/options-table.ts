@@ -8,7 +8,7 @@ export interface OptionsTable {
   readonly text: string
 }
 
-const marker = /^<!-- options: (\w+) from (\S+) -->\n((?:\|.*\n)*)/gm
+const marker = /^<!-- options: (\w+(?:<\w+>)?) from (\S+) -->\n((?:\|.*\n)*)/gm
 
 export function optionsTablesOf ({ path, text }: { path: string, text: string }): OptionsTable[] {
   return [...text.matchAll(marker)].map(([, type = '', module = '', table = '']) => ({ page: path, module, type, text: table }))

@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t from 'tap'
+import { blocksOf, pages, type Block } from '../docs/pages.ts'
 
 // The README as somebody follows it who installs the tarball into an empty folder. Needs `npm run build`, and a registry
 // or npm's cache.
@@ -67,8 +68,10 @@ t.test('without its secret a program reports which option is wrong', async t => 
 })
 
 t.test('every other program runs after its packages are installed', async t => {
-  const isProgram = ({ language, text }: typeof blocks[number]) => language === 'js' && text !== host && !/\((redis|pool)\)/.test(text)
-  const programs = blocks.filter(isProgram).map(({ text }) => text)
+  const isProgram = ({ language, code, runBy }: Block) => {
+    return language === 'js' && code !== host && runBy === undefined && !/\((redis|pool)\)/.test(code)
+  }
+  const programs = pages().flatMap(blocksOf).filter(isProgram).map(({ code }) => code)
   t.ok(programs.length >= 6)
   const imported = new Set(programs.flatMap(text => [...text.matchAll(/from '((?:@[^/']+\/)?[^/':]+)/g)].map(([, name = '']) => name)))
   const packages = [...imported].filter(name => !['fastify-logout', 'fastify', 'node'].includes(name))

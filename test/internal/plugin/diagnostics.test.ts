@@ -304,7 +304,7 @@ t.test('no message contains a token or the text of an error', async t => {
   t.notMatch(JSON.stringify(messages), secret)
 })
 
-t.test('the README lists exactly the channels and the members of their messages', async t => {
+t.test('docs/observability.md lists exactly the channels and the members of their messages', async t => {
   const messages = listen(t)
   for (const app of [await host(t, false), await host(t, true)]) {
     for (const request of Object.values(requests)) await app.inject(request)
@@ -315,8 +315,8 @@ t.test('the README lists exactly the channels and the members of their messages'
     for (const name of Object.keys(members)) set.add(name)
   }
 
-  const readme = await readFile('README.md', 'utf8')
-  const documented = Object.fromEntries([...readme.matchAll(/^\| `(fastify-logout:\w+)` \|[^|]*\|([^|]*)\|$/gm)]
+  const page = await readFile('docs/observability.md', 'utf8')
+  const documented = Object.fromEntries([...page.matchAll(/^\| `(fastify-logout:\w+)` \|[^|]*\|([^|]*)\|$/gm)]
     .map(([, name = '', members = '']) => [name, [...members.matchAll(/`(\w+)`/g)].map(match => String(match[1])).sort()]))
   t.strictSame(documented, Object.fromEntries(Object.entries(published).map(([name, members]) => [name, [...members].sort()])))
 })
