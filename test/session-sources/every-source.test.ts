@@ -1,6 +1,10 @@
+import fastifySession from '@fastify/session'
 import type { InjectOptions } from 'fastify'
 import t, { type Test } from 'tap'
+import type { ProtectableSessionStore } from '../../lib/bridges/express-session.ts'
+import { memoryRevocationStore } from '../../lib/revocation-stores/memory.ts'
 import type { SessionSource } from '../../lib/session-source.ts'
+import { memorySessionStore } from '../../lib/session-stores/memory.ts'
 import { kinds, type SourceHost, type SourceKind } from '../source-hosts.ts'
 import { newDevice, setCookies, type Device } from '../session-host.ts'
 
@@ -158,6 +162,36 @@ onEach('N12, T1: 50 parallel logouts with one credential all succeed, and one is
   for (const response of responses) clears(t, host, response)
   t.equal(host.events.length, 1)
   t.notOk(await host.isLive(device))
+})
+
+onEach('M9: of two nodes that a session is logged out at together, one tells it', async (t, kind) => {
+  if (kind.name === 'plain functions') return
+  const inner = new fastifySession.MemoryStore() as unknown as ProtectableSessionStore
+  const shared = { revocations: memoryRevocationStore(), sessionStore: memorySessionStore(), innerStore: inner }
+  for (let round = 0; round < 10; round++) {
+    const [first, second] = [await kind.make(t, shared), await kind.make(t, shared)]
+    const device = await first.logIn('alice')
+    const elsewhere = newDevice(second.app, new Map(device.cookies), { ...device.headers })
+    const responses = await Promise.all([logOut(device), logOut(elsewhere)])
+    t.strictSame(responses.map(({ statusCode }) => statusCode), [204, 204])
+    t.equal(first.events.length + second.events.length, 1)
+  }
+})
+
+onEach('M9: a session that was live until another call ended it is ended, and not told again', async (t, kind) => {
+  const marks = memoryRevocationStore()
+  const host = await kind.make(t, {
+    // As a node sees it that has read "live" just before another one wrote its mark.
+    revocations: { ...marks, revoke: (...added) => marks.revoke(...added) && false }
+  })
+  const device = await host.logIn('alice')
+  const before = device.copy()
+  const response = await logOut(device)
+  t.equal(response.statusCode, 204)
+  clears(t, host, response)
+  t.notOk(await host.isLive(before))
+  const hasMarks = kind.name.startsWith('@fastify') || kind.name.startsWith('JWT')
+  t.equal(host.events.length, hasMarks ? 0 : 1)
 })
 
 onEach('T8, M10: of 50 devices that log out the others at once, at most one stays live', async (t, kind) => {

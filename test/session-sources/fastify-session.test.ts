@@ -23,10 +23,10 @@ interface Setup {
 }
 
 const userOfSession = ({ user, tenant, loggedInAt }: Stored): Credential | undefined => {
-  return user === undefined ? undefined : { subject: user, tenant, issuedAt: loggedInAt }
+  return user === undefined ? undefined : { subject: user, tenant, issuedAt: loggedInAt ?? undefined }
 }
 
-interface Stored { readonly user?: string, readonly tenant?: string, readonly loggedInAt?: number }
+interface Stored { readonly user?: string, readonly tenant?: string, readonly loggedInAt?: number | null }
 
 /** A host with `@fastify/session` over a map, and everything that can be seen of it. */
 async function host (t: Test, { plugin, source = {}, credential = userOfSession, options, before, unprotected = false }: Setup = {}) {
@@ -216,7 +216,7 @@ t.test('F7: a credential that throws is a 500 that names it, and nothing is done
   t.strictSame([marks, await userOf(own)], [[], 'alice'])
 })
 
-t.test('F7: without the plugin it is a 500 that says so', async t => {
+t.test('F7, F10: without the plugin, or with express-session in its place, it is a 500 that says so', async t => {
   const store = protectSessionStore(new fastifySession.MemoryStore() as never, memoryRevocationStore())
   const sessions = fastifySessionSource(store)
   const app = Fastify()
@@ -243,6 +243,26 @@ t.test('F8: when the session cannot be removed from its store, the logout succee
       msg: 'a revoked session could not be removed from its store'
     }])
   }
+})
+
+t.test('M2, M3, M4: one mark for this session, or for all of its user until now; it lasts as long as sessions do', async t => {
+  const { logIn, userOf, marks } = await host(t)
+  const now = Date.now()
+  const logInAt = (loggedInAt?: number) => logIn({ user: 'alice', tenant: 'acme', loggedInAt: loggedInAt ?? null })
+  const [caller, early] = [await logInAt(now - 2000), await logInAt(now - 1000)]
+  const [untimed, later] = [await logInAt(), await logInAt(now + 60_000)]
+  t.equal((await caller.send({ ...logOut, payload: { scope: 'others' } })).statusCode, 204)
+  const [mark, ...rest] = marks
+  t.match(mark, { subject: 'alice', tenant: 'acme', except: /^[\w-]{43}$/, cutoff: Number, until: Number })
+  t.strictSame(rest, [], 'one mark, whatever the number of sessions')
+  // A day, and an hour for requests that are still running.
+  t.ok(mark !== undefined && 'cutoff' in mark && mark.until === mark.cutoff + 25 * 3_600_000)
+  t.strictSame(await Promise.all([caller, early, untimed, later].map(userOf)), ['alice', null, null, 'alice'])
+
+  marks.length = 0
+  t.equal((await caller.send(logOut)).statusCode, 204)
+  t.match(marks, [{ sessionId: /^[\w-]{43}$/ }])
+  t.ok((marks[0]?.until ?? 0) > now + 25 * 3_600_000 - 1)
 })
 
 t.test('F9: the public id is the digest of the session id', async t => {

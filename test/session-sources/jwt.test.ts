@@ -1,6 +1,7 @@
 import fastifyCookie from '@fastify/cookie'
+import fastifyCsrf from '@fastify/csrf-protection'
 import fastifyJwt from '@fastify/jwt'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type preHandlerHookHandler } from 'fastify'
 import t, { type Test } from 'tap'
 import { sessionLogout, type SessionLogoutOptions } from '../../lib/flows/session.ts'
 import { logoutActions } from '../../lib/logout-actions.ts'
@@ -9,7 +10,8 @@ import type { Credential, Mark } from '../../lib/revocation-store.ts'
 import { memoryRevocationStore } from '../../lib/revocation-stores/memory.ts'
 import { jwtSource, type JwtSourceOptions, type TokenPlace } from '../../lib/session-sources/jwt.ts'
 import { rejected, type Claims } from '../../lib/token-verifier.ts'
-import { setCookies, told } from '../session-host.ts'
+import { newDevice, setCookies, told } from '../session-host.ts'
+import { jwtHost } from '../source-hosts.ts'
 
 const secret = 'a secret with at least 32 characters in it'
 const lifetime = 30 * 24 * 3_600_000
@@ -100,6 +102,53 @@ t.test('J1: the clearing cookies have the attributes of the cookies', async t =>
     { name: 'access', removed: true, attributes: { path: '/', samesite: 'Lax', secure: '', httponly: '' } },
     { name: 'refresh', removed: true, attributes: { path: '/auth', samesite: 'Strict', secure: '', httponly: '' } }
   ])
+})
+
+for (const accessIn of ['header', 'cookie'] as const) {
+  t.test(`J1, M7: a logout with the access token alone ends the refresh token too, also while it is used: ${accessIn}`, async t => {
+    const host = await jwtHost('JWTs', { accessIn }).make(t)
+    const device = await host.logIn('alice')
+    const refreshing = await host.save(device)
+    const alone = newDevice(host.app, new Map(device.cookies), { ...device.headers })
+    alone.keep({ headers: { 'set-cookie': 'refresh=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT' } })
+    t.equal((await alone.send({ method: 'POST', url: '/logout' })).statusCode, 204)
+    const refreshed = await refreshing.finish()
+    t.notSame([...refreshed.cookies.values()], [...device.cookies.values()], 'the refresh was answered with new tokens')
+    t.strictSame([await host.isLive(device), await host.isLive(refreshed)], [false, false])
+    await t.rejects(host.save(device), /refused before it could save/, 'the old refresh token')
+    await t.rejects(host.save(refreshed), /refused before it could save/, 'the new one')
+    t.equal(host.events.length, 1)
+  })
+}
+
+t.test('A5: tokens that are issued together with a logout everywhere are live, if it leaves their session alone', async t => {
+  const { sessions, sign, isLive } = await host(t)
+  const { logOutSubject } = logoutActions({ sessions })
+  const [before, current] = [sign({ sid: 's1' }), sign({ sid: 's2' })]
+  await logOutSubject({ subject: 'alice', except: 's2' })
+  t.strictSame([await isLive(before), await isLive(current), await isLive(sign({ sid: 's2' }, '30d'))], [false, true, true])
+})
+
+t.test('C10, C11: beside @fastify/csrf-protection with its secret in a cookie', async t => {
+  const csrf: { hook?: preHandlerHookHandler } = {}
+  const { app, sign, events } = await host(t, {
+    before: async app => {
+      await app.register(fastifyCsrf)
+      csrf.hook = app.csrfProtection as preHandlerHookHandler
+      app.get('/form', async (_request, reply) => ({ token: reply.generateCsrf() }))
+    },
+    options: { csrf: (request, reply, done) => csrf.hook?.call(app, request, reply, done) }
+  })
+  const device = newDevice(app)
+  device.keep({ headers: { 'set-cookie': `access=${sign({ sid: 's1' })}` } })
+  const { token } = (await device.send({ url: '/form' })).json()
+  const send = (headers: Record<string, string>) => device.send({ method: 'POST', url: '/logout', headers })
+  t.equal((await send({ 'sec-fetch-site': 'same-origin' })).json().code, 'FST_CSRF_INVALID_TOKEN')
+  t.equal((await send({ 'csrf-token': token })).statusCode, 204)
+  t.equal((await send({ 'csrf-token': token })).statusCode, 204)
+  t.equal((await send({})).statusCode, 204, 'without a session there is nothing to protect')
+  t.equal((await send({ 'sec-fetch-site': 'cross-site' })).json().code, 'LOGOUT_CROSS_SITE')
+  t.equal(events.length, 1)
 })
 
 t.test('J2: an expired access token alone ends its session, and is told', async t => {
