@@ -62,7 +62,8 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'session-stores/express-session': ['internal/async'],
   'user-status-stores': ['contracts', 'internal/records', 'internal/databases', 'internal/plugin'],
   'revocation-stores': ['contracts', 'internal/marks', 'internal/records', 'internal/databases', 'internal/feeds'],
-  'provider-session-indexes': ['contracts', 'internal/records', 'internal/collections'],
+  'provider-session-indexes': ['contracts', 'internal/records', 'internal/databases', 'internal/collections'],
+  'provider-session-indexes/redis': ['internal/marks'],
   'rate-limit-stores': ['internal/databases', 'internal/plugin'],
   'token-verifiers': [
     'contracts', 'internal/async', 'internal/jose', 'internal/oauth', 'internal/http', 'internal/collections', 'internal/plugin'

@@ -174,14 +174,16 @@ export const providerSessionIndexRules: ReadonlyArray<Rule<MakeProviderSessionIn
   }),
 
   rule('of 50 logins and logouts at the same time, each login is revoked or in the list of a logout', async scene => {
-    await Promise.all(times(5, round => checkRace(scene, { sid: `phone ${round}` })))
-    await Promise.all(times(5, round => checkRace(scene, { subject: `bob ${round}` })))
-    await Promise.all(times(5, round => checkRace(scene, { subject: `carol ${round}`, sid: 'tablet' })))
+    for (let round = 0; round < 5; round++) {
+      await checkRace(scene, { sid: `phone ${round}` })
+      await checkRace(scene, { subject: `bob ${round}` })
+      await checkRace(scene, { subject: `carol ${round}`, sid: 'tablet' })
+    }
   }),
 
   rule('a logout resolves a thousand sessions, each once', async ({ bind, logOut }) => {
     const ids = times(1000, index => `s${index}`)
-    await Promise.all(ids.map(id => bind(id, { sid: id })))
+    for (let from = 0; from < ids.length; from += 20) await Promise.all(ids.slice(from, from + 20).map(id => bind(id, { sid: id })))
     deepEqual(await logOut({ subject: 'alice' }), [...ids].sort())
     deepEqual(await logOut({ subject: 'alice', sid: 's7' }), ['s7'])
   }),
