@@ -152,12 +152,33 @@ t.test('anything but a database is a TypeError', async t => {
   }
 })
 
-t.test('a migration gives up on a database that cannot be written', async t => {
+t.test('a statement on a missing table throws an error that says what to do', async t => {
+  const database: SqliteDatabase = { exec () {}, prepare () { throw new Error('no such table: sessions') } }
+  t.throws(() => sqliteStatements(database, 'sessions', 'caller')('SELECT 1')(), { message: 'table sessions is missing: run migrate()' })
+})
+
+t.test('a migration gives up at once on a database that cannot be written', async t => {
+  let calls = 0
   const database: SqliteDatabase = {
     prepare: () => ({ all: () => [] }),
-    exec () { throw new Error('attempt to write a readonly database') }
+    exec () {
+      calls += 1
+      throw new Error('attempt to write a readonly database')
+    }
   }
   await t.rejects(migrateSqlite(database, ''), /readonly/)
+  t.equal(calls, 1)
+})
+
+t.test('a migration waits while a file is locked, and lets other work go on', async t => {
+  let isLocked = true
+  const database: SqliteDatabase = {
+    prepare: () => ({ all: () => [] }),
+    exec () { if (isLocked) throw new Error('database is locked') }
+  }
+  setTimeout(() => { isLocked = false }, 50)
+  await t.resolves(migrateSqlite(database, ''))
+  t.notOk(isLocked)
 })
 
 t.test('a migration gives up on a lock after five seconds', async t => {

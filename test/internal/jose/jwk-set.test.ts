@@ -31,6 +31,7 @@ t.test('a key is found by its id and algorithm', async t => {
   t.same(verifying(set.find('b', 'ES256')), [1])
   t.same(verifying(set.find('r', 'PS256'), 'PS256'), [0])
   for (const kid of ['c', '', '__proto__', 'r']) t.equal(set.find(kid, 'ES256'), undefined, kid)
+  t.same(verifying(set.find('r', 'RS256'), 'PS256'), [], 'with that algorithm only')
   t.equal(set.find('a', 'RS256'), undefined)
   t.equal(set.find('a', 'HS256'), undefined)
 })
@@ -45,6 +46,9 @@ t.test('a token without a key id is checked by the only key that is for its algo
     t.throws(() => several.find(undefined, 'ES256'), refusal)
   }
   t.equal(several.find('a', 'ES256'), undefined, 'keys without an id have no name')
+  const named = jwkSet({ keys: [jwk(ec[0], { kid: 'undefined' }), jwk(ec[1], { kid: 'b' })] })
+  t.same(verifying(named.find('undefined', 'ES256')), [0])
+  t.throws(() => named.find(undefined, 'ES256'), { name: 'TokenRejectedError', reason: 'untrusted' })
 })
 
 t.test('of several keys with one id the first that is for the algorithm counts', async t => {
