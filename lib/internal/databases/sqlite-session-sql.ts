@@ -5,7 +5,7 @@ import { quotedTable } from './sql-table.ts'
 export interface SessionNames {
   readonly sessions: string
   readonly subjects: string
-  /** The name of an index of the sessions, and its table. */
+  /** The name of an index, which stands in the schema of the tables. */
   readonly index: (purpose: string) => string
 }
 
@@ -19,7 +19,7 @@ export function sessionNames (table: string, caller: string): SessionNames {
   return {
     sessions,
     subjects: quotedTable(`${table}_subject`, caller),
-    index: purpose => `${quotedTable(`${table}_${purpose}_index`, caller)} ON ${sessions.split('.').at(-1)}`
+    index: purpose => quotedTable(`${table}_${purpose}_index`, caller)
   }
 }
 
@@ -41,8 +41,14 @@ CREATE TABLE IF NOT EXISTS ${sessions} (
   keep_until INTEGER NOT NULL,
   details TEXT NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS ${index('list')} (subject, epoch, created_at, id);
-CREATE INDEX IF NOT EXISTS ${index('keep')} (keep_until)`
+CREATE INDEX IF NOT EXISTS ${index('list')} ON ${withoutSchema(sessions)} (subject, epoch, created_at, id);
+CREATE INDEX IF NOT EXISTS ${index('keep')} ON ${withoutSchema(sessions)} (keep_until);
+CREATE INDEX IF NOT EXISTS ${index('subject_keep')} ON ${withoutSchema(subjects)} (keep_until)`
+}
+
+/** An index is always in the schema of its table, which SQLite lets nobody repeat. */
+function withoutSchema (table: string): string {
+  return table.replace(/^.*\./, '')
 }
 
 /**
