@@ -12,22 +12,22 @@ export interface Nodes {
 
 /** Logs in and out while something moves. Whatever was answered is compared with what a further node sees afterwards. */
 export async function loseNothing (t: Test, { name, store, other, move }: Nodes) {
-  const node = await host(store)
+  const node = await host(store, 10_000)
   const idsOf = (from: string, count: number) => Array.from({ length: count }, (_, index) => `${name}-${from}-${index}`)
   const [ending, live, gone] = [idsOf('ending', 4000), idsOf('live', 400), idsOf('gone', 600)]
   await inTurn([...ending, ...live], (id, index) => create(store, id, `${name} subject ${index % 2000} of ${id.includes('live')}`))
   await inTurn(gone, (id, index) => create(store, id, `${name} gone ${index % 300}`))
   await store.logOutSubject({ subject: `${name} gone 299` })
 
-  const seen = { moving: true, ended: [] as string[], refused: [] as unknown[], mistaken: [] as unknown[], untold: 0 }
+  const seen = { moving: true, ended: [] as string[], refused: [] as unknown[], mistaken: [] as unknown[], failed: [] as string[], untold: 0 }
   const subjectsEnded = [299]
   const untold = () => { seen.untold++ }
   const logOutAll = async () => {
     for (let id = ending.shift(); id !== undefined && seen.moving; id = ending.shift()) {
       const { status } = await node.logOut(id)
       if (status === 204) seen.ended.push(id)
-      else if (status === 500) untold()
-      else seen.refused.push([id, status])
+      else if (status !== 500) seen.refused.push([id, status])
+      else seen.failed.push(id)
     }
   }
   const logOutSubjects = async () => {
@@ -52,14 +52,16 @@ export async function loseNothing (t: Test, { name, store, other, move }: Nodes)
   await Promise.all([moved, ...Array.from({ length: 8 }, logOutAll), logOutSubjects(), readLive(), logIn()])
 
   const later = gone.filter((_, index) => subjectsEnded.includes(index % 300))
-  t.comment(`${seen.ended.length} logouts, ${subjectsEnded.length} of subjects, ${live.length} live sessions, ${seen.untold} calls failed`)
+  t.comment(`${seen.ended.length} logouts, ${subjectsEnded.length} of subjects, ${live.length} live sessions, ${seen.untold + seen.failed.length} calls failed`)
   t.ok(seen.ended.length > 100 && subjectsEnded.length > 20, 'there was a load')
-  t.ok(seen.untold < 20, 'and nearly every call had an answer')
+  t.ok(seen.untold + seen.failed.length < 20, 'and nearly every call had an answer')
   t.strictSame(seen.refused, [], 'no live session is refused')
   t.strictSame(seen.mistaken, [], 'no live session is taken for another')
   t.strictSame(await notIn('logged_out', other, [...seen.ended, ...later]), [], 'what was answered is logged out')
   t.strictSame(await notIn('active', other, live), [], 'and nobody else is')
-  t.strictSame(node.ended.toSorted(), seen.ended.toSorted(), 'each logout was reported once')
+  const reported = node.ended.filter(id => !seen.failed.includes(id))
+  t.strictSame(reported.toSorted(), seen.ended.toSorted(), 'each logout was reported once')
+  t.equal(new Set(node.ended).size, node.ended.length, 'and those that failed at most once')
 }
 
 /** A hundred at once. */

@@ -6,7 +6,10 @@ import { sessionStoreRules } from '../../lib/conformance/session-store.ts'
 import type { RedisClient } from '../../lib/internal/databases/redis.ts'
 import type { SessionStore } from '../../lib/session-store.ts'
 import { redisSessionStore } from '../../lib/session-stores/redis.ts'
-import { connectRedisClusters, failOver, loadOf, reshard, withPrivateRedisCluster } from '../servers/redis-cluster.ts'
+import { tokenDigest } from '../../lib/token-digest.ts'
+import {
+  connectRedisClusters, failOver, loadOf, moveSlotOf, reshard, serverOf, withPrivateRedisCluster
+} from '../servers/redis-cluster.ts'
 import { spread } from '../session-stores/spread.ts'
 import { inTurn, loseNothing } from './session-load.ts'
 import { create, tokenOf } from './session-survival.ts'
@@ -40,6 +43,34 @@ t.test('sessions on a cluster of three primaries', t => withPrivateRedisCluster(
       t.ok(shares.every(share => share > all / 5), `${measure}: ${shares}`)
     }
   })
+
+  for (const [name, client] of Object.entries(named)) {
+    await t.test(`in the middle of a move, every session is as it was, through ${name}`, async t => {
+      const prefix = name.replaceAll(/\W+/g, '-')
+      const store = redisSessionStore(client, { prefix })
+      const keysOf = (subject: string) => [`s:${tokenDigest(tokenOf(subject))}`, `i:${subject}`, `u:${subject}`]
+      for (const kind of [0, 1, 2]) {
+        const subject = `moving-${kind}`
+        const idsOf = (moment: string) => ['by-token', 'by-id', 'live'].map(id => `${subject}-${moment}-${id}`)
+        for (const id of [subject, ...idsOf('before'), ...idsOf('after')]) await create(store, id, subject)
+        const key = `${prefix}:${keysOf(subject)[kind]}`
+        const from = await serverOf(key, servers)
+        await moveSlotOf(key, servers, { from, to: (from + 1) % 3 }, async moment => {
+          const [byToken, byId, live] = idsOf(moment) as [string, string, string]
+          t.equal((await store.find(tokenOf(subject)))?.status, 'active', `${key}, ${moment}`)
+          t.equal((await store.logOut(tokenOf(byToken)))?.status, 'active')
+          t.equal((await store.logOutById({ id: byId, subject }))?.status, 'active')
+          const found = await Promise.all([byToken, byId, live].map(id => store.find(tokenOf(id))))
+          t.strictSame(found.map(session => session?.status), ['logged_out', 'logged_out', 'active'])
+          t.ok((await store.list({ subject, limit: 9 })).some(({ id }) => id === subject))
+          await create(store, `${live}-new`, subject)
+          t.equal((await store.find(tokenOf(`${live}-new`)))?.status, 'active')
+        })
+        t.equal((await store.logOutById({ id: subject, subject }))?.status, 'active')
+        t.equal(await store.logOutSubject({ subject, count: true }), 4)
+      }
+    })
+  }
 
   for (const [place, name] of (['ioredis', 'node-redis'] as const).entries()) {
     await t.test(`slots that move under load lose no logout, and refuse no live session, through ${name}`, async t => {

@@ -2,7 +2,7 @@ import t from 'tap'
 import { userStatusStoreRules } from '../../lib/conformance/user-status-store.ts'
 import { redisRateLimitStore } from '../../lib/rate-limit-stores/redis.ts'
 import { redisUserStatusStore } from '../../lib/user-status-stores/redis.ts'
-import { connectRedisClusters, loadOf, reshard, withPrivateRedisCluster } from '../servers/redis-cluster.ts'
+import { connectRedisClusters, loadOf, moveSlotOf, reshard, serverOf, withPrivateRedisCluster } from '../servers/redis-cluster.ts'
 import { spread } from '../user-status-stores/spread.ts'
 import { inTurn } from './session-load.ts'
 
@@ -32,6 +32,31 @@ t.test('users and counts on a cluster of three primaries', t => withPrivateRedis
       t.ok(shares.every(share => share > shares.reduce((sum, each) => sum + each) / 5), `${measure}: ${shares}`)
     }
   })
+
+  for (const [name, client] of Object.entries(named)) {
+    await t.test(`in the middle of a move, every user and count is as it was, through ${name}`, async t => {
+      const prefix = name.replaceAll(/\W+/g, '-')
+      const users = redisUserStatusStore(client, { prefix })
+      const counters = new (redisRateLimitStore(client, { prefix: `${prefix}-counts` }))({})
+      const hit = () => new Promise(resolve => counters.incr('alice', (error, count) => resolve(error ?? count?.current), 600_000))
+      const alice = userOf('alice')
+      await users.set(alice, 'logged_in')
+      t.equal(await hit(), 1)
+      for (const key of [`${prefix}:acme:alice`, `${prefix}-counts:/alice`]) {
+        const from = await serverOf(key, servers)
+        await moveSlotOf(key, servers, { from, to: (from + 1) % 3 }, async moment => {
+          t.equal((await users.logOut(alice, change))?.status, 'logged_in', `${key}, ${moment}`)
+          const loggedOut = await users.get(alice)
+          t.equal(loggedOut?.status, 'logged_out')
+          t.equal(await users.compareAndSet(alice, undefined, { ...change, status: 'logged_in' }), false, 'the user is there')
+          t.equal(await users.compareAndSet(alice, loggedOut?.version, { ...change, status: 'logged_in' }), true)
+          await users.set(alice, 'logged_in')
+          t.type(await hit(), 'number')
+        })
+      }
+      t.equal(await hit(), 6)
+    })
+  }
 
   for (const [place, name] of (['iovalkey', 'node-redis'] as const).entries()) {
     await t.test(`slots that move under load lose no logout and no count, through ${name}`, async t => {

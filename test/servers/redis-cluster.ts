@@ -77,9 +77,12 @@ export async function reshard (
   ], { maxBuffer: 1 << 26 })
 }
 
+/** What a test does in the middle of a move: before the keys of the slot have moved, and when they have. */
+export type DuringMove = (moment: 'before' | 'after') => Promise<void>
+
 /** Moves the slot of a key, with everything in it, from one server to another. */
 export async function moveSlotOf (
-  key: string, servers: readonly PrivateServer[], move: { readonly from: number, readonly to: number }
+  key: string, servers: readonly PrivateServer[], move: { readonly from: number, readonly to: number }, during: DuringMove = async () => {}
 ): Promise<void> {
   const nodes = servers.map(({ url }) => new Redis(url))
   const [from, to, target] = [nodes[move.from], nodes[move.to], servers[move.to]]
@@ -87,9 +90,11 @@ export async function moveSlotOf (
   const slot = String(await from?.call('CLUSTER', 'KEYSLOT', key))
   await to?.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', String(fromId))
   await from?.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', String(toId))
+  await during('before')
   for (const name of await from?.call('CLUSTER', 'GETKEYSINSLOT', slot, '1000') as string[]) {
     await from?.call('MIGRATE', '127.0.0.1', `${target?.port}`, name, '0', '5000')
   }
+  await during('after')
   for (const node of nodes) await node.call('CLUSTER', 'SETSLOT', slot, 'NODE', String(toId))
   for (const node of nodes) node.disconnect()
 }
