@@ -13,11 +13,11 @@ const freshPrefix = () => `test-${process.pid}-${Date.now()}-${made++}`
 
 function counter (client: RedisClient, prefix: string) {
   const store = new (redisRateLimitStore(client, { prefix }))({})
-  const told = (ask: (tell: (error: Error | null, count?: RateLimitCount) => void) => void) =>
+  const countOf = (ask: (callback: (error: Error | null, count?: RateLimitCount) => void) => void) =>
     new Promise<RateLimitCount | undefined>((resolve, reject) => ask((error, count) => error ? reject(error) : resolve(count)))
   return {
-    hit: (key: string, window: number) => told(tell => store.incr(key, tell, window)),
-    look: (key: string) => told(tell => store.read(key, tell))
+    hit: (key: string, window: number) => countOf(callback => store.incr(key, callback, window)),
+    look: (key: string) => countOf(callback => store.read(key, callback))
   }
 }
 
@@ -104,7 +104,7 @@ t.test('on a server that others use too', t => withRedis(t, async ({ url }) => {
     t.strictSame(await hit('b', 0), { current: 1, ttl: 1 })
   })
 
-  await t.test('a limiter made by hand works too, and can look', async t => {
+  await t.test('a limiter made with createRateLimit counts too, and can read without counting', async t => {
     const { app } = await limited(clients.nodeRedis, freshPrefix(), { global: false })
     const check = app.createRateLimit({ max: 1, timeWindow: 1000, keyGenerator: () => 'by-hand' })
     app.get('/by-hand', async (request) => [await check(request, { increment: false }), await check(request), await check(request)])
@@ -121,7 +121,7 @@ t.test('on a server that others use too', t => withRedis(t, async ({ url }) => {
   })
 }))
 
-t.test('it counts in numbers, through clients with options that change the types of replies', t => withPrivateRedis(t, async ({ url }) => {
+t.test('counts are numbers, through clients with options that change the types of replies', t => withPrivateRedis(t, async ({ url }) => {
   const { named, end } = await connectOddRedisClients(url)
   t.teardown(end)
   for (const [name, client] of named) {

@@ -19,8 +19,9 @@ interface ShownOptions {
  * With `socketTimeout` alone node-redis never connects again, because its own strategy gives up after this timeout.
  */
 export function warnOfMissingTimeout (client: RedisClient, caller: string): void {
-  if (!('options' in client) || typeof client.options !== 'object' || client.options === null) return
-  const { socketTimeout, redisOptions, socket } = client.options as ShownOptions
+  const { options } = client as { readonly options?: ShownOptions | null }
+  if (typeof options !== 'object' || options === null) return
+  const { socketTimeout, redisOptions, socket } = options
   if ('evalSha' in client) warnOfNodeRedis(client, socket, caller)
   else if (!socketTimeout && !redisOptions?.socketTimeout) {
     warnOnce(client, code, `${caller}: the Redis client has no socketTimeout. ${silence} Set it, for example to 5000 (milliseconds).`)

@@ -13,18 +13,9 @@ import { activeLua, endLua, enterLua, listLua } from './subject-lua.ts'
  * logout happens in the second one or not at all, and a login that is cut short leaves a session that was never active.
  */
 export function sessionsOnCluster (script: (lua: string) => RunScript, keys: SessionKeys): RedisSessions {
-  const [read, isActive, page] = [script(readLua), script(isActiveLua), script(pageLua)] as const
-  const [end, endSubject] = [script(endOneLua), script(endSubjectLua)] as const
-
-  const recordOf = async (digest: string): Promise<StoredSession | undefined> => {
-    const [session, subject, entry] = listOf(await read([keys.session(digest)], 'session', 'subject', 'entry'))
-    return session === null ? undefined : { session: textOf(session), key: keys.subject(textOf(subject)), entry: textOf(entry) }
-  }
-
-  const idOf = async (id: string): Promise<StoredId | undefined> => {
-    const [digest, subject, entry] = listOf(await read([keys.id(id)], 'digest', 'subject', 'entry'))
-    return digest === null ? undefined : { digest: textOf(digest), key: keys.subject(textOf(subject)), entry: textOf(entry) }
-  }
+  const [isActive, end, endSubject] = [script(isActiveLua), script(endOneLua), script(endSubjectLua)] as const
+  const readers = keyReaders(script, keys)
+  const { recordOf, idOf } = readers
 
   return {
     create: createInSteps(script, keys),
@@ -53,20 +44,47 @@ export function sessionsOnCluster (script: (lua: string) => RunScript, keys: Ses
       return numberOf(await endSubject([key], entry, count === true ? '1' : '', sortable(Date.now()), call))
     },
 
-    async list (asked) {
-      const key = keys.subject(encodeURIComponent(asked.subject))
-      const [start, , now, except] = pageValues(asked)
-      const liveSession = async (name: string): Promise<Session | undefined> => {
-        const found = await idOf(listedId(name))
-        const isListed = found?.key === key && listedName(found.entry) === name && expiryOf(found.entry) > now
-        const record = isListed && listedId(name) !== except ? await recordOf(found.digest) : undefined
-        return record && sessionOfText(record.session, true)
-      }
-      return filled(asked.limit, start, async (before, count) => {
-        const names = listOf(await page([key], before, `${count}`)).map(textOf)
-        return { names, sessions: await Promise.all(names.map(liveSession)) }
-      })
+    list: listInSteps(script, keys, readers)
+  }
+}
+
+/** Read the keys of a session and of an id. */
+interface KeyReaders {
+  recordOf (digest: string): Promise<StoredSession | undefined>
+  idOf (id: string): Promise<StoredId | undefined>
+}
+
+function keyReaders (script: (lua: string) => RunScript, keys: SessionKeys): KeyReaders {
+  const read = script(readLua)
+  return {
+    async recordOf (digest) {
+      const [session, subject, entry] = listOf(await read([keys.session(digest)], 'session', 'subject', 'entry'))
+      return session === null ? undefined : { session: textOf(session), key: keys.subject(textOf(subject)), entry: textOf(entry) }
+    },
+
+    async idOf (id) {
+      const [digest, subject, entry] = listOf(await read([keys.id(id)], 'digest', 'subject', 'entry'))
+      return digest === null ? undefined : { digest: textOf(digest), key: keys.subject(textOf(subject)), entry: textOf(entry) }
     }
+  }
+}
+
+function listInSteps (script: (lua: string) => RunScript, keys: SessionKeys, { recordOf, idOf }: KeyReaders): RedisSessions['list'] {
+  const page = script(pageLua)
+
+  return async asked => {
+    const key = keys.subject(encodeURIComponent(asked.subject))
+    const [start, , now, except] = pageValues(asked)
+    const liveSession = async (name: string): Promise<Session | undefined> => {
+      const found = await idOf(listedId(name))
+      const isListed = found?.key === key && listedName(found.entry) === name && expiryOf(found.entry) > now
+      const record = isListed && listedId(name) !== except ? await recordOf(found.digest) : undefined
+      return record && sessionOfText(record.session, true)
+    }
+    return filled(asked.limit, start, async (before, count) => {
+      const names = listOf(await page([key], before, `${count}`)).map(textOf)
+      return { names, sessions: await Promise.all(names.map(liveSession)) }
+    })
   }
 }
 
