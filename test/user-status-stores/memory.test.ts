@@ -2,6 +2,7 @@ import t from 'tap'
 
 import { userStatusStoreRules } from '../../lib/conformance/user-status-store.ts'
 import { memoryUserStatusStore } from '../../lib/user-status-stores/memory.ts'
+import { keepsUserRecords } from './user-records.ts'
 
 const alice = { tenant: 'acme', subject: 'alice' }
 const bob = { tenant: 'acme', subject: 'bob' }
@@ -28,25 +29,7 @@ t.test('a record cannot be changed from outside', async t => {
   t.equal(store.get(alice)?.status, 'suspended')
 })
 
-t.test('set keeps the times of a user, remove forgets the user', async t => {
-  const store = memoryUserStatusStore()
-  store.compareAndSet(alice, undefined, { status: 'logged_in', at: 1, requestId: 'r' })
-  store.logOut(alice, { at: 2, requestId: 'r' })
-  store.set(alice, 'suspended')
-  t.match(store.get(alice), { status: 'suspended', lastSeenAt: 1, loggedOutAt: 2 })
-  store.remove(alice)
-  store.remove(alice)
-  t.equal(store.get(alice), undefined)
-})
-
-t.test('a version from before a user was removed does not fit the new record', async t => {
-  const store = memoryUserStatusStore()
-  store.set(alice, 'logged_in')
-  const version = store.get(alice)?.version
-  store.remove(alice)
-  store.set(alice, 'logged_in')
-  t.equal(store.compareAndSet(alice, version, { status: 'logged_in', at: 1, requestId: 'r' }), false)
-})
+t.test('set keeps the times, remove forgets only its user, and an old version never fits a new record', t => keepsUserRecords(t, memoryUserStatusStore()))
 
 t.test('when it is full it refuses a new user and keeps the others', async t => {
   const store = memoryUserStatusStore({ maxUsers: 1 })

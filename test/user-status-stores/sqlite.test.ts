@@ -7,6 +7,7 @@ import type { SqliteDatabase } from '../../lib/internal/databases/sqlite.ts'
 import { sqliteUserStatusStore, sqliteUserStatusTable } from '../../lib/user-status-stores/sqlite.ts'
 import { bigIntegers } from '../servers/big-integers.ts'
 import { sqliteLibraries } from '../servers/sqlite-libraries.ts'
+import { keepsUserRecords } from './user-records.ts'
 
 const alice = { tenant: 'acme', subject: 'alice' }
 const login = { status: 'logged_in', at: 1000, requestId: 'r-1' } as const
@@ -54,12 +55,15 @@ for (const { name, open, skip } of sqliteLibraries) {
         status: 'suspended', logged_out_at: 3000, last_seen_at: 1000, request_id: 'r-3'
       }])
       t.match(database.prepare('SELECT typeof(logged_out_at) AS t FROM logout_user_status').all(), [{ t: 'integer' }])
-      const { version } = store.get(alice) ?? {}
       t.equal(store.remove(alice), undefined)
-      store.remove(alice)
-      t.equal(store.get(alice), undefined)
-      store.set(alice, 'logged_in')
-      t.equal(store.compareAndSet(alice, version, login), false)
+    })
+
+    await t.test('set keeps the times, remove forgets only its user, and an old version never fits a new record', async t => {
+      const database = open(':memory:')
+      t.teardown(() => database.close())
+      const store = sqliteUserStatusStore(database)
+      await store.migrate()
+      await keepsUserRecords(t, store)
     })
 
     await t.test('a commit that fails after the statement is an error', async t => {

@@ -37,10 +37,15 @@ t.test('while a server is silent, at most 10,000 commands wait for it', async t 
 
 t.test('below the bound, and before a second of silence, nothing is refused', async t => {
   const { clock, askOften, waiting } = silentServer()
-  askOften(9_999)
+  askOften(9_000)
   clock.now += 60_000
-  askOften(1)
+  askOften(1_000)
   t.equal(waiting.length, 10_000)
+  const patient = silentServer()
+  patient.askOften(10_000)
+  patient.clock.now += 1000
+  patient.askOften(9)
+  t.equal(patient.waiting.length, 10_009)
   const busy = silentServer()
   busy.askOften(20_000)
   busy.clock.now += 900
@@ -76,6 +81,9 @@ t.test('commands that the client gave up count until a reply comes, and an error
     if (opens) askOften(2)
     else await t.rejects(ask(), full)
     t.equal(waiting.length, opens ? 10_003 : 10_001, message)
+    clock.now += 60_000
+    askOften(9)
+    t.equal(waiting.length, opens ? 10_012 : 10_002, 'what was given up counts no longer after a reply')
   }
 })
 
