@@ -14,10 +14,11 @@ function chosenPlace () {
 /**
  * HOST and PORT, or 127.0.0.1:3000. For port 0 it is a port that is free now, for those who have to name their address
  * before they listen.
+ *
+ * @param {Place} [place]
  * @returns {Promise<Place>}
  */
-export async function knownPlace () {
-  const { host, port } = chosenPlace()
+export async function knownPlace ({ host, port } = chosenPlace()) {
   if (port !== 0) return { host, port }
   const probe = createServer().listen({ host, port })
   try {
