@@ -26,7 +26,10 @@ export async function build ({ publicUrl, issuer, clientId, clientSecret }, opti
   const sid = /** @type {const} */ ({ name: 'sid', path: '/', httpOnly: true, secure: publicUrl.startsWith('https:'), sameSite: 'lax' })
   const source = sessionStoreSource(sessions, { cookie: sid })
   const issuers = [{ issuer, clientId }]
-  const onLogout = (/** @type {import('fastify-logout').LogoutEvent<any>} */ event) => { app.log.info(event, 'logged out') }
+  // The session has the ID Token in its data, which does not belong into a log.
+  const onLogout = (/** @type {import('fastify-logout').LogoutEvent<any>} */ event) => {
+    if (event.scope === 'session') app.log.info({ user: event.session.subject, session: event.session.id }, 'logged out')
+  }
 
   await addLogin(app, { issuer, clientId, clientSecret, publicUrl, sessions, index, cookie: sid })
 

@@ -79,8 +79,8 @@ function signIn (provider) {
 }
 
 /**
- * The page that providers with front-channel logout show: a frame for each client at which the user is signed in.
- * oidc-provider has none of its own.
+ * What providers with front-channel logout do: they end their session, and show a page with a frame for each client at which
+ * the user was signed in. oidc-provider has no such page of its own.
  *
  * @param {any} provider
  * @param {string} issuer
@@ -94,6 +94,7 @@ function frontChannel (provider, issuer, clients) {
       const query = new URLSearchParams({ iss: issuer, sid: session.sidFor(client.client_id) })
       return `<iframe src="${escaped(`${client.frontchannel_logout_uri}?${query}`)}" title="${client.client_id}"></iframe>`
     })
+    await session.destroy()
     page(context, 'Signed out everywhere', frames.join('\n') || '<p>You were signed in nowhere.</p>')
   }
 }

@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, FastifySchema } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Awaitable } from '../awaitable.ts'
 import { cookieReader, cookieRemover, type CookieIdentity, type CredentialCookie, type ReadCookie } from '../internal/http/cookie.ts'
@@ -173,6 +173,8 @@ function routeSchema (prefix: string, { path = standardPath, security }: FrontCh
   }
 }
 
+const undocumented: FastifySchema & { readonly hide: true } = { hide: true }
+
 // Flow
 
 /**
@@ -233,7 +235,7 @@ async function routes (fastify: FastifyInstance, options: FrontChannelLogoutOpti
     return reply.type('text/html; charset=utf-8').serializer(verbatim).send('<!doctype html><title>Logged out</title>')
   })
   // HEAD is the host's 404. It has a route so that its log line, which has the sid, is quiet too.
-  fastify.head(path, { logLevel, schema: freshSchema({ hide: true }) }, (_request, reply) => { reply.callNotFound() })
+  fastify.head(path, { logLevel, schema: freshSchema(undocumented) }, (_request, reply) => { reply.callNotFound() })
 }
 
 /** Sets the headers of every response. A plugin of the host may have set its own on the raw response. */
