@@ -146,7 +146,8 @@ function sendSignal (pid: number, name: NodeJS.Signals) {
   }
 }
 
-function freePort (): Promise<number> {
+/** A port of 127.0.0.1 that is free now. */
+export function freePort (): Promise<number> {
   return new Promise((resolve, reject) => {
     const probe = createServer().once('error', reject)
     probe.listen(0, '127.0.0.1', () => {
