@@ -32,8 +32,14 @@ export async function addLogin (app, login) {
     reply.setCookie(pending.name, JSON.stringify({ state, nonce, verifier }), { ...pending, maxAge: 600 })
     const challenge = createHash('sha256').update(verifier).digest('base64url')
     return reply.redirect(`${(await endpoints()).authorization_endpoint}?${new URLSearchParams({
-      client_id: clientId, response_type: 'code', scope: 'openid', redirect_uri: `${publicUrl}/callback`, state, nonce,
-      code_challenge: challenge, code_challenge_method: 'S256'
+      client_id: clientId,
+response_type: 'code',
+scope: 'openid',
+redirect_uri: `${publicUrl}/callback`,
+state,
+nonce,
+      code_challenge: challenge,
+code_challenge_method: 'S256'
     })}`)
   })
 

@@ -3,6 +3,7 @@ import { kratosAdmin } from '../lib/flows/kratos-admin.ts'
 import { kratosBrowserLogout } from '../lib/flows/kratos-browser.ts'
 import { kratosLogout } from '../lib/flows/kratos-native.ts'
 import { kratosSessions } from '../lib/flows/kratos-sessions.ts'
+import { frontChannelLogout } from '../lib/flows/openid-front-channel.ts'
 import { rpInitiatedLogout } from '../lib/flows/openid-rp-initiated.ts'
 import { sessionLogout } from '../lib/flows/session.ts'
 import { signingHubLogout } from '../lib/flows/signinghub.ts'
@@ -88,4 +89,11 @@ async function registerSessions (app: FastifyInstance): Promise<void> {
     defaultReturnUrl: '/',
     allowGet: true
   })
+  const index = {
+    logOut: ({ sid }: { readonly sid?: string | undefined }) => {
+      if (sid === secrets.down) throw new Error('the database is down')
+      return [{ sessionId: 'c1', subject: 'carol' }]
+    }
+  }
+  await app.register(frontChannelLogout, { issuers: [{ issuer }], index, sessions, sessionLifetime: 3_600_000 })
 }

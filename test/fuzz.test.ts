@@ -7,6 +7,7 @@ import { kratosAdmin } from '../lib/flows/kratos-admin.ts'
 import { kratosBrowserLogout } from '../lib/flows/kratos-browser.ts'
 import { kratosLogout } from '../lib/flows/kratos-native.ts'
 import { kratosSessions } from '../lib/flows/kratos-sessions.ts'
+import { frontChannelLogout } from '../lib/flows/openid-front-channel.ts'
 import { rpInitiatedLogout } from '../lib/flows/openid-rp-initiated.ts'
 import { sessionLogout } from '../lib/flows/session.ts'
 import { signingHubLogout } from '../lib/flows/signinghub.ts'
@@ -151,6 +152,14 @@ async function registerFlows (app: FastifyInstance) {
     csrf: { trustSameSite: true },
     allowGet: true
   })
+  await app.register(frontChannelLogout, {
+    issuers: [{ issuer }],
+    index: { logOut: ({ sid }) => trouble(String(sid)) ?? [{ sessionId: live, subject: 'alice' }] },
+    sessions,
+    sessionLifetime: 1000,
+    timeout,
+    rateLimit: { max: 1_000_000 }
+  })
   await app.register(async scope => {
     // The host shapes the errors of this flow.
     scope.setErrorHandler<FastifyError>((error, _request, reply) => {
@@ -170,6 +179,8 @@ const words: Readonly<Record<string, readonly string[]>> = {
   active: ['true', 'false', '2'],
   scope: ['current', 'others', 'all'],
   id: Object.values(ids),
+  iss: ['https://provider.example', 'https://elsewhere.example'],
+  sid: Object.values(tokens),
   session_token: Object.values(tokens),
   device_token: Object.values(tokens)
 }

@@ -110,7 +110,14 @@ const openidRequests: readonly InjectOptions[] = [
   { url: '/openid/logout?return_to=/a', headers: { 'sec-fetch-site': 'same-origin', 'sec-fetch-mode': 'navigate' } },
   { url: '/openid/logout' },
   { url: '/openid/logout/return?state=x', headers: { cookie: '__Host-logout-state=x.L2J5ZQ' } },
-  { url: '/openid/logout/return?state[]=x' }
+  { url: '/openid/logout/return?state[]=x' },
+  ...[
+    '', '?iss=https://provider.example', '?iss=https://evil.example&sid=x', '?iss=https://provider.example&sid=x&sid[]=y',
+    '?iss=https://provider.example&sid=x&sid=y', `?iss=https://provider.example&sid=${secrets.down}`
+  ].map(query => ({ url: `/frontchannel-logout${query}` })),
+  { url: '/frontchannel-logout?iss=https://provider.example&sid=x', headers: { 'sec-fetch-dest': 'image' } },
+  { method: 'HEAD', url: '/frontchannel-logout?iss=https://provider.example&sid=x' },
+  { method: 'POST', url: '/frontchannel-logout?iss=https://provider.example&sid=x' }
 ]
 
 const own = (token: string) => ({ cookie: `sid=${token}` })

@@ -9,10 +9,10 @@ import { freePort } from '../servers/private-process.ts'
 
 const version = '1.7.5'
 
-/** Where a logout request leads. */
+/** The answer to a logout request. */
 export interface Answered {
   readonly status: number
-  readonly location: string | null
+  readonly body: string
 }
 
 /** An OpenID Provider of better-auth, with one client and one user. */

@@ -140,7 +140,8 @@ async function configure (api: Api, issuer: string, client: GlewlwydClient): Pro
     authorization_type: ['code'],
     token_endpoint_auth_method: ['client_secret_basic'],
     post_logout_redirect_uris: client.returnUrl,
-    backchannel_logout_uri: client.backChannelUri
+    backchannel_logout_uri: client.backChannelUri,
+    backchannel_logout_session_required: '1'
   })
   const admin = await (await api('GET', 'user/admin')).json() as { scope: string[] }
   await api('PUT', 'user/admin', { ...admin, scope: [...admin.scope, 'openid'] })
