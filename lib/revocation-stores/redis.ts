@@ -149,8 +149,10 @@ for _, given in ipairs(cjson.decode(ARGV[3])) do
 end
 if not changed then return 0 end
 
-redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[1], '*', 'behind', redis.call('HGET', KEYS[2], '') or '', 'name', ARGV[2], 'marks', ARGV[3])
+local behind = redis.call('HGET', KEYS[2], '') or ''
+local entry = redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[1], '*', 'behind', behind, 'name', ARGV[2], 'marks', ARGV[3])
 redis.call('HSET', KEYS[2], '', ARGV[2])
+redis.pcall('PUBLISH', KEYS[3], entry .. ' ' .. behind .. ' ' .. ARGV[2] .. ' ' .. ARGV[3])
 local latest = tonumber(redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2])
 for _, key in ipairs(KEYS) do redis.call('PEXPIREAT', key, string.format('%.0f', latest + 60000)) end
 return news

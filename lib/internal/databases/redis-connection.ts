@@ -1,26 +1,23 @@
 import {
-  listOf, ownScripts, replyOf, textOf, type IoredisLike, type NodeRedisLike, type RedisClient, type Reply, type RunScript
+  isClusterClient, listOf, ownScripts, textOf, type IoredisLike, type NodeRedisLike, type RedisClient, type Reply, type RunScript
 } from './redis.ts'
 
-/** A connection that nobody else uses, so that its commands may wait at the server. */
+/** A connection that nobody else uses, and another one on which messages come. */
 export interface RedisConnection {
   /** Prepares a script to be run on this connection. */
   script (lua: string): RunScript
-  /** Resolves the entries of a stream behind one of them, and waits for the first of them if there is none. */
-  readStream (read: StreamRead): Promise<readonly StreamEntry[]>
-  /** Closes at once, whatever state it is in. */
+  /** Listens to a channel. Resolves once the server has confirmed it. */
+  subscribe (channel: string, subscriber: Subscriber): Promise<void>
+  /** Closes both at once, whatever state they are in. */
   end (): void
 }
 
-/** Which entries {@link RedisConnection} reads. */
-export interface StreamRead {
-  readonly key: string
-  /** The id of the entry behind which they are. */
-  readonly after: string
-  /** How many at most. */
-  readonly count: number
-  /** How long to wait for the first one, in milliseconds. */
-  readonly wait: number
+/** Who listens to a channel. */
+export interface Subscriber {
+  /** Called with each message. */
+  onMessage (message: string): void
+  /** Called when the connection on which messages come is lost. */
+  onEnd (): void
 }
 
 /** An entry of a stream. */
@@ -43,13 +40,12 @@ export function canDuplicate (client: RedisClient): boolean {
 }
 
 /**
- * Opens another connection with the settings of the host's client, except for those that make it give up: a command that
- * waits at the server looks like a server that does not answer. A lost connection is not opened again.
+ * Opens another connection with the settings of the host's client, except for those that make it give up: a connection that
+ * waits for messages looks like a server that does not answer. A lost connection is not opened again.
  */
 export function openRedisConnection (client: RedisClient, caller: string): RedisConnection {
-  return 'evalSha' in client
-    ? openNodeRedis(client as NodeRedisLike & Duplicable, caller)
-    : openIoredis(client as IoredisLike & Duplicable, caller)
+  const duplicable = client as RedisClient & Duplicable
+  return 'evalSha' in duplicable ? openNodeRedis(duplicable, caller) : openIoredis(duplicable, caller)
 }
 
 interface Duplicable {
@@ -58,47 +54,53 @@ interface Duplicable {
   readonly options?: { readonly socket?: object, readonly redisOptions?: object }
 }
 
-interface IoredisConnection extends IoredisLike {
+interface EventSource {
   on (event: 'error', listener: () => void): unknown
-  call (command: string, ...values: string[]): Promise<unknown>
+}
+
+interface IoredisConnection extends IoredisLike {
+  on (event: 'error' | 'end', listener: () => void): unknown
+  on (event: 'message', listener: (channel: unknown, message: unknown) => void): unknown
+  subscribe (channel: string): Promise<unknown>
   disconnect (): void
 }
 
 interface NodeRedisConnection extends NodeRedisLike {
-  on (event: 'error', listener: () => void): unknown
+  on (event: 'error' | 'terminated', listener: () => void): unknown
   connect (): Promise<unknown>
-  xRead (stream: { key: string, id: string }, options: { COUNT: number, BLOCK: number }): Promise<unknown>
+  subscribe (channel: string, listener: (message: unknown) => void): Promise<void>
   destroy (): void
 }
 
 function openIoredis (client: IoredisLike & Duplicable, caller: string): RedisConnection {
   const patient = { enableOfflineQueue: true, commandTimeout: undefined, socketTimeout: undefined, blockingTimeout: undefined }
+  const alone = { ...patient, lazyConnect: false, enableAutoPipelining: false, retryStrategy: null }
   const redisOptions = { ...client.options?.redisOptions, ...patient }
-  const connection = (client.isCluster === true
+  const connections = openConnections(() => (client.isCluster === true
     ? client.duplicate([], { enableOfflineQueue: true, scaleReads: 'master', redisOptions })
-    : client.duplicate({ ...patient, lazyConnect: false, enableAutoPipelining: false, retryStrategy: null })) as IoredisConnection
-  ignoreErrors(connection)
+    : client.duplicate(alone)) as IoredisConnection, connection => connection.disconnect())
+  const own = connections.open()
   return {
-    script: ownScripts(connection, caller),
-    async readStream ({ key, after, count, wait }) {
-      const reply = replyOf(await connection.call('XREAD', 'COUNT', `${count}`, 'BLOCK', `${wait}`, 'STREAMS', key, after))
-      if (reply === null) return []
-      // RESP 2 has a list of pairs of a stream and its entries, RESP 3 a map.
-      const [stream, entries] = listOf(reply)
-      return streamEntries(typeof stream === 'string' ? entries : listOf(stream)[1])
+    script: ownScripts(own, caller),
+    async subscribe (channel, { onMessage, onEnd }) {
+      // A cluster client has a connection of its own for messages.
+      const connection = client.isCluster === true ? own : connections.open()
+      connection.on('message', (_, message) => onMessage(String(message)))
+      connection.on('end', onEnd)
+      await connection.subscribe(channel)
     },
-    end: () => connection.disconnect()
+    end: connections.end
   }
 }
 
 function openNodeRedis (client: NodeRedisLike & Duplicable, caller: string): RedisConnection {
   const socket = client.options?.socket && { socket: { ...client.options.socket, reconnectStrategy: false, socketTimeout: undefined } }
   const patient = { disableOfflineQueue: false, useReplicas: false, clientSideCache: undefined, commandOptions: { timeout: undefined } }
-  const connection = client.duplicate({ ...patient, ...socket }) as NodeRedisConnection
-  ignoreErrors(connection)
-  const connected = connection.connect()
+  const connections = openConnections(() => client.duplicate({ ...patient, ...socket }) as NodeRedisConnection, destroy)
+  const own = connections.open()
+  const connected = own.connect()
   connected.catch(() => {})
-  const scripts = ownScripts(connection, caller)
+  const scripts = ownScripts(own, caller)
   return {
     script (lua) {
       const run = scripts(lua)
@@ -107,26 +109,38 @@ function openNodeRedis (client: NodeRedisLike & Duplicable, caller: string): Red
         return run(keys, ...values)
       }
     },
-    async readStream ({ key, after, count, wait }) {
-      await connected
-      const reply = replyOf(await connection.xRead({ key, id: after }, { COUNT: count, BLOCK: wait }))
-      return reply === null ? [] : messagesOf(listOf(reply)[0])
+    async subscribe (channel, { onMessage, onEnd }) {
+      const onText = (message: unknown) => onMessage(String(message))
+      // A cluster client has a connection of its own for messages, and connects again by itself.
+      if (isClusterClient(client)) return own.subscribe(channel, onText)
+      const connection = connections.open()
+      connection.on('error', onEnd)
+      connection.on('terminated', onEnd)
+      await connection.connect()
+      await connection.subscribe(channel, onText)
     },
-    end: () => { destroy(connection) }
+    end: connections.end
   }
 }
 
-/** The messages of a stream, as node-redis gives them: objects with names. */
-function messagesOf (stream: Reply | undefined): StreamEntry[] {
-  return listOf(member(stream, 'messages')).map(message => ({
-    id: textOf(member(message, 'id')),
-    fields: fieldsOf(listOf(member(message, 'message')))
-  }))
-}
-
-/** A lost connection shows in the next command. Without a listener, its event would end the process. */
-function ignoreErrors (connection: { on (event: 'error', listener: () => void): unknown }): void {
-  connection.on('error', () => {})
+/** Opens connections, and closes all of them. After that it opens none. */
+function openConnections<Connection extends EventSource> (connect: () => Connection, disconnect: (connection: Connection) => void) {
+  const connections: Connection[] = []
+  let hasEnded = false
+  return {
+    open (): Connection {
+      if (hasEnded) throw new Error('the connection was closed')
+      const connection = connect()
+      // A lost connection shows in the next command. Without a listener, its event would end the process.
+      connection.on('error', () => {})
+      connections.push(connection)
+      return connection
+    },
+    end (): void {
+      hasEnded = true
+      for (const connection of connections) disconnect(connection)
+    }
+  }
 }
 
 function destroy (connection: NodeRedisConnection): void {
@@ -135,12 +149,6 @@ function destroy (connection: NodeRedisConnection): void {
   } catch {
     // It has already given up by itself.
   }
-}
-
-/** A member of an object, which has become a list of names and values. */
-function member (object: Reply | undefined, name: string): Reply | undefined {
-  const list = listOf(object)
-  return list[list.indexOf(name) + 1]
 }
 
 function fieldsOf (flat: readonly Reply[]): Record<string, string> {

@@ -3,6 +3,7 @@ import { plannedOnce, type PostgresConnection } from '../databases/postgres-conn
 import type { revocationFeedStatements } from '../databases/postgres-revocation-sql.ts'
 import { markOfRow, type MarkRow } from '../marks/row.ts'
 import type { Mark } from '../../revocation-store.ts'
+import { inbox, type News } from './inbox.ts'
 
 /** A connection that listens to the marks of a table. */
 export interface Listening {
@@ -15,29 +16,26 @@ export interface Listening {
   /** Waits for news that nobody has taken, for at most so many milliseconds. Rejects when the connection is lost. */
   wait (milliseconds: number): Promise<void>
   /** What was sent since it was last taken. */
-  takeNews (): News
-}
-
-/** Marks that were sent, unless there were too many to be sent or kept. */
-export interface News {
-  readonly marks: readonly Mark[]
-  readonly isWhole: boolean
+  takeNews (): News<Mark>
 }
 
 type Statements = ReturnType<typeof revocationFeedStatements>
 type StatementName = keyof Statements
 
-const mostNews = 10_000
-
 /** Listens on a connection of a pool until the signal is aborted. Then, or when it cannot listen, the connection is closed. */
 export async function listen (connection: PostgresConnection, statements: Statements, signal: AbortSignal): Promise<Listening> {
-  const news = inbox()
-  connection.on('notification', news.put)
+  const news = inbox<Mark>()
+  const put = (notification?: { payload?: unknown }) => {
+    const marks = sentMarks(notification?.payload)
+    if (marks === undefined) news.lose()
+    else news.put(...marks)
+  }
+  connection.on('notification', put)
   connection.on('error', news.end)
   connection.on('end', news.end)
   const end = () => {
     signal.removeEventListener('abort', end)
-    connection.off('notification', news.put)
+    connection.off('notification', put)
     connection.release(true)
     news.end()
   }
@@ -55,45 +53,6 @@ export async function listen (connection: PostgresConnection, statements: Statem
   } catch (error) {
     if (!signal.aborted) end()
     throw error
-  }
-}
-
-function inbox () {
-  let marks: Mark[] = []
-  let isWhole = true
-  let isLost = false
-  let wake = () => {}
-
-  const hasNews = () => marks.length > 0 || !isWhole || isLost
-  const news = (milliseconds: number) => new Promise<void>(resolve => {
-    const timer = setTimeout(resolve, milliseconds)
-    wake = () => {
-      clearTimeout(timer)
-      resolve()
-    }
-  })
-
-  return {
-    put (notification?: { payload?: unknown }) {
-      const sent = sentMarks(notification?.payload)
-      if (sent === undefined || marks.length > mostNews) isWhole = false
-      else marks.push(...sent)
-      wake()
-    },
-    end () {
-      isLost = true
-      wake()
-    },
-    take (): News {
-      const taken = { marks, isWhole }
-      marks = []
-      isWhole = true
-      return taken
-    },
-    async wait (milliseconds: number) {
-      if (!hasNews()) await news(milliseconds)
-      if (isLost) throw new Error('the connection that listened was lost')
-    }
   }
 }
 

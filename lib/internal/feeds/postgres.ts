@@ -144,7 +144,7 @@ async function load ({ run }: Listening, place: Place, loaded: MarkKey, pageSize
 /** Waits for marks to be sent. If they were too many to be sent, they are read. */
 async function receive (listening: Listening, place: Place, milliseconds: number, read: () => Promise<FeedPage>): Promise<FeedPage> {
   await listening.wait(milliseconds)
-  const { marks, isWhole } = listening.takeNews()
+  const { items: marks, isWhole } = listening.takeNews()
   if (isWhole) return { marks, position: JSON.stringify(place), complete: false }
   const page = await read()
   return { ...page, marks: [...marks, ...page.marks] }

@@ -4,6 +4,7 @@ import { listOf, numberOf, redisScripts, textOf, type RedisClient } from '../dat
 import { luaClock, rowsOfStored, type RevocationKeys, type StoredMark } from '../marks/redis.ts'
 import { markOfRow } from '../marks/row.ts'
 import { heartbeat } from './heartbeat.ts'
+import { inbox, type Inbox } from './inbox.ts'
 import type { FeedPage, Mark, RevocationFeed } from '../../revocation-store.ts'
 
 /** How much {@link redisFeed} reads at once. */
@@ -15,14 +16,17 @@ export interface RedisFeedSizes {
 }
 
 /**
- * Follows the marks of a store in Redis, on a connection of its own, which waits at the store's stream.
+ * Follows the marks of a store in Redis: new marks are published, and the store's stream has everything that was.
  *
- * Each entry of the stream has a random name and gives the name of the one before it. So a stream that was trimmed, a
- * server that lost something and a server with another history all show as a gap, and then every mark is loaded again.
- * Loading goes by the marks' ends and ids: such a place means the same on every server, unlike the cursor of a scan.
+ * Each entry of the stream has a random name and gives the name of the one before it. So a message that did not come, a
+ * stream that was trimmed, a server that lost something and a server with another history all show as a gap: then the
+ * stream is read, and every mark is loaded again if the stream has the gap too. Loading goes by the marks' ends and ids:
+ * such a place means the same on every server, unlike the cursor of a scan.
  *
  * A page is complete only if this connection found a heartbeat that the store's client wrote after the question, in the
  * same script that read the end of the stream. So marks are read where they are written, whatever failed over meanwhile.
+ *
+ * It takes two connections: one that reads, and one on which messages come.
  *
  * @throws {TypeError} when the client cannot open another connection; `caller` begins the message.
  */
@@ -31,36 +35,96 @@ export function redisFeed (redis: RedisClient, keys: RevocationKeys, caller: str
   const key = `${keys.heartbeat}${randomUUID()}`
   const writeHeartbeat = redisScripts(redis, caller)(heartbeatLua)
   const beat = heartbeat(value => writeHeartbeat([key], value))
-  const open = () => reading(openRedisConnection(redis, caller), keys, { ids: 500, entries: 50, ...sizes })
+  const open = () => opening(openRedisConnection(redis, caller), keys, { key, ids: 500, entries: 50, ...sizes })
   let opened: Opened | undefined
 
   return {
     async next (position, timeout) {
-      opened ??= { reader: open(), completeAt: -Infinity }
-      const { reader } = opened
+      const current = opened ??= open()
+      const reader = await current.reader
       const place = placeOf(position)
       if (place === undefined) return reader.begin()
       if (place.loaded !== undefined) return reader.load(place, place.loaded)
 
       const asked = performance.now()
-      const wait = Math.ceil(opened.completeAt + timeout - asked)
+      const wait = Math.ceil(current.completeAt + timeout - asked)
       if (wait > 0) return reader.wait(place, wait)
-      const page = await reader.readEnd(place, { key, value: await beat() })
-      if (page.complete) opened.completeAt = asked
+      const page = await reader.prove(place, await beat())
+      if (page.complete) current.completeAt = asked
       return page
     },
 
     close () {
-      opened?.reader.end()
+      opened?.end()
       opened = undefined
     }
   }
 }
 
 interface Opened {
-  readonly reader: Reader
+  /** Once it listens. */
+  readonly reader: Promise<Reader>
   /** When everything was last known to be read, by `performance.now()`. */
   completeAt: number
+  end (): void
+}
+
+/** Listens to the channel that has the name of the stream's key, whatever prefix the client puts before it. */
+function opening (connection: RedisConnection, keys: RevocationKeys, sizes: ReadSizes): Opened {
+  const messages = messageBox()
+  const listen = async () => {
+    const channel = textOf(await connection.script('return KEYS[1]')([keys.feed]))
+    await connection.subscribe(channel, { onMessage: messages.put, onEnd: messages.end })
+    return reading(connection, keys, { ...sizes, messages })
+  }
+  const reader = listen()
+  reader.catch(() => {})
+  return {
+    reader,
+    completeAt: -Infinity,
+    end () {
+      messages.end()
+      connection.end()
+    }
+  }
+}
+
+/** The messages that have come, and which was the last one. */
+interface MessageBox extends Pick<Inbox<StreamEntry>, 'take' | 'wait' | 'end'> {
+  put (message: string): void
+  /** Whether the message of this entry has come, or one of a later entry. */
+  hasHeard (entry: string): boolean
+}
+
+function messageBox (): MessageBox {
+  const { put, lose, take, wait, end } = inbox<StreamEntry>()
+  let heard = '0-0'
+  return {
+    put (message) {
+      const entry = entryOfMessage(message)
+      if (entry === undefined) return lose()
+      heard = entry.id
+      put(entry)
+    },
+    hasHeard: entry => !isLater(entry, heard),
+    take,
+    wait,
+    end
+  }
+}
+
+/** An entry as the store's script publishes it: `id behind name marks`. */
+function entryOfMessage (message: string): StreamEntry | undefined {
+  const [, id, behind, name, marks] = /^(\d+-\d+) (\S*) (\S+) (\[.*)$/.exec(message) ?? []
+  if (id === undefined || behind === undefined || name === undefined || marks === undefined) return undefined
+  return { id, fields: { behind, name, marks } }
+}
+
+/** Whether an entry of a stream is later than another one, by their ids. */
+function isLater (id: string, than: string): boolean {
+  const [time = 0, count = 0] = id.split('-').map(Number)
+  const [otherTime = 0, otherCount = 0] = than.split('-').map(Number)
+  return time === otherTime ? count > otherCount : time > otherTime
 }
 
 /** Behind an entry of the stream; while it loads, everything before that entry is still to come, but for what is loaded. */
@@ -86,19 +150,40 @@ function placeOf (position: string | undefined): Place | undefined {
   }
 }
 
+interface ReadSizes extends Required<RedisFeedSizes> {
+  /** Where the heartbeat is. */
+  readonly key: string
+}
+
 interface Reader {
   /** Begins anew, without a mark yet. */
   begin (): Promise<FeedPage>
   load (place: Place, loaded: Loaded): Promise<FeedPage>
-  /** Waits for entries behind a place. */
+  /** Waits for messages, and reads the stream where they do not follow on a place. */
   wait (place: Place, milliseconds: number): Promise<FeedPage>
-  /** Reads the entries behind a place and whether a heartbeat has arrived. */
-  readEnd (place: Place, heartbeat: { readonly key: string, readonly value: string }): Promise<FeedPage>
-  end (): void
+  /** Reads the entries behind a place, and whether this heartbeat has arrived. */
+  prove (place: Place, heartbeat: string): Promise<FeedPage>
 }
 
-function reading (connection: RedisConnection, keys: RevocationKeys, sizes: Required<RedisFeedSizes>): Reader {
+interface ReadOptions extends ReadSizes {
+  readonly messages: MessageBox
+}
+
+function reading (connection: RedisConnection, keys: RevocationKeys, { key, ids, entries: most, messages }: ReadOptions): Reader {
   const [begin, load, readEnd] = [connection.script(beginLua), connection.script(loadLua), connection.script(readEndLua)] as const
+  // An entry that a proof found. Its message must have come when the next proof is made.
+  let due: string | undefined
+  let proofs = 0
+
+  const read = async (place: Place, heartbeat?: string): Promise<FeedPage> => {
+    const [now, found, name, list] = listOf(await readEnd([keys.marks, keys.feed, key], place.entry, place.name, `${most}`))
+    if (heartbeat !== undefined && found !== heartbeat) {
+      throw new Error('the feed reads from a server that does not have what the store has just written')
+    }
+    const entries = streamEntries(list)
+    if (isGap(place, entries) || (entries.length === 0 && name !== place.name)) return reader.begin()
+    return { ...pageOf(place, entries), complete: heartbeat !== undefined && entries.length < most, now: numberOf(now) }
+  }
 
   const reader: Reader = {
     async begin () {
@@ -108,27 +193,33 @@ function reading (connection: RedisConnection, keys: RevocationKeys, sizes: Requ
     },
 
     async load ({ entry, name }, { until, id }) {
-      const [now, last, count, marks] = listOf(await load([keys.ends, keys.marks], until, id, `${sizes.ids}`))
-      const loaded = numberOf(count) < sizes.ids ? undefined : { until: textOf(listOf(last)[0]), id: textOf(listOf(last)[1]) }
+      const [now, last, count, marks] = listOf(await load([keys.ends, keys.marks], until, id, `${ids}`))
+      const loaded = numberOf(count) < ids ? undefined : { until: textOf(listOf(last)[0]), id: textOf(listOf(last)[1]) }
       return { marks: storedMarks(textOf(marks)), position: JSON.stringify({ entry, name, loaded }), complete: false, now: numberOf(now) }
     },
 
     async wait (place, milliseconds) {
-      const entries = await connection.readStream({ key: keys.feed, after: place.entry, count: sizes.entries, wait: milliseconds })
-      return isGap(place, entries) ? reader.begin() : pageOf(place, entries)
+      await messages.wait(milliseconds)
+      const { items, isWhole } = messages.take()
+      const entries = items.filter(({ id }) => isLater(id, place.entry))
+      return isWhole && isChain(place, entries) ? pageOf(place, entries) : read(place)
     },
 
-    async readEnd (place, { key, value }) {
-      const [now, found, name, list] = listOf(await readEnd([keys.marks, keys.feed, key], place.entry, place.name, `${sizes.entries}`))
-      if (found !== value) throw new Error('the feed reads from a server that does not have what the store has just written')
-      const entries = streamEntries(list)
-      if (isGap(place, entries) || (entries.length === 0 && name !== place.name)) return reader.begin()
-      return { ...pageOf(place, entries), complete: entries.length < sizes.entries, now: numberOf(now) }
-    },
-
-    end: () => connection.end()
+    async prove (place, heartbeat) {
+      if (due !== undefined && !messages.hasHeard(due)) throw new Error('what is published does not arrive')
+      const page = await read(place, heartbeat)
+      if (!page.complete) return page
+      const { entry } = JSON.parse(page.position) as Place
+      due = proofs++ > 0 && entry !== place.entry ? entry : undefined
+      return page
+    }
   }
   return reader
+}
+
+/** Whether each entry follows on the one before it, and the first one on a place. */
+function isChain ({ name }: Place, entries: readonly StreamEntry[]): boolean {
+  return entries.every(({ fields }, index) => fields['behind'] === (index === 0 ? name : entries[index - 1]?.fields['name']))
 }
 
 /** Whether something is missing between a place and the first of the entries behind it. */

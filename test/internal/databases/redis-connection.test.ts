@@ -1,35 +1,30 @@
 import { Redis } from 'ioredis'
 import { Redis as Valkey } from 'iovalkey'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient } from 'redis'
 import t, { type Test } from 'tap'
 import { canDuplicate, openRedisConnection, type RedisConnection } from '../../../lib/internal/databases/redis-connection.ts'
 import type { RedisClient } from '../../../lib/internal/databases/redis.ts'
 import { connectOddRedisClients } from '../../servers/redis-clients.ts'
 import { withPrivateRedis } from '../../servers/redis.ts'
-
-const stream = { key: 'stream', after: '0-0', count: 10, wait: 400 }
-const entries = [
-  { id: '1-1', fields: { name: 'a', text: '{"x":"ü"}' } },
-  { id: '2-1', fields: { name: 'b', text: '' } }
-]
+import { eventually } from '../../revocation-stores/follow.ts'
 
 t.test('on a server', t => withPrivateRedis(t, async ({ url }) => {
   const plain = new Redis(url)
   t.teardown(() => plain.disconnect())
 
-  await t.test('entries of a stream are read alike through each client, whatever its options', async t => {
+  await t.test('messages and replies come alike through each client, whatever its options', async t => {
     const { named, end } = await connectOddRedisClients(url)
     t.teardown(end)
     for (const [name, client] of named.filter(([, client]) => canDuplicate(client))) {
-      const key = name.endsWith('key prefix') ? 'host:stream' : 'stream'
-      await plain.del(key)
+      const key = name.endsWith('key prefix') ? 'host:key' : 'key'
       const connection = open(t, client)
-      t.same(await connection.readStream({ ...stream, wait: 1 }), [], `${name}: none`)
-      for (const { id, fields } of entries) await plain.xadd(key, id, ...Object.entries(fields).flat())
-      t.same(await connection.readStream(stream), entries, name)
-      t.same(await connection.readStream({ ...stream, count: 1 }), entries.slice(0, 1), name)
-      t.same(await connection.readStream({ ...stream, after: '1-1' }), entries.slice(1), name)
-      t.same(await connection.script('return { 1, KEYS[1], ARGV[1] }')(['stream'], 'x'), ['1', key, 'x'], name)
+      t.same(await connection.script('return { 1, KEYS[1], ARGV[1] }')(['key'], 'x'), ['1', key, 'x'], name)
+      const { messages, heard } = listener()
+      await connection.subscribe('channel', heard)
+      for (const message of ['{"x":"ü"}', '']) await plain.publish('channel', message)
+      await eventually(() => messages.length === 2, name)
+      t.same(messages, ['{"x":"ü"}', ''], name)
     }
   })
 
@@ -47,27 +42,35 @@ t.test('on a server', t => withPrivateRedis(t, async ({ url }) => {
     t.teardown(() => { for (const client of [clients.ioredis, clients.iovalkey]) client.disconnect() })
     for (const [name, client] of Object.entries(clients)) {
       const connection = open(t, client as RedisClient)
-      for (let time = 0; time < 2; time++) t.same(await connection.readStream({ ...stream, key: 'empty' }), [], name)
+      const { messages, heard, ends } = listener()
+      await connection.subscribe('channel', heard)
+      await sleep(250)
+      await plain.publish('channel', 'late')
+      await eventually(() => messages.length === 1, name)
+      t.equal(ends(), 0, name)
     }
   })
 
-  await t.test('a connection that was ended or lost rejects, and is not opened again', async t => {
+  await t.test('a connection that was ended or lost says so and rejects, and is not opened again', async t => {
     const nodeRedis = createClient({ url })
     nodeRedis.on('error', () => {})
     t.teardown(() => nodeRedis.destroy())
+    await nodeRedis.connect()
     for (const client of [plain, nodeRedis]) {
       const lost = open(t, client as RedisClient)
-      const waiting = t.rejects(lost.readStream({ ...stream, key: 'empty', wait: 60_000 }))
-      while (!String(await plain.client('LIST')).includes('cmd=xread'));
-      await plain.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
-      await waiting
+      const { heard, ends } = listener()
+      await lost.subscribe('channel', heard)
+      for (const type of ['pubsub', 'normal']) await plain.call('CLIENT', 'KILL', 'TYPE', type, 'SKIPME', 'yes')
+      await eventually(() => ends() > 0, 'it says that it was lost')
       await t.rejects(lost.script('return 1')([]))
       lost.end()
 
       const ended = open(t, client as RedisClient)
       ended.end()
       await t.rejects(ended.script('return 1')([]))
+      await t.rejects(ended.subscribe('channel', heard), { message: 'the connection was closed' })
       ended.end()
+      t.equal(String(await plain.client('LIST')).includes('sub=1'), false)
     }
   })
 }))
@@ -78,7 +81,7 @@ t.test('nobody is there: it rejects, and nothing is thrown elsewhere', async t =
   for (const client of [ioredis, nodeRedis]) {
     const connection = open(t, client as RedisClient)
     await t.rejects(connection.script('return 1')([]))
-    await t.rejects(connection.readStream(stream))
+    await t.rejects(connection.subscribe('channel', listener().heard))
   }
 })
 
@@ -108,4 +111,10 @@ function open (t: Test, client: RedisClient): RedisConnection {
   const connection = openRedisConnection(client, 'test')
   t.teardown(() => connection.end())
   return connection
+}
+
+function listener () {
+  const messages: string[] = []
+  let ended = 0
+  return { messages, heard: { onMessage: (message: string) => messages.push(message), onEnd: () => { ended++ } }, ends: () => ended }
 }
