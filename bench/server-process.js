@@ -6,7 +6,7 @@ const entry = new URL('subject-process.js', import.meta.url)
 /** Starts a subject (a file of `subjects/`) in a process of its own, on the core of servers. */
 export async function startSubject (file, parameters = {}, { execArgv = [] } = {}) {
   const child = fork(entry, [new URL(`subjects/${file}`, import.meta.url).href, JSON.stringify(parameters)], {
-    execArgv: ['--expose-gc', '--disable-warning=FASTIFY_LOGOUT_POOL_TIMEOUTS', ...execArgv],
+    execArgv: ['--expose-gc', '--disable-warning=FASTIFY_LOGOUT_POOL_TIMEOUTS', '--disable-warning=FASTIFY_LOGOUT_REDIS_TIMEOUT', ...execArgv],
     serialization: 'advanced',
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     env: { ...process.env, NODE_ENV: 'production' }

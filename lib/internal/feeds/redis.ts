@@ -150,6 +150,9 @@ function placeOf (position: string | undefined): Place | undefined {
   }
 }
 
+/** What is published and has not come after so many milliseconds will not come. */
+const longestDelivery = 1000
+
 interface ReadSizes extends Required<RedisFeedSizes> {
   /** Where the heartbeat is. */
   readonly key: string
@@ -171,8 +174,8 @@ interface ReadOptions extends ReadSizes {
 
 function reading (connection: RedisConnection, keys: RevocationKeys, { key, ids, entries: most, messages }: ReadOptions): Reader {
   const [begin, load, readEnd] = [connection.script(beginLua), connection.script(loadLua), connection.script(readEndLua)] as const
-  // An entry that a proof found. Its message must have come when the next proof is made.
-  let due: string | undefined
+  // An entry that a proof found, and since when its message is due.
+  let due: { readonly entry: string, readonly since: number } | undefined
   let proofs = 0
 
   const read = async (place: Place, heartbeat?: string): Promise<FeedPage> => {
@@ -206,11 +209,12 @@ function reading (connection: RedisConnection, keys: RevocationKeys, { key, ids,
     },
 
     async prove (place, heartbeat) {
-      if (due !== undefined && !messages.hasHeard(due)) throw new Error('what is published does not arrive')
+      if (due !== undefined && messages.hasHeard(due.entry)) due = undefined
+      if (due !== undefined && performance.now() - due.since > longestDelivery) throw new Error('what is published does not arrive')
       const page = await read(place, heartbeat)
       if (!page.complete) return page
       const { entry } = JSON.parse(page.position) as Place
-      due = proofs++ > 0 && entry !== place.entry ? entry : undefined
+      if (proofs++ > 0 && entry !== place.entry) due ??= { entry, since: performance.now() }
       return page
     }
   }

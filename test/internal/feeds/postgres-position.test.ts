@@ -1,0 +1,20 @@
+import t from 'tap'
+import { placeOf, transactionsOf } from '../../../lib/internal/feeds/postgres-position.ts'
+
+t.test('a position is read back as the place that it was made of', async t => {
+  const place = { server: '1/00000001/2', session: 'a', seen: '10:12:', loaded: ['s', '', '', ''] as const }
+  t.same(placeOf(JSON.stringify(place)), place)
+})
+
+t.test('what is no position of this kind of feed is no place', async t => {
+  const place = { server: 'x', session: 'a', seen: '10:12:' }
+  const incomplete = ['server', 'session', 'seen'].map(name => JSON.stringify({ ...place, [name]: 1 }))
+  for (const wrong of [undefined, '', 'rubbish', 'null', '1', '{}', '[]', ...incomplete]) {
+    t.equal(placeOf(wrong), undefined, wrong)
+  }
+})
+
+t.test('a snapshot names the end of what it shows, and what was running', async t => {
+  t.same(transactionsOf('10:12:'), { end: '12', running: [] })
+  t.same(transactionsOf('10:14:10,12'), { end: '14', running: ['10', '12'] })
+})
