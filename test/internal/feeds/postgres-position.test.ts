@@ -10,7 +10,7 @@ t.test('what is no position of this kind of feed is no place', async t => {
   const place = { server: 'x', session: 'a', seen: '10:12:' }
   const incomplete = ['server', 'session', 'seen'].map(name => JSON.stringify({ ...place, [name]: 1 }))
   for (const wrong of [undefined, '', 'rubbish', 'null', '1', '{}', '[]', ...incomplete]) {
-    t.equal(placeOf(wrong), undefined, wrong)
+    t.equal(placeOf(wrong), undefined, `${wrong}`)
   }
 })
 
