@@ -69,3 +69,29 @@ export interface SessionSource<S extends HostSession = HostSession> {
   /** Whether the credential travels in a cookie. Then the cross-site check cannot be turned off. @default false */
   readonly readsCookie?: boolean | undefined
 }
+
+/**
+ * Ends sessions by their public id, for logouts that come without the credential of the session: `backChannelLogout` and
+ * `frontChannelLogout`. Every `SessionStore` does, and so do the sources for @fastify/session, @fastify/secure-session and JWTs.
+ *
+ * @example
+ * ```ts
+ * import type { SessionsById } from 'fastify-logout'
+ *
+ * interface Visits {
+ *   endById (id: string, user: string): Promise<{ id: string, subject: string } | undefined>
+ * }
+ *
+ * export const sessionsIn = (visits: Visits): SessionsById => ({
+ *   logOutById: ({ id, subject }) => visits.endById(id, subject) // UPDATE ... SET ended = now() WHERE ended IS NULL ... RETURNING ...
+ * })
+ * ```
+ */
+export interface SessionsById<S extends HostSession = HostSession> {
+  /**
+   * Logs the session out, if it is the subject's. Resolves the session as it was before, or nothing (`undefined` or `null`). A
+   * session with a `status` other than `active`, or whose `expiresAt` has passed, was not live any more. A rejection means
+   * "could not tell": the call is repeated.
+   */
+  logOutById (query: { readonly id: string, readonly subject: string }): Awaitable<S | undefined | null>
+}

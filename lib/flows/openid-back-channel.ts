@@ -5,7 +5,7 @@ import { openidErrorOf, openidFailures, sendOpenidError } from '../internal/open
 import { bodyLimit, formOf, mediaTypes, readForms } from '../internal/openid/form.ts'
 import { resolveIssuers, type LogoutTokenIssuer } from '../internal/openid/logout-issuer.ts'
 import { logoutTokenVerifier, type LogoutTokenContent, type LogoutTokenRefusal } from '../internal/openid/logout-token.ts'
-import { sessionEnder, type SessionsById } from '../internal/openid/session-ender.ts'
+import { sessionEnder } from '../internal/openid/session-ender.ts'
 import { askWithin } from '../internal/plugin/ask.ts'
 import { publishRefusals } from '../internal/plugin/diagnostics.ts'
 import { isolateFromHost, validateNothing } from '../internal/plugin/host-isolation.ts'
@@ -17,7 +17,7 @@ import { pluginOrFactory } from '../internal/plugin/plugin-or-factory.ts'
 import { limitRequests, type LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
 import type { LogoutEvent } from '../logout-event.ts'
 import type { BoundSession, ProviderLogout, ProviderSessionIndex } from '../provider-session-index.ts'
-import type { HostSession } from '../session-source.ts'
+import type { HostSession, SessionsById } from '../session-source.ts'
 
 // Options
 
@@ -40,7 +40,7 @@ export interface BackChannelLogoutOptions<S extends HostSession = HostSession> {
   readonly issuers: readonly LogoutTokenIssuer[]
   /** Where the host has bound its logins. */
   readonly index: Pick<ProviderSessionIndex, 'logOut'>
-  /** The host's sessions: a session store, a session source with `logOutById`, or a plain function. */
+  /** The host's sessions: a session store, a source for @fastify/session, @fastify/secure-session or JWTs, or a plain function. */
   readonly sessions: SessionsById<S>
   /** The longest life of a session: a logout is remembered for so long, for logins that are bound after it. */
   readonly sessionLifetime: number

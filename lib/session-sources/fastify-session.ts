@@ -6,9 +6,9 @@ import { assertOption } from '../internal/plugin/options.ts'
 import { logoutMarks } from '../internal/revocation/logout-marks.ts'
 import { protectionOf, sessionMarkId, type SessionProtection } from '../internal/revocation/protected-session-store.ts'
 import { logoutError, misconfigured } from '../internal/session-logout/error.ts'
-import { subjectMark } from '../internal/session-logout/marks.ts'
+import { markedById, subjectMark } from '../internal/session-logout/marks.ts'
 import type { Credential } from '../revocation-store.ts'
-import type { SessionSource } from '../session-source.ts'
+import type { SessionsById, SessionSource } from '../session-source.ts'
 
 /** A session of `@fastify/session`, as its logout reports it. */
 export interface FastifySessionSession {
@@ -23,6 +23,12 @@ export interface FastifySessionSourceOptions {
   /** The `cookieName` that `@fastify/session` has. @default 'sessionId' */
   readonly cookieName?: string | undefined
 }
+
+/**
+ * {@link fastifySessionSource}. By its public id, `tokenDigest(request.session.sessionId)`, a session is ended without its
+ * cookie: it is revoked, and its data stay in the store until they expire.
+ */
+export interface FastifySessionSource extends SessionSource<FastifySessionSession>, SessionsById {}
 
 const caller = 'fastifySessionSource'
 
@@ -58,7 +64,7 @@ const caller = 'fastifySessionSource'
  * await app.register(sessionLogout, { sessions: fastifySessionSource(store) })
  * ```
  */
-export function fastifySessionSource (store: object, options: FastifySessionSourceOptions = {}): SessionSource<FastifySessionSession> {
+export function fastifySessionSource (store: object, options: FastifySessionSourceOptions = {}): FastifySessionSource {
   const protection = protectionOf(store)
   assertOption(protection !== undefined, caller, 'store', 'must be what protectSessionStore returned, and what @fastify/session was given')
   const { cookieName = 'sessionId' } = options
@@ -88,6 +94,8 @@ export function fastifySessionSource (store: object, options: FastifySessionSour
       const revoke = () => revocations.revoke(subjectMark(query, { lifetime }))
       await (request === undefined ? revoke() : whileDetached(request, revoke))
     },
+
+    ...markedById(revocations, { lifetime }),
 
     forget: (request, reply) => { clearCookieOfHost(reply, cookieName, open(request).cookie) }
   }

@@ -6,10 +6,10 @@ import { isId } from '../internal/marks/id.ts'
 import { assertFunctions, assertOption, lifetimeOf } from '../internal/plugin/options.ts'
 import { credentialOf, logoutMarks } from '../internal/revocation/logout-marks.ts'
 import { misconfigured } from '../internal/session-logout/error.ts'
-import { assertRevocations, subjectMark, type SourceRevocations } from '../internal/session-logout/marks.ts'
+import { assertRevocations, markedById, subjectMark, type SourceRevocations } from '../internal/session-logout/marks.ts'
 import { requestCookie } from '../internal/session-logout/request-cookie.ts'
 import type { Credential } from '../revocation-store.ts'
-import type { SessionSource } from '../session-source.ts'
+import type { SessionsById, SessionSource } from '../session-source.ts'
 import { isTokenRejected, type Claims } from '../token-verifier.ts'
 
 /** A session of which a client has tokens. */
@@ -45,6 +45,9 @@ export interface JwtSourceOptions<C extends Claims> {
   readonly credential?: ((claims: C, token: string) => Credential) | undefined
 }
 
+/** {@link jwtSource}. By its public id, the `sid`, a session is ended without a token. */
+export interface JwtSource<C extends Claims> extends SessionSource<JwtSession<C>>, SessionsById {}
+
 const caller = 'jwtSource'
 const longestToken = 16_384
 
@@ -76,7 +79,7 @@ const longestToken = 16_384
  * })
  * ```
  */
-export function jwtSource<C extends Claims> (options: JwtSourceOptions<C>): SessionSource<JwtSession<C>> {
+export function jwtSource<C extends Claims> (options: JwtSourceOptions<C>): JwtSource<C> {
   const { revocations, lifetime, clockTolerance, places, verifiedTokens } = resolveOptions(options)
   const withoutSessionId = new WeakMap<FastifyRequest, string>()
   const isLive = async (credential: Credential) => await revocations.check(credential) === 'live'
@@ -114,6 +117,8 @@ export function jwtSource<C extends Claims> (options: JwtSourceOptions<C>): Sess
       }
       await revocations.revoke(subjectMark(query, { lifetime, clockTolerance }))
     },
+
+    ...markedById(revocations, { lifetime, clockTolerance }),
 
     forget: (_request, reply) => { for (const { remove } of places) remove?.(reply) }
   }

@@ -3,9 +3,9 @@ import { isId } from '../internal/marks/id.ts'
 import { assertFunctions, assertOption, lifetimeOf } from '../internal/plugin/options.ts'
 import { logoutMarks } from '../internal/revocation/logout-marks.ts'
 import { misconfigured } from '../internal/session-logout/error.ts'
-import { assertRevocations, subjectMark, type SourceRevocations } from '../internal/session-logout/marks.ts'
+import { assertRevocations, markedById, subjectMark, type SourceRevocations } from '../internal/session-logout/marks.ts'
 import type { Credential } from '../revocation-store.ts'
-import type { HostSession, SessionSource } from '../session-source.ts'
+import type { HostSession, SessionsById, SessionSource } from '../session-source.ts'
 
 /** A session of `@fastify/secure-session`, as the host's `sessionOf` reads it. */
 export interface SecureSession extends HostSession {
@@ -28,8 +28,8 @@ export interface SecureSessionSourceOptions<S extends SecureSession> {
   readonly sessionName?: string | undefined
 }
 
-/** A source, and the credential of its sessions for `revocationGuard`. */
-export interface SecureSessionSource<S extends SecureSession> extends SessionSource<S> {
+/** A source, and the credential of its sessions for `revocationGuard`. By its public id a session is ended without its cookie. */
+export interface SecureSessionSource<S extends SecureSession> extends SessionSource<S>, SessionsById {
   /** The credential of a request; `undefined` without a user. For the option `credential` of `revocationGuard`. */
   credential (request: FastifyRequest): Credential | undefined
 }
@@ -91,6 +91,8 @@ export function secureSessionSource<S extends SecureSession> (options: SecureSes
     },
 
     logOutSubject: async query => { await revocations.revoke(subjectMark(query, { lifetime })) },
+
+    ...markedById(revocations, { lifetime }),
 
     // The plugin then sends the clearing cookie.
     forget: request => { deleteSession(request) }

@@ -2,18 +2,9 @@ import type { FastifyRequest } from 'fastify'
 import type { Awaitable } from '../../awaitable.ts'
 import type { LogoutEvent } from '../../logout-event.ts'
 import type { BoundSession } from '../../provider-session-index.ts'
-import type { HostSession } from '../../session-source.ts'
+import type { HostSession, SessionsById } from '../../session-source.ts'
 import type { Ask } from '../plugin/ask.ts'
 import type { NotifyLogout } from '../plugin/logout-notice.ts'
-
-/** Ends sessions of the host by their public id. Every `SessionStore` does. */
-export interface SessionsById<S extends HostSession = HostSession> {
-  /**
-   * Logs the session out, if it is the subject's. Resolves the session as it was before, or nothing (`undefined` or `null`). A
-   * session with a `status` other than `active`, or whose `expiresAt` has passed, was not live any more.
-   */
-  logOutById (query: { readonly id: string, readonly subject: string }): Awaitable<S | undefined | null>
-}
 
 /** What {@link sessionEnder} needs. */
 export interface SessionEnderOptions<S extends HostSession> {

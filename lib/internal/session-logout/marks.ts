@@ -1,5 +1,5 @@
 import type { Mark, RevocationStore } from '../../revocation-store.ts'
-import type { SubjectSessions } from '../../session-source.ts'
+import type { HostSession, SessionsById, SubjectSessions } from '../../session-source.ts'
 import { assertOption } from '../plugin/options.ts'
 
 /** What a session source needs of a revocation store. */
@@ -26,5 +26,17 @@ export function subjectMark ({ subject, tenant, except }: SubjectSessions, { lif
     ...(except !== undefined && { except: `${except}` }),
     cutoff,
     until: Math.ceil(cutoff + lifetime + clockTolerance)
+  }
+}
+
+/** Ends sessions by a mark of their public id. A session counts as live if this mark is the first one. */
+export function markedById (
+  revocations: Pick<RevocationStore, 'revoke'>, { lifetime, clockTolerance = 0 }: MarkTimes
+): SessionsById<HostSession> {
+  return {
+    logOutById: async ({ id, subject }) => {
+      const ended = await revocations.revoke({ sessionId: id, until: Math.ceil(Date.now() + lifetime + 2 * clockTolerance) })
+      return ended ? { id, subject } : undefined
+    }
   }
 }
