@@ -6,7 +6,7 @@ import { cookieReader, cookieRemover, type CookieIdentity, type CredentialCookie
 import { isPrefetch } from '../internal/http/prefetch.ts'
 import { queryOf } from '../internal/http/query.ts'
 import { openidErrorOf, openidFailures, sendOpenidError, type OpenidError } from '../internal/openid/error.ts'
-import { sessionEnder, type SessionsById } from '../internal/openid/session-ender.ts'
+import { sessionEnder } from '../internal/openid/session-ender.ts'
 import { askWithin } from '../internal/plugin/ask.ts'
 import { detachEndedSession } from '../internal/plugin/detach-session.ts'
 import { publishRefusals } from '../internal/plugin/diagnostics.ts'
@@ -19,7 +19,7 @@ import { assertFunctions, assertOption, duration, lifetimeOf } from '../internal
 import { limitRequests, type LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
 import type { LogoutEvent } from '../logout-event.ts'
 import type { BoundSession, ProviderSessionIndex } from '../provider-session-index.ts'
-import type { HostSession } from '../session-source.ts'
+import type { HostSession, SessionsById } from '../session-source.ts'
 import type { SessionStore } from '../session-store.ts'
 
 // Options
