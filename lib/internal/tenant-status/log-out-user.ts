@@ -25,7 +25,7 @@ export async function logOutUser (
   if (users.logOut !== undefined) return ask('users.logOut', () => users.logOut?.({ ...user }, { at, requestId }), finish)
 
   for (let attempt = 1; attempt <= attempts; attempt++) {
-    const before = await ask('users.get', () => users.get({ ...user })) ?? undefined
+    const before = await ask('users.get', () => users.get({ ...user }))
     if (!isKnown(before) || (before.status === 'logged_out' && attempt > 1)) {
       await finish(before)
       return before
