@@ -19,7 +19,10 @@ export interface ProtectableSessionStore {
 
 /** The type of the sessions in a store: what its `set` takes. */
 export type SessionOf<Store> =
-  Store extends { set: (sessionId: string, session: infer Session, callback: never) => unknown }
+  Store extends {
+    /** Saves a session. */
+    set: (sessionId: string, session: infer Session, callback: never) => unknown
+  }
     ? unknown extends Session ? Record<string, unknown> : [Session] extends [never] ? Record<string, unknown> : Session
     : Record<string, unknown>
 

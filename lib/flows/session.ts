@@ -9,6 +9,7 @@ import { wantsPage } from '../internal/http/wants-page.ts'
 import { freshSchema, operationId } from '../internal/plugin/openapi.ts'
 import { assertFunctions, assertOption } from '../internal/plugin/options.ts'
 import { pluginOrFactory } from '../internal/plugin/plugin-or-factory.ts'
+import type { LogoutScope } from '../internal/revocation/logout-marks.ts'
 import { bodyLimit, fieldsOf, mediaTypes } from '../internal/session-logout/body.ts'
 import { isLogoutError, logoutError } from '../internal/session-logout/error.ts'
 import {
@@ -16,10 +17,9 @@ import {
 } from '../internal/session-logout/route.ts'
 import type { HostSession } from '../session-source.ts'
 
-// Options
+export type { LogoutScope }
 
-/** Which sessions a request logs out: its own, the user's other ones, or all of them. */
-export type LogoutScope = 'current' | 'others' | 'all'
+// Options
 
 /** How {@link sessionLogout} protects against requests that other sites make a browser send. */
 export interface LogoutCsrfOptions extends CrossSiteOptions {

@@ -17,6 +17,7 @@ export interface RateLimitCount {
 
 /** A store of `@fastify/rate-limit`, as far as a limit of one route needs it. */
 export interface RateLimitStore {
+  /** Counts a request under a key, in a window of so many milliseconds. */
   incr (key: string, callback: (error: Error | null, count?: RateLimitCount) => void, timeWindow: number, max: number): void
 }
 

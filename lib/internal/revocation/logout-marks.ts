@@ -5,7 +5,7 @@ import type { Credential, Mark } from '../../revocation-store.ts'
 import { principalOf } from '../../principal.ts'
 import type { Claims } from '../../token-verifier.ts'
 
-/** What a logout ends: this session, the other sessions of its subject, or all of them. */
+/** Which sessions of a user are logged out: the current one, the others, or all of them. */
 export type LogoutScope = 'current' | 'others' | 'all'
 
 /** What {@link logoutMarks} needs to know besides the credential. `lifetime` is required. */

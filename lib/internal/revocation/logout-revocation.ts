@@ -20,7 +20,10 @@ import type { Claims } from '../../token-verifier.ts'
  */
 export interface LogoutRevocation {
   /** Keeps the marks: a revocation store, or a replica of one. */
-  readonly revocations: { revoke (...marks: readonly Mark[]): Awaitable<unknown> }
+  readonly revocations: {
+    /** Adds marks. */
+    revoke (...marks: readonly Mark[]): Awaitable<unknown>
+  }
   /** `current`: the token that was sent, and its session. `all`: everything of the user that was issued until now. @default 'current' */
   readonly scope?: 'current' | 'all' | undefined
   /** The longest lifetime of any token of this kind, in milliseconds: marks outlive what they revoke. */

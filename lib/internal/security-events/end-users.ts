@@ -20,11 +20,13 @@ export interface OfTenant {
 
 /** Ends the sessions of a user: a `SessionStore`, or a function of the host. */
 export interface SubjectSessionsStore {
+  /** Logs out the sessions of a user. */
   logOutSubject (query: SubjectLogout & OfTenant): Awaitable<number | undefined | void>
 }
 
 /** Also finds the sessions of a user, and ends one of them: a `SessionStore`. */
 export interface EventSessionsStore extends SubjectSessionsStore, Pick<SessionStore, 'logOutById'> {
+  /** The live sessions of a user, newest first. */
   list (page: SessionPage & OfTenant): Awaitable<readonly Session[]>
 }
 

@@ -1,5 +1,17 @@
+/** Names an error of a session logout. */
+export type LogoutErrorCode =
+  | 'LOGOUT_PREFETCH'
+  | 'LOGOUT_CROSS_SITE'
+  | 'LOGOUT_BODY'
+  | 'LOGOUT_SCOPE'
+  | 'LOGOUT_RETURN_TO'
+  | 'LOGOUT_NOT_LOGGED_IN'
+  | 'LOGOUT_FORBIDDEN'
+  | 'LOGOUT_UNAVAILABLE'
+  | 'LOGOUT_MISCONFIGURED'
+
 /** The errors of a session logout: status and message, by code. */
-const failures = {
+const failures: Readonly<Record<LogoutErrorCode, readonly [status: number, message: string]>> = {
   LOGOUT_PREFETCH: [403, 'Prefetch requests cannot log out.'],
   LOGOUT_CROSS_SITE: [403, 'Cross-site logout requests are not allowed.'],
   LOGOUT_BODY: [400, 'The request body is malformed.'],
@@ -9,10 +21,7 @@ const failures = {
   LOGOUT_FORBIDDEN: [403, 'Logging out other sessions is not allowed.'],
   LOGOUT_UNAVAILABLE: [503, 'The outcome of the logout is unknown. Retry.'],
   LOGOUT_MISCONFIGURED: [500, 'The logout is not set up correctly.']
-} as const
-
-/** Names an error of a session logout. */
-export type LogoutErrorCode = keyof typeof failures
+}
 
 /** An error of a session logout, for the host's error handler. The message is fixed: no cause, token or URL is in it. */
 export interface LogoutError extends Error {
