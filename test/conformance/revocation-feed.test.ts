@@ -9,6 +9,24 @@ t.test('a store in memory keeps the rules', async t => {
   for (const rule of revocationFeedRules) await t.resolves(rule.check(followableMemory), rule.name)
 })
 
+t.test('a feed may give pages without marks at any time', async t => {
+  const store = followableMemory()
+  const hesitant: FollowableRevocationStore = {
+    ...store,
+    feed () {
+      const feed = store.feed()
+      let questions = 0
+      return {
+        ...feed,
+        next: async (position, timeout) => position !== undefined && questions++ % 2 === 0
+          ? { marks: [], position, complete: false }
+          : feed.next(position, timeout)
+      }
+    }
+  }
+  for (const rule of revocationFeedRules) await t.resolves(rule.check(() => hesitant), rule.name)
+})
+
 type Break = (good: FollowableRevocationStore) => FollowableRevocationStore
 
 /** A store whose feeds are made worse. */

@@ -103,6 +103,49 @@ t.test('a cluster client of ioredis keeps its options, and never asks a replica 
   }]])
 })
 
+t.test('a cluster client listens by itself: it has a connection of its own for messages', async t => {
+  const calls: string[] = []
+  let listen = (_channel: string, _message: string) => {}
+  const duplicate = {
+    on (event: string, listener: typeof listen) { if (event === 'message') listen = listener },
+    evalsha: async () => 1,
+    evalSha: async () => 1,
+    connect: async () => { calls.push('connect') },
+    async subscribe (channel: string, listener?: (message: string) => void) {
+      calls.push(channel)
+      if (listener !== undefined) listen = (_, message) => listener(message)
+    },
+    disconnect () { calls.push('end') },
+    destroy () { calls.push('end') }
+  }
+  const opened = () => {
+    calls.push('open')
+    return duplicate
+  }
+  const clients = {
+    ioredis: { isCluster: true, evalsha: async () => 1, eval: async () => 1, duplicate: opened },
+    'node-redis': { nodeClient: async () => {}, evalSha: async () => 1, eval: async () => 1, duplicate: opened }
+  }
+  for (const [name, client] of Object.entries(clients)) {
+    calls.length = 0
+    const connection = open(t, client)
+    const { messages, heard } = listener()
+    await connection.subscribe('channel', heard)
+    listen('channel', 'news')
+    connection.end()
+    t.same(messages, ['news'], name)
+    t.same(calls, name === 'ioredis' ? ['open', 'channel', 'end'] : ['open', 'connect', 'channel', 'end'], name)
+  }
+})
+
+t.test('a client that throws when it is closed twice, as earlier versions of node-redis do, is closed', async t => {
+  const client = { evalSha: async () => 1, eval: async () => 1 }
+  const duplicate = () => ({ ...client, on () {}, connect: async () => {}, destroy () { throw new Error('closed') } })
+  const connection = open(t, { ...client, duplicate } as RedisClient)
+  connection.end()
+  await t.rejects(connection.subscribe('channel', listener().heard), { message: 'the connection was closed' })
+})
+
 t.test('a pool cannot open a connection of this kind', async t => {
   t.equal(canDuplicate({ evalSha: async () => 1, eval: async () => 1 }), false)
 })
