@@ -4,6 +4,8 @@ import { Type, type Static, type TSchema } from '@sinclair/typebox'
 import Database from 'better-sqlite3'
 import { RedisStore } from 'connect-redis'
 import Fastify, { type FastifyBaseLogger, type FastifyPluginAsync, type FastifyRequest, type FastifyTypeProvider } from 'fastify'
+import callbackMysql from 'mysql2'
+import { createPool } from 'mysql2/promise'
 import pg from 'pg'
 import { z } from 'zod'
 import { protectSessionStore, type ProtectableSessionStore } from '../lib/bridges/express-session.ts'
@@ -18,12 +20,14 @@ import {
 import { postgresRevocationStore } from '../lib/revocation-stores/postgres.ts'
 import { sqliteRevocationStore } from '../lib/revocation-stores/sqlite.ts'
 import { memorySessionStore } from '../lib/session-stores/memory.ts'
+import { mysqlSessionStore } from '../lib/session-stores/mysql.ts'
 import { postgresSessionStore } from '../lib/session-stores/postgres.ts'
 import { sqliteSessionStore } from '../lib/session-stores/sqlite.ts'
 import { fastJwtVerifier } from '../lib/token-verifiers/fast-jwt.ts'
 import { jwksVerifier } from '../lib/token-verifiers/jwks.ts'
 import { memoryRevocationStore } from '../lib/revocation-stores/memory.ts'
 import { memoryUserStatusStore } from '../lib/user-status-stores/memory.ts'
+import { mysqlUserStatusStore } from '../lib/user-status-stores/mysql.ts'
 import { postgresUserStatusStore } from '../lib/user-status-stores/postgres.ts'
 import { sqliteUserStatusStore } from '../lib/user-status-stores/sqlite.ts'
 
@@ -86,6 +90,10 @@ export function databaseClients () {
   postgresSessionStore(pool, { table: undefined, batch: undefined })
   postgresUserStatusStore(pool)
   postgresRevocationStore(pool)
+  mysqlSessionStore(createPool({}), { table: undefined, batch: undefined, timeout: undefined })
+  mysqlUserStatusStore(callbackMysql.createPool({}))
+  mysqlUserStatusStore(callbackMysql.createConnection({}))
+  mysqlSessionStore({ query: async statement => createPool({}).query(statement) })
   postgresSessionStore({ query: async (text, values) => pool.query({ name: 'a', text, ...values && { values } }) }, { batch: true })
   // @ts-expect-error a statement returns its rows by "all"
   sqliteSessionStore({ prepare: () => ({ run: () => {} }), exec: () => {} })

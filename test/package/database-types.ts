@@ -20,8 +20,12 @@ const { devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 
 const program = `
 import Database from 'better-sqlite3'
 import { sqliteRevocationStore } from 'fastify-logout/revocation-stores/sqlite'
+import mysql from 'mysql2'
+import { createConnection, createPool } from 'mysql2/promise'
+import { mysqlSessionStore } from 'fastify-logout/session-stores/mysql'
 import { postgresSessionStore } from 'fastify-logout/session-stores/postgres'
 import { sqliteSessionStore } from 'fastify-logout/session-stores/sqlite'
+import { mysqlUserStatusStore } from 'fastify-logout/user-status-stores/mysql'
 import { postgresUserStatusStore } from 'fastify-logout/user-status-stores/postgres'
 import { sqliteUserStatusStore } from 'fastify-logout/user-status-stores/sqlite'
 import { DatabaseSync } from 'node:sqlite'
@@ -35,13 +39,19 @@ sqliteRevocationStore(new Database())
 sqliteRevocationStore(new DatabaseSync(':memory:'))
 postgresSessionStore(new pg.Pool())
 postgresUserStatusStore(new pg.Client())
+mysqlSessionStore(createPool({}))
+mysqlSessionStore(mysql.createPool({}))
+mysqlUserStatusStore(await createConnection({}))
+mysqlUserStatusStore(mysql.createConnection({}))
 // @ts-expect-error A pool is not a SQLite database.
 sqliteSessionStore(new pg.Pool())
+// @ts-expect-error A SQLite database is not a pool.
+mysqlSessionStore(new Database())
 // @ts-expect-error A SQLite database is not a pool.
 postgresSessionStore(new Database())
 `
 
-t.test('the clients of better-sqlite3, node:sqlite and pg fit', async t => {
+t.test('the clients of better-sqlite3, node:sqlite, pg and mysql2 fit', async t => {
   const { stdout } = await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], {
     cwd: root, maxBuffer: 2 ** 26
   })
@@ -50,7 +60,8 @@ t.test('the clients of better-sqlite3, node:sqlite and pg fit', async t => {
   await run('npm', [
     'install', '--prefer-offline', '--no-audit', '--no-fund', '--no-package-lock', join(folder, packed?.filename ?? ''),
     `fastify@${devDependencies.fastify}`, '@types/node@24', `@types/better-sqlite3@${devDependencies['@types/better-sqlite3']}`,
-    `@types/pg@${devDependencies['@types/pg']}`, ...compilers.map(version => `typescript-${version}@npm:typescript@${version}`)
+    `@types/pg@${devDependencies['@types/pg']}`, `mysql2@${devDependencies['mysql2']}`,
+    ...compilers.map(version => `typescript-${version}@npm:typescript@${version}`)
   ], { cwd: folder })
   writeFileSync(join(folder, 'program.ts'), program)
   const compilerOptions = { module: 'nodenext', target: 'es2023', strict: true, noEmit: true, skipLibCheck: true, types: ['node'] }

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import pg from 'pg'
 import type { Test } from 'tap'
 import { findProgram, missing, startPrivateServer, type PrivateServer } from './private-process.ts'
+import { unprivileged as firstOf } from './unprivileged.ts'
 
 const install = 'install PostgreSQL (initdb and postgres), or set DATABASE_URL'
 const installOwn = 'install PostgreSQL (initdb and postgres): this test kills or counts, so it needs a server of its own'
@@ -79,18 +80,7 @@ export function settings (port: number, options: PostgresOptions): string[] {
 
 /** PostgreSQL refuses to run as root. */
 export function unprivileged (): { uid: number, gid: number } | undefined {
-  if (process.getuid?.() !== 0) return undefined
-  const user = ['postgres', 'nobody'].find(name => idOf('-u', name) !== undefined)
-  if (user === undefined) throw new Error('PostgreSQL does not run as root: there is neither a user postgres nor nobody')
-  return { uid: idOf('-u', user) ?? 0, gid: idOf('-g', user) ?? 0 }
-}
-
-function idOf (which: '-u' | '-g', user: string): number | undefined {
-  try {
-    return Number(execFileSync('id', [which, user], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }))
-  } catch {
-    return undefined
-  }
+  return firstOf(['postgres', 'nobody'])
 }
 
 function installedFolders (): string[] {
