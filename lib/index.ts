@@ -14,6 +14,8 @@ export { rpInitiatedLogout } from './flows/openid-rp-initiated.ts'
 export type { RpInitiatedLogoutOptions, RpInitiatedLogoutPlugin } from './flows/openid-rp-initiated.ts'
 export { backChannelLogout } from './flows/openid-back-channel.ts'
 export type { BackChannelLogout, BackChannelLogoutOptions, BackChannelLogoutPlugin } from './flows/openid-back-channel.ts'
+export { securityEvents } from './flows/security-events.ts'
+export type { SecurityEventsOptions } from './flows/security-events.ts'
 export { sessionLogout } from './flows/session.ts'
 export type { LogoutCsrfOptions, LogoutScope, SessionLogoutOptions, SessionLogoutPlugin } from './flows/session.ts'
 export { signingHubLogout } from './flows/signinghub.ts'
@@ -60,12 +62,22 @@ export type {
 export type { CookieIdentity, CredentialCookie } from './internal/http/cookie.ts'
 export type { SiteData } from './internal/http/site-data.ts'
 export type { SessionCookie } from './internal/kratos/session-cookie.ts'
-export type { EventSessionsStore, OfTenant, SubjectSessionsStore, UserEffects, UserRevocation } from './internal/security-events/end-users.ts'
+export type {
+  EventSessionsStore, OfTenant, SubjectSessionsStore, UserEffects,
+  UserRevocation
+} from './internal/security-events/end-users.ts'
 export type { RevocationSender } from './internal/security-events/revocation-token.ts'
 export type {
   AccountSubject, AliasesSubject, ComplexSubject, DidSubject, EmailSubject, IpAddressesSubject, IssuerSubject, JwtIdSubject, OpaqueSubject,
   PhoneNumberSubject, SamlAssertionSubject, SimpleSubject, SubjectIdentifier, UnknownSubject, UriSubject, UserSubject
 } from './internal/security-events/subject-identifier.ts'
+export { securityEventPoller } from './security-event-poller.ts'
+export type { SecurityEventPoller, SecurityEventPollerOptions } from './internal/security-events/poller.ts'
+export type { SubjectTolerance } from './internal/security-events/event-subject.ts'
+export type { EventAction } from './internal/security-events/event-types.ts'
+export type { SecurityEvent, SecurityEventOptions } from './internal/security-events/receiver.ts'
+export type { SecurityEventStream } from './internal/security-events/streams.ts'
+export type { MessageIssuer } from './internal/jose/signed-message.ts'
 export type { UsedTokenStore } from './internal/security-events/used-tokens.ts'
 export type { AffectedUser, EventSender, ResolveSubject } from './internal/security-events/users.ts'
 export type { HostSession, SessionsById, SessionSource, SubjectSessions } from './session-source.ts'

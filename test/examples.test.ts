@@ -37,7 +37,16 @@ function pasteable ({ lines }: Running) {
 }
 
 const counts = {
-  server: 9, session: 7, jwt: 7, signinghub: 2, kratos: 2, 'tenant-status': 3, 'own-user-table': 2, observability: 5, 'openid-connect': 2
+  server: 9,
+  session: 7,
+  jwt: 7,
+  signinghub: 2,
+  kratos: 2,
+  'tenant-status': 3,
+  'own-user-table': 2,
+  observability: 5,
+  'openid-connect': 2,
+  'security-events': 4
 }
 
 for (const [example, count] of Object.entries(counts)) {

@@ -3,8 +3,10 @@ import { readFile } from 'node:fs/promises'
 import t from 'tap'
 import { pages } from './docs/pages.ts'
 import {
-  globalTokenRevocation, kratosAdmin, kratosBrowserLogout, kratosLogout, kratosSessions, sessionLogout, signingHubLogout, tenantStatusLogout
+  globalTokenRevocation, kratosAdmin, kratosBrowserLogout, kratosLogout, kratosSessions, securityEvents, sessionLogout, signingHubLogout,
+  tenantStatusLogout
 } from '../lib/index.ts'
+import { memoryRevocationStore } from '../lib/revocation-stores/memory.ts'
 import { sessionStoreSource } from '../lib/session-sources/session-store.ts'
 import { memorySessionStore } from '../lib/session-stores/memory.ts'
 import { memoryUserStatusStore } from '../lib/user-status-stores/memory.ts'
@@ -33,7 +35,14 @@ t.test('the tables of routes of the pages of the flows list exactly the routes a
   await app.register(kratosSessions, { sessions })
   await app.register(kratosAdmin, { sessions, authorize: () => true })
   await app.register(tenantStatusLogout, { users: memoryUserStatusStore(), verifyToken, authenticateTenant: () => 'acme' })
-  await app.register(globalTokenRevocation, { authenticate: () => undefined, resolveSubject: () => [], revokeRefreshTokens: false, sessions })
+  await app.register(globalTokenRevocation,
+    { authenticate: () => undefined, resolveSubject: () => [], revokeRefreshTokens: false, sessions })
+  await app.register(securityEvents, {
+    streams: [{ issuer: 'https://transmitter.example', audience: 'us' }],
+    revocations: memoryRevocationStore(),
+    resolveSubject: () => [],
+    sessions
+  })
   await app.ready()
 
   const flows = pages().filter(({ path }) => path.startsWith('docs/flows/')).map(({ text }) => text).join('\n')

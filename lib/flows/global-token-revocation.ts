@@ -12,6 +12,7 @@ import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.t
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
 import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
+import { limitRequests, type LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
 import { collectEdges } from '../internal/security-events/edges.ts'
 import { endUsers, type SubjectSessionsStore, type UserEffects } from '../internal/security-events/end-users.ts'
 import { bodyLimit, bodyProblemOf, readJsonCommands, type JsonCommand } from '../internal/security-events/json-command.ts'
@@ -70,6 +71,8 @@ export interface GlobalTokenRevocationOptions extends UserEffects<RevocationComm
   readonly clockTolerance?: number | undefined
   /** Tokens that live longer are refused. In milliseconds. @default 900000 */
   readonly maxTokenLifetime?: number | undefined
+  /** How many requests an address may send: `{}` for 300 a minute. @default no limit, because a sender has one address */
+  readonly rateLimit?: LogoutRateLimit | undefined
   /** Security of the route in the host's OpenAPI document, for example `[{ okta: [] }]`. @default none is stated */
   readonly security?: readonly SecurityRequirement[] | undefined
   /** How long each call to the host's functions may take, in milliseconds. A request takes at most five times as long. @default 2000 */
@@ -200,6 +203,10 @@ async function routes (fastify: FastifyInstance, options: GlobalTokenRevocationO
   readJsonCommands(fastify)
   fastify.setErrorHandler(answerFailure)
   fastify.decorateRequest(admission, null)
+  if (options.rateLimit !== undefined) {
+    await limitRequests(fastify, options.rateLimit,
+      { caller: plugin, ask: settings.ask, path: settings.path, standard: { max: 300, window: 60_000 } })
+  }
 
   fastify.route<{ Body: JsonCommand | undefined }>({
     method: 'POST',
