@@ -67,7 +67,9 @@ t.test('the silence begins with the first command that waits', async t => {
 })
 
 t.test('commands that the client gave up count until a reply comes, and an error of the server is a reply', async t => {
-  const errors = [['Command timed out', false], ['Connection is closed.', false], ['READONLY no writes here', true]] as const
+  const errors = [
+    ['Command timed out', false], ['Connection is closed.', false], ['no TLS here', false], ['READONLY no writes here', true]
+  ] as const
   for (const [message, opens] of errors) {
     const { clock, ask, askOften, waiting } = silentServer()
     const failed = askOften(10_000)
@@ -85,6 +87,16 @@ t.test('commands that the client gave up count until a reply comes, and an error
     askOften(9)
     t.equal(waiting.length, opens ? 10_012 : 10_002, 'what was given up counts no longer after a reply')
   }
+})
+
+t.test('a command that the client gave up counts once', async t => {
+  const { clock, askOften, waiting } = silentServer()
+  const failed = askOften(6_000)
+  for (const { reject } of waiting) reject(new Error('Command timed out'))
+  await Promise.all(failed)
+  clock.now += 60_000
+  askOften(4_000)
+  t.equal(waiting.length, 10_000)
 })
 
 t.test('all stores of a client share the bound', async t => {
