@@ -149,6 +149,9 @@ t.test('a store that rejects instead of calling back is a rejection, and ENOENT 
 
   await t.rejects(logOut({ get: async () => { throw new Error('down') } }), { message: 'down' })
   await t.rejects(logOut({ destroy: async () => { throw new Error('down') } }), { message: 'down' })
+  const refused = Object.assign(new Error('down'), { code: 'ECONNREFUSED' })
+  await t.rejects(logOut({ get: async () => { throw refused } }), { code: 'ECONNREFUSED' }, 'whatever its code')
+  await t.rejects(logOut({ destroy: (_id, done) => done(refused) }), { code: 'ECONNREFUSED' })
   const withoutReason = () => Promise.reject() // eslint-disable-line prefer-promise-reject-errors
   t.equal(await logOut({ get: withoutReason }).then(() => 'resolved', reason => reason), undefined, 'a rejection without a reason too')
   for (const fail of [(_id: string, done: (error: unknown) => void) => done(noFile()), async () => { throw noFile() }]) {
