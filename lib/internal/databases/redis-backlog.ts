@@ -1,6 +1,3 @@
-/** How many commands may be unanswered while the server is silent. A client keeps 2 to 6 kB for each. */
-const mostUnanswered = 10_000
-
 /** For how long a server may be silent before commands are refused, and how often one is sent nevertheless, in milliseconds. */
 const longestSilence = 1000
 
@@ -13,15 +10,17 @@ export type SendBounded = <T>(command: () => Promise<T>) => Promise<T>
  *
  * A command that the client gave up (a timeout, a closed connection) counts as unanswered until a reply comes: the client
  * may still keep it. A busy server that replies is never refused anything.
+ *
+ * @param most how many commands may be unanswered: a client keeps 2 to 6 kB for each
  */
-export function redisBacklog (now: () => number = () => performance.now()): SendBounded {
+export function redisBacklog (now: () => number = () => performance.now(), most = 10_000): SendBounded {
   let waiting = 0
   let givenUp = 0
   let heard = 0
   let tried = 0
 
   function refuses (): boolean {
-    if (waiting + givenUp < mostUnanswered || now() - heard <= longestSilence) return false
+    if (waiting + givenUp < most || now() - heard <= longestSilence) return false
     if (now() - tried <= longestSilence) return true
     tried = now()
     return false
@@ -34,7 +33,7 @@ export function redisBacklog (now: () => number = () => performance.now()): Send
 
   return async command => {
     if (waiting + givenUp === 0) heard = now()
-    if (refuses()) throw new Error(`Redis: ${mostUnanswered} commands are unanswered`)
+    if (refuses()) throw new Error(`Redis: ${most} commands are unanswered`)
     waiting++
     return attempt(command).then(reply => {
       waiting--
