@@ -22,7 +22,7 @@ export function charts ({ growth, everywhere, marks }) {
         title: 'One mark, by the number of replicas that follow',
         x: 'replicas',
         y: 'CPU time of the server, in milliseconds',
-        lines: linesOf(marks.replicas.filter(({ count }) => count > 0), ({ count, perMark }) => [count, perMark])
+        lines: linesOf(marks.replicas.filter(({ count }) => count > 0), ({ count, perMark }) => [count, perMark.median])
       }),
       'growth-loading.svg': chart({
         title: 'Loading a replica, by the number of marks',
@@ -103,7 +103,7 @@ ${table(['store', 'marks', 'CPU, ms', 'CPU for a mark, µs', 'took, ms', 'at onc
 What the server spends on one mark, \`revoke\` included, and on replicas while nothing happens; and the time from the call of \`revoke\` until the replicas know the mark. All replicas are in one process, which takes the marks in turn.
 
 ${table(['store', 'replicas', 'CPU of the server for a mark, ms', 'idle, % of a core', 'known after, ms', 'p99, ms'], replicas.map(({ kind, count, perMark, idle, p50, p99 }) => [
-  kind, count, perMark.toFixed(2), (100 * idle).toFixed(2), ...p50 === undefined ? ['', ''] : [p50.toFixed(2), p99.toFixed(2)]
+  kind, count, withSpread(perMark), withSpread(idle, 100), ...p50 === undefined ? ['', ''] : [p50.toFixed(2), p99.toFixed(2)]
 ]))}
 
 ![CPU time of the server for each mark, by the number of replicas](growth-replicas.svg)
@@ -113,6 +113,10 @@ Callers that revoke at once, each one token after the other, through one client;
 ${table(['store', 'callers', 'revoked each second', 'check, p50, ms', 'p99, ms'], revoking.map(({ kind, callers, perSecond, check }) => [
   kind, callers, Math.round(perSecond).toLocaleString('en'), check.p50.toFixed(2), check.p99.toFixed(2)
 ]))}`
+}
+
+function withSpread ({ median, low, high }, factor = 1) {
+  return `${(factor * median).toFixed(2)} (${(factor * low).toFixed(2)} to ${(factor * high).toFixed(2)})`
 }
 
 function linesOf (points, place) {

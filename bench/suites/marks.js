@@ -1,16 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startSubject } from '../server-process.js'
 import { canReadUsage, usageOf } from '../server-usage.js'
-import { median, quantile } from '../statistics.js'
+import { median, quantile, spread } from '../statistics.js'
 
 const kinds = ['redis', 'postgres']
 
 /** What following costs: loading marks, one more mark, doing nothing, by the number of replicas; and revoking under load. */
-export async function marks ({ servers, full, log }) {
+export async function marks ({ servers, plan, full, log }) {
   const present = kinds.filter(kind => servers.storeAt(kind) !== undefined)
   const results = { loading: [], replicas: [], revoking: [] }
   for (const kind of present) {
-    const context = { servers, full, log, kind }
+    const context = { servers, plan, full, log, kind }
     results.revoking.push(...await revoking(context))
     results.replicas.push(...canReadUsage ? await replicas(context) : [])
     results.loading.push(...await loading(context))
@@ -34,29 +34,36 @@ async function loading ({ servers, full, log, kind }) {
   return results
 }
 
-async function replicas ({ servers, full, log, kind }) {
+async function replicas ({ servers, plan, full, log, kind }) {
   const results = []
   const { pid } = servers.storeAt(kind)
   for (const count of full ? [0, 1, 10, 50, 100] : [1, 10]) {
     const server = await startSubject('replicas.js', { store: { ...servers.storeAt(kind), database: 1 }, count })
-    const plan = full ? { marks: 400, pause: 20 } : { marks: 100, pause: 10 }
     await server.ask('run', { marks: 50, pause: 0 })
-    const idle = await usageWhile(pid, () => sleep(full ? 10_000 : 2000))
-    const busy = await usageWhile(pid, () => server.ask('run', plan))
+    const rounds = []
+    for (let round = 0; round < plan.launches * plan.rounds; round++) {
+      const idle = await usageWhile(pid, () => sleep(1000))
+      const busy = await usageWhile(pid, () => server.ask('run', { marks: marksOfRound, pause: 20 }))
+      const perMark = (busy.cpu - idle.cpu / idle.microseconds * busy.microseconds) / marksOfRound / 1000
+      rounds.push({ idle: idle.cpu / idle.microseconds, perMark, delays: busy.result })
+    }
     await server.end()
+    const delays = rounds.flatMap(round => round.delays)
     const result = {
       kind,
       count,
-      idle: idle.cpu / idle.microseconds,
-      perMark: (busy.cpu - idle.cpu / idle.microseconds * busy.microseconds) / plan.marks / 1000,
-      ...(count > 0 && { p50: median(busy.result), p99: quantile(busy.result, 0.99) })
+      idle: spread(rounds.map(round => round.idle)),
+      perMark: spread(rounds.map(round => round.perMark)),
+      ...(count > 0 && { p50: median(delays), p99: quantile(delays, 0.99) })
     }
-    log(`${count} replicas, ${kind}: ${result.perMark.toFixed(2)} ms of the server's CPU time for a mark, ${(100 * result.idle).toFixed(2)} % of a core when idle` +
+    log(`${count} replicas, ${kind}: ${result.perMark.median.toFixed(2)} ms of the server's CPU time for a mark, ${(100 * result.idle.median).toFixed(2)} % of a core when idle` +
       (count > 0 ? `, known after ${result.p50.toFixed(2)} ms, p99 ${result.p99.toFixed(2)} ms` : ''))
     results.push(result)
   }
   return results
 }
+
+const marksOfRound = 40
 
 async function revoking ({ servers, full, log, kind }) {
   const results = []

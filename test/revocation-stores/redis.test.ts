@@ -217,6 +217,25 @@ t.test('a server that cannot save to its disk is still asked: it has every mark'
   t.equal(await store.check({ tokenId: 'late' }), 'live')
 }))
 
+t.test('a user without the channel can revoke and check, and a feed says what is missing', t => withPrivateRedis(t, async server => {
+  const { url, port } = server
+  const admin = client(t, url)
+  const prefix = freshPrefix()
+  const user = async (name: string, ...channels: string[]) => {
+    await admin.call('ACL', 'SETUSER', name, 'on', '>secret', '~*', '+@all', 'resetchannels', ...channels)
+    return redisRevocationStore(client(t, `redis://${name}:secret@127.0.0.1:${port}`), { prefix })
+  }
+  const limited = await user('limited')
+  t.equal(await limited.revoke({ tokenId: 't', until }), true)
+  t.equal(await limited.check({ tokenId: 't' }), 'revoked')
+  const feed = limited.feed()
+  t.teardown(() => feed.close())
+  await t.rejects(feed.next(undefined, 1), /NOPERM.*channel/)
+
+  const allowed = await user('allowed', `&{${prefix}}:feed`)
+  await follows(t, allowed)
+}))
+
 t.test('misuse is a TypeError that names what is wrong', async t => {
   const client = { evalsha: async () => 1, eval: async () => 1 }
   t.throws(() => redisRevocationStore({} as RedisClient), { name: 'TypeError', message: /pass a client of ioredis/ })

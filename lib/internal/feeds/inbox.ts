@@ -16,10 +16,8 @@ export interface News<Item> {
   readonly isWhole: boolean
 }
 
-const mostItems = 10_000
-
-/** An empty {@link Inbox}. It keeps at most ten thousand items: what comes behind them is lost. */
-export function inbox<Item> (): Inbox<Item> {
+/** An empty {@link Inbox}. While it holds so many items or more, what comes is lost. */
+export function inbox<Item> (most: number): Inbox<Item> {
   let items: Item[] = []
   let isWhole = true
   let hasEnded = false
@@ -35,7 +33,7 @@ export function inbox<Item> (): Inbox<Item> {
 
   const box: Inbox<Item> = {
     put (...added) {
-      if (items.length >= mostItems) return box.lose()
+      if (items.length >= most) return box.lose()
       items.push(...added)
       wake()
     },

@@ -22,9 +22,12 @@ export interface Listening {
 type Statements = ReturnType<typeof revocationFeedStatements>
 type StatementName = keyof Statements
 
+/** So many marks wait to be taken. More than these are read from the table. */
+const mostMarks = 10_000
+
 /** Listens on a connection of a pool until the signal is aborted. Then, or when it cannot listen, the connection is closed. */
 export async function listen (connection: PostgresConnection, statements: Statements, signal: AbortSignal): Promise<Listening> {
-  const news = inbox<Mark>()
+  const news = inbox<Mark>(mostMarks)
   const put = (notification?: { payload?: unknown }) => {
     const marks = sentMarks(notification?.payload)
     if (marks === undefined) news.lose()

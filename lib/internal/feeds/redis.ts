@@ -96,8 +96,11 @@ interface MessageBox extends Pick<Inbox<StreamEntry>, 'take' | 'wait' | 'end'> {
   hasHeard (entry: string): boolean
 }
 
+/** So many messages wait to be taken, each of up to 200 marks. More than these are read from the stream. */
+const mostMessages = 1000
+
 function messageBox (): MessageBox {
-  const { put, lose, take, wait, end } = inbox<StreamEntry>()
+  const { put, lose, take, wait, end } = inbox<StreamEntry>(mostMessages)
   let heard = '0-0'
   return {
     put (message) {

@@ -75,6 +75,7 @@ t.test('when it is given up, or cannot listen, the connection is closed once and
     const failed = fakeConnection(failing)
     const later = new AbortController()
     await t.rejects(listen(failed.connection, statements, later.signal), { message: 'no' })
+    t.same(failed.released, [true])
     later.abort()
     t.same(failed.released, [true])
   }
