@@ -26,11 +26,9 @@ import type { HostSession, SessionSource } from '../session-source.ts'
 
 // Options
 
-/**
- * The options of {@link rpInitiatedLogout}. `sessions`, `issuers`, `provider`, `publicUrl` and `defaultReturnUrl` are required.
- * `timeout` is 2000 milliseconds by default.
- */
-export interface RpInitiatedLogoutOptions<S extends HostSession = HostSession> extends LogoutRouteOptions<S> {
+/** The options of {@link rpInitiatedLogout}. `sessions`, `issuers`, `provider`, `publicUrl` and `defaultReturnUrl` are required. */
+export interface RpInitiatedLogoutOptions<S extends HostSession = HostSession> extends
+  Omit<LogoutRouteOptions<S>, 'sessions' | 'publicUrl' | 'defaultReturnUrl' | 'timeout'> {
   /** The host's sessions: a source of this package, or plain functions. The method `find` is required. */
   readonly sessions: SessionSource<S>
   /** The providers at which users log in. */
@@ -57,6 +55,8 @@ export interface RpInitiatedLogoutOptions<S extends HostSession = HostSession> e
   readonly allowGet?: boolean | undefined
   /** A longer URL of a logout request is sent as a form that posts itself. In characters. @default 2000 */
   readonly maxUrlLength?: number | undefined
+  /** How long each call to the host's functions, and to a provider, may take, in milliseconds. @default 2000 */
+  readonly timeout?: number | undefined
   /** For `ui_locales`: languages for the pages of the provider, separated by spaces. @default the provider decides */
   readonly uiLocales?: string | undefined
 }

@@ -52,14 +52,12 @@ export function discoveredEndSessionEndpoint (
     } catch (error) {
       failure = { error, at: performance.now() }
       throw error
-    } finally {
-      pending = undefined
     }
   }
 
   const discover = (): Promise<string | undefined> => {
     if (failure !== undefined && performance.now() - failure.at < pause) return Promise.reject(failure.error)
-    pending ??= read()
+    pending ??= read().finally(() => { pending = undefined })
     return pending
   }
 

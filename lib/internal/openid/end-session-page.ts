@@ -28,8 +28,6 @@ ${inputs.join('\n')}
   return { html, policy: `default-src 'none'; script-src 'nonce-${nonce}'; base-uri 'none'; frame-ancestors 'none'` }
 }
 
-const entities: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
-
 function escaped (text: string): string {
-  return text.replace(/[&<>"']/g, character => entities[character] ?? '')
+  return text.replace(/[&<>"']/g, character => `&#${character.charCodeAt(0)};`)
 }
