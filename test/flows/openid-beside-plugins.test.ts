@@ -1,8 +1,10 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
+import { frontChannelLogout } from '../../lib/flows/openid-front-channel.ts'
 import { rpInitiatedLogout, type RpInitiatedLogoutOptions } from '../../lib/flows/openid-rp-initiated.ts'
 import type { SessionLogoutOptions } from '../../lib/flows/session.ts'
-import type { HostSession } from '../../lib/session-source.ts'
+import { memoryProviderSessionIndex } from '../../lib/provider-session-indexes/memory.ts'
+import type { HostSession, SessionsById, SessionSource } from '../../lib/session-source.ts'
 import { setCookies, type Device } from '../session-host.ts'
 import { kinds, type HostOptions, type SourceKind } from '../source-hosts.ts'
 
@@ -76,6 +78,61 @@ for (const kind of kinds) {
     const device = await logIn('1')
     const saving = await save(device)
     t.equal((await logOut(device)).statusCode, 303)
+    t.notOk(await isLive(await saving.finish()))
+  })
+}
+
+const byId = kinds.filter(({ name }) => name !== 'plain functions' && name !== 'a session store')
+
+/** A host whose logins are bound to a provider's, with the front-channel logout over the source of its sessions. */
+async function frameHost (t: Test, kind: SourceKind) {
+  const index = memoryProviderSessionIndex()
+  const host = await kind.make(t, {
+    register: async (app, options) => {
+      const sessions = options.sessions as unknown as SessionsById
+      await app.register(frontChannelLogout, { issuers: [{ issuer }], index, sessions, sessionLifetime: 3_600_000, onLogout: options.onLogout })
+    }
+  })
+  const source: SessionSource = host.sessions
+  /** Logs in, and binds the session. */
+  const logIn = async (user: string, sid: string) => {
+    const device = await host.logIn(user)
+    const cookie = Array.from(device.cookies, pair => pair.join('=')).join('; ')
+    const session = await host.handle({ ...device.headers, cookie }, async request => source.find?.(request))
+    const bound = { sessionId: String(session?.id), subject: String(session?.subject) }
+    await index.bind({ issuer, subject: user, sid, issuedAt: Date.now() }, bound, Date.now() + 3_600_000)
+    return device
+  }
+  /** The frame on the provider's page. */
+  const frame = { url: `/frontchannel-logout?${new URLSearchParams({ iss: issuer, sid: 'one' })}`, headers: { 'sec-fetch-dest': 'iframe' } }
+  return { ...host, logIn, frame }
+}
+
+for (const kind of byId) {
+  t.test(`F1: a frame without cookies ends the session of its sid, once: ${kind.name}`, async t => {
+    const { app, logIn, isLive, frame, events } = await frameHost(t, kind)
+    const [first, second] = [await logIn('1', 'one'), await logIn('1', 'two')]
+    for (let time = 0; time < 2; time++) t.equal((await app.inject(frame)).statusCode, 200)
+    t.strictSame([await isLive(first), await isLive(second), events.length], [false, true, 1])
+  })
+
+  t.test(`a frame that comes with the cookies of the session does not bring it back: ${kind.name}`, async t => {
+    const { logIn, isLive, frame } = await frameHost(t, kind)
+    const device = await logIn('1', 'one')
+    const copy = device.copy()
+    const answer = await device.send({ ...frame, headers: { ...frame.headers, authorization: '' } })
+    t.equal(answer.statusCode, 200)
+    t.strictSame([await isLive(device), await isLive(copy)], [false, false])
+    const other = await logIn('2', 'two')
+    t.equal((await other.send(frame)).statusCode, 200)
+    t.ok(await isLive(other), 'and the session of another sid stays as it was')
+  })
+
+  t.test(`a request in flight does not revive a session that a frame has ended: ${kind.name}`, async t => {
+    const { app, logIn, isLive, save, frame } = await frameHost(t, kind)
+    const device = await logIn('1', 'one')
+    const saving = await save(device)
+    t.equal((await app.inject(frame)).statusCode, 200)
     t.notOk(await isLive(await saving.finish()))
   })
 }
