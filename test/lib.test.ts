@@ -29,7 +29,8 @@ function importsOf (file: string, source: string): Import[] {
 
 /** The files at the root of `lib`, but for the index: the public contracts. At run time they import only `node:` and each other. */
 const contracts = [
-  'awaitable.ts', 'logout-event.ts', 'principal.ts', 'provider-session-index.ts', 'revocation-store.ts', 'session-source.ts', 'session-store.ts',
+  'awaitable.ts', 'logout-event.ts', 'principal.ts', 'provider-session-index.ts', 'revocation-store.ts', 'session-source.ts',
+  'session-store.ts',
   'token-digest.ts', 'token-verifier.ts', 'user-status-store.ts'
 ]
 

@@ -18,6 +18,13 @@ async function freePort (): Promise<number> {
   return port
 }
 
+interface Seen {
+  readonly url: string
+  readonly status: number
+  readonly cookie: string | undefined
+  readonly destination: unknown
+}
+
 /** The host and the provider are two sites: 127.0.0.1 and localhost. */
 async function example (t: Test) {
   const place = { host: '127.0.0.1', port: await freePort() }
@@ -25,7 +32,7 @@ async function example (t: Test) {
   const logger = { level: 'info', stream: { write: (line: string) => { lines.push(line) } } }
   const started = await start(place, { host: 'localhost', port: await freePort() }, { logger })
   t.teardown(() => started.app.close())
-  const seen: Array<{ readonly url: string, readonly status: number, readonly cookie: string | undefined, readonly destination: unknown }> = []
+  const seen: Seen[] = []
   started.app.addHook('onResponse', async ({ url, headers }, { statusCode }) => {
     seen.push({ url, status: statusCode, cookie: headers.cookie, destination: headers['sec-fetch-dest'] })
   })

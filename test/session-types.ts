@@ -112,7 +112,9 @@ export async function sources () {
   expectType<SessionSource<JwtSession<{ sub: string, sid: string, device: string }>>>(tokens)
   sessionLogout({ sessions: tokens, onLogout: event => event.scope === 'session' && event.session.claims.device.length })
 
-  const secure = secureSessionSource({ revocations, lifetime: 1000, sessionOf: data => ({ id: String(data['id']), subject: 'alice', cart: [1] }) })
+  const secure = secureSessionSource({
+    revocations, lifetime: 1000, sessionOf: data => ({ id: String(data['id']), subject: 'alice', cart: [1] })
+  })
   sessionLogout({ sessions: secure, onLogout: event => event.scope === 'session' && event.session.cart.length })
   // @ts-expect-error a session has an id
   secureSessionSource({ revocations, lifetime: 1000, sessionOf: () => ({ subject: 'alice' }) })

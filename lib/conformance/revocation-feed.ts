@@ -154,7 +154,8 @@ export const revocationFeedRules: ReadonlyArray<Rule<MakeFollowableStore>> = [
   }),
 
   rule('pages have the types of the contract, however the client converts replies', async ({ store, feed, id, now, until }) => {
-    await store.revoke({ subject: id('1'), tenant: id('2'), issuer: id('3'), cutoff: now, except: id('4'), until }, { tokenId: id('5'), until })
+    const mark = { subject: id('1'), tenant: id('2'), issuer: id('3'), cutoff: now, except: id('4'), until }
+    await store.revoke(mark, { tokenId: id('5'), until })
     let position: string | undefined
     for (let complete = false; !complete;) {
       const page = await readPage(feed, position, 50)

@@ -148,7 +148,11 @@ const inputs = {
   GET: { querystring: Type.Object({ return_to: returnTo }) }
 }
 
-function documented ({ prefix }: FastifyInstance, { path, security }: Settings, operation: FastifySchema & { readonly operationId: string }) {
+interface Operation extends FastifySchema {
+  readonly operationId: string
+}
+
+function documented ({ prefix }: FastifyInstance, { path, security }: Settings, operation: Operation) {
   return freshSchema({
     ...operation,
     operationId: operationId(operation.operationId, prefix + (path === standardPath ? '' : path)),
@@ -213,7 +217,9 @@ async function routes (fastify: FastifyInstance, options: RpInitiatedLogoutOptio
   }, async (request, reply) => logOut(request, reply, fieldsOf(request.body)['return_to']))
 
   if (allowGet) {
-    const schema = documented(fastify, settings, { ...operations.logout, ...inputs.GET, operationId: `${operations.logout.operationId}ByLink` })
+    const schema = documented(fastify, settings, {
+      ...operations.logout, ...inputs.GET, operationId: `${operations.logout.operationId}ByLink`
+    })
     fastify.get(path, { exposeHeadRoute: false, logLevel, schema, onRequest: async request => refuseOtherThanLinks(request) },
       async (request, reply) => logOut(request, reply, returnToOf(request)))
   }

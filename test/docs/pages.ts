@@ -20,14 +20,16 @@ const reference = join('docs', 'api') // made by TypeDoc, which checks its own l
 
 /** The README, the other pages at the top, and all of `docs/`. */
 export function pages (): Page[] {
-  const paths = readdirSync('docs', { recursive: true, encoding: 'utf8' }).map(name => join('docs', name)).filter(path => !path.startsWith(reference))
+  const paths = readdirSync('docs', { recursive: true, encoding: 'utf8' })
+    .map(name => join('docs', name)).filter(path => !path.startsWith(reference))
   return ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', ...paths.sort()]
     .filter(path => path.endsWith('.md'))
     .map(path => ({ path, text: readFileSync(path, 'utf8') }))
 }
 
 export function blocksOf ({ path, text }: Page): Block[] {
-  return [...text.matchAll(/^(?:<!-- run by (\S+) -->\n)?```(\w+)\n(.*?)^```$/gms)].map(({ 1: runBy, 2: language = '', 3: code = '', index }) => {
+  const found = [...text.matchAll(/^(?:<!-- run by (\S+) -->\n)?```(\w+)\n(.*?)^```$/gms)]
+  return found.map(({ 1: runBy, 2: language = '', 3: code = '', index }) => {
     const line = text.slice(0, index).split('\n').length + (runBy === undefined ? 1 : 2)
     return { page: path, line, language, code, runBy }
   })

@@ -19,7 +19,9 @@ export async function loseNothing (t: Test, { name, store, other, move }: Nodes)
   await inTurn(gone, (id, index) => create(store, id, `${name} gone ${index % 300}`))
   await store.logOutSubject({ subject: `${name} gone 299` })
 
-  const seen = { moving: true, ended: [] as string[], refused: [] as unknown[], mistaken: [] as unknown[], failed: [] as string[], untold: 0 }
+  const seen = {
+    moving: true, ended: [] as string[], refused: [] as unknown[], mistaken: [] as unknown[], failed: [] as string[], untold: 0
+  }
   const subjectsEnded = [299]
   const untold = () => { seen.untold++ }
   const logOutAll = async () => {
@@ -52,7 +54,8 @@ export async function loseNothing (t: Test, { name, store, other, move }: Nodes)
   await Promise.all([moved, ...Array.from({ length: 8 }, logOutAll), logOutSubjects(), readLive(), logIn()])
 
   const later = gone.filter((_, index) => subjectsEnded.includes(index % 300))
-  t.comment(`${seen.ended.length} logouts, ${subjectsEnded.length} of subjects, ${live.length} live sessions, ${seen.untold + seen.failed.length} calls failed`)
+  const failed = seen.untold + seen.failed.length
+  t.comment(`${seen.ended.length} logouts, ${subjectsEnded.length} of subjects, ${live.length} live sessions, ${failed} calls failed`)
   t.ok(seen.ended.length > 100 && subjectsEnded.length > 20, 'there was a load')
   t.ok(seen.untold + seen.failed.length < 20, 'and nearly every call had an answer')
   t.strictSame(seen.refused, [], 'no live session is refused')

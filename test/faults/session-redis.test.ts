@@ -54,7 +54,7 @@ t.test('a read-only replica of Redis: 500, and nothing changes; it answers whose
   })
 }, { config: { 'repl-diskless-sync-delay': '0' } }))
 
-t.test('a primary that min-replicas-to-write stops: 500, and 204 when its replica follows again', t => withPrivateRedis(t, async primary => {
+t.test('a primary stopped by min-replicas-to-write: 500, then 204 when its replica is back', t => withPrivateRedis(t, async primary => {
   await withPrivateRedis(t, async replica => {
     const [writer, reader] = [new Redis(primary.url), new Redis(replica.url)]
     t.teardown(() => { writer.disconnect(); reader.disconnect() })

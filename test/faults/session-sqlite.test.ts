@@ -79,7 +79,7 @@ for (const { name, open, openAtDefaults, skip } of sqliteLibraries) {
       t.ok(told.every(id => store.find(`t0ken-5ecret-${id}`)?.status === 'logged_out'), `all ${told.length}`)
     })
 
-    await t.test('two processes without WAL, at the library\'s defaults: every logout that they reported is kept after SIGKILL', async t => {
+    await t.test('two processes without WAL, at the library\'s defaults: every reported logout is kept after SIGKILL', async t => {
       const path = join(t.testdir({}), 'sessions.db')
       const reader = openAtDefaults(path)
       await sqliteSessionStore(reader).migrate()

@@ -697,7 +697,9 @@ t.test('the limit of requests is off by default, and can be given', async t => {
   for (let i = 0; i < 3; i++) t.same(await open.post(byEmail('alice@acme')), done)
   const limited = await start(t, { rateLimit: { max: 1 } })
   t.equal((await limited.post(byEmail('alice@acme'))).status, 204)
-  t.match(await limited.post(byEmail('alice@acme')), { status: 429, headers: { 'retry-after': String }, body: '{"error":"too_many_requests"}' })
+  t.match(await limited.post(byEmail('alice@acme')), {
+    status: 429, headers: { 'retry-after': String }, body: '{"error":"too_many_requests"}'
+  })
 })
 
 t.test('a missing or wrong option is a TypeError that names it', async t => {

@@ -48,7 +48,10 @@ async function host (t: Test, options: Partial<FrontChannelLogoutOptions> = {}, 
   /** Logs a user in: the value of the session cookie. */
   const logIn = async (sid: string, { name = `${sid}-${Math.random()}`, from = issuer, issuedAt = Date.now() } = {}) => {
     await store.create(`token ${name}`, { id: name, subject: 'alice', createdAt: 1, expiresAt: until, keepUntil: until })
-    t.equal(await known.bind({ issuer: from, subject: 'alice at the provider', sid, issuedAt }, { sessionId: name, subject: 'alice' }, until), 'live')
+    t.equal(
+      await known.bind({ issuer: from, subject: 'alice at the provider', sid, issuedAt }, { sessionId: name, subject: 'alice' }, until),
+      'live'
+    )
     return `token ${name}`
   }
   const isLive = async (token: string) => (await store.find(token))?.status === 'active'
@@ -70,7 +73,9 @@ const done: Answer = {
 }
 const refusal = (status: number, error: string, description?: string, more = {}): Answer => {
   const body = JSON.stringify({ error, error_description: description })
-  return { status, headers: { ...more, ...always, 'content-type': 'application/json; charset=utf-8', 'content-length': String(body.length) }, body }
+  return {
+    status, headers: { ...more, ...always, 'content-type': 'application/json; charset=utf-8', 'content-length': String(body.length) }, body
+  }
 }
 const invalid = (fault: string) => refusal(400, 'invalid_request', `frontchannel logout: ${fault}`)
 const same = (t: Test, answer: Answer, expected: Answer, message = '') => t.strictSame(unlimited(answer), expected, message)
@@ -121,7 +126,9 @@ t.test('F3, F4: iss and sid are required; missingIssuer stands in for a missing 
   const { ask, logIn, isLive } = await host(t)
   const required = invalid('iss and sid are required')
   const token = await logIn('s 1')
-  for (const parameters of [{ sid: 's 1' }, { iss: issuer }, {}, { Iss: issuer, SID: 's 1' }]) same(t, await ask(query(parameters as never)), required)
+  for (const parameters of [{ sid: 's 1' }, { iss: issuer }, {}, { Iss: issuer, SID: 's 1' }]) {
+    same(t, await ask(query(parameters as never)), required)
+  }
   same(t, await ask(''), required)
   t.ok(await isLive(token))
 
@@ -190,7 +197,9 @@ t.test('F9: when the index or the store fails, the response is a 503, and a repe
 t.test('F10: the headers let the providers embed the page, also where helmet and hooks of the host say otherwise', async t => {
   const hostile = async (app: FastifyInstance) => {
     await app.register(fastifyHelmet, { frameguard: { action: 'deny' } })
-    app.addHook('onSend', async (_request, reply) => { reply.headers({ 'x-frame-options': 'DENY', 'content-security-policy': "frame-ancestors 'none'" }) })
+    app.addHook('onSend', async (_request, reply) => {
+      reply.headers({ 'x-frame-options': 'DENY', 'content-security-policy': "frame-ancestors 'none'" })
+    })
   }
   const { ask } = await host(t, {}, { before: hostile })
   for (const answer of [await ask(alices), await ask(''), await ask(alices, { 'sec-fetch-dest': 'image' })]) {
@@ -202,13 +211,18 @@ t.test('F10: the headers let the providers embed the page, also where helmet and
 
 t.test('F10: frameAncestors replaces the origins of the issuers', async t => {
   const { ask } = await host(t, { frameAncestors: ['https://*.login.example', 'http://localhost:4000', 'https://*.login.example'] })
-  t.equal((await ask(alices)).headers['content-security-policy'], "default-src 'none'; frame-ancestors https://*.login.example http://localhost:4000")
+  t.equal(
+    (await ask(alices)).headers['content-security-policy'],
+    "default-src 'none'; frame-ancestors https://*.login.example http://localhost:4000"
+  )
 })
 
 t.test('F11: the cookie of a session that the logout covers is removed, that of another session stays', async t => {
   for (const withPlugin of [false, true]) {
     const cookies = {
-      cookie: { name: 'sid', secure: true, sameSite: 'none' as const, partitioned: true, sessions: { find: (token: string) => store.find(token) } },
+      cookie: {
+        name: 'sid', secure: true, sameSite: 'none' as const, partitioned: true, sessions: { find: (token: string) => store.find(token) }
+      },
       clearCookies: [{ name: 'theme', path: '/app' }]
     }
     const { ask, logIn, store } = await host(t, cookies, { before: async app => { if (withPlugin) await app.register(fastifyCookie) } })
@@ -254,7 +268,9 @@ t.test('a sid is in no log line and in no message', async t => {
     t.teardown(() => channel(`fastify-logout:${name}`).unsubscribe(listen))
   }
   const logger = { level: 'info', stream: { write: (line: string) => { lines.push(line) } } }
-  const { ask, app, logIn, broken } = await host(t, { onLogout: () => { throw new Error('the audit log is down') } }, { server: { logger } })
+  const { ask, app, logIn, broken } = await host(t, { onLogout: () => { throw new Error('the audit log is down') } }, {
+    server: { logger }
+  })
   const secret = query({ iss: issuer, sid: 'a-5ecret-sid' })
   await logIn('a-5ecret-sid', { name: 'public' })
   await ask(secret)
@@ -285,7 +301,9 @@ t.test('an address may call 300 times a minute, or as often as rateLimit says', 
 })
 
 t.test('errors of the host\'s hooks keep their status', async t => {
-  const before = (app: FastifyInstance) => app.addHook('onRequest', async () => { throw Object.assign(new Error('secret'), { statusCode: 418 }) })
+  const before = (app: FastifyInstance) => app.addHook('onRequest', async () => {
+    throw Object.assign(new Error('secret'), { statusCode: 418 })
+  })
   const { ask } = await host(t, {}, { before })
   t.match(await ask(alices), { status: 418, headers: always, body: '{"error":"i_m_a_teapot"}' })
 })
@@ -331,7 +349,9 @@ t.test('an option that is missing or wrong is a TypeError that names it', async 
     sessionLifetime: [undefined, 0, -1, '1', NaN],
     path: ['', 'x', 5],
     missingIssuer: ['', 'https://evil.example', 5],
-    frameAncestors: [[], 'https://login.example', ['login.example'], ['https://login.example/x'], ["'self'"], ['https://a; script-src *'], [5]],
+    frameAncestors: [
+      [], 'https://login.example', ['login.example'], ['https://login.example/x'], ["'self'"], ['https://a; script-src *'], [5]
+    ],
     cookie: [{ name: 'sid' }, { name: 'sid', sessions: {} }, { name: 'a b', sessions: memorySessionStore() }],
     clearCookies: [{}, [{ name: 'sid' }]],
     onLogout: [5],

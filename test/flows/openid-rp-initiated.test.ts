@@ -93,7 +93,9 @@ const at = ({ url }: Issuer, more: object = {}): Options => ({
 })
 
 t.test('R1: a browser is logged out, its cookies are cleared, and it is sent to the provider', async t => {
-  const { logIn, logOut, isLive, events, calls } = await host(t, { uiLocales: 'de en', provider: () => ({ issuer, idToken, logoutHint: 'alice@x' }) })
+  const { logIn, logOut, isLive, events, calls } = await host(t, {
+    uiLocales: 'de en', provider: () => ({ issuer, idToken, logoutHint: 'alice@x' })
+  })
   const cookie = logIn(1)
   const answer = await logOut(cookie)
   const state = stateOf(locationOf(answer))
@@ -389,7 +391,9 @@ t.test('R13: the provider is asked before the logout: when it fails, nothing is 
 t.test('R13: a provider that is not configured is reported, and nothing is done', async t => {
   const lines: string[] = []
   const logger = { stream: { write: (line: string) => { lines.push(line) } } }
-  for (const answer of [{ issuer: `${issuer}/` }, {}, true, 'x', { issuer, idToken: 5 }, { issuer, logoutHint: {} }, { issuer, uiLocales: ['de'] }]) {
+  for (const answer of [
+    { issuer: `${issuer}/` }, {}, true, 'x', { issuer, idToken: 5 }, { issuer, logoutHint: {} }, { issuer, uiLocales: ['de'] }
+  ]) {
     const { logIn, logOut, isLive } = await host(t, { provider: () => answer as never }, { server: { logger } })
     const cookie = logIn(1)
     same(t, await logOut(cookie), refusal(500, 'server_error'), JSON.stringify(answer))
@@ -416,7 +420,8 @@ const crossSite: ReadonlyArray<readonly [id: string, headers: Record<string, str
 ]
 
 for (const [id, headers, allowed, options] of crossSite) {
-  t.test(`${id}: ${JSON.stringify(headers)} ${allowed ? 'passes' : 'is refused'}${options ? ` with ${JSON.stringify(options)}` : ''}`, async t => {
+  const outcome = allowed ? 'passes' : 'is refused'
+  t.test(`${id}: ${JSON.stringify(headers)} ${outcome}${options ? ` with ${JSON.stringify(options)}` : ''}`, async t => {
     const { over, logIn, isLive, calls } = await host(t, options)
     const cookie = logIn(1)
     const answer = await over.inject({ method: 'POST', url: '/logout', headers: { cookie, ...headers } })
@@ -444,7 +449,9 @@ t.test('R16: GET, HEAD and other methods are the host\'s own', async t => {
 })
 
 t.test('R17: with allowGet, only a link on a page of the host logs out', async t => {
-  const { over, logIn, isLive, comeBack } = await host(t, { allowGet: true, csrf: { trustedOrigins: ['https://www.example'], trustSameSite: true } })
+  const { over, logIn, isLive, comeBack } = await host(t, {
+    allowGet: true, csrf: { trustedOrigins: ['https://www.example'], trustSameSite: true }
+  })
   const link = { 'sec-fetch-site': 'same-origin', 'sec-fetch-mode': 'navigate' }
   const cookie = logIn(1)
   for (const headers of [
@@ -471,7 +478,9 @@ t.test('R18: 50 parallel logouts of one session all succeed, and one is told', a
 })
 
 t.test('R19: endpoints that browsers should not be sent to are a TypeError', async t => {
-  for (const wrong of ['http://login.example/logout', 'https://login.example/logout#', 'https://user@login.example/', '/logout', 5, '', null]) {
+  for (const wrong of [
+    'http://login.example/logout', 'https://login.example/logout#', 'https://user@login.example/', '/logout', 5, '', null
+  ]) {
     await t.rejects(host(t, { issuers: [{ issuer, clientId: 'app', endSessionEndpoint: wrong as never }] }), {
       name: 'TypeError',
       message: 'rpInitiatedLogout: option "issuers[0].endSessionEndpoint" must be an https URL without a user name and a fragment ' +
@@ -503,7 +512,8 @@ t.test('R20: a hint over 16 KiB is left out, and no hint is stored or logged', a
 
 t.test('errors of the host\'s hooks keep their status, and nothing is done', async t => {
   for (const [thrown, expected] of [
-    [Object.assign(new Error('secret'), { statusCode: 401 }), refusal(401, 'unauthorized')], [new Error('secret'), refusal(500, 'server_error')],
+    [Object.assign(new Error('secret'), { statusCode: 401 }), refusal(401, 'unauthorized')],
+    [new Error('secret'), refusal(500, 'server_error')],
     [Object.assign(new Error('secret'), { statusCode: 503 }), unavailable]
   ] as const) {
     const before = (app: FastifyInstance) => app.addHook('preHandler', (_request, _reply, done) => { setImmediate(done, thrown) })
@@ -558,10 +568,14 @@ t.test('what happens is published', async t => {
 })
 
 t.test('the state cookie is set and removed beside @fastify/cookie too', async t => {
-  const before = async (app: FastifyInstance) => { await app.register(fastifyCookie, { secret: 'a secret', parseOptions: { signed: true, path: '/x' } }) }
+  const before = async (app: FastifyInstance) => {
+    await app.register(fastifyCookie, { secret: 'a secret', parseOptions: { signed: true, path: '/x' } })
+  }
   const { logIn, logOut, comeBack } = await host(t, {}, { before })
   const away = await logOut(logIn(1), { headers: form, payload: 'return_to=/bye' })
-  t.strictSame(setCookies(away as never).map(({ name, removed }) => [name, removed]).sort(), [['__Host-logout-state', false], ['sid', true]])
+  t.strictSame(setCookies(away as never).map(({ name, removed }) => [name, removed]).sort(), [
+    ['__Host-logout-state', false], ['sid', true]
+  ])
   const back = await comeBack(stateCookie(away), `?state=${stateOf(locationOf(away))}`)
   t.equal(locationOf(back), 'https://app.example/bye')
   const [cookie, ...others] = setCookies(back as never)

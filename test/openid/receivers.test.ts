@@ -32,7 +32,9 @@ async function servePeer (issuer: Issuer) {
     },
     destroy: (key: string, done: Callback) => { logouts.delete(key); done(null) }
   }
-  const metadata = { issuer: 'https://login.example', jwks_uri: 'https://login.example/keys', authorization_endpoint: 'https://login.example/a' }
+  const metadata = {
+    issuer: 'https://login.example', jwks_uri: 'https://login.example/keys', authorization_endpoint: 'https://login.example/a'
+  }
   const app = express()
   app.use(auth({
     authRequired: false,
@@ -56,7 +58,9 @@ async function servePeer (issuer: Issuer) {
     logouts,
     fail: (fails: boolean) => { down = fails },
     send: async (token: string) => {
-      const response = await fetch(url, { method: 'POST', body: new URLSearchParams({ logout_token: token }), headers: { connection: 'close' } })
+      const response = await fetch(url, {
+        method: 'POST', body: new URLSearchParams({ logout_token: token }), headers: { connection: 'close' }
+      })
       return { status: response.status, body: await response.text() }
     }
   }

@@ -35,7 +35,9 @@ for (const kind of kinds.filter(({ name }) => name !== 'plain functions' && name
     const ids: string[] = []
     for (const [place, device] of devices.entries()) {
       const cookie = Array.from(device.cookies, ([name, value]) => `${name}=${value}`).join('; ')
-      const session = await host.handle({ ...device.headers, cookie, 'x-forwarded-proto': 'https' }, async request => sessions.find?.(request))
+      const session = await host.handle(
+        { ...device.headers, cookie, 'x-forwarded-proto': 'https' }, async request => sessions.find?.(request)
+      )
       t.ok(session, 'the host knows the public id of the session')
       const bound = { sessionId: String(session?.id), subject: String(session?.subject) }
       ids.push(bound.sessionId)

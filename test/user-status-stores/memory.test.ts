@@ -29,7 +29,9 @@ t.test('a record cannot be changed from outside', async t => {
   t.equal(store.get(alice)?.status, 'suspended')
 })
 
-t.test('set keeps the times, remove forgets only its user, and an old version never fits a new record', t => keepsUserRecords(t, memoryUserStatusStore()))
+t.test('set keeps the times, remove forgets only its user, and an old version never fits a new record', async t => {
+  await keepsUserRecords(t, memoryUserStatusStore())
+})
 
 t.test('when it is full it refuses a new user and keeps the others', async t => {
   const store = memoryUserStatusStore({ maxUsers: 1 })

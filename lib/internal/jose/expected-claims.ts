@@ -32,9 +32,9 @@ export interface ExpectedClaims {
 export type CheckClaims = (claims: Claims) => void
 
 /**
- * Makes the check of registered claims that all verifiers share: `iss` is one of the expected issuers, `aud` contains one of the expected audiences, `exp`
- * is in the future and `nbf` is not, each required claim is present, and each claim has the type that the standard gives
- * it. Times must be instants that a `Date` can hold.
+ * Makes the check of registered claims that all verifiers share: `iss` is one of the expected issuers, `aud` contains one of
+ * the expected audiences, `exp` is in the future and `nbf` is not, each required claim is present, and each claim has the type
+ * that the standard gives it. Times must be instants that a `Date` can hold.
  *
  * @throws {TypeError} for an option that is wrong
  * @see https://www.rfc-editor.org/rfc/rfc7519#section-4.1

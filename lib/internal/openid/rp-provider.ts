@@ -44,7 +44,9 @@ const longestDiscoveryDocument = 256 * 1024
  * @param timeout for each request to a provider, in milliseconds
  * @throws {TypeError} for a member that is missing or unsafe
  */
-export function resolveProviders (issuers: readonly EndSessionIssuer[], caller: string, timeout: number): ReadonlyMap<unknown, ResolvedProvider> {
+export function resolveProviders (
+  issuers: readonly EndSessionIssuer[], caller: string, timeout: number
+): ReadonlyMap<unknown, ResolvedProvider> {
   assertOption(Array.isArray(issuers) && issuers.length > 0, caller, 'issuers', 'must be a list of at least one issuer')
   const resolved = issuers.map((issuer, index) => resolveProvider(issuer, { caller, at: `issuers[${index}]`, timeout }))
   const byName = new Map(resolved.map(provider => [provider.issuer, provider]))

@@ -55,7 +55,10 @@ export interface SecurityEventOptions<Request extends FastifyRequest | undefined
   readonly onEvent?: ((event: SecurityEvent, request: Request) => Awaitable<unknown>) | undefined
   /** Ends the sessions of users. An event that is older than a minute leaves newer sessions alone. @default no sessions are ended */
   readonly sessions?: EventSessionsStore | undefined
-  /** Finds the session that an event about one session means. Needs `sessions` and `sessionLifetime`. @default all sessions of its user end */
+  /**
+   * Finds the session that an event about one session means. Needs `sessions` and `sessionLifetime`.
+   * @default all sessions of its user end
+   */
   readonly index?: Pick<ProviderSessionIndex, 'logOut'> | undefined
   /** The longest lifetime of a session, in milliseconds. */
   readonly sessionLifetime?: number | undefined

@@ -142,7 +142,9 @@ t.test('a missing table says what to do, with the cause', async t => {
 
 t.test('which errors leave a server that can still be asked', async t => {
   const withState = [refusal(1213, '', '40001'), refusal(1406, '', '22001'), refusal(1062, '', '23000')]
-  for (const error of [...[1205, 1317, 3024, 1969, 1020].map(errno => refusal(errno)), ...withState]) t.ok(wasRolledBack(error), error.message)
+  for (const error of [...[1205, 1317, 3024, 1969, 1020].map(errno => refusal(errno)), ...withState]) {
+    t.ok(wasRolledBack(error), error.message)
+  }
   for (const error of [refusal(1290), refusal(1114), new Error('lost'), undefined, { errno: 'ECONNRESET' }]) t.notOk(wasRolledBack(error))
   t.ok(isDuplicate(refusal(1062)))
   t.notOk(isDuplicate(refusal(1061)))

@@ -26,6 +26,8 @@ t.test('what is made from the name of a table is quoted, in its schema, and not 
   const { sessions, subjects, logOut, index } = sessionNames(`app.${longest}`, 'caller')
   t.strictSame([sessions, subjects, logOut], ['', '_subject', '_log_out'].map(end => `"app"."${longest}${end}"`))
   t.equal(index('subject_keep'), `"${longest}_subject_keep_index"`)
-  t.throws(() => sessionNames(`${longest}a`, 'caller'), { name: 'TypeError', message: /^caller: option "table" must have at most 40 characters/ })
+  t.throws(() => sessionNames(`${longest}a`, 'caller'), {
+    name: 'TypeError', message: /^caller: option "table" must have at most 40 characters/
+  })
   t.throws(() => sessionNames('a b', 'caller'), { name: 'TypeError', message: /^caller: option "table" must be a name/ })
 })

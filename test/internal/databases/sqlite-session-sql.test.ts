@@ -22,7 +22,8 @@ for (const { name, open, skip } of sqliteLibraries) {
     }
 
     await t.test('the tables and indexes of a schema are in that schema', async t => {
-      const found = database.prepare("SELECT name FROM app.sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY name").all() as Array<{ name: string }>
+      const sql = "SELECT name FROM app.sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
+      const found = database.prepare(sql).all() as Array<{ name: string }>
       t.strictSame(found.map(({ name }) => name), [
         'sessions', 'sessions_keep_index', 'sessions_list_index', 'sessions_subject', 'sessions_subject_keep_index'
       ])

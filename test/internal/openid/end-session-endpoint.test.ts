@@ -63,7 +63,9 @@ t.test('after a failure the provider is left alone for a pause, then asked again
 })
 
 t.test('browsers are sent to https, or to this machine', async t => {
-  for (const url of ['https://login.example', 'https://login.example/?a=b', 'http://127.0.0.1:1', 'http://localhost/x']) t.ok(isEndSessionEndpoint(url))
+  for (const url of ['https://login.example', 'https://login.example/?a=b', 'http://127.0.0.1:1', 'http://localhost/x']) {
+    t.ok(isEndSessionEndpoint(url))
+  }
   for (const url of ['http://login.example', 'https://login.example/#', 'https://a@login.example', 'javascript:alert(1)', '', undefined]) {
     t.notOk(isEndSessionEndpoint(url))
   }

@@ -22,7 +22,9 @@ t.test('a function that says that the host is not set up correctly is believed',
   const call = callsWithin(1000, 'aPlugin')
   const wrong = misconfigured('aSource', 'do something else')
   await t.rejects(call('throws', () => { throw wrong }), wrong)
-  await t.rejects(call('rejects', () => Promise.reject(wrong)), { code: 'LOGOUT_MISCONFIGURED', cause: { message: 'aSource: do something else' } })
+  await t.rejects(call('rejects', () => Promise.reject(wrong)), {
+    code: 'LOGOUT_MISCONFIGURED', cause: { message: 'aSource: do something else' }
+  })
 })
 
 t.test('what follows a success is done once, also if the answer comes after the timeout', async t => {
@@ -47,7 +49,8 @@ t.test('what follows may fail: in time as it says, and after the timeout unheard
   const call = callsWithin(20, 'aPlugin')
   await t.rejects(call('one', () => 1, () => { throw misconfigured('aSource', 'do something else') }), { code: 'LOGOUT_MISCONFIGURED' })
   let answer: (value: string) => void = () => {}
-  await t.rejects(call('late', () => new Promise<string>(resolve => { answer = resolve }), async () => { throw new Error('unheard') }), unavailable)
+  const late = () => new Promise<string>(resolve => { answer = resolve })
+  await t.rejects(call('late', late, async () => { throw new Error('unheard') }), unavailable)
   answer('after all')
   await new Promise(resolve => setImmediate(resolve))
 })
