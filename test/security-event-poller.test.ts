@@ -334,3 +334,14 @@ t.test('the example\'s transmitter, by long polls: repeats, order and more than 
   t.equal(told.length, 2)
   t.strictSame([...sessions.list({ subject: 'alice', limit: 5 }), ...sessions.list({ subject: 'bob', limit: 5 })], [])
 })
+
+t.test('without a log nothing is logged, whatever happens', async t => {
+  const ignored = securityEventToken(acme, { claims: { jti: 'ignored', events: { 'https://example.com/event': {} } } })
+  const good = securityEventToken(acme, { claims: { jti: 'good' } })
+  const { poller, asked, until } = await start(t, [sets({ ignored, good, rubbish: 'rubbish' }), never], {
+    log: undefined, onEvent: async () => { throw new Error('down') }, alsoEnd: async () => { throw new Error('down') }
+  })
+  poller.start()
+  await until(() => asked.length === 2)
+  t.strictSame(asked[1]?.body.ack, ['ignored'])
+})

@@ -688,7 +688,7 @@ t.test('a hook of the host that refuses keeps its status', async t => {
 t.test('the path can be another one', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
-  await app.register(globalTokenRevocation, { ...(await host()).options, path: '/logout/okta', prefix: '/v1' })
+  await app.register(globalTokenRevocation, { ...(await host()).options, path: '/logout/okta', prefix: '/v1', security: [{ okta: [] }] })
   t.equal((await app.inject({ method: 'POST', url: '/v1/logout/okta' })).statusCode, 401)
 })
 

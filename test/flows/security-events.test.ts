@@ -365,6 +365,23 @@ t.test('a late event whose sessions cannot all be ended is a 503, and each end i
   t.strictSame(await world.live('alice'), all('alice'))
 })
 
+t.test('a late event does not tell of sessions that ended in the meantime', async t => {
+  const world = await eventHost()
+  for (const name of ['a', 'b']) await world.addSession('alice', name, Date.now() - 600_000)
+  const { sendEvent, told } = await start(t, {
+    sessions: {
+      ...world.sessions,
+      logOutById: async query => {
+        if (query.id === 'alice-b') return undefined
+        await world.sessions.logOutById(query)
+        return world.sessions.logOutById(query)
+      }
+    }
+  })
+  t.same(await sendEvent(sessionRevoked, { event_timestamp: seconds() - 300 }), accepted)
+  t.strictSame(told, [])
+})
+
 t.test('sessions of a late event that end after the timeout are told of once', async t => {
   const world = await eventHost()
   const waiting: Array<() => void> = []
@@ -461,6 +478,16 @@ t.test('P26: an event about a session that the index knows ends that session alo
     t.match(events, [{ users: [{ subject: 'alice' }], sessions: [{ sessionId: 'alice-1', subject: 'alice' }] }])
     t.strictSame(steps, ['also end alice by session', 'session alice-1'], 'no mark is made of the user')
   }
+})
+
+t.test('P26: a session that has ended already, or that the store does not know, is not told of', async t => {
+  const { sendEvent, told, bind, events } = await withIndex(t)
+  bind('sid-1', 'alice-gone')
+  const about = complex({ session: opaque('sid-1') })
+  t.same(await sendEvent(sessionRevoked, {}, about), accepted)
+  t.same(await sendEvent(sessionRevoked, {}, about), accepted)
+  t.equal(told.length, 1)
+  t.strictSame(events.map(({ sessions }) => sessions?.length), [2, 2], 'the index resolves them each time')
 })
 
 t.test('P26: a session of another issuer, or of another user than the one named, is left alone', async t => {
@@ -650,7 +677,8 @@ t.test('errors of the host\'s hooks keep their status, and the path can be anoth
   app.addHook('onRequest', async ({ headers }) => {
     if (headers['x-refuse'] !== undefined) throw Object.assign(new Error('a secret'), { statusCode: Number(headers['x-refuse']) })
   })
-  await app.register(securityEvents, { ...(await eventHost()).options, streams: [stream], path: '/events', prefix: '/v1' })
+  await app.register(securityEvents,
+    { ...(await eventHost()).options, streams: [stream], path: '/events', prefix: '/v1', security: [{ transmitter: [] }] })
   const post = (status: number) => inject({ method: 'POST', url: '/v1/events', headers: { 'x-refuse': String(status) } })
   t.same(await post(429), failed(429, 'too_many_requests'))
   t.same(await post(500), failed(500, 'server_error'))

@@ -46,7 +46,7 @@ const longestWait = 3_600_000
  *
  * @see https://www.rfc-editor.org/rfc/rfc8936#section-2
  */
-export async function poll (request: PollRequest): Promise<readonly PolledToken[] | 'timeout'> {
+export function poll (request: PollRequest): Promise<readonly PolledToken[] | 'timeout'> {
   const cut = new AbortController()
   const abort = () => cut.abort()
   let isLate = false
@@ -56,15 +56,14 @@ export async function poll (request: PollRequest): Promise<readonly PolledToken[
   }, request.timeout)
   request.signal.addEventListener('abort', abort)
   if (request.signal.aborted) abort()
-  try {
-    return await answerOf(request, cut.signal)
-  } catch (error) {
-    if (isLate) return 'timeout'
+  const inTime = answerOf(request, cut.signal).catch((error: unknown) => {
+    if (isLate) return 'timeout' as const
     throw error
-  } finally {
+  })
+  return inTime.finally(() => {
     clearTimeout(timer)
     request.signal.removeEventListener('abort', abort)
-  }
+  })
 }
 
 async function answerOf ({ fetch, endpoint, authorization, body }: PollRequest, signal: AbortSignal): Promise<readonly PolledToken[]> {

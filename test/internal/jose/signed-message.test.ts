@@ -12,8 +12,8 @@ async function start (t: Test) {
   const issuer = await startIssuer()
   t.teardown(() => issuer.close())
   issuer.addKey('a', 'RS256')
-  const judge = (changes: Partial<MessageIssuer> = {}) => {
-    const check = signatureJudge({ issuer: issuer.url, jwksUri: `${issuer.url}${jwksPath}`, ...changes }, option, 300)
+  const judge = (changes: Partial<MessageIssuer> = {}, timeout = 10_000) => {
+    const check = signatureJudge({ issuer: issuer.url, jwksUri: `${issuer.url}${jwksPath}`, ...changes }, option, timeout)
     return async (token: string) => check(token, readMessage(token, 16_384) ?? assert.fail('this is a message'))
   }
   return { issuer, judge }
@@ -44,7 +44,7 @@ t.test('a key of the host decides without a request', async t => {
 t.test('keys that cannot be had are no verdict, within the timeout', async t => {
   const { issuer, judge } = await start(t)
   issuer.odd.set(jwksPath, () => {})
-  await t.rejects(judge()(issuer.sign('a', {}, {}, 'RS256')),
+  await t.rejects(judge({}, 300)(issuer.sign('a', {}, {}, 'RS256')),
     { message: `the keys of ${issuer.url} could not be fetched`, cause: { message: 'no answer within 300 ms' } })
 })
 
