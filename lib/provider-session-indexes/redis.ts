@@ -80,9 +80,10 @@ function memberOf ({ issuedAt, sidKey, session }: LoginRecord): string {
 
 function * covered (members: readonly Reply[], cutoffs: ReadonlyMap<string | undefined, number>): Generator<string> {
   for (const member of members) {
-    const [, issuedAt, sidKey, session = ''] = /^(\d+) (\S*) (.*)$/s.exec(textOf(member)) ?? []
-    const cutoff = cutoffs.get(wholeGroup) ?? cutoffs.get(sidKey) ?? -Infinity
-    if (Number(issuedAt) <= cutoff) yield session
+    const text = textOf(member)
+    const [first, second] = [text.indexOf(' '), text.indexOf(' ', text.indexOf(' ') + 1)]
+    const cutoff = cutoffs.get(wholeGroup) ?? cutoffs.get(text.slice(first + 1, second)) ?? -Infinity
+    if (Number(text.slice(0, first)) <= cutoff) yield text.slice(second + 1)
   }
 }
 

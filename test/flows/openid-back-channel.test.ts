@@ -11,6 +11,11 @@ import { signJwt } from '../sign-jwt.ts'
 
 const form = 'application/x-www-form-urlencoded'
 const second = 1000
+
+/** Waits for what happens after the response, for ten seconds at most. */
+async function until (holds: () => boolean): Promise<void> {
+  for (let waited = 0; waited < 1000 && !holds(); waited++) await sleep(10)
+}
 const seconds = (offset = 0) => Math.floor(Date.now() / 1000) + offset
 
 // What a good token ends
@@ -418,7 +423,7 @@ t.test('a key set that cannot be reached is 503, and the repeat succeeds', async
   const issuer = await testIssuer(t)
   const host = openidHost()
   host.logIn('phone', { issuer: issuer.url, sid: '08a5019c' })
-  const { logOut, lines } = await serve(t, issuer, host, { timeout: 200 })
+  const { logOut, lines } = await serve(t, issuer, host, { timeout: 1000 })
   issuer.odd.set(jwksPath, response => response.writeHead(500).end('the secrets of the issuer'))
   t.strictSame(await logOut(), unavailable)
   t.match(lines, [{ level: 50, event: 'logout.outage', msg: 'a logout could not be completed' }])
@@ -516,9 +521,9 @@ t.test('a session that cannot be ended is 503: the others stay ended and were to
     }
   }
   const asked: BackChannelLogout[] = []
-  const { logOut, lines } = await serve(t, issuer, host, { sessions, timeout: 100, alsoEnd: logout => { asked.push(logout) }, parallel: 1 })
+  const { logOut, lines } = await serve(t, issuer, host, { sessions, timeout: 600, alsoEnd: logout => { asked.push(logout) }, parallel: 1 })
   t.strictSame(await logOut(), unavailable)
-  await sleep(150)
+  await until(() => host.told().length === 2)
   t.strictSame(host.told(), ['two', 'four'])
   t.strictSame(asked, [], 'alsoEnd waits for the sessions')
   t.match(lines[0], { level: 50, event: 'logout.outage' })
@@ -533,20 +538,21 @@ t.test('what succeeds after the timeout is told and finished all the same, once'
   const host = openidHost()
   host.logIn('phone', { issuer: issuer.url, sid: '08a5019c' })
   const asked: string[] = []
-  const late = <T>(value: T) => sleep(100, value)
+  const late = <T>(value: T) => sleep(1000, value)
   const slow = { logOutById: async (query: { id: string, subject: string }) => late(host.sessions.logOutById(query)) }
-  const byStore = await serve(t, issuer, host, { sessions: slow, timeout: 30, alsoEnd: () => { asked.push('store') } })
+  const byStore = await serve(t, issuer, host, { sessions: slow, timeout: 400, alsoEnd: () => { asked.push('store') } })
   t.strictSame(await byStore.logOut(), unavailable)
   t.strictSame(host.told(), [])
-  await sleep(200)
+  await until(() => host.told().length === 1)
+  await sleep(20)
   t.strictSame([host.told(), asked], [['phone'], []], 'that call was late by itself: what follows waits for the repeat')
 
   host.logIn('tablet', { issuer: issuer.url, sid: '08a5019c' })
   const byIndex = await serve(t, issuer, host, {
-    index: { logOut: logout => late(host.index.logOut(logout)) }, timeout: 30, alsoEnd: () => { asked.push('index') }
+    index: { logOut: logout => late(host.index.logOut(logout)) }, timeout: 400, alsoEnd: () => { asked.push('index') }
   })
   t.strictSame(await byIndex.logOut(), unavailable)
-  await sleep(200)
+  await until(() => asked.length === 1)
   t.strictSame([host.told(), asked], [['phone', 'tablet'], ['index']])
 })
 
@@ -560,17 +566,17 @@ t.test('ending all sessions has one timeout, and goes on after it', async t => {
   const sessions = {
     logOutById: async (query: { id: string, subject: string }) => {
       most = Math.max(most, ++under)
-      await sleep(20)
+      await sleep(100)
       under--
       return host.sessions.logOutById(query)
     }
   }
   const asked: number[] = []
   const alsoEnd = ({ sessions }: BackChannelLogout) => { asked.push(sessions.length) }
-  const { logOut } = await serve(t, issuer, host, { sessions, timeout: 60, parallel: 4, alsoEnd })
+  const { logOut } = await serve(t, issuer, host, { sessions, timeout: 400, parallel: 4, alsoEnd })
   t.strictSame(await logOut(), unavailable)
   t.ok(host.told().length < 40, 'it did not wait for all')
-  for (let waited = 0; waited < 500 && asked.length === 0; waited++) await sleep(10)
+  await until(() => asked.length > 0)
   t.equal(host.told().length, 40)
   t.equal(most, 4, 'four at once')
   t.strictSame(asked, [40], 'what follows is done when all are ended')
@@ -607,7 +613,7 @@ t.test('the client hangs up: the work goes on', async t => {
   const origin = await app.listen({ port: 0, host: '127.0.0.1' })
   const body = `logout_token=${logoutToken(issuer.keyring)}`
   await t.rejects(fetch(`${origin}${path}`, { method: 'POST', headers: { 'content-type': form }, body, signal: hangUp.signal }))
-  for (let waited = 0; waited < 200 && host.told().length === 0; waited++) await sleep(10)
+  await until(() => host.told().length > 0)
   t.equal(host.statusOf('phone'), 'logged_out')
 })
 
@@ -646,7 +652,7 @@ t.test('an alsoEnd that fails or is late is 503 after the sessions ended, and th
   const host = openidHost()
   host.logIn('phone', { issuer: issuer.url, sid: '08a5019c' })
   const answers = [() => { throw new Error('down') }, () => new Promise(() => {}), () => 'done']
-  const { logOut } = await serve(t, issuer, host, { alsoEnd: () => answers.shift()?.(), timeout: 50 })
+  const { logOut } = await serve(t, issuer, host, { alsoEnd: () => answers.shift()?.(), timeout: 500 })
   t.strictSame(await logOut(), unavailable)
   t.equal(host.statusOf('phone'), 'logged_out')
   t.strictSame(await logOut(), unavailable)
@@ -659,7 +665,7 @@ t.test('an onLogout that fails or is late is logged, and changes nothing', async
   for (const onLogout of [() => { throw new Error('no mail') }, async () => { throw new Error('no mail') }, () => new Promise(() => {})]) {
     const host = openidHost()
     host.logIn('phone', { issuer: issuer.url, sid: '08a5019c' })
-    const { logOut, lines } = await serve(t, issuer, host, { onLogout, timeout: 50 })
+    const { logOut, lines } = await serve(t, issuer, host, { onLogout, timeout: 500 })
     t.strictSame(await logOut(), done)
     t.match(lines, [{ level: 50, event: 'logout.hook-failed' }])
   }
@@ -774,4 +780,21 @@ t.test('as a function of its options it infers the type of the session for onLog
   const payload = `logout_token=${logoutToken(issuer.keyring)}`
   t.equal((await app.inject({ method: 'POST', url: path, payload, headers: { 'content-type': form } })).statusCode, 200)
   t.equal(expiries.length, 1)
+})
+
+t.test('the OpenAPI document has the form, every status and the security that the host names', async t => {
+  const schemas: Array<Record<string, unknown>> = []
+  for (const options of [{}, { prefix: '/auth', path: '/out', security: [{ provider: [] }] }]) {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    app.addHook('onRoute', ({ schema, url }) => { schemas.push({ ...schema, url }) })
+    const { index, sessions } = openidHost()
+    const issuers = [{ issuer: 'https://login.example', clientId }]
+    await app.register(backChannelLogout, { issuers, index, sessions, sessionLifetime: hour, ...options })
+  }
+  const [plain, secured] = schemas
+  t.match(plain, { url: path, operationId: 'backChannelLogout', tags: ['logout'], consumes: [form], body: { required: ['logout_token'] } })
+  t.strictSame(Object.keys(plain?.['response'] ?? {}), ['200', '400', '413', '429', '503', '4xx', '5xx'])
+  t.notOk(plain && 'security' in plain)
+  t.match(secured, { url: '/auth/out', operationId: 'backChannelLogoutAuthOut', security: [{ provider: [] }] })
 })

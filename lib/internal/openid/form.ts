@@ -43,9 +43,9 @@ function parameters (text: string): Form {
   const found = new Map<string, string[]>()
   try {
     for (const pair of text.split('&').filter(pair => pair !== '')) {
-      const [, name = '', value = ''] = /^([^=]*)=?(.*)$/s.exec(pair) ?? []
-      const known = found.get(decoded(name)) ?? []
-      found.set(decoded(name), [...known, decoded(value)])
+      const end = pair.includes('=') ? pair.indexOf('=') : pair.length
+      const name = decoded(pair.slice(0, end))
+      found.set(name, [...found.get(name) ?? [], decoded(pair.slice(end + 1))])
     }
   } catch {
     return 'malformed'
