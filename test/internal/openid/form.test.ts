@@ -5,6 +5,7 @@ import { bodyLimit, formOf, mediaTypes, readForms } from '../../../lib/internal/
 /** A server that returns what it reads. */
 function reader () {
   const app = Fastify()
+  app.removeAllContentTypeParsers()
   readForms(app)
   app.post('/', { bodyLimit }, async request => {
     const form = formOf(request)
@@ -32,7 +33,9 @@ t.test('wrong escapes, wrong UTF-8 and encoded bodies are malformed', async t =>
 
 t.test('the body of another media type has no parameters, in whatever way the type is written', async t => {
   const read = reader()
-  for (const type of ['application/json', 'text/plain', 'rubbish', ';', '']) t.strictSame(await read('a=1', { 'content-type': type }), [], type)
+  for (const type of ['application/json', 'text/plain', 'rubbish', ';', '']) {
+    t.strictSame(await read('a=1', { 'content-type': type }), [], type)
+  }
   for (const type of ['Application/X-WWW-Form-Urlencoded', 'application/x-www-form-urlencoded ; charset=utf-8']) {
     t.strictSame(await read('a=1', { 'content-type': type }), [['a', ['1']]], type)
   }
