@@ -90,7 +90,8 @@ async function frameHost (t: Test, kind: SourceKind) {
   const host = await kind.make(t, {
     register: async (app, options) => {
       const sessions = options.sessions as unknown as SessionsById
-      await app.register(frontChannelLogout, { issuers: [{ issuer }], index, sessions, sessionLifetime: 3_600_000, onLogout: options.onLogout })
+      const { onLogout } = options
+      await app.register(frontChannelLogout, { issuers: [{ issuer }], index, sessions, sessionLifetime: 3_600_000, onLogout })
     }
   })
   const source: SessionSource = host.sessions

@@ -60,7 +60,8 @@ t.test('a format that is not known is handed on as it is, and no name of a metho
 })
 
 t.test('the members of a complex subject are read one by one', async t => {
-  const complex = JSON.parse('{"format":"complex","user":{"format":"opaque","id":"1","more":1},"group":{"format":"x"},"list":[1],"__proto__":"a"}') as object
+  const user = '{"format":"opaque","id":"1","more":1}'
+  const complex = JSON.parse(`{"format":"complex","user":${user},"group":{"format":"x"},"list":[1],"__proto__":"a"}`) as object
   const read = readSubject(complex)
   t.match(read, {
     format: 'complex',
