@@ -102,8 +102,11 @@ export const sessionStoreRules: ReadonlyArray<Rule<MakeSessionStore>> = [
     equal(await store.logOut(token), undefined)
     equal(await store.logOutById({ id: session.id, subject }), undefined)
     equal(await store.logOutSubject({ subject, count: true }), 0)
-    await open({ id: session.id }, token)
+    const other = await open({ expiresAt: past, keepUntil: past })
+    await open({ id: other.session.id }, token)
     equal(await statusOf(store, token), 'active')
+    await open({ id: session.id }, other.token)
+    equal(await statusOf(store, other.token), 'active')
   }),
 
   rule('a logout by id reaches that session only, and with a subject only if it is theirs', async ({ store, open, subject }) => {

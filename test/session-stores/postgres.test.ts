@@ -270,6 +270,23 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     t.strictSame((await pool.query(`SELECT subject FROM ${table}_subject`)).rows, [{ subject: 'alice' }])
   })
 
+  await t.test('prune does not wait for a session that another transaction has locked', async t => {
+    const { table, store } = await fresh()
+    const past = { expiresAt: 0, keepUntil: Date.now() - 1 }
+    for (const id of ['locked', 'free']) await store.create(id, session({ id, subject: id, ...past }))
+    const client = await pool.connect()
+    await client.query('BEGIN')
+    await client.query(`SELECT FROM ${table} WHERE id = 'locked' FOR UPDATE`)
+    await client.query(`SELECT FROM ${table}_subject WHERE subject = 'locked' FOR UPDATE`)
+    t.equal(await store.prune(), 1)
+    t.strictSame((await pool.query(`SELECT subject FROM ${table} UNION ALL SELECT subject FROM ${table}_subject`)).rows, [
+      { subject: 'locked' }, { subject: 'locked' }
+    ])
+    await client.query('COMMIT')
+    client.release()
+    t.equal(await store.prune(), 1)
+  })
+
   await t.test('a node whose clock is ten minutes ahead prunes nothing that others still need', async t => {
     const { store, table } = await fresh()
     const minute = 60_000
