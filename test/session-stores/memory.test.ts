@@ -50,6 +50,65 @@ t.test('each creation removes a few forgotten sessions, and more when its token 
   }
 })
 
+/** What a store holds, as a plain list: every call looks at all sessions. */
+function plainStore () {
+  let sessions: Array<NewSession & { token: string, isActive: boolean }> = []
+  const kept = () => { sessions = sessions.filter(each => each.keepUntil > Date.now()) }
+  const liveOf = (subject: string, except?: string) =>
+    sessions.filter(each => each.subject === subject && each.isActive && each.expiresAt > Date.now() && each.id !== except)
+  return {
+    create (token: string, created: NewSession) {
+      kept()
+      if (sessions.some(each => each.token === token || each.id === created.id)) throw new Error('taken')
+      sessions.push({ ...created, token, isActive: true })
+    },
+    logOut (by: { token?: string, id?: string }) {
+      kept()
+      const found = sessions.find(each => each.token === by.token || each.id === by.id)
+      const status = found && (found.isActive ? 'active' : 'logged_out')
+      if (found !== undefined) found.isActive = false
+      return status
+    },
+    logOutSubject (subject: string, except: string | undefined) {
+      kept()
+      const count = liveOf(subject, except).length
+      for (const each of sessions) if (each.subject === subject && each.id !== except) each.isActive = false
+      return count
+    },
+    list (subject: string, limit: number) {
+      kept()
+      return liveOf(subject).sort((a, b) => b.createdAt - a.createdAt || (a.id < b.id ? 1 : -1)).slice(0, limit).map(({ id }) => id)
+    }
+  }
+}
+
+t.test('after any calls it holds what a plain list would hold', async t => {
+  const { now } = Date
+  t.teardown(() => { Date.now = now })
+  let [time, random] = [now(), 1]
+  const below = (count: number) => {
+    random = random * 48_271 % 2_147_483_647
+    return random % count
+  }
+  Date.now = () => time
+  const [store, plain] = [memorySessionStore(), plainStore()]
+  const outcome = (act: () => unknown) => { try { return act() } catch { return 'refused' } }
+  for (let step = 0; step < 20_000; step++) {
+    time += below(4)
+    const [name, subject, except] = [`${below(12)}`, `subject ${below(3)}`, [undefined, `id ${below(12)}`][below(2)]]
+    const created = { id: `id ${name}`, subject, createdAt: time, expiresAt: time + below(60), keepUntil: time + 60 + below(60) }
+    const [ours, theirs] = [
+      () => [outcome(() => store.create(name, created)), outcome(() => plain.create(name, created))],
+      () => [store.logOut(name)?.status, plain.logOut({ token: name })],
+      () => [store.logOutById({ id: `id ${name}` })?.status, plain.logOut({ id: `id ${name}` })],
+      () => [store.logOutSubject({ subject, except, count: true }), plain.logOutSubject(subject, except)],
+      () => [store.list({ subject, limit: 3 }).map(({ id }) => id), plain.list(subject, 3)]
+    ][below(20) < 10 ? 0 : 1 + below(4)]?.() ?? []
+    if (JSON.stringify(ours) !== JSON.stringify(theirs)) t.strictSame(ours, theirs, `step ${step}`)
+  }
+  t.pass('20,000 calls')
+})
+
 t.test('it returns plain values, never a promise', async t => {
   const store = memorySessionStore()
   t.equal(store.create('token', session({ id: 'id' })), undefined)
