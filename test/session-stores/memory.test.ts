@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import { sessionStoreRules } from '../../lib/conformance/session-store.ts'
 import type { NewSession } from '../../lib/session-store.ts'
@@ -9,6 +11,8 @@ for (const rule of sessionStoreRules) {
   t.test(rule.name, () => rule.check(() => memorySessionStore()))
 }
 
+setFlagsFromString('--expose-gc')
+const collect = runInNewContext('gc') as () => void
 const hour = 3_600_000
 
 function session (given: Partial<NewSession> = {}): NewSession {
@@ -107,6 +111,32 @@ t.test('after any calls it holds what a plain list would hold', async t => {
     if (JSON.stringify(ours) !== JSON.stringify(theirs)) t.strictSame(ours, theirs, `step ${step}`)
   }
   t.pass('20,000 calls')
+})
+
+t.test('forgotten sessions leave nothing behind, whether they were logged out, expired, or ended with their subject', async t => {
+  const { now } = Date
+  t.teardown(() => { Date.now = now })
+  let time = now()
+  Date.now = () => time
+  const store = memorySessionStore()
+  const ends = [() => {}, (token: string) => store.logOut(token), (_: string, subject: string) => store.logOutSubject({ subject })]
+  const logInOften = (count: number) => {
+    for (let index = 0; index < count; index++) {
+      const subject = index % 2 === 0 ? 'alice' : `subject ${index}`
+      store.create(`${index}`, { id: `${index}`, subject, createdAt: time, expiresAt: time + 1, keepUntil: time + 1 })
+      ends[index % 3]?.(`${index}`, subject)
+      time += 2
+    }
+  }
+  const used = () => {
+    collect()
+    return process.memoryUsage().heapUsed
+  }
+  logInOften(1000)
+  const before = used()
+  logInOften(60_000)
+  const grown = used() - before
+  t.ok(grown < 1.5e6, `${grown} bytes`)
 })
 
 t.test('it returns plain values, never a promise', async t => {
