@@ -46,6 +46,7 @@ export type { LogoutEvent, OnLogout, SubjectLogoutEvent } from './logout-event.t
 export { credentialOf, logoutMarks } from './internal/revocation/logout-marks.ts'
 export type { LogoutMarksOptions } from './internal/revocation/logout-marks.ts'
 export type { LogoutRevocation } from './internal/revocation/logout-revocation.ts'
+export type { MysqlClient, MysqlQueries, MysqlStatement } from './internal/databases/mysql.ts'
 export type { PostgresClient } from './internal/databases/postgres.ts'
 export { principalOf } from './principal.ts'
 export type { Principal, PrincipalOf } from './principal.ts'

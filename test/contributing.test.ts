@@ -7,7 +7,7 @@ const rows = text.split('\n').filter(line => line.startsWith('| `'))
 
 /** Commands, module names and code are no paths. */
 const isPath = (span: string) => /^[\w.<>*/-]+$/.test(span) && (span.includes('/') || /\.(?:ts|js|md|txt)$/.test(span)) &&
-  !span.startsWith('fastify-logout') && span !== 'docs/' // It is generated.
+  !span.startsWith('fastify-logout') && span !== 'docs/api/' // It is generated.
 
 /** The part of a path before the first placeholder, such as `lib/flows/` of `lib/flows/<vendor>.ts`. */
 const known = (path: string) => path.replace(/[^/]*[<*].*$/, '')

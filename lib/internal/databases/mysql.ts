@@ -8,7 +8,10 @@ import { missingTable } from './sql-table.ts'
  * Options of the client that change what is read (`rowsAsArray`, `typeCast`, `bigNumberStrings`, `namedPlaceholders`, ...)
  * make no difference: each statement brings its own.
  */
-export type MysqlClient = MysqlQueries | { promise (): MysqlQueries }
+export type MysqlClient = MysqlQueries | {
+  /** Returns the same client with promises. */
+  promise (): MysqlQueries
+}
 
 /** What the stores on MySQL have in common. */
 export interface MysqlStoreOptions {
