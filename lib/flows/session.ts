@@ -126,9 +126,10 @@ async function routes (fastify: FastifyInstance, options: SessionLogoutOptions):
   fastify.post(path, {
     bodyLimit,
     schema: freshSchema(routeSchema(fastify, settings)),
-    onRequest: async request => {
+    onRequest: (request, _reply, done) => {
       if (isPrefetch(request.headers)) throw logoutError('LOGOUT_PREFETCH')
       if (hook === undefined) crossSite(request)
+      done()
     },
     preHandler: hook === undefined ? [] : [hookForSessions(hook, settings)]
   }, async (request, reply) => {

@@ -8,6 +8,7 @@ import { credentialOf, logoutMarks } from '../internal/revocation/logout-marks.t
 import { misconfigured } from '../internal/session-logout/error.ts'
 import { assertRevocations, markedById, subjectMark, type SourceRevocations } from '../internal/session-logout/marks.ts'
 import { requestCookie } from '../internal/session-logout/request-cookie.ts'
+import { principalOf } from '../principal.ts'
 import type { Credential } from '../revocation-store.ts'
 import type { SessionsById, SessionSource } from '../session-source.ts'
 import { isTokenRejected, type Claims } from '../token-verifier.ts'
@@ -80,14 +81,14 @@ const longestToken = 16_384
  * ```
  */
 export function jwtSource<C extends Claims> (options: JwtSourceOptions<C>): JwtSource<C> {
-  const { revocations, lifetime, clockTolerance, places, verifiedTokens } = resolveOptions(options)
+  const { revocations, lifetime, clockTolerance, places, verifiedTokens, idsToEnd } = resolveOptions(options)
   const withoutSessionId = new WeakMap<FastifyRequest, string>()
   const isLive = async (credential: Credential) => await revocations.check(credential) === 'live'
 
   /** Ends the session of some tokens. Resolves it if it was live and this call ended it. */
   const end = async ({ credential, session }: VerifiedToken<C>): Promise<JwtSession<C> | undefined> => {
-    const { issuedAt = Infinity, sessionId } = credential
-    const ids = sessionId === undefined ? credential : { ...credential, tokenId: undefined }
+    const { issuedAt = Infinity, sessionId, tokenId } = credential
+    const ids = sessionId === undefined || tokenId === undefined ? credential : { ...credential, tokenId: undefined }
     const wasLive = issuedAt + lifetime + clockTolerance > Date.now() && await isLive(ids)
     const ended = await revocations.revoke(...logoutMarks(ids, { lifetime, clockTolerance }))
     return ended && wasLive ? session : undefined
@@ -107,7 +108,7 @@ export function jwtSource<C extends Claims> (options: JwtSourceOptions<C>): JwtS
     },
 
     logOut: async request => {
-      const ended = await Promise.all(newestOfEachSession(await verifiedTokens(request)).map(end))
+      const ended = await Promise.all(newestOfEachSession(await verifiedTokens(request, idsToEnd)).map(end))
       return ended.find(session => session !== undefined)
     },
 
@@ -171,14 +172,22 @@ function resolveOptions<C extends Claims> (options: JwtSourceOptions<C>) {
     lifetime: lifetimeOf(options.lifetime, 0, caller, 'lifetime'),
     clockTolerance,
     places,
-    verifiedTokens: async (request: FastifyRequest): Promise<Array<VerifiedToken<C>>> => {
+    idsToEnd: options.credential ?? idsOfSession,
+    verifiedTokens: async (request: FastifyRequest, idsOf: IdsOf<C> = credential): Promise<Array<VerifiedToken<C>>> => {
       const verified = await Promise.all(Array.from(tokensOf(request), async token => {
         const claims = await claimsOf(() => verify(token, request))
-        return claims === undefined ? [] : [verifiedToken(claims, { ...expiryOf(claims), ...credential(claims, token) })]
+        return claims === undefined ? [] : [verifiedToken(claims, withExpiry(idsOf(claims, token), claims))]
       }))
       return verified.flat()
     }
   }
+}
+
+type IdsOf<C extends Claims> = (claims: C, token: string) => Credential
+
+/** As credentialOf, but a token with a session ends with it: the id of the token, for many a digest of all of it, is not made. */
+function idsOfSession (claims: Claims, token: string): Credential {
+  return credentialOf(claims, principalOf(claims).sessionId === undefined ? token : undefined)
 }
 
 interface Place {
@@ -216,8 +225,9 @@ function isNotOurs (error: unknown): boolean {
 }
 
 /** A session ends with its tokens, also where the host's own `credential` does not say when that is. */
-function expiryOf ({ exp }: Claims): Credential {
-  return typeof exp === 'number' ? { expiresAt: exp * 1000 } : {}
+function withExpiry (credential: Credential, { exp }: Claims): Credential {
+  if (credential.expiresAt !== undefined || typeof exp !== 'number') return credential
+  return { ...credential, expiresAt: exp * 1000 }
 }
 
 function verifiedToken<C extends Claims> (claims: C, credential: Credential): VerifiedToken<C> {

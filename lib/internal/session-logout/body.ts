@@ -31,11 +31,12 @@ export function readBodies (scope: FastifyInstance): void {
     })
   })
 
-  scope.addHook('preParsing', async request => {
+  scope.addHook('preParsing', (request, _reply, _payload, done) => {
     const given = request.headers['content-type']
-    if (given !== undefined && wellFormed.test(given)) return
+    if (given !== undefined && wellFormed.test(given)) return done()
     // Fastify refuses a malformed media type also without a body, and takes HTTP/2 without a length for no body.
     overrideHeaders(request, { 'content-type': undefined, ...(mayHaveUnknownLength(request.raw) && { 'transfer-encoding': 'chunked' }) })
+    done()
   })
 }
 

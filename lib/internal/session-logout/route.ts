@@ -75,9 +75,10 @@ export function prepareLogoutScope (scope: FastifyInstance, caller: string): voi
   validateNothing(scope)
   publishRefusals(scope, caller)
   readBodies(scope)
-  scope.addHook('onSend', async (_request, reply) => {
+  scope.addHook('onSend', (_request, reply, _payload, done) => {
     reply.header('cache-control', 'no-store')
     addVary(reply, 'Accept')
+    done()
   })
 }
 
