@@ -232,6 +232,19 @@ t.test('a reply that cannot be read is a rejection, and never a user who is logg
   }
 })
 
+t.test('a command that fails rejects its method', async t => {
+  const fail = async () => { throw new Error('down') }
+  const store = redisUserStatusStore({ eval: fail, evalsha: fail })
+  const calls: ReadonlyArray<() => Promise<unknown>> = [
+    () => store.get(alice),
+    () => store.compareAndSet(alice, undefined, login),
+    () => store.logOut(alice, { at: 1, requestId: 'r' }),
+    () => store.set(alice, 'suspended'),
+    () => store.remove(alice)
+  ]
+  for (const call of calls) await t.rejects(call, { message: 'down' })
+})
+
 function resending (client: Redis): IoredisLike {
   return {
     async evalsha (digest, keys, ...rest) {
