@@ -116,6 +116,7 @@ function longIdOf (request: FastifyRequest, end: string): string | undefined {
   const path = pathOf(request).replace(/\/$/, '')
   if (!rest.endsWith(end) || !path.endsWith(end)) return undefined
   const id = rest.slice(0, rest.length - end.length)
-  const segment = path.slice(0, path.length - end.length).split('/').at(-1) ?? ''
+  const start = path.slice(0, path.length - end.length)
+  const segment = start.slice(start.lastIndexOf('/') + 1)
   return decodeURIComponent(segment) === id ? id : undefined
 }
