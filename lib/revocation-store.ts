@@ -1,10 +1,10 @@
 import type { Awaitable } from './awaitable.ts'
 
 /**
- * A mark says what is revoked, and until when that must be remembered. Marks only add up: no mark takes another one back,
- * so the order, the repetition and the place of their arrival change no verdict. {@link logoutMarks} makes them.
+ * A mark says what is revoked, and until when that must be remembered. Marks only add up: no mark undoes another one, so it
+ * does not matter in which order, how often or where they arrive. {@link logoutMarks} makes them.
  *
- * Ids are non-empty strings; the number that a host has for an id stands for its text.
+ * Ids are non-empty strings. A number is converted to a string.
  */
 export type Mark = TokenMark | SessionMark | SubjectMark
 
@@ -18,8 +18,8 @@ export interface MarkScope {
    */
   readonly until: number
   /**
-   * Set on marks that a store gives out: those of their ids that begin with `#` are digests, which is the form in which
-   * stores keep ids that are long or have unusual characters. Never set it yourself: elsewhere `#` is an ordinary character.
+   * Set on marks that a store returns. Stores keep ids that are long or have unusual characters as digests: in such a mark,
+   * an id that begins with `#` is a digest. Never set it yourself: in other marks `#` is an ordinary character.
    */
   readonly digested?: true | undefined
 }
@@ -173,27 +173,27 @@ export interface FollowableRevocationStore extends RevocationStore {
  */
 export interface RevocationFeed {
   /**
-   * Resolves marks that were added behind this position. Without a position it begins anew: every live mark follows. It
-   * also does so for a position that it cannot go on from, because the server, or what the server remembers, is another.
+   * Resolves marks that were added after this position. Without a position it starts from the beginning, with every live
+   * mark. It also starts again when it cannot continue from a position, because the server is another one or has lost data.
    *
-   * It waits for marks when there are none, and resolves a complete page at least every `timeout` milliseconds once
-   * everything was handed out. Rejects when the store cannot be reached, or is not the one that the store writes to; the
-   * caller then closes the feed and asks again, with the position that it has.
+   * While there are no new marks, it waits. Once every mark was handed out, it resolves a complete page at least every
+   * `timeout` milliseconds. Rejects when the store cannot be reached, or when the feed reads from another server than the
+   * store writes to. The caller then closes the feed and calls `next` again, with its last position.
    */
   next (position: string | undefined, timeout: number): Promise<FeedPage>
 
-  /** Gives up the connection that the feed opened, whatever its state. The next call of `next` opens another one. */
+  /** Closes the connections that the feed opened, whatever their state. The next call of `next` opens new ones. */
   close (): void
 }
 
 /** Some marks, and where to go on. */
 export interface FeedPage {
   readonly marks: readonly Mark[]
-  /** For the next call of `next`. */
+  /** To be passed to the next call of `next`. */
   readonly position: string
   /**
-   * Whether every mark that was added before `next` was called is now handed out. A feed may say so only if it has seen
-   * that what the store writes arrives where the feed reads.
+   * Whether every mark that was added before `next` was called has now been handed out. A feed may say so only after it
+   * has read what the store wrote since that call.
    */
   readonly complete: boolean
   /** The clock of the store's server in epoch milliseconds, by which marks end. */

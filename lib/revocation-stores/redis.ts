@@ -30,7 +30,7 @@ const marksOfOneScript = 200
  * call is one script, so one round trip; more than 200 marks take one for each 200. The server's clock decides what has
  * ended. It is forgotten a minute later with the calls that come, and everything with the last mark.
  *
- * A mark is as durable as the server is told to be (`appendfsync`). A failover loses what was not replicated: set
+ * A mark is as durable as the setting `appendfsync` of the server. A failover loses what was not replicated: set
  * `min-replicas-to-write`, and a primary that was cut off from its replicas refuses `revoke`, and `check` too.
  *
  * On a cluster the three keys share a slot, so that `check` asks one server for everything that a credential names, and

@@ -29,7 +29,7 @@ export async function eventually (holds: () => unknown, what: string): Promise<v
   }
 }
 
-/** What a replica of any store does: it starts complete, hears of what others mark, tells of it once, and ends. */
+/** What a replica of any store does: it starts complete, learns what others mark, calls its listeners once, and stops. */
 export async function follows (t: Test, store: FollowableRevocationStore): Promise<void> {
   const before: Mark[] = Array.from({ length: 20 }, (_, index): Mark[] => [
     { tokenId: `t${index}`, until }, { sessionId: `s${index}`, until },
@@ -64,7 +64,7 @@ export async function follows (t: Test, store: FollowableRevocationStore): Promi
   t.equal(replica.check({ tokenId: 'here' }), 'revoked', 'a mark of this node is seen at once')
   await store.revoke({ tokenId: 'later', until })
   await eventually(() => replica.check({ tokenId: 'later' }) === 'revoked', 'a later mark')
-  t.strictSame(heard.map(mark => Object.values(mark)[0]).sort(), ['elsewhere', 'here', 'later', 't0'], 'each is told once')
+  t.strictSame(heard.map(mark => Object.values(mark)[0]).sort(), ['elsewhere', 'here', 'later', 't0'], 'each listener call is made once')
 
   const idle = Date.now()
   await eventually(() => Date.now() - idle > 3000, 'some time')

@@ -213,7 +213,7 @@ t.test('on a server', t => withPostgres(t, async ({ url }) => {
     }
   })
 
-  await t.test('a time that is no whole number poisons nothing', async t => {
+  await t.test('a claim may end at a fraction of a millisecond, and must end at an instant', async t => {
     const { store } = await fresh()
     t.equal(await store.claimOnce('k', until + 0.5), true)
     t.equal(await store.claimOnce('k', until), false)

@@ -139,7 +139,7 @@ t.test('on a server', t => withPrivateRedis(t, async ({ url }) => {
     t.equal(await store.revoke(...marks, { tokenId: 'one more', until }), true)
   })
 
-  await t.test('a repeated mark is not told to replicas again', async t => {
+  await t.test('a repeated mark is not added to the stream again', async t => {
     const prefix = freshPrefix()
     const store = redisRevocationStore(ioredis, { prefix })
     for (let time = 0; time < 3; time++) await store.revoke({ tokenId: 't', until }, { subject: 'u', cutoff: 1, except: 'own', until })
@@ -167,7 +167,7 @@ t.test('on a server', t => withPrivateRedis(t, async ({ url }) => {
     }
   })
 
-  await t.test('a time that is no whole number poisons nothing', async t => {
+  await t.test('a claim may end at a fraction of a millisecond, and must end at an instant', async t => {
     const store = redisRevocationStore(ioredis, { prefix: freshPrefix() })
     t.equal(await store.claimOnce('k', until + 0.5), true)
     t.equal(await store.claimOnce('k', until), false)

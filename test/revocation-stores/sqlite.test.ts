@@ -18,7 +18,7 @@ for (const { name, open, skip } of sqliteLibraries) {
       for (const rule of revocationStoreRules) await t.resolves(rule.check(() => store), rule.name)
     })
 
-    await t.test('it answers with plain values', async t => {
+    await t.test('it returns plain values', async t => {
       const until = Date.now() + hour
       t.equal(store.revoke({ tokenId: 't', until }), true)
       t.equal(store.check({ tokenId: 't' }), 'revoked')

@@ -1,4 +1,4 @@
-/** How long something counts that does not end, in milliseconds. */
+/** How long something that does not end counts, in milliseconds. */
 const longestTurn = 1000
 
 /**

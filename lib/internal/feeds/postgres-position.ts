@@ -1,7 +1,7 @@
 /** The values of the table's key, in their order. */
 export type MarkKey = readonly [id: string, issuer: string, tenant: string, except: string]
 
-/** Where a feed is: every mark that the snapshot `seen` shows was handed out, but for those of a load under way. */
+/** How far a feed has come: every mark in the snapshot `seen` was handed out, except for those that are still being loaded. */
 export interface Place {
   /** The server, its history and the table. */
   readonly server: string
@@ -16,7 +16,7 @@ export interface Place {
   readonly proof?: { readonly id: string, readonly value: string, readonly seen: string } | undefined
 }
 
-/** Reads a position. One of another kind of feed is none. */
+/** Reads a position. Returns `undefined` for one of another kind of feed. */
 export function placeOf (position: string | undefined): Place | undefined {
   try {
     const place = JSON.parse(position ?? 'null') as Partial<Place> | null

@@ -19,15 +19,15 @@ export interface PostgresFeedSource {
   readonly pageSize?: number
 }
 
-/** A heartbeat that was not answered for so long has lost its connection. In milliseconds. */
+/** After so many milliseconds without an answer to a heartbeat, its connection counts as lost. */
 const longestHeartbeat = 60_000
 
 /**
  * Follows the marks of a store in Postgres, on a connection that it takes out of the pool for as long as it follows, and on
  * which it listens: a pooler that shares connections between transactions cannot be in between.
  *
- * New marks are sent to it at once. That they are all there, it finds out by reading what was written since the snapshot
- * that it has seen last, so it misses none, in whatever order transactions end and however long they take.
+ * New marks are sent to it at once. To be sure that none is missing, it reads what was written since the snapshot that it saw
+ * last, so it misses none, in whatever order transactions end and however long they take.
  *
  * A page is complete only if this connection found a heartbeat that was written through the pool after the question. After
  * a lost connection it goes on only if the server is the same, by its identifier and timeline, and still has the last

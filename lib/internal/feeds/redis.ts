@@ -130,7 +130,7 @@ function isLater (id: string, than: string): boolean {
   return time === otherTime ? count > otherCount : time > otherTime
 }
 
-/** Behind an entry of the stream; while it loads, everything before that entry is still to come, but for what is loaded. */
+/** How far a feed has come: an entry of the stream, and while it loads, which of the marks before that entry are loaded. */
 interface Place {
   readonly entry: string
   readonly name: string
@@ -143,7 +143,7 @@ interface Loaded {
   readonly id: string
 }
 
-/** Reads a position. One of another kind of feed is none. */
+/** Reads a position. Returns `undefined` for one of another kind of feed. */
 function placeOf (position: string | undefined): Place | undefined {
   try {
     const place = JSON.parse(position ?? 'null') as Partial<Place> | null

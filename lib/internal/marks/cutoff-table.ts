@@ -23,7 +23,7 @@ export interface CutoffTable {
   join (mark: SubjectMark, now: number): boolean
   /** Whether a cutoff of this subject revokes a credential. */
   isRevoked (subject: string, credential: Credential, now: number): boolean
-  /** Gives back a little of the memory of what ran out. */
+  /** Frees a little of the memory of cutoffs that have ended. */
   sweep (now: number): void
   /** How many cutoffs are remembered. */
   count (): number
@@ -71,7 +71,7 @@ export function cutoffTable (hash: KeyedHash = keyedHash()): CutoffTable {
   }
 }
 
-/** What a live slot says of a credential of its subject. An issuer or tenant that one side does not name keeps nothing apart. */
+/** Whether a live slot revokes a credential of its subject. Issuers and tenants are compared only if both sides name one. */
 function isRevokedBy (shard: Uint32Array, slot: number, ids: SlotIds, credential: Credential): boolean {
   const { issuer, tenant, sessionId } = credential
   if (isId(issuer) && !ids.is(shard, slot, 'issuer', undefined) && !ids.isOfCredential(shard, slot, 'issuer', issuer)) return false
@@ -81,7 +81,7 @@ function isRevokedBy (shard: Uint32Array, slot: number, ids: SlotIds, credential
   return isCutOff(readCutoff(shard, slot, ids, session), credential, 0)
 }
 
-/** The cutoff in a slot as one sees it who knows only the id of this session. */
+/** The cutoff in a slot, which holds only a fingerprint of the excepted session: it is this session or another one. */
 function readCutoff (shard: Uint32Array, slot: number, ids: SlotIds, session: string | undefined): Cutoff {
   const isExcepted = session !== undefined && ids.is(shard, slot, 'except', session)
   return {

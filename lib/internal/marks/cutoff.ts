@@ -2,8 +2,8 @@ import { idOfMark, markId } from './id.ts'
 import type { Credential, SubjectMark } from '../../revocation-store.ts'
 
 /**
- * What the marks of one subject amount to, however many there were: the latest cutoff, the session that it leaves alone,
- * and the latest cutoff that does not leave that session alone. No mark is lost in it that could still decide something.
+ * The marks of one subject taken together, however many there are: the latest cutoff, the session that it leaves alone, and
+ * the latest cutoff that does not leave that session alone. Together they revoke what each mark revokes.
  */
 export interface Cutoff {
   readonly at: number

@@ -9,16 +9,16 @@ const latestSecond = 0xffff_ffff
 /**
  * A set of ids, each until an instant, for millions of them: 21 to 32 bytes for each.
  *
- * It keeps keyed 96-bit fingerprints instead of the ids. With a million of them, an id that was never added is taken
- * for one with odds of 1 in 10^22; where ids were added with issuers, one that is looked up without any, with odds of
- * 1 in 10^13. Instants are kept in seconds, rounded up.
+ * It keeps keyed 96-bit fingerprints instead of the ids. With a million ids, an id that was never added is found with odds
+ * of 1 in 10^22. If ids were added with issuers, an id that is looked up without an issuer is found with odds of 1 in 10^13.
+ * Instants are kept in seconds, rounded up.
  */
 export interface FingerprintTable {
   /** Adds an id in its stored form ({@link markId}), or makes it stay longer. Returns whether it was not there before. */
   add (kind: number, id: string, until: number, now: number, issuer?: string): boolean
   /** Whether an id was added. An issuer keeps ids apart only if both sides name one. */
   has (kind: number, id: string, now: number, issuer?: string): boolean
-  /** Gives back a little of the memory of what ran out. */
+  /** Frees a little of the memory of ids that have ended. */
   sweep (now: number): void
   /** Bytes in use. */
   size (): number
@@ -77,7 +77,7 @@ export function secondOf (until: number): number {
   return Math.min(Math.ceil(until / 1000), latestSecond)
 }
 
-/** Hashes the stored form of an id. Whether that is another text is seen while it is hashed: it hardly ever is. */
+/** Hashes the stored form of an id. Most ids are their own stored form: only for the others is it made. */
 export function hashId (hash: KeyedHash, kind: number, id: string, out: Uint32Array): void {
   if (!isShort(id) || !hash(kind, id, out)) hash(kind, markId(id), out)
 }

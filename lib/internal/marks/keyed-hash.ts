@@ -8,7 +8,7 @@ export type KeyedHash = (kind: number, text: string, out: Uint32Array) => boolea
 
 /**
  * A hash for tables in memory, in the manner of HalfSipHash-1-3: without the key of 16 bytes, which is random and never
- * leaves the process, nobody can look for texts that collide. It is no digest for secrets.
+ * leaves the process, nobody can search for texts that collide. Do not use it for digests of secrets.
  * @see https://www.aumasson.jp/siphash/siphash.pdf
  */
 export function keyedHash (key: Buffer = randomBytes(16)): KeyedHash {

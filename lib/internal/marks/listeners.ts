@@ -2,8 +2,8 @@ import { isPromise } from '../async/awaitable.ts'
 import type { Mark, RevocationSource } from '../../revocation-store.ts'
 
 /**
- * The listeners of a store or a replica. One that throws or rejects keeps neither the mark nor another listener from
- * anything: its error goes to `onError`, and an error of `onError` becomes a warning of the process.
+ * The listeners of a store or a replica. When one throws or rejects, the mark is made and the other listeners are called all
+ * the same. The error is passed to `onError`, and an error of `onError` becomes a process warning.
  */
 export function markListeners (onError: (error: unknown) => unknown): RevocationSource & { notify (marks: readonly Mark[]): void } {
   const listeners = new Set<(mark: Mark) => unknown>()
@@ -23,7 +23,7 @@ export function markListeners (onError: (error: unknown) => unknown): Revocation
   }
 }
 
-/** Calls a function of the host, which may be async. Nothing that it throws goes anywhere but to `onError`. */
+/** Calls a function of the host, which may be async. What it throws or rejects with is passed to `onError`. */
 export function attempt (call: () => unknown, onError: (error: unknown) => void): void {
   try {
     const answer = call()

@@ -40,7 +40,7 @@ export function markOfRow ({ id, issuer, tenant, except, cutoff, until }: MarkRo
   return { subject: name, ...(tenant !== '' && { tenant }), cutoff, ...(except !== '' && { except }), ...scope }
 }
 
-/** Several marks as rows of which no two join, in an order that is the same for all who write. */
+/** The rows of several marks, one for each key. Their order depends only on their keys, so that writers cannot deadlock. */
 export function rowsOfMarks (marks: readonly Mark[], now: number): MarkRow[] {
   const rows = new Map<string, MarkRow>()
   for (const row of marks.filter(mark => mark.until > now).map(rowOfMark)) {
@@ -83,7 +83,7 @@ export function isRevokedBy ({ issuer, tenant, except, cutoff, until }: MarkRow,
     isSameScope(issuer, question.issuer) && isSameScope(tenant, question.tenant)
 }
 
-/** What one side does not name keeps nothing apart. */
+/** Issuers and tenants are compared only if both sides name one. */
 function isSameScope (marked: string, asked: string): boolean {
   return marked === '' || asked === '' || marked === asked
 }

@@ -18,7 +18,7 @@ const token = 0
 const session = 1
 const claimed = 2
 
-/** An empty {@link MarkSet}. What has ended goes with the marks that come, a little with each: there is no timer. */
+/** An empty {@link MarkSet}. Each mark that is added removes a few that have ended: there is no timer. */
 export function markSet (): MarkSet {
   const table = fingerprintTable()
   const cutoffs = cutoffTable()

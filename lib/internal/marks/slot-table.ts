@@ -7,9 +7,9 @@ const slotsForEachSweep = 8
 export const expiryWord = 3
 
 /**
- * A hash table of slots of equal size, out of the garbage collector's sight: the first three words of a slot are a
- * fingerprint, the fourth is the second until which the slot stays, and the others are the caller's. Each call does a
- * bounded amount of work; now and then a new slot also makes one of the 256 shards be rebuilt.
+ * A hash table of slots of equal size, in arrays that the garbage collector does not scan. The first three words of a slot
+ * are a fingerprint, the fourth is the second until which the slot stays, and the others are the caller's. Each call does a
+ * bounded amount of work. Now and then a new slot also causes one of the 256 shards to be rebuilt.
  */
 export interface SlotTable {
   /** The shard of a fingerprint, valid until the next `take` or `sweep`. All fingerprints with one second word share one. */
@@ -24,11 +24,11 @@ export interface SlotTable {
    */
   take (print: Uint32Array, second: number, isSame?: (shard: Uint32Array, slot: number) => boolean): number
   /**
-   * Looks at the next few slots, and gives back the memory of a shard in which more than half has run out. Returns how many
-   * slots it looked at.
+   * Looks at the next few slots, and frees the memory of a shard in which more than half of them have ended. Returns how
+   * many slots it looked at.
    */
   sweep (second: number): number
-  /** How many slots are taken, including those that ran out and were not swept yet. */
+  /** How many slots are taken, including those that have ended and were not swept yet. */
   count (): number
   /** Bytes in use. */
   bytes (): number
@@ -127,7 +127,7 @@ function nextSlotOf (shard: Uint32Array, slot: number, slotWords: number): numbe
   return slot + slotWords === shard.length ? 0 : slot + slotWords
 }
 
-/** Makes a shard anew with what is live in it, and room for as much again. */
+/** Copies what is live in a shard into a new one, with room for as much again. */
 function rebuild (shards: Shards, index: number, second: number): void {
   const { slotWords } = shards
   const old = shardAt(shards, index)
@@ -154,9 +154,8 @@ function countLive (shard: Uint32Array, second: number, slotWords: number): numb
 }
 
 /**
- * Goes through the shards for ever, a few slots with each call: a shard of which less than half is live when its end is
- * reached is made anew. If each call looked at a whole shard, a million calls would cost a million times as much as a
- * thousand.
+ * Goes through the shards again and again, a few slots with each call. A shard of which less than half is live when its end
+ * is reached is rebuilt. If each call looked at a whole shard, the work of a call would grow with the table.
  */
 function sweeper (shards: Shards): (second: number) => number {
   const { slotWords, used } = shards

@@ -22,11 +22,11 @@ export interface RevocationReplicaOptions {
   readonly onError?: ((error: unknown) => unknown) | undefined
 }
 
-/** A {@link RevocationStore} that answers out of this process's memory as long as it is up to date. */
+/** A {@link RevocationStore} that answers from the memory of this process while it is up to date. */
 export interface RevocationReplica extends RevocationStore, RevocationSource {
   /** Begins to follow. Resolves when the replica is complete, or after `maxStaleness` if it is not. It never rejects. */
   start (): Promise<void>
-  /** Ceases to follow, and gives up the feed's connection. From then on the store answers. */
+  /** Stops following, and closes the feed's connections. From then on the store is asked. */
   close (): Promise<void>
   /** Milliseconds since the replica was last known to be complete. */
   staleness (): number
@@ -34,7 +34,7 @@ export interface RevocationReplica extends RevocationStore, RevocationSource {
   size (): { readonly subjects: number, readonly bytes: number }
 }
 
-/** So many marks are joined without a pause: less than a millisecond. */
+/** How many marks are added in one turn of the event loop, which takes less than a millisecond. */
 const marksOfOneTurn = 500
 
 /**
@@ -122,7 +122,7 @@ export function revocationReplica (store: FollowableRevocationStore, options: Re
   }
 }
 
-/** The marks that are known here, and who wants to hear of them. */
+/** The marks in memory, and their listeners. */
 function replicaMemory (onError: Reporter) {
   const marks = markSet()
   const listeners = markListeners(onError.report)
@@ -161,7 +161,7 @@ interface Following {
   readonly signal: AbortSignal
 }
 
-/** Asks the feed for the next page for ever. A feed that fails or is silent is closed, and asked again after a pause. */
+/** Asks the feed for one page after the other. When the feed fails or is silent, it is closed and asked again after a pause. */
 async function follow ({ feed, timeout, onPage, onError, signal }: Following): Promise<void> {
   const ask = askWithin(1.5 * timeout + 500, caller)
   let position: string | undefined
@@ -187,7 +187,7 @@ async function follow ({ feed, timeout, onPage, onError, signal }: Following): P
   }
 }
 
-/** A moment on two clocks: one stands still while a machine sleeps, the other one may be set back. */
+/** A moment by two clocks: the steady one stops while the machine sleeps, the wall clock may be set back. */
 interface Instant { readonly wall: number, readonly steady: number }
 
 function instant (offset: number): Instant {

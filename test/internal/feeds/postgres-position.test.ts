@@ -6,7 +6,7 @@ t.test('a position is read back as the place that it was made of', async t => {
   t.same(placeOf(JSON.stringify(place)), place)
 })
 
-t.test('what is no position of this kind of feed is no place', async t => {
+t.test('a position of another kind of feed is read as undefined', async t => {
   const place = { server: 'x', session: 'a', seen: '10:12:' }
   const incomplete = ['server', 'session', 'seen'].map(name => JSON.stringify({ ...place, [name]: 1 }))
   for (const wrong of [undefined, '', 'rubbish', 'null', '1', '{}', '[]', ...incomplete]) {

@@ -8,7 +8,7 @@ const start = 1_790_000_000_000
 function played () {
   let now = 0
   let ahead = 0
-  const clock = cautiousClock({ wall: () => start + now + ahead, steady: () => now })
+  const clock = cautiousClock({ wall: () => start + now + ahead, steady: () => 100 * minute + now })
   return { clock, pass (time: number) { now += time }, set (by: number) { ahead = by } }
 }
 

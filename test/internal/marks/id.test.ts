@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { assertMarks, idOfMark, isId, isShort, markId } from '../../../lib/internal/marks/id.ts'
+import { assertMarks, claimEnd, idOfMark, isId, isShort, markId } from '../../../lib/internal/marks/id.ts'
 import type { Mark } from '../../../lib/revocation-store.ts'
 import { tokenDigest } from '../../../lib/token-digest.ts'
 
@@ -35,6 +35,13 @@ t.test('ids are non-empty strings and whole numbers', async t => {
   for (const id of ['a', ' ', 0, 7, -1, Number.MAX_SAFE_INTEGER]) t.equal(isId(id), true, `${id}`)
   for (const id of ['', null, undefined, NaN, Infinity, 1.5, 2 ** 53, {}, [], true, 7n]) t.equal(isId(id), false, `${String(id)}`)
   t.same(['a', '#', 'a'.repeat(128), 'a'.repeat(129)].map(isShort), [true, false, true, false])
+})
+
+t.test('a claim ends at a whole millisecond, and must end at an instant', async t => {
+  t.same([claimEnd(5), claimEnd(5.1), claimEnd(-0.5)], [5, 6, -0])
+  for (const wrong of [NaN, Infinity, 2 ** 60, '5', undefined, null]) {
+    t.throws(() => claimEnd(wrong as number), { name: 'TypeError', message: /^claimOnce: "until" must be an instant in epoch milliseconds$/ })
+  }
 })
 
 t.test('a malformed mark is a TypeError that names the member and no id', async t => {

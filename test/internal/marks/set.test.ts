@@ -45,7 +45,7 @@ t.test('any order and any repetition of marks gives the verdicts that each mark 
   }), { numRuns: 2000 })
 })
 
-t.test('a mark is news if some credential was live before it, and is no news otherwise', async () => {
+t.test('join returns true if some credential was live before the mark, and false otherwise', async () => {
   const every: Credential[] = ['a', 'b', 'c', undefined].flatMap(sessionId => ['a', 'b', 'c'].flatMap(id =>
     [0, 1, 2, 3, 4, 5, 6, 7].map(issuedAt => ({ subject: id, sessionId, issuedAt }))))
   const subjectMark = fc.record({ subject: names, cutoff: instants, except: perhaps, until: untils })

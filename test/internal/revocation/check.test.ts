@@ -12,7 +12,7 @@ t.test('a store that answers plainly is answered plainly, and one that fails or 
   await t.rejects(async () => checkWithin({ check: () => new Promise(() => {}) }, 5, 'test')({}), { name: 'Outage' })
 })
 
-t.test('a usable credential has an id, and is no promise', async t => {
+t.test('a credential without any id, or a promise of one, is refused', async t => {
   for (const credential of [{ tokenId: 't' }, { sessionId: 's' }, { subject: 'u' }, { subject: 0 }] as Credential[]) {
     t.equal(usableCredential(credential, 'test'), credential)
   }
@@ -28,7 +28,7 @@ t.test('a usable credential has an id, and is no promise', async t => {
   }
 })
 
-t.test('an outage is logged with its cause, and its error tells the client nothing of it', async t => {
+t.test('an outage is logged with its cause, which the error for the client does not contain', async t => {
   const lines: unknown[][] = []
   const log = { error: (...line: unknown[]) => { lines.push(line) } } as never
   const error = logOutage({ log }, new Error('secret detail'), 'allow')

@@ -165,7 +165,7 @@ t.test('with the scope "all" everything of the user that was issued until now is
   }
 })
 
-t.test('a store that takes no marks makes the logout a failure; the retry succeeds, and the host was told once of a user', async t => {
+t.test('a store that rejects marks makes the logout fail; the retry succeeds, and the host is notified once', async t => {
   const good = memoryRevocationStore()
   for (const index of [0, 1]) {
     let down = true

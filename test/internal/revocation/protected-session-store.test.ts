@@ -11,7 +11,7 @@ const plain: ProtectableSessionStore = {
   destroy: (_id, callback) => callback()
 }
 
-t.test('a protected store tells what a session source needs, and an unprotected one tells nothing', async t => {
+t.test('a session source finds the protection of a protected store, and nothing on another store', async t => {
   const revocations = memoryRevocationStore()
   const credential = ({ user }: Record<string, unknown>) => ({ subject: String(user), issuedAt: 7 })
   const store = protectSessionStore(plain, revocations, { lifetime: 60_000, credential })
