@@ -18,17 +18,24 @@ const commands = {
 
   load: async own => {
     const replica = revocationReplica(own, { maxStaleness: 60_000 })
-    globalThis.gc()
-    const pauses = pausesOf()
     const begun = performance.now()
     const before = process.cpuUsage()
     await replica.start()
     const { user, system } = process.cpuUsage(before)
     const milliseconds = performance.now() - begun
     const { bytes } = replica.size()
+    await replica.close()
+    return { milliseconds, cpu: (user + system) / 1000, bytes }
+  },
+
+  // In a process of its own: looking costs time too.
+  watchLoading: async own => {
+    const replica = revocationReplica(own, { maxStaleness: 60_000 })
+    const pauses = pausesOf()
+    await replica.start()
     const longest = await pauses.end()
     await replica.close()
-    return { milliseconds, cpu: (user + system) / 1000, longest, bytes }
+    return { longest }
   }
 }
 

@@ -20,14 +20,16 @@ export async function marks ({ servers, plan, full, log }) {
 
 async function loading ({ servers, full, log, kind }) {
   const results = []
-  for (const [place, marks] of (full ? [100_000, 300_000, 1_000_000, 3_000_000] : [100_000]).entries()) {
+  for (const [place, marks] of (full ? [100_000, 300_000, 1_000_000] : [100_000]).entries()) {
     const parameters = { store: { ...servers.storeAt(kind), database: 10 + place } }
-    const filler = await startSubject('loading-marks.js', parameters)
-    await filler.ask('run', { command: 'fill', marks })
-    await filler.end()
-    const server = await startSubject('loading-marks.js', parameters)
-    const result = { kind, marks, ...await server.ask('run', { command: 'load' }) }
-    await server.end()
+    const ask = async (command) => {
+      const server = await startSubject('loading-marks.js', parameters)
+      const result = await server.ask('run', { command, marks })
+      await server.end()
+      return result
+    }
+    await ask('fill')
+    const result = { kind, marks, ...await ask('load'), ...await ask('watchLoading') }
     log(`loading ${marks} marks, ${kind}: ${result.cpu.toFixed(0)} ms of CPU time in ${result.milliseconds.toFixed(0)} ms, at most ${result.longest.toFixed(1)} ms at once`)
     results.push(result)
   }

@@ -9,7 +9,9 @@ t.test('a store that answers plainly is answered plainly, and one that fails or 
   t.equal(checkWithin({ check: () => 'live' }, 50, 'test')({ tokenId: 't' }), 'live')
   t.equal(await checkWithin({ check: async () => 'revoked' as const }, 50, 'test')({ tokenId: 't' }), 'revoked')
   t.throws(() => checkWithin({ check () { throw new Error('down') } }, 50, 'test')({}), { name: 'Outage', cause: { message: 'down' } })
-  await t.rejects(async () => checkWithin({ check: () => new Promise(() => {}) }, 5, 'test')({}), { name: 'Outage' })
+  await t.rejects(async () => checkWithin({ check: () => new Promise(() => {}) }, 5, 'test')({}), {
+    name: 'Outage', message: /revocations\.check/
+  })
 })
 
 t.test('a credential without any id, or a promise of one, is refused', async t => {
@@ -19,7 +21,7 @@ t.test('a credential without any id, or a promise of one, is refused', async t =
   for (const none of [undefined, null]) t.equal(usableCredential(none, 'test'), undefined)
   const wrong: unknown[] = [{}, { issuer: 'i', tenant: 'v' }, { tokenId: '' }, { tokenId: null, sessionId: {}, subject: NaN }]
   for (const credential of wrong) {
-    const message = /^test: option "credential" must return a credential with a token id, a session id or a subject/
+    const message = /^test: option "credential" must return a credential with a token id, a session id or a subject, or undefined for none$/
     t.throws(() => usableCredential(credential as Credential, 'test'), { name: 'TypeError', message })
   }
   for (const promise of [Promise.resolve({ tokenId: 't' }), Promise.reject(new Error('no user'))]) {
@@ -36,7 +38,8 @@ t.test('an outage is logged with its cause, which the error for the client does 
   t.match(error, { statusCode: 503, cause: { message: 'secret detail' } })
   t.notMatch(error.message, 'secret')
   t.equal(unknownError(1).cause, 1)
-  t.equal(revokedError().statusCode, 401)
+  t.equal(unknownError(1).message, 'it is unknown whether the credential is revoked: retry')
+  t.match(revokedError(), { statusCode: 401, reason: 'revoked' })
   t.ok(isTokenRejected(revokedError()))
 })
 
@@ -55,4 +58,5 @@ t.test('misuse is a TypeError that names the option', async t => {
     t.throws(() => resolveCheckOptions(options as RevocationCheckOptions, 'test'), { name: 'TypeError', message })
   }
   t.equal(resolveCheckOptions({ revocations }, 'test').whenUnavailable, 'refuse')
+  t.equal(resolveCheckOptions({ revocations, whenUnavailable: 'allow' }, 'test').whenUnavailable, 'allow')
 })
