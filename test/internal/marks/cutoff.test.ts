@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { cutoffOf, isCutOff, joinCutoffs, type Cutoff } from '../../../lib/internal/marks/cutoff.ts'
+import { type Cutoff, cutoffOf, isCutOff, isSameCutoff, joinCutoffs } from '../../../lib/internal/marks/cutoff.ts'
 
 const names = fc.constantFrom('a', 'b', 'c')
 const instants = fc.integer({ min: 0, max: 6 })
@@ -33,4 +33,18 @@ t.test('a cutoff ends with the last of its marks', async t => {
   const joined = joinCutoffs(cutoffOf({ cutoff: 5, until: 100 }), cutoffOf({ cutoff: 3, until: 200 }))
   t.equal(isCutOff(joined, { issuedAt: 5 }, 199), true)
   t.equal(isCutOff(joined, { issuedAt: 5 }, 200), false)
+})
+
+t.test('the cutoff of a mark without an exception holds for every session', async t => {
+  t.same(cutoffOf({ cutoff: 1, until: 2 }), { at: 1, except: undefined, exceptAt: 1, until: 2 })
+  t.equal(isCutOff(cutoffOf({ cutoff: 1, until: 2 }), { sessionId: 'undefined', issuedAt: 1 }, 0), true)
+  t.equal(isCutOff(cutoffOf({ cutoff: 1, except: 'undefined', until: 2 }), { issuedAt: 1 }, 0), true)
+})
+
+t.test('two cutoffs are the same if they revoke the same, whenever they end', async t => {
+  const cutoff = { at: 2, except: 'a', exceptAt: 1, until: 3 }
+  t.equal(isSameCutoff(cutoff, { ...cutoff, until: 4 }), true)
+  for (const other of [{ at: 3 }, { except: 'b' }, { except: undefined }, { exceptAt: 2 }]) {
+    t.equal(isSameCutoff(cutoff, { ...cutoff, ...other }), false)
+  }
 })
