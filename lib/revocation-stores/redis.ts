@@ -83,7 +83,7 @@ export function redisRevocationStore (redis: RedisClient, options: RedisRevocati
       return numberOf(await claim([`${keys.claim}${markId(key)}`], randomUUID(), `${claimEnd(until)}`)) === 1
     },
 
-    feed: () => redisFeed(redis, keys, caller)
+    feed: () => redisFeed(redis, { keys, caller })
   }
 }
 

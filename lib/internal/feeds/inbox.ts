@@ -25,10 +25,7 @@ export function inbox<Item> (most: number): Inbox<Item> {
 
   const news = (milliseconds: number) => new Promise<void>(resolve => {
     const timer = setTimeout(resolve, milliseconds)
-    wake = () => {
-      clearTimeout(timer)
-      resolve()
-    }
+    wake = () => { clearTimeout(timer); resolve() }
   })
 
   const box: Inbox<Item> = {

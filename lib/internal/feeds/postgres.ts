@@ -43,27 +43,21 @@ export function postgresFeed (pool: PostgresClient, { names, table, caller, page
   const beat = heartbeat(value => writeHeartbeat(lend, plannedOnce(statements.heartbeat, [id, value])))
   let opened: Opened | undefined
 
-  const open = (): Opened => {
-    const closing = new AbortController()
-    const listening = lend(closing.signal).then(connection => listen(connection, statements, closing.signal)).catch((error: unknown) => {
-      throw missingTable(error, table)
-    })
-    listening.catch(() => {})
-    return { closing, listening, completeAt: -Infinity }
-  }
-
   return {
     async next (position, timeout) {
-      const current = opened ??= open()
+      const current = opened ??= open(signal => lend(signal).then(connection => listen(connection, statements, signal)), table)
       const listening = await current.listening
       const place = await placeOn(listening, placeOf(position))
       if (place === undefined) return begin(listening)
-      if (place.loaded !== undefined) return load(listening, place, place.loaded, pageSize)
+      if (place.loaded !== undefined) return load(listening, { ...place, loaded: place.loaded }, pageSize)
       if (place.next !== undefined) return readOn(listening, place, { id, pageSize })
 
       const asked = performance.now()
       const wait = Math.ceil(current.completeAt + timeout - asked)
-      if (wait > 0) return receive(listening, place, wait, () => readOn(listening, place, { id, pageSize }))
+      if (wait > 0) {
+        await listening.wait(wait)
+        return receive(listening, place, () => readOn(listening, place, { id, pageSize }))
+      }
       const page = await readOn(listening, place, { id, value: await beat(), pageSize })
       if (page.complete) current.completeAt = asked
       return page
@@ -81,6 +75,16 @@ interface Opened {
   readonly listening: Promise<Listening>
   /** When everything was last known to be read, by `performance.now()`. */
   completeAt: number
+}
+
+/** Begins to listen. `table` is named in the error when it is missing. */
+function open (listenUntil: (signal: AbortSignal) => Promise<Listening>, table: string): Opened {
+  const closing = new AbortController()
+  const listening = listenUntil(closing.signal).catch((error: unknown) => {
+    throw missingTable(error, table)
+  })
+  listening.catch(() => {})
+  return { closing, listening, completeAt: -Infinity }
 }
 
 async function writeHeartbeat (lend: (signal: AbortSignal) => Promise<PostgresConnection>, statement: PostgresStatement): Promise<void> {
@@ -133,17 +137,16 @@ async function begin ({ run, server, session }: Listening): Promise<FeedPage> {
   return { marks: [], position: JSON.stringify(place), complete: false }
 }
 
-async function load ({ run }: Listening, place: Place, loaded: MarkKey, pageSize: number): Promise<FeedPage> {
-  const [row] = await run('load', ...loaded, pageSize)
+async function load ({ run }: Listening, place: Place & { readonly loaded: MarkKey }, pageSize: number): Promise<FeedPage> {
+  const [row] = await run('load', ...place.loaded, pageSize)
   const found = listedMarks(row?.['marks'])
   const last = found.length < pageSize ? undefined : found.at(-1)
   const position = JSON.stringify({ ...place, loaded: last && keyOf(last) })
   return { marks: found.map(markOfListed), position, complete: false, now: Number(row?.['now']) }
 }
 
-/** Waits for marks to be sent. If they were too many to be sent, they are read. */
-async function receive (listening: Listening, place: Place, milliseconds: number, read: () => Promise<FeedPage>): Promise<FeedPage> {
-  await listening.wait(milliseconds)
+/** The marks that were sent. If they were too many to be sent, they are read. */
+async function receive (listening: Listening, place: Place, read: () => Promise<FeedPage>): Promise<FeedPage> {
   const { items: marks, isWhole } = listening.takeNews()
   if (isWhole) return { marks, position: JSON.stringify(place), complete: false }
   const page = await read()

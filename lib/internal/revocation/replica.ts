@@ -70,8 +70,39 @@ const shareOfStaleness = 0.45
  * ```
  */
 export function revocationReplica (store: FollowableRevocationStore, options: RevocationReplicaOptions = {}): RevocationReplica {
-  const { feed, maxStaleness, onError } = resolveOptions(store, options)
-  const memory = replicaMemory(onError)
+  const resolved = resolveOptions(store, options)
+  const memory = replicaMemory(resolved.onError)
+  const { start, close, staleness } = follower(memory, resolved)
+
+  return {
+    start,
+    close,
+    staleness,
+
+    check (credential: Credential): Awaitable<Verdict> {
+      // Marks only add up: what is known to be revoked is revoked, however old the knowledge.
+      if (memory.check(credential) === 'revoked') return 'revoked'
+      return staleness() <= resolved.maxStaleness ? 'live' : store.check(credential)
+    },
+
+    async revoke (...marks) {
+      assertMarks(marks)
+      const news = await store.revoke(...marks)
+      memory.join(marks)
+      return news
+    },
+
+    claimOnce: (key, until) => store.claimOnce(key, until),
+    onRevoked: memory.onRevoked,
+    size: () => memory.size()
+  }
+}
+
+/** Starts and stops following, and knows when the memory was last known to be complete. */
+function follower (
+  memory: Pick<ReplicaMemory, 'joinPage'>,
+  { feed, maxStaleness, onError }: ResolvedOptions
+): Pick<RevocationReplica, 'start' | 'close' | 'staleness'> {
   const completeAt = instant(-Infinity)
   let following: { readonly stop: AbortController, readonly ended: Promise<void> } | undefined
 
@@ -102,25 +133,12 @@ export function revocationReplica (store: FollowableRevocationStore, options: Re
       await closed?.ended
     },
 
-    check (credential: Credential): Awaitable<Verdict> {
-      // Marks only add up: what is known to be revoked is revoked, however old the knowledge.
-      if (memory.check(credential) === 'revoked') return 'revoked'
-      return since(completeAt) <= maxStaleness ? 'live' : store.check(credential)
-    },
-
-    async revoke (...marks) {
-      assertMarks(marks)
-      const news = await store.revoke(...marks)
-      memory.join(marks)
-      return news
-    },
-
-    claimOnce: (key, until) => store.claimOnce(key, until),
-    onRevoked: memory.onRevoked,
-    staleness: () => since(completeAt),
-    size: () => memory.size()
+    staleness: () => since(completeAt)
   }
 }
+
+type ReplicaMemory = ReturnType<typeof replicaMemory>
+type ResolvedOptions = ReturnType<typeof resolveOptions>
 
 /** The marks in memory, and their listeners. */
 function replicaMemory (onError: Reporter) {

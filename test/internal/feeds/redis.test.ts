@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { redisFeed, type RedisFeedSizes } from '../../../lib/internal/feeds/redis.ts'
+import { redisFeed, type RedisFeedSource } from '../../../lib/internal/feeds/redis.ts'
 import { revocationKeys } from '../../../lib/internal/marks/redis.ts'
 import type { Mark, RevocationFeed } from '../../../lib/revocation-store.ts'
 import { redisRevocationStore } from '../../../lib/revocation-stores/redis.ts'
@@ -13,9 +13,9 @@ t.test('on a server', t => withPrivateRedis(t, async ({ url }) => {
   const redis = new Redis(url)
   t.teardown(() => redis.disconnect())
   let made = 0
-  const fresh = (t: Test, sizes: RedisFeedSizes = {}) => {
+  const fresh = (t: Test, sizes: Pick<RedisFeedSource, 'ids' | 'entries'> = {}) => {
     const prefix = `test-${made++}`
-    const feed = redisFeed(redis, revocationKeys(prefix, 'test'), 'test', sizes)
+    const feed = redisFeed(redis, { keys: revocationKeys(prefix, 'test'), caller: 'test', ...sizes })
     t.teardown(() => feed.close())
     return { prefix, feed, store: redisRevocationStore(redis, { prefix }) }
   }
@@ -86,7 +86,7 @@ t.test('on a server', t => withPrivateRedis(t, async ({ url }) => {
       for (const key of ['ends', 'marks', 'feed']) {
         await copy.restore(`{${prefix}}:${key}`, 0, await redis.dumpBuffer(`{${prefix}}:${key}`) ?? '')
       }
-      const there = redisFeed(copy, revocationKeys(prefix, 'test'), 'test', { ids: 10 })
+      const there = redisFeed(copy, { keys: revocationKeys(prefix, 'test'), caller: 'test', ids: 10 })
       t.teardown(() => there.close())
       for (const id of (await readOn(there, position)).ids) seen.add(id)
       t.equal(seen.size, 60)
@@ -97,7 +97,7 @@ t.test('on a server', t => withPrivateRedis(t, async ({ url }) => {
     const elsewhere = new Redis(url, { db: 1 })
     t.teardown(() => elsewhere.disconnect())
     const split = { evalsha: redis.evalsha.bind(redis), eval: redis.eval.bind(redis), duplicate: () => elsewhere.duplicate() }
-    const feed = redisFeed(split, revocationKeys('test-split', 'test'), 'test')
+    const feed = redisFeed(split, { keys: revocationKeys('test-split', 'test'), caller: 'test' })
     t.teardown(() => feed.close())
     await t.rejects(readOn(feed, undefined), { message: /reads from a server that does not have what the store has just written/ })
   })
@@ -153,7 +153,7 @@ t.test('on a server', t => withPrivateRedis(t, async ({ url }) => {
       duplicate: () => Object.assign(redis.duplicate(), { subscribe: async () => 1 })
     }
     const { prefix, store } = fresh(t)
-    const feed = redisFeed(deaf, revocationKeys(prefix, 'test'), 'test')
+    const feed = redisFeed(deaf, { keys: revocationKeys(prefix, 'test'), caller: 'test' })
     t.teardown(() => feed.close())
     await store.revoke({ tokenId: 'before', until })
     const { position } = await readOn(feed, undefined)

@@ -116,7 +116,7 @@ t.test('marks in any order, twice, and from here and there at once, add up', asy
 
 t.test('a page of any size is taken in small steps, between which the event loop turns', async t => {
   const { play, replica: make } = played(t)
-  const replica = make()
+  const replica = make({ maxStaleness: 60_000 })
   let turns = 0
   let turning = true
   const turn = () => { turns++; if (turning) setImmediate(turn) }
