@@ -15,7 +15,7 @@ if (isMainThread && !('typescript' in process.features)) {
 
 /** @type {import('node:module').LoadHook} */
 export const load = async (url, context, nextLoad) => {
-  if (!url.endsWith('.ts') || !url.startsWith('file:')) return nextLoad(url, context)
+  if (!url.startsWith('file:') || !new URL(url).pathname.endsWith('.ts')) return nextLoad(url, context)
   return { format: 'module', shortCircuit: true, source: await stripped(readFileSync(new URL(url), 'utf8')) }
 }
 
