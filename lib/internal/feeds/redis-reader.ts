@@ -110,7 +110,11 @@ function entryMarks (text: string): Mark[] {
 /** The marks of several ids, as the store keeps them. */
 function storedMarks (text: string): Mark[] {
   const stored = JSON.parse(text) as ReadonlyArray<readonly [id: string, marks: readonly StoredMark[]]>
-  return stored.flatMap(([id, marks]) => rowsOfStored(id, marks).map(markOfRow))
+  const found: Mark[] = []
+  for (const [id, marks] of stored) {
+    for (const row of rowsOfStored(id, marks)) found.push(markOfRow(row))
+  }
+  return found
 }
 
 const beginLua = `${luaClock}

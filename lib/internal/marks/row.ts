@@ -33,6 +33,8 @@ export function rowOfMark (mark: Mark): MarkRow {
 /** The mark of a row. */
 export function markOfRow ({ id, issuer, tenant, except, cutoff, until }: MarkRow): Mark {
   const name = id.slice(1)
+  // Most marks are of a token, and a replica loads millions of them.
+  if (id.startsWith('t') && issuer === '' && !name.startsWith('#')) return { tokenId: name, until }
   const digested = [name, issuer, tenant, except].some(text => text.startsWith('#'))
   const scope = { ...(issuer !== '' && { issuer }), until, ...(digested && { digested }) }
   if (id.startsWith('t')) return { tokenId: name, ...scope }
