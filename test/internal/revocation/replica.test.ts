@@ -270,6 +270,31 @@ t.test('start never hangs, close ends everything, and both may be called twice',
   await failing.close()
 })
 
+t.test('close closes the feed and waits for its last answer, and a closed replica can be started again', async t => {
+  const { play, closed, replica: make } = played(t)
+  const replica = make({ maxStaleness: 60_000 })
+  await replica.start()
+  let isAnswered = false
+  play(() => sleep(50).then(() => { isAnswered = true; return page([]) }))
+  await sleep(10)
+  await replica.close()
+  t.ok(closed() > 0)
+  t.equal(isAnswered, true)
+
+  play(() => page([{ tokenId: 'again', until }]))
+  await replica.start()
+  t.equal(replica.check({ tokenId: 'again' }), 'revoked')
+  t.ok(replica.staleness() < 60_000)
+})
+
+t.test('a feed that fails is asked again after pauses that grow', async t => {
+  const { asked, play, replica: make } = played(t)
+  play(() => Promise.reject(new Error('down')))
+  const replica = make({ maxStaleness: 400, onError () {} })
+  await replica.start()
+  t.ok(asked.length >= 2 && asked.length < 20, `${asked.length} questions in 400 ms`)
+})
+
 t.test('of two clocks the one that saw more time pass counts', async t => {
   const replica = played(t, { check: () => 'revoked' }).replica({ maxStaleness: 1000 })
   await replica.start()
