@@ -40,7 +40,9 @@ t.test('ids are non-empty strings and whole numbers', async t => {
 t.test('a claim ends at a whole millisecond, and must end at an instant', async t => {
   t.same([claimEnd(5), claimEnd(5.1), claimEnd(-0.5)], [5, 6, -0])
   for (const wrong of [NaN, Infinity, 2 ** 60, '5', undefined, null]) {
-    t.throws(() => claimEnd(wrong as number), { name: 'TypeError', message: /^claimOnce: "until" must be an instant in epoch milliseconds$/ })
+    t.throws(() => claimEnd(wrong as number), {
+      name: 'TypeError', message: /^claimOnce: "until" must be an instant in epoch milliseconds$/
+    })
   }
 })
 
