@@ -3,6 +3,7 @@ import { kratosAdmin } from '../lib/flows/kratos-admin.ts'
 import { kratosBrowserLogout } from '../lib/flows/kratos-browser.ts'
 import { kratosLogout } from '../lib/flows/kratos-native.ts'
 import { kratosSessions } from '../lib/flows/kratos-sessions.ts'
+import { backChannelLogout } from '../lib/flows/openid-back-channel.ts'
 import { frontChannelLogout } from '../lib/flows/openid-front-channel.ts'
 import { rpInitiatedLogout } from '../lib/flows/openid-rp-initiated.ts'
 import { sessionLogout } from '../lib/flows/session.ts'
@@ -12,6 +13,7 @@ import { sessionStoreSource } from '../lib/session-sources/session-store.ts'
 import { memorySessionStore } from '../lib/session-stores/memory.ts'
 import { TokenRejectedError } from '../lib/token-verifier.ts'
 import { memoryUserStatusStore } from '../lib/user-status-stores/memory.ts'
+import { signJwt } from './sign-jwt.ts'
 
 // Every flow on one server, for tests of what holds for all of them.
 
@@ -35,6 +37,16 @@ function verifyToken (token: string) {
   if (token === secrets.bearer || token === secrets.user) return { sub: 'alice', tenant: 'acme' }
   if (token === secrets.down) throw new Error('the key server is down')
   throw new TokenRejectedError('untrusted')
+}
+
+const logoutTokenKey = Buffer.alloc(32, 'k')
+
+/** A logout token for this provider session. */
+export function logoutTokenOf (sid: string): string {
+  const iat = Math.floor(Date.now() / 1000)
+  const events = { 'http://schemas.openid.net/event/backchannel-logout': {} }
+  const claims = { iss: 'https://provider.example', aud: 'app', iat, exp: iat + 120, jti: 'j', sid, events }
+  return signJwt(logoutTokenKey, 'HS256', claims, { typ: 'logout+jwt' })
 }
 
 /** Registers every flow. */
@@ -96,4 +108,7 @@ async function registerSessions (app: FastifyInstance): Promise<void> {
     }
   }
   await app.register(frontChannelLogout, { issuers: [{ issuer }], index, sessions, sessionLifetime: 3_600_000 })
+  await app.register(backChannelLogout, {
+    issuers: [{ issuer, clientId: 'app', algorithms: ['HS256'], key: logoutTokenKey }], index, sessions, sessionLifetime: 3_600_000
+  })
 }

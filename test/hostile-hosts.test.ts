@@ -4,7 +4,7 @@ import { PassThrough } from 'node:stream'
 import t from 'tap'
 import { z, type ZodType } from 'zod'
 import { logoutUrlToken } from '../lib/internal/kratos/logout-url-token.ts'
-import { registerFlows, secrets } from './every-flow.ts'
+import { logoutTokenOf, registerFlows, secrets } from './every-flow.ts'
 import { wire, type Answer } from './wire.ts'
 
 // What is asked of our flows
@@ -115,7 +115,13 @@ const openidRequests: readonly InjectOptions[] = [
     '', '?iss=https://provider.example', '?iss=https://evil.example&sid=x', '?iss=https://provider.example&sid=x&sid[]=y',
     '?iss=https://provider.example&sid=x&sid=y', `?iss=https://provider.example&sid=${secrets.down}`
   ].map(query => ({ url: `/frontchannel-logout${query}` })),
-  { url: '/frontchannel-logout?iss=https://provider.example&sid=x', headers: { 'sec-fetch-dest': 'image' } }
+  { url: '/frontchannel-logout?iss=https://provider.example&sid=x', headers: { 'sec-fetch-dest': 'image' } },
+  ...[
+    `logout_token=${logoutTokenOf('x')}`, `logout_token=${logoutTokenOf(secrets.down)}`, `logout_token=${logoutTokenOf('x')}x`,
+    'logout_token=%', 'logout_token=a&logout_token=b', '', 'x'.repeat(70_000)
+  ].flatMap(payload => ['application/x-www-form-urlencoded', 'application/json'].map((type): InjectOptions => ({
+    method: 'POST', url: '/backchannel-logout', headers: { 'content-type': type }, payload
+  })))
 ]
 
 const own = (token: string) => ({ cookie: `sid=${token}` })

@@ -195,7 +195,7 @@ async function routes (fastify: FastifyInstance, options: BackChannelLogoutOptio
     const content = 'fault' in token ? token : await verify(token.logoutToken)
     if ('fault' in content) return refuse(content, request, reply)
     await logOut(content, request)
-    return reply.code(200).send()
+    return reply.removeHeader('content-type').code(200).send()
   })
 }
 

@@ -148,3 +148,24 @@ t.test('a reply that cannot be read is a rejection, and never "live" or an empty
     await t.rejects(index.logOut({ issuer, sid: 'phone', cutoff: 1000, until: Date.now() + hour }), JSON.stringify(reply))
   }
 })
+
+t.test('a login and a logout are one script for each group, and no other command', async t => {
+  const sent: string[] = []
+  const client: IoredisLike = {
+    eval: async () => { throw new Error('not asked for') },
+    evalsha: async (digest, count, ...keys) => {
+      sent.push(digest)
+      return keys.length === count + 3 ? '0' : [Array.from({ length: count - 1 }, () => '1000'), []]
+    }
+  }
+  const index = redisProviderSessionIndex(client)
+  const until = Date.now() + hour
+  t.equal(await index.bind(login('phone'), session('1'), until), 'live')
+  t.equal(sent.splice(0).length, 2, 'for the subject and for the sid, at once')
+  t.equal(await index.bind(login(), session('1'), until), 'live')
+  t.equal(sent.splice(0).length, 1)
+  for (const target of [{ sid: 'phone' }, { subject: 'alice' }, { subject: 'alice', sid: 'phone' }]) {
+    t.strictSame(await index.logOut({ issuer, cutoff: 1000, until, ...target }), [])
+    t.equal(sent.splice(0).length, 1)
+  }
+})
