@@ -17,6 +17,7 @@ import {
   type Claims, type KratosLogoutOptions, type LogoutEvent, type Principal, type Session, type SessionStore, type SigningHubActivity,
   type SigningHubLogoutOptions, type TenantStatusLogoutOptions, type TokenRejectionReason, type UserStatusStore, type VerifyToken
 } from '../lib/index.ts'
+import { mysqlRevocationStore } from '../lib/revocation-stores/mysql.ts'
 import { postgresRevocationStore } from '../lib/revocation-stores/postgres.ts'
 import { sqliteRevocationStore } from '../lib/revocation-stores/sqlite.ts'
 import { memorySessionStore } from '../lib/session-stores/memory.ts'
@@ -92,6 +93,7 @@ export function databaseClients () {
   postgresRevocationStore(pool)
   mysqlSessionStore(createPool({}), { table: undefined, batch: undefined, timeout: undefined })
   mysqlUserStatusStore(callbackMysql.createPool({}))
+  mysqlRevocationStore(callbackMysql.createPool({}), { table: undefined, pollInterval: undefined })
   mysqlUserStatusStore(callbackMysql.createConnection({}))
   mysqlSessionStore({ query: async statement => createPool({}).query(statement) })
   postgresSessionStore({ query: async (text, values) => pool.query({ name: 'a', text, ...values && { values } }) }, { batch: true })

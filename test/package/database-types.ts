@@ -19,6 +19,7 @@ const { devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 
 
 const program = `
 import Database from 'better-sqlite3'
+import { mysqlRevocationStore } from 'fastify-logout/revocation-stores/mysql'
 import { sqliteRevocationStore } from 'fastify-logout/revocation-stores/sqlite'
 import mysql from 'mysql2'
 import { createConnection, createPool } from 'mysql2/promise'
@@ -40,6 +41,7 @@ sqliteRevocationStore(new DatabaseSync(':memory:'))
 postgresSessionStore(new pg.Pool())
 postgresUserStatusStore(new pg.Client())
 mysqlSessionStore(createPool({}))
+mysqlRevocationStore(createPool({}))
 mysqlSessionStore(mysql.createPool({}))
 mysqlUserStatusStore(await createConnection({}))
 mysqlUserStatusStore(mysql.createConnection({}))

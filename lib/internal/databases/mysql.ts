@@ -95,17 +95,18 @@ export function mysqlStatements ({ client, table, timeout }: MysqlTarget, caller
 }
 
 /**
- * The options with their defaults.
+ * The options with their defaults, and whether a statement may be part of a transaction of the host.
  *
  * @throws {TypeError} when one is wrong; `caller` begins the message.
  */
 export function resolveMysqlOptions (client: MysqlClient, options: MysqlStoreOptions, caller: string) {
-  const { batch = isPlainPool(client, promising(client, caller)), timeout = 10_000 } = options
+  const isPool = isPlainPool(client, promising(client, caller))
+  const { batch = isPool, timeout = 10_000 } = options
   if (typeof batch !== 'boolean') throw new TypeError(`${caller}: option "batch" must be true or false`)
   if (typeof timeout !== 'number' || !(timeout > 0 && timeout <= longestTimer)) {
     throw new TypeError(`${caller}: option "timeout" must be a positive number of milliseconds, at most ${longestTimer}`)
   }
-  return { batch, timeout }
+  return { batch, timeout, mayBeInTransaction: !isPool && !batch }
 }
 
 /** Whether the server rolled the statement back and can still be asked: another statement may succeed. */
