@@ -1,9 +1,11 @@
 import { memorySessionStore } from 'fastify-logout/session-stores/memory'
+import { mysqlSessionStore } from 'fastify-logout/session-stores/mysql'
 import { postgresSessionStore } from 'fastify-logout/session-stores/postgres'
 import { redisSessionStore } from 'fastify-logout/session-stores/redis'
 import { sqliteSessionStore } from 'fastify-logout/session-stores/sqlite'
 import { redisRateLimitStore } from 'fastify-logout/rate-limit-stores/redis'
 import { memoryUserStatusStore } from 'fastify-logout/user-status-stores/memory'
+import { mysqlUserStatusStore } from 'fastify-logout/user-status-stores/mysql'
 import { postgresUserStatusStore } from 'fastify-logout/user-status-stores/postgres'
 import { redisUserStatusStore } from 'fastify-logout/user-status-stores/redis'
 import { sqliteUserStatusStore } from 'fastify-logout/user-status-stores/sqlite'
@@ -93,10 +95,21 @@ async function postgres () {
   return { name: 'Postgres, by DATABASE_URL', sessions, users, close: () => pool.end() }
 }
 
-const kinds = { memory, sqlite, redis, postgres }
+/** @returns {Promise<Stores>} */
+async function mysql () {
+  const { createPool } = await import('mysql2/promise')
+  const pool = createPool({ uri: process.env.MYSQL_URL ?? 'mysql://root@127.0.0.1:3306/test', connectTimeout: 5000 })
+  const sessions = mysqlSessionStore(pool, { timeout: 5000 })
+  const users = mysqlUserStatusStore(pool, { timeout: 5000 })
+  await sessions.migrate()
+  await users.migrate()
+  return { name: 'MySQL, by MYSQL_URL', sessions, users, close: () => pool.end() }
+}
+
+const kinds = { memory, sqlite, redis, postgres, mysql }
 
 /**
- * The stores that `--store memory|sqlite|redis|postgres` chooses. Without it: SQLite where there is one, so that a
+ * The stores that `--store memory|sqlite|redis|postgres|mysql` chooses. Without it: SQLite where there is one, so that a
  * logout survives a restart, and memory elsewhere.
  *
  * @param {string[]} argv

@@ -10,6 +10,7 @@ import * as jwt from '../examples/jwt.js'
 import { build } from '../examples/own-user-table.js'
 import * as session from '../examples/session.js'
 import { setCookies } from './session-host.ts'
+import { withMysql } from './servers/mysql.ts'
 import { withPostgres } from './servers/postgres.ts'
 import { withRedis } from './servers/redis.ts'
 
@@ -216,13 +217,18 @@ t.test('with --store postgres, a logout survives a restart', async (t) => {
   await withPostgres(t, ({ url }) => survivesRestart(t, ['--store', 'postgres'], { DATABASE_URL: url }))
 })
 
+t.test('with --store mysql, a logout survives a restart', async (t) => {
+  await withMysql(t, ({ url }) => survivesRestart(t, ['--store', 'mysql'], { MYSQL_URL: url }))
+})
+
 t.test('an unknown or unreachable store is reported in one line', async (t) => {
   const lines = {
-    constructor: /^--store constructor is unknown: choose one of memory, sqlite, redis, postgres\n$/,
+    constructor: /^--store constructor is unknown: choose one of memory, sqlite, redis, postgres, mysql\n$/,
     sqlite: /^--store sqlite cannot be opened: [^\n]+\n$/,
-    nowhere: /^--store nowhere is unknown: choose one of memory, sqlite, redis, postgres\n$/,
+    nowhere: /^--store nowhere is unknown: choose one of memory, sqlite, redis, postgres, mysql\n$/,
     redis: /^--store redis cannot be opened: connect ECONNREFUSED 127\.0\.0\.1:1\n$/,
-    postgres: /^--store postgres cannot be opened: connect ECONNREFUSED 127\.0\.0\.1:1\n$/
+    postgres: /^--store postgres cannot be opened: connect ECONNREFUSED 127\.0\.0\.1:1\n$/,
+    mysql: /^--store mysql cannot be opened: connect ECONNREFUSED 127\.0\.0\.1:1\n$/
   }
   for (const [store, line] of Object.entries(lines)) {
     const env = {
@@ -230,7 +236,8 @@ t.test('an unknown or unreachable store is reported in one line', async (t) => {
       PORT: '0',
       SQLITE_FILE: '/not/there/x.sqlite',
       REDIS_URL: 'redis://127.0.0.1:1',
-      DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none'
+      DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none',
+      MYSQL_URL: 'mysql://nobody@127.0.0.1:1/none'
     }
     const failure = await run(process.execPath, ['examples/server.js', '--store', store], { env })
       .catch((error: unknown) => error as { code: number, stderr: string })

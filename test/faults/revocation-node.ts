@@ -1,11 +1,13 @@
 import fastifyWebsocket from '@fastify/websocket'
 import fastify, { type FastifyRequest } from 'fastify'
 import { Redis } from 'ioredis'
+import { createPool } from 'mysql2/promise'
 import pg from 'pg'
 import { liveConnections } from '../../lib/bridges/live-connections.ts'
 import { revocationGuard } from '../../lib/guards/revocation.ts'
 import { revocationReplica } from '../../lib/internal/revocation/replica.ts'
 import type { FollowableRevocationStore } from '../../lib/revocation-store.ts'
+import { mysqlRevocationStore } from '../../lib/revocation-stores/mysql.ts'
 import { postgresRevocationStore } from '../../lib/revocation-stores/postgres.ts'
 import { redisRevocationStore } from '../../lib/revocation-stores/redis.ts'
 
@@ -18,6 +20,7 @@ function connected (): FollowableRevocationStore {
     redis.on('error', () => {})
     return redisRevocationStore(redis)
   }
+  if (kind === 'mysql') return mysqlRevocationStore(createPool({ uri: url, connectTimeout: 1000 }), { timeout: 2000 })
   const pool = new pg.Pool({ connectionString: url, connectionTimeoutMillis: 1000, query_timeout: 2000 })
   pool.on('error', () => {})
   return postgresRevocationStore(pool)

@@ -7,8 +7,10 @@ import pg from 'pg'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
 import type { RevocationStore } from '../../lib/revocation-store.ts'
+import { mysqlRevocationStore } from '../../lib/revocation-stores/mysql.ts'
 import { postgresRevocationStore } from '../../lib/revocation-stores/postgres.ts'
 import { redisRevocationStore } from '../../lib/revocation-stores/redis.ts'
+import { mysqlPool, withPrivateMysql } from '../servers/mysql.ts'
 import { withPrivatePostgres } from '../servers/postgres.ts'
 import type { PrivateServer } from '../servers/private-process.ts'
 import { withPrivateRedis } from '../servers/redis.ts'
@@ -35,8 +37,14 @@ t.test('two processes on one Postgres', { buffered: true }, t => withPrivatePost
   await twoNodes(t, server, 'postgres', store)
 }, { durable: true }))
 
+t.test('two processes on one MySQL', { buffered: true }, t => withPrivateMysql(t, async server => {
+  const store = mysqlRevocationStore(mysqlPool(t, server.url), { timeout: 2000 })
+  await store.migrate()
+  await twoNodes(t, server, 'mysql', store)
+}, { durable: true }))
+
 /** We are the first node, and log out; the second is a process of its own, with a guard over a replica, behind a wire that can be cut. */
-async function twoNodes (t: Test, server: PrivateServer, kind: 'redis' | 'postgres', store: RevocationStore) {
+async function twoNodes (t: Test, server: PrivateServer, kind: 'redis' | 'postgres' | 'mysql', store: RevocationStore) {
   const wire = await tcpProxy(t, server.port)
   await store.revoke({ tokenId: 'before', until })
   const second = await startNode(t, kind, server.url.replace(`:${server.port}`, `:${wire.port}`))

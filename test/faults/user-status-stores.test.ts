@@ -10,8 +10,10 @@ import { tenantStatusLogout, type TenantStatusLogoutOptions } from '../../lib/fl
 import { redisRateLimitStore } from '../../lib/rate-limit-stores/redis.ts'
 import type { UserRecords, UserStatusStore } from '../../lib/user-status-store.ts'
 import { memoryUserStatusStore } from '../../lib/user-status-stores/memory.ts'
+import { mysqlUserStatusStore } from '../../lib/user-status-stores/mysql.ts'
 import { postgresUserStatusStore } from '../../lib/user-status-stores/postgres.ts'
 import { redisUserStatusStore } from '../../lib/user-status-stores/redis.ts'
+import { killConnections, mysqlPool, withPrivateMysql } from '../servers/mysql.ts'
 import { withPrivatePostgres } from '../servers/postgres.ts'
 import type { PrivateServer } from '../servers/private-process.ts'
 import { connectRedisClients } from '../servers/redis-clients.ts'
@@ -158,6 +160,22 @@ t.test('Redis that writes every change to its log', t => withPrivateRedis(t, asy
   t.ok(filesHold(server.directory, 'user-1'), 'its files hold the users')
   t.notOk(filesHold(server.directory, '5ecret'), 'and no token')
 }, { config: { appendonly: 'yes', appendfsync: 'always' } }))
+
+t.test('MySQL', t => withPrivateMysql(t, async server => {
+  const [pool, otherPool] = [mysqlPool(t, server.url, { connectionLimit: 10 }), mysqlPool(t, server.url, { connectionLimit: 10 })]
+  const store = mysqlUserStatusStore(pool)
+  await store.migrate()
+  await survives(t, server, { store, other: mysqlUserStatusStore(otherPool), cutConnections: () => killConnections(otherPool) })
+  t.ok(filesHold(server.directory, 'user-1'), 'its files hold the users')
+  t.notOk(filesHold(server.directory, '5ecret'), 'and no token')
+
+  await t.test('a server that only reads: 500, and nothing changes', async t => {
+    await store.set(user('reader'), 'logged_in')
+    const node = await host(mysqlUserStatusStore(mysqlPool(t, server.url, {}, ['SET SESSION TRANSACTION READ ONLY'])))
+    t.match(await node.logOut('reader'), { status: 500, body: { error: internal } })
+    t.equal((await store.get(user('reader')))?.status, 'logged_in')
+  })
+}, { durable: true }))
 
 t.test('Postgres', t => withPrivatePostgres(t, async server => {
   const pools = [1, 2].map(() => new pg.Pool({ connectionString: server.url, max: 10 }))

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { chownSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import mysql, { type Pool, type PoolOptions } from 'mysql2/promise'
+import mysql, { type Pool, type PoolOptions, type RowDataPacket } from 'mysql2/promise'
 import type { Test } from 'tap'
 import { findProgram, missing, startPrivateServer, type Place, type PrivateServer } from './private-process.ts'
 import { unprivileged } from './unprivileged.ts'
@@ -40,6 +40,14 @@ export function mysqlPool (t: Test, url: string, options: PoolOptions = {}, firs
   for (const statement of first) pool.pool.on('connection', connection => { connection.query(statement) })
   t.teardown(() => pool.end())
   return pool
+}
+
+/** Ends every connection of the server but the one that does so. */
+export async function killConnections (pool: Pool): Promise<void> {
+  const [rows] = await pool.query<RowDataPacket[]>(
+    "SELECT id AS number FROM information_schema.processlist WHERE user = 'root' AND id <> CONNECTION_ID()"
+  )
+  await Promise.all(rows.map(row => pool.query(`KILL ${row['number']}`).catch(() => {})))
 }
 
 async function withServer (t: Test, use: (server: PrivateServer) => Promise<void>, options: MysqlOptions, whatToInstall: string) {
