@@ -86,7 +86,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'internal/marks': ['contracts', 'internal/async', 'internal/databases'],
   'internal/feeds': ['contracts', 'internal/marks', 'internal/databases'],
   'internal/records': ['contracts'],
-  'internal/databases': ['internal/records'],
+  'internal/databases': ['internal/records', 'types of internal/marks'],
   'internal/redis-sessions': ['contracts', 'internal/records', 'internal/databases'],
   'internal/jose': ['contracts', 'internal/plugin', 'internal/http', 'fast-jwt'],
   'internal/oauth': ['internal/plugin', 'internal/jose', 'types of fastify', 'typebox'],

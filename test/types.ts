@@ -17,6 +17,7 @@ import {
   type Claims, type KratosLogoutOptions, type LogoutEvent, type Principal, type Session, type SessionStore, type SigningHubActivity,
   type SigningHubLogoutOptions, type TenantStatusLogoutOptions, type TokenRejectionReason, type UserStatusStore, type VerifyToken
 } from '../lib/index.ts'
+import { mysqlProviderSessionIndex } from '../lib/provider-session-indexes/mysql.ts'
 import { mysqlRevocationStore } from '../lib/revocation-stores/mysql.ts'
 import { postgresRevocationStore } from '../lib/revocation-stores/postgres.ts'
 import { sqliteRevocationStore } from '../lib/revocation-stores/sqlite.ts'
@@ -93,6 +94,7 @@ export function databaseClients () {
   postgresRevocationStore(pool)
   mysqlSessionStore(createPool({}), { table: undefined, batch: undefined, timeout: undefined })
   mysqlUserStatusStore(callbackMysql.createPool({}))
+  mysqlProviderSessionIndex(createPool({}), { table: undefined, timeout: undefined })
   mysqlRevocationStore(callbackMysql.createPool({}), { table: undefined, pollInterval: undefined })
   mysqlUserStatusStore(callbackMysql.createConnection({}))
   mysqlSessionStore({ query: async statement => createPool({}).query(statement) })

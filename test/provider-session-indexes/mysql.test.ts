@@ -130,6 +130,6 @@ t.test('misuse is a TypeError that names what is wrong', async t => {
   for (const table of ['a b', 'a'.repeat(41)]) {
     t.throws(() => mysqlProviderSessionIndex(client, { table }), { name: 'TypeError', message: /option "table" must/ })
   }
-  const twoTables = /^CREATE TABLE IF NOT EXISTS `logout_provider_session` [^]*;\nCREATE TABLE IF NOT EXISTS `logout_provider_session_cutoff` /
-  t.match(mysqlProviderSessionTables(), twoTables)
+  const tables = mysqlProviderSessionTables().match(/^CREATE TABLE IF NOT EXISTS `\w+`/gm)
+  t.strictSame(tables?.map(line => line.split('`')[1]), ['logout_provider_session', 'logout_provider_session_cutoff'])
 })
