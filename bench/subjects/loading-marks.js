@@ -5,6 +5,8 @@ import { revocationStore } from './library-stores.js'
 import { tokenAt } from './tokens.js'
 
 const day = 86_400_000
+/** Of a replica that has not loaded after ten minutes nothing is measured. */
+const patience = 600_000
 
 export default async function ({ store }) {
   const own = await revocationStore(store)
@@ -17,12 +19,13 @@ const commands = {
   fill: async (own, { marks, store }) => filling[store.kind](own, marks, store),
 
   load: async own => {
-    const replica = revocationReplica(own, { maxStaleness: 60_000 })
+    const replica = revocationReplica(own, { maxStaleness: patience })
     const begun = performance.now()
     const before = process.cpuUsage()
     await replica.start()
     const { user, system } = process.cpuUsage(before)
     const milliseconds = performance.now() - begun
+    if (replica.staleness() > patience) throw new Error('the replica did not load')
     const { bytes } = replica.size()
     await replica.close()
     return { milliseconds, cpu: (user + system) / 1000, bytes }
@@ -30,7 +33,7 @@ const commands = {
 
   // In a process of its own: looking costs time too.
   watchLoading: async own => {
-    const replica = revocationReplica(own, { maxStaleness: 60_000 })
+    const replica = revocationReplica(own, { maxStaleness: patience })
     const pauses = pausesOf()
     await replica.start()
     const longest = await pauses.end()
