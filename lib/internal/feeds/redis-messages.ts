@@ -50,6 +50,16 @@ function entryOfMessage (message: string): StreamEntry | undefined {
   return { id, fields: { behind, name, marks } }
 }
 
+/** Whether each entry names the one before it, and the first one the entry of this name. */
+export function isChain (name: string, entries: readonly StreamEntry[]): boolean {
+  let before: string | undefined = name
+  for (const { fields } of entries) {
+    if (fields['behind'] !== before) return false
+    before = fields['name']
+  }
+  return true
+}
+
 /** Whether an entry of a stream is later than another one, by their ids. */
 export function isLater (id: string, than: string): boolean {
   const [time = 0, count = 0] = id.split('-').map(Number)

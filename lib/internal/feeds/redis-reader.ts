@@ -2,8 +2,8 @@ import { streamEntries, type RedisConnection, type StreamEntry } from '../databa
 import { listOf, numberOf, textOf } from '../databases/redis.ts'
 import { luaClock, rowsOfStored, type RevocationKeys, type StoredMark } from '../marks/redis.ts'
 import { markOfRow } from '../marks/row.ts'
-import { isLater, type MessageBox } from './redis-messages.ts'
-import { placeOf, type Loaded, type Place } from './redis-position.ts'
+import { isChain, isLater, type MessageBox } from './redis-messages.ts'
+import type { Loaded, Place } from './redis-position.ts'
 import type { FeedPage, Mark } from '../../revocation-store.ts'
 
 /** Reads pages of a store's marks. */
@@ -52,15 +52,16 @@ export function redisReader (connection: RedisConnection, options: RedisReaderOp
       await messages.wait(milliseconds)
       const { items, isWhole } = messages.take()
       const entries = items.filter(({ id }) => isLater(id, place.entry))
-      return isWhole && isChain(place, entries) ? pageOf(place, entries) : read(place)
+      return isWhole && isChain(place.name, entries) ? pageOf(place, entries) : read(place)
     },
 
     async prove (place, heartbeat) {
       messages.assertDelivery()
       const page = await read(place, heartbeat)
-      const last = placeOf(page.position)?.entry ?? place.entry
+      if (!page.complete) return page
+      const { entry } = JSON.parse(page.position) as Place
       // What was added before it listened has no message.
-      if (page.complete && proofs++ > 0 && last !== place.entry) messages.expect(last)
+      if (proofs++ > 0 && entry !== place.entry) messages.expect(entry)
       return page
     }
   }
@@ -80,11 +81,6 @@ function streamReader (connection: RedisConnection, { keys, heartbeat, entries: 
     if (isGap(place, entries) || (entries.length === 0 && name !== place.name)) return begin()
     return { ...pageOf(place, entries), complete: wanted !== undefined && entries.length < most, now: numberOf(now) }
   }
-}
-
-/** Whether each entry follows on the one before it, and the first one on a place. */
-function isChain ({ name }: Place, entries: readonly StreamEntry[]): boolean {
-  return entries.every(({ fields }, index) => fields['behind'] === (index === 0 ? name : entries[index - 1]?.fields['name']))
 }
 
 /** Whether something is missing between a place and the first of the entries behind it. */

@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import { isLater, messageBox } from '../../../lib/internal/feeds/redis-messages.ts'
+import { isChain, isLater, messageBox } from '../../../lib/internal/feeds/redis-messages.ts'
 
 /** Lets a test say how late it is. */
 function clock (t: Test) {
@@ -56,6 +56,15 @@ t.test('an entry whose message has not come for a second is an error, until it o
   box.put('8-0 a b []')
   wait(2000)
   box.assertDelivery()
+})
+
+t.test('entries are a chain if each names the one before it', async t => {
+  const entry = (behind: string, name: string) => ({ id: '1-1', fields: { behind, name } })
+  t.equal(isChain('a', []), true)
+  t.equal(isChain('a', [entry('a', 'b'), entry('b', 'c'), entry('c', 'd')]), true)
+  t.equal(isChain('a', [entry('x', 'b')]), false)
+  t.equal(isChain('a', [entry('a', 'b'), entry('x', 'c')]), false)
+  t.equal(isChain('a', [entry('a', 'b'), entry('a', 'c')]), false)
 })
 
 t.test('entries are ordered by their time and their count', async t => {
