@@ -273,7 +273,8 @@ t.test('R7: with another state, none, several, or without its cookie, a browser 
   const [state, cookie] = [stateOf(locationOf(away)), stateCookie(away)]
   for (const [header, query] of [
     [cookie, '?state=another'], [cookie, ''], [cookie, '?state='], [cookie, `?state=${state}&state=${state}`], ['', `?state=${state}`],
-    [cookie, `?state=${state}x`], [cookie, `?state=${state.slice(1)}`], [cookie, `?state=${state.slice(0, -1)}`], [cookie, `?State=${state}`], ['__Host-logout-state=', '?state='],
+    [cookie, `?state=${state}x`], [cookie, `?state=${state.slice(1)}`], [cookie, `?state=${state.slice(0, -1)}`],
+    [cookie, `?State=${state}`], ['__Host-logout-state=', '?state='],
     [`logout-state=${state}.`, `?state=${state}`]
   ] as const) {
     const back = await comeBack(header, query)
