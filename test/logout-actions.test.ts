@@ -73,6 +73,16 @@ t.test('A3: logOutAll ends every session and clears the cookies, and needs a liv
   t.equal(events.length, 1)
 })
 
+t.test('A3: without a live session, logOutAll clears the cookies once the source has answered, and rejects if it cannot tell', async t => {
+  const { sessions } = ownSessions()
+  const later = await host(t, {
+    sessions: { ...sessions, logOut: async () => { await new Promise(resolve => setImmediate(resolve)); return undefined } }
+  })
+  t.match(await later.by('logOutAll', ''), { ...notLoggedIn, cleared: true })
+  const failing = await host(t, { sessions: { ...sessions, logOut: async () => { throw new Error('down') } } })
+  t.match(await failing.by('logOutAll', ''), unavailable)
+})
+
 t.test('A4: logOutSubject ends the sessions of any user, with and without a request', async t => {
   const requests: unknown[] = []
   const { logOutSubject, run, logIn, isLive, events } = await host(t, {

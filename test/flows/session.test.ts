@@ -412,6 +412,16 @@ t.test('N10: others and all need a live session', async t => {
   t.notOk(calls.includes('logOutSubject'))
 })
 
+t.test('N10: all without a live session waits for the source, and is a 503 if it cannot tell', async t => {
+  const { sessions } = ownSessions()
+  const later = await host(t, {
+    sessions: { ...sessions, logOut: async () => { await new Promise(resolve => setImmediate(resolve)); return undefined } }
+  })
+  sameAnswer(t, await later.logOut('', { scope: 'all' }), failure('LOGOUT_NOT_LOGGED_IN', { 'set-cookie': removal }))
+  const failing = await host(t, { sessions: { ...sessions, logOut: async () => { throw new Error('down') } } })
+  sameAnswer(t, await failing.logOut('', { scope: 'all' }), failure('LOGOUT_UNAVAILABLE', { 'retry-after': '5' }))
+})
+
 t.test('N11: every response is not to be cached, and keeps the Vary of the host', async t => {
   for (const [vary, expected] of [
     ['Origin', 'Origin, Accept'], ['origin, accept', 'origin, accept'], ['*', '*'], ['Accept-Encoding', 'Accept-Encoding, Accept'],
