@@ -67,8 +67,10 @@ t.test('the memory that a frozen Redis costs is bounded', t => withPrivateRedis(
   setFlagsFromString('--expose-gc')
   const collectGarbage = runInNewContext('gc') as () => void
   const heap = async () => {
-    await sleep(200) // Answered requests are let go a little later.
-    collectGarbage()
+    for (let round = 0; round < 2; round++) {
+      await sleep(200) // Answered requests are let go a little later, some of them only after a first collection.
+      collectGarbage()
+    }
     return process.memoryUsage().heapUsed / 2 ** 20
   }
   const redis = new Redis(server.url)
