@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify'
+import { globalTokenRevocation } from '../lib/flows/global-token-revocation.ts'
 import { kratosAdmin } from '../lib/flows/kratos-admin.ts'
 import { kratosBrowserLogout } from '../lib/flows/kratos-browser.ts'
 import { kratosLogout } from '../lib/flows/kratos-native.ts'
@@ -6,13 +7,16 @@ import { kratosSessions } from '../lib/flows/kratos-sessions.ts'
 import { backChannelLogout } from '../lib/flows/openid-back-channel.ts'
 import { frontChannelLogout } from '../lib/flows/openid-front-channel.ts'
 import { rpInitiatedLogout } from '../lib/flows/openid-rp-initiated.ts'
+import { securityEvents } from '../lib/flows/security-events.ts'
 import { sessionLogout } from '../lib/flows/session.ts'
 import { signingHubLogout } from '../lib/flows/signinghub.ts'
 import { tenantStatusLogout } from '../lib/flows/tenant-status.ts'
 import { sessionStoreSource } from '../lib/session-sources/session-store.ts'
+import { memoryRevocationStore } from '../lib/revocation-stores/memory.ts'
 import { memorySessionStore } from '../lib/session-stores/memory.ts'
 import { TokenRejectedError } from '../lib/token-verifier.ts'
 import { memoryUserStatusStore } from '../lib/user-status-stores/memory.ts'
+import { acme, securityEventToken } from './event-senders.ts'
 import { signJwt } from './sign-jwt.ts'
 
 // Every flow on one server, for tests of what holds for all of them.
@@ -68,6 +72,30 @@ export async function registerFlows (app: FastifyInstance): Promise<void> {
   })
   await app.register(tenantStatusLogout, { users, verifyToken, authenticateTenant: token => token === secrets.tenant ? 'acme' : undefined })
   await registerSessions(app)
+  await registerEvents(app)
+}
+
+/** A security event token, the same one for every server. */
+export const eventToken = securityEventToken(acme, { claims: { jti: 'event-5ecret' } })
+
+async function registerEvents (app: FastifyInstance): Promise<void> {
+  const sessions = memorySessionStore()
+  const resolveSubject = () => [{ subject: 'alice' }]
+  await app.register(globalTokenRevocation, {
+    authenticate: ({ headers: { authorization } }) => {
+      if (authorization === `Bearer ${secrets.down}`) throw new Error('the database is down')
+      return authorization === `Bearer ${secrets.bearer}` ? { issuer: acme.issuer } : undefined
+    },
+    resolveSubject,
+    revokeRefreshTokens: false,
+    sessions
+  })
+  await app.register(securityEvents, {
+    streams: [{ issuer: acme.issuer, audience: acme.audience, key: acme.publicKey }],
+    revocations: memoryRevocationStore(),
+    resolveSubject,
+    sessions
+  })
 }
 
 const started = Date.now()

@@ -4,7 +4,7 @@ import { PassThrough } from 'node:stream'
 import t from 'tap'
 import { z, type ZodType } from 'zod'
 import { logoutUrlToken } from '../lib/internal/kratos/logout-url-token.ts'
-import { logoutTokenOf, registerFlows, secrets } from './every-flow.ts'
+import { eventToken, logoutTokenOf, registerFlows, secrets } from './every-flow.ts'
 import { wire, type Answer } from './wire.ts'
 
 // What is asked of our flows
@@ -122,6 +122,27 @@ const openidRequests: readonly InjectOptions[] = [
   ].flatMap(payload => ['application/x-www-form-urlencoded', 'application/json'].map((type): InjectOptions => ({
     method: 'POST', url: '/backchannel-logout', headers: { 'content-type': type }, payload
   })))
+]
+
+const event = { 'content-type': 'application/secevent+jwt' }
+const command = '{"sub_id":{"format":"opaque","id":"1"}}'
+
+/** What identity providers send, in this order. */
+const eventRequests: readonly InjectOptions[] = [
+  ...[command, '{"', '[]', '', 'null', JSON.stringify({ other: 'x'.repeat(70_000) })].map((payload): InjectOptions => {
+    return { method: 'POST', url: '/global-token-revocation', headers: { ...json, ...bearer }, payload }
+  }),
+  ...['text/plain', 'rubbish'].map((type): InjectOptions => {
+    return { method: 'POST', url: '/global-token-revocation', headers: { 'content-type': type, ...bearer }, payload: command }
+  }),
+  { method: 'POST', url: '/global-token-revocation', headers: json, payload: '{"' },
+  { method: 'POST', url: '/global-token-revocation', headers: { ...json, authorization: `Bearer ${secrets.down}` }, payload: command },
+  ...[eventToken, eventToken, 'rubbish', '', 'x'.repeat(70_000)].map((payload): InjectOptions => {
+    return { method: 'POST', url: '/security-events', headers: event, payload }
+  }),
+  { method: 'POST', url: '/security-events', headers: json, payload: eventToken },
+  { method: 'POST', url: '/security-events', headers: { 'content-type': 'rubbish' }, payload: eventToken },
+  { method: 'POST', url: '/security-events' }
 ]
 
 const own = (token: string) => ({ cookie: `sid=${token}` })
@@ -287,7 +308,7 @@ function lasting ({ status, headers, body }: Answer, added: readonly string[] = 
   }
 }
 
-const everyRequest = [...requests, ...openidRequests, ...sessionRequests]
+const everyRequest = [...requests, ...openidRequests, ...eventRequests, ...sessionRequests]
 
 async function askFlows (host: Host, added?: readonly string[]): Promise<unknown[]> {
   const { app } = await build(host)

@@ -98,6 +98,15 @@ t.test('L1, L2: it asks for events, carries them out, and acknowledges them with
   t.ok(Math.abs(Number(poller.lastEventAt) - Date.now()) < 5000)
 })
 
+t.test('what the transmitter knows is not reported again', async t => {
+  const tokens = { a: securityEventToken(acme, { claims: { jti: 'a' } }), b: 'rubbish' }
+  const { poller, asked, until } = await start(t, [sets(tokens), sets({}), never])
+  poller.start()
+  await until(() => asked.length === 3)
+  t.match(asked[1]?.body, { ack: ['a'], setErrs: { b: {} } })
+  t.strictSame(asked[2]?.body, { maxEvents: 100, returnImmediately: false })
+})
+
 t.test('L3, L6: what is refused is reported, with the codes of the push', async t => {
   const rubbish = {
     wrong: securityEventToken(acme, { claims: { jti: 'other' } }),

@@ -491,10 +491,11 @@ t.test('P26: a session that has ended already, or that the store does not know, 
 })
 
 t.test('P26: a session of another issuer, or of another user than the one named, is left alone', async t => {
-  const { sendEvent, live, told, events } = await withIndex(t)
+  const { sendEvent, live, told, events, index } = await withIndex(t)
   const user = (sub: string) => ({ format: 'iss_sub', iss: acme.issuer, sub })
   for (const subject of [
     { session: { format: 'iss_sub', iss: umbrella.issuer, sub: 'sid-f' } }, { session: opaque('sid-f') },
+    { session: { format: 'iss_sub', iss: umbrella.issuer, sub: 'sid-1' } },
     { session: opaque('sid-1'), user: user('bob') },
     { session: opaque('sid-1'), user: user('nobody') }, { session: opaque('unknown') }, { session: opaque('unknown'), user: user('alice') }
   ]) t.same(await sendEvent(sessionRevoked, {}, complex(subject)), accepted, JSON.stringify(subject))
@@ -503,6 +504,10 @@ t.test('P26: a session of another issuer, or of another user than the one named,
   t.ok(events.every(({ users }) => users.length === 0))
   t.same(await sendEvent(sessionRevoked, {}, complex({ session: opaque('sid-1'), user: user('alice') })), accepted)
   t.strictSame(await live('alice'), ['alice-2', 'alice-3'], 'a user who agrees')
+
+  t.same(await sendEvent(sessionRevoked, {}, complex({ session: opaque('sid-n'), user: user('nobody') })), accepted)
+  const login = { issuer: acme.issuer, subject: 'alice', sid: 'sid-n', issuedAt: Date.now() - 5000 }
+  t.equal(index.bind(login, { sessionId: 'x', subject: 'alice' }, Date.now() + 60_000), 'live', 'the index is not asked about nobody')
 })
 
 t.test('P26, C3: an event that arrives before the login is bound revokes it', async t => {
