@@ -154,6 +154,11 @@ onEach('C10 without a hook, W1: a cross-site request changes nothing', async (t,
   t.equal((await logOut(device, 'current', { origin: 'https://localhost:80', 'sec-fetch-site': 'same-origin' })).statusCode, 204)
 })
 
+onEach('C9: csrf cannot be off where the credential travels in a cookie', async (t, kind) => {
+  if (kind.name === 'plain functions') return
+  await t.rejects(kind.make(t, { csrf: 'off' }), { name: 'TypeError', message: /option "csrf" must not be "off"/ })
+})
+
 onEach('N12, T1: 50 parallel logouts with one credential all succeed, and one is told', async (t, kind) => {
   const host = await kind.make(t)
   const device = await host.logIn('alice')
