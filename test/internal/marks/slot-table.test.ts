@@ -66,6 +66,24 @@ t.test('several slots may have one fingerprint, if the caller can tell them apar
   t.equal(table.count(), 43)
 })
 
+t.test('a slot that is taken again keeps what is in it, and is counted once', async t => {
+  const table = slotTable(5)
+  put(table, print(1, 1), 10, 1, 99)
+  const bytes = table.bytes()
+  for (let time = 0; time < 100; time++) put(table, print(1, 1), 20, 1)
+  const slot = table.find(print(1, 1), 1)
+  t.same([...table.shard(print(1, 1)).subarray(slot + expiryWord, slot + 5)], [20, 99])
+  t.same([table.count(), table.bytes()], [1, bytes])
+})
+
+t.test('the slot of another fingerprint is not taken, whatever the caller finds in it', async t => {
+  const table = slotTable(5)
+  put(table, print(7, 7), 10, 1, 1)
+  put(table, print(7, 8), 10, 1, 2)
+  const slot = table.take(print(7, 7), 1, (shard, slot) => shard[slot + 4] === 2)
+  t.same([...table.shard(print(7, 7)).subarray(slot + 2, slot + 5)], [7, 0, 0])
+})
+
 t.test('a slot that ran out is taken anew with zeros', async t => {
   const table = slotTable(5)
   put(table, print(1, 1), 10, 1, 99)
