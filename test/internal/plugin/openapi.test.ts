@@ -101,6 +101,7 @@ const session = ['sessionToken', 'sessionCookie']
 const credentials: Record<string, string[]> = {
   'POST /v3/logout': ['bearer'],
   'POST /v4/logout': ['bearer'],
+  'POST /logout': ['sessionCookie'],
   'DELETE /self-service/logout/api': [],
   'GET /self-service/logout/browser': session,
   'GET /self-service/logout': session,
