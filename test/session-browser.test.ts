@@ -9,11 +9,13 @@ const form = (button: string, fields: Readonly<Record<string, string>> = {}) => 
   const inputs = Object.entries(fields).map(([name, value]) => `<input type="hidden" name="${name}" value="${value}">`)
   return `<form method="post" action="/logout">${inputs.join('')}<button>${button}</button></form>`
 }
+// Without an icon the browser asks for /favicon.ico beside the login, and @fastify/session gives that request a new session.
+const head = '<!doctype html><link rel="icon" href="data:,">'
 const pages = {
-  '/account': '<!doctype html><title>Account</title>' +
+  '/account': `${head}<title>Account</title>` +
     form('This device', { return_to: '/bye' }) + form('The others', { scope: 'others', return_to: '/account' }) +
     form('Everywhere', { scope: 'all', return_to: '/bye' }) + form('Somewhere else', { return_to: '//evil.example' }),
-  '/bye': '<!doctype html><title>Bye</title><h1>Bye</h1>'
+  '/bye': `${head}<title>Bye</title><h1>Bye</h1>`
 }
 
 /** A host with two pages that listens, and what its logout answered. */
