@@ -44,7 +44,9 @@ t.test('the index on a cluster of three primaries', t => withPrivateRedisCluster
     t.strictSame(missed, [])
     const after = await loadOf(servers)
     for (const measure of ['keys', 'commands'] as const) {
-      const shares = servers.map((_, place) => (after[place]?.[measure] ?? 0) - (before[place]?.[measure] ?? 0))
+      // Keys of before are counted too: those in the slots that moved have left one server and come to another.
+      const start = measure === 'keys' ? [] : before
+      const shares = servers.map((_, place) => (after[place]?.[measure] ?? 0) - (start[place]?.[measure] ?? 0))
       const all = shares.reduce((sum, share) => sum + share)
       t.ok(shares.every(share => share > all / 8), `${measure}: ${shares}`)
     }
