@@ -15,7 +15,7 @@ import { freePort, missing } from '../servers/private-process.ts'
 import { startBetterAuth } from './better-auth.ts'
 
 // Providers of others, each with its own wire: better-auth (EdDSA, from npm) and Glewlwyd (C, from Debian).
-// oidc-provider is in test/openid-example.test.ts.
+// oidc-provider is in test/end-to-end/openid-example.test.ts.
 
 t.setTimeout(600_000)
 

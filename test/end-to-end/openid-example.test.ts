@@ -2,8 +2,8 @@ import { createServer, type AddressInfo } from 'node:net'
 import { once } from 'node:events'
 import type { BrowserContext, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
-import { start } from '../examples/openid-connect.js'
-import { launch, noBrowser } from './servers/chromium.ts'
+import { start } from '../../examples/openid-connect.js'
+import { launch, noBrowser } from '../servers/chromium.ts'
 
 // The example host and the provider that it starts, as a person uses them.
 

@@ -1,7 +1,7 @@
 import type { BrowserContext, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
-import { launch, noBrowser } from './servers/chromium.ts'
-import { kinds, type SourceHost, type SourceKind } from './source-hosts.ts'
+import { launch, noBrowser } from '../servers/chromium.ts'
+import { kinds, type SourceHost, type SourceKind } from '../source-hosts.ts'
 
 t.setTimeout(180_000)
 

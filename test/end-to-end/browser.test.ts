@@ -4,11 +4,11 @@ import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
 import type { BrowserContext, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
-import { build } from '../examples/server.js'
-import { kratosBrowserLogout } from '../lib/flows/kratos-browser.ts'
-import { logoutUrlToken } from '../lib/internal/kratos/logout-url-token.ts'
-import { host, people } from './kratos-host.ts'
-import { launch, noBrowser } from './servers/chromium.ts'
+import { build } from '../../examples/server.js'
+import { kratosBrowserLogout } from '../../lib/flows/kratos-browser.ts'
+import { logoutUrlToken } from '../../lib/internal/kratos/logout-url-token.ts'
+import { host, people } from '../kratos-host.ts'
+import { launch, noBrowser } from '../servers/chromium.ts'
 
 t.setTimeout(180_000)
 
