@@ -53,7 +53,8 @@ async function start (t: Test, answers: Answer[], changes: Partial<SecurityEvent
   const world = await eventHost()
   const logs: Array<Record<string, unknown>> = []
   const log = (level: string) => (entry: object) => { logs.push({ level, ...entry }) }
-  const poller = securityEventPoller({
+  /** Another node of the host, over the same stores. */
+  const node = () => securityEventPoller({
     ...world.options,
     endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}/poll`,
     authorization: () => 'Bearer token',
@@ -61,12 +62,13 @@ async function start (t: Test, answers: Answer[], changes: Partial<SecurityEvent
     log: { info: log('info'), warn: log('warn'), error: log('error') } as never,
     ...changes
   })
+  const poller = node()
   t.teardown(async () => {
     server.closeAllConnections()
     server.close()
     await poller.stop()
   })
-  return { ...world, asked, poller, logs, until: async (condition: () => boolean) => untilTrue(t, condition) }
+  return { ...world, asked, poller, node, logs, until: async (condition: () => boolean) => untilTrue(t, condition) }
 }
 
 async function untilTrue (t: Test, condition: () => boolean): Promise<void> {
@@ -154,6 +156,26 @@ t.test('L4, L11: an event that could not be carried out is in neither list, and 
   t.strictSame(asked[3]?.body.ack, ['a'])
   t.strictSame(await live('alice'), [])
   t.equal(told.length, 1, 'a repeat has no effect')
+})
+
+t.test('L12: two nodes that poll one stream both get an event: it takes effect once, and both acknowledge it', async t => {
+  const tokens = { a: securityEventToken(acme, { claims: { jti: 'a' } }) }
+  let polls = 0
+  const toBoth: Answer = async (response, asking) => {
+    polls++
+    await untilTrue(t, () => polls === 2)
+    sets(tokens)(response, asking)
+  }
+  const { poller, node, asked, until, live, told, logs } = await start(t, [toBoth, toBoth, never])
+  const other = node()
+  t.teardown(() => other.stop())
+  poller.start()
+  other.start()
+  await until(() => asked.length === 4)
+  t.strictSame(asked.map(({ body }) => body.ack), [undefined, undefined, ['a'], ['a']])
+  t.strictSame(await live('alice'), [])
+  t.equal(told.length, 1)
+  t.strictSame(logs.filter(({ level }) => level === 'error'), [])
 })
 
 t.test('L5: without events there is one request in a second at most, whatever the transmitter says', async t => {
