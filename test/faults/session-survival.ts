@@ -138,8 +138,19 @@ export async function until204 ({ logOut }: Host, id: string, attempts = 20): Pr
 }
 
 async function allLoggedOut (store: SessionStore, ids: string[]): Promise<boolean> {
-  const found = await Promise.all(ids.map(id => store.find(tokenOf(id))))
+  const found = await Promise.all(ids.map(id => findAgain(store, id)))
   return found.every(session => session?.status === 'logged_out')
+}
+
+/** The pool of the reader may still hold connections that were cut. */
+async function findAgain (store: SessionStore, id: string, attempts = 5): Promise<Awaited<ReturnType<SessionStore['find']>>> {
+  try {
+    return await store.find(tokenOf(id))
+  } catch (error) {
+    if (attempts === 0) throw error
+    await sleep(50)
+    return findAgain(store, id, attempts - 1)
+  }
 }
 
 export function filesHold (directory: string, text: string): boolean {
