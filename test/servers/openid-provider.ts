@@ -46,7 +46,10 @@ export async function startOpenidProvider (): Promise<OpenidProvider & { remove 
   const server = await startPrivateServer({
     name: 'openid-provider',
     command: process.execPath,
-    args: ({ port }) => [...process.execArgv, fileURLToPath(new URL('openid-provider-process.ts', import.meta.url)), String(port)],
+    args: ({ port }) => [
+      '--import', new URL('../strip-types.js', import.meta.url).href,
+      fileURLToPath(new URL('openid-provider-process.ts', import.meta.url)), String(port)
+    ],
     url: port => `http://127.0.0.1:${port}`,
     ping: async (port) => { await fetch(`http://127.0.0.1:${port}/orders`, { method: 'POST', body: '{}' }) },
     stopSignal: 'SIGTERM'
