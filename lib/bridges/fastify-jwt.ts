@@ -84,7 +84,7 @@ function isComplete (verified: Claims): verified is { readonly input: string } {
 /** Whether @fastify/jwt, in any namespace, may have handed out the same claims before. */
 function cachesClaims (request: FastifyRequest): boolean {
   const { jwt } = request.server as { jwt?: object }
-  return [jwt, ...Object.values(jwt ?? {})].some(one => {
+  return [jwt, ...Object.values({ ...jwt })].some(one => {
     const cache = (one as { options?: { verify?: { cache?: unknown } } } | undefined)?.options?.verify?.cache
     return cache !== undefined && cache !== false && cache !== 0
   })

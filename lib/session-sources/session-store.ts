@@ -73,8 +73,8 @@ function resolveOptions (sessions: LogoutSessionStore, options: SessionStoreSour
   }
   const isHeader = header === undefined || (typeof header === 'string' && /^[\w-]+$/.test(header))
   assertOption(isHeader, caller, 'header', 'must be the name of a header')
-  assertOption(token === undefined || typeof token === 'function', caller, 'token', 'must be a function, request => token')
-  const tokenOf = token ?? headerReader(header ?? '')
+  const tokenOf = header === undefined ? token : headerReader(header)
+  assertOption(typeof tokenOf === 'function', caller, 'token', 'must be a function, request => token')
   return { cookie: undefined, tokensOf: request => [tokenOf(request) ?? []].flat().filter(value => value !== '') }
 }
 

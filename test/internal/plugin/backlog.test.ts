@@ -61,3 +61,12 @@ t.test('calls that are overdue for a minute count as lost once a later call succ
   if (recent !== undefined) calls.endLate(recent)
   t.equal(calls.isFull(), false)
 })
+
+t.test('when every overdue call is lost, there is room for all again', async t => {
+  const calls = backlog()
+  timeOut(calls)
+  travel(t, 61_000)
+  calls.begin()
+  calls.end(true)
+  t.equal(roomOf(calls), mostUnanswered)
+})
