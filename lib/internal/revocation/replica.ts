@@ -51,8 +51,8 @@ const shareOfStaleness = 0.45
  * `maxStaleness`, because the server is out of reach, was demoted or is another one, what is known to be revoked stays
  * revoked, and the store is asked about everything else.
  *
- * Marks take 21 to 32 bytes for each token or session, and 91 to 136 for each subject. A million are loaded in about two
- * seconds, in steps of a few milliseconds.
+ * Marks take 21 to 32 bytes for each token or session, and 91 to 136 for each subject. Loading takes time
+ * in proportion to their number, about a second of processor time for 300,000, in short steps.
  *
  * @param store A store that can be followed: `redisRevocationStore(redis)`, `postgresRevocationStore(pool)`. It is not closed.
  * @throws {TypeError} when the store has no `feed()`, or an option is wrong.
