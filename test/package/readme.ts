@@ -60,7 +60,7 @@ t.test('the twenty-line host starts with the printed command and sends the print
 
 t.test('without its secret a program reports which option is wrong', async t => {
   for (const [marker, message] of [['fastJwtVerifier', /TypeError: fastJwtVerifier: option "key"/], ['app.listen', /secret/]] as const) {
-    writeFileSync(join(folder, 'no-secret.mjs'), blocks.find(({ text }) => text.includes(marker))?.text ?? '')
+    writeFileSync(join(folder, 'no-secret.mjs'), pages().flatMap(blocksOf).find(({ code }) => code.includes(marker))?.code ?? '')
     const failure = await run(process.execPath, ['no-secret.mjs'], { cwd: folder, env: { ...process.env, SECRET: '' } })
       .catch((error: { code: number, stderr: string }) => error)
     t.match(failure, { code: 1, stderr: message })
