@@ -10,7 +10,8 @@ const options = { logger: { level: 'fatal' }, requestTimeout: 2000, http: { head
 // Enough for the status to change while the limit is not reached yet, and little enough to reach it.
 const server = await build(options, undefined, { ...stores, rateLimit: { ...stores.rateLimit, max: 500 } })
 
-const redis = new Redis(process.env.REDIS_URL ?? '', { maxRetriesPerRequest: 1, retryStrategy: attempt => Math.min(attempt * 100, 2000) })
+const retryStrategy = (/** @type {number} */ attempt) => Math.min(attempt * 100, 2000)
+const redis = new Redis(process.env.REDIS_URL ?? '', { maxRetriesPerRequest: 1, socketTimeout: 5000, retryStrategy })
 redis.on('error', () => {})
 const revocations = redisRevocationStore(redis)
 await revocations.revoke({ tokenId: 'dead', until: Date.now() + 86_400_000 })
