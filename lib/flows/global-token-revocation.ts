@@ -235,8 +235,8 @@ type CommandRequest = FastifyRequest<{ Body: JsonCommand | undefined }>
 function authentication ({ ask, authenticate, verify }: Settings) {
   if (authenticate !== undefined) {
     return async (request: FastifyRequest): Promise<AdmittedSender | Unauthenticated> => {
-      const sender = await ask('authenticate', () => authenticate(request))
-      if (sender === undefined || sender === null) return { problem: 'missing' }
+      const sender = checkedSender(await ask('authenticate', () => authenticate(request)))
+      if (sender === undefined) return { problem: 'missing' }
       const { tolerate = [], ...others } = sender
       return { sender: others, tolerate }
     }
@@ -245,6 +245,14 @@ function authentication ({ ask, authenticate, verify }: Settings) {
     const token = bearerToken(headers.authorization)
     return token === undefined ? { problem: 'missing' } : ask('keys', () => verify(token))
   }
+}
+
+/** Only a sender with an issuer is let in: a host in JavaScript may return `true`, a string, or a list. */
+function checkedSender (returned: unknown): AuthenticatedSender | undefined {
+  if (returned === undefined || returned === null || returned === false) return undefined
+  const { issuer } = returned as Partial<AuthenticatedSender>
+  if (typeof issuer === 'string' && issuer !== '') return returned as AuthenticatedSender
+  throw new TypeError('authenticate must return a sender, { issuer, tenant? }, or undefined')
 }
 
 /** Ends everything of the users that a command names. Returns why it was refused. */

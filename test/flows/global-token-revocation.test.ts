@@ -606,6 +606,22 @@ t.test('a host that authenticates senders itself needs no tokens of theirs', asy
   t.same(await post('down', byEmail('alice@acme')), outage)
 })
 
+t.test('only a sender with an issuer is let in, whatever else "authenticate" returns', async t => {
+  const { senders, endpointUrl, revocations, ...others } = (await host()).options
+  const answers: unknown[] = [undefined, null, false, true, 0, 1, '', 'yes', [], {}, { issuer: '' }, { issuer: 5 }]
+  const statuses: number[] = []
+  for (const answer of answers) {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    await app.register(globalTokenRevocation, {
+      ...others, authenticate: () => answer as never, resolveSubject: () => t.fail(`${JSON.stringify(answer)} was let in`) as never
+    })
+    const { statusCode } = await app.inject({ method: 'POST', url: '/global-token-revocation', payload: byEmail('alice@acme') })
+    statuses.push(statusCode)
+  }
+  t.strictSame(statuses, [401, 401, 401, ...answers.slice(3).map(() => 500)])
+})
+
 t.test('without sessions the host is notified each time, and a store that cannot count is told of without a number', async t => {
   const { post, told } = await start(t, { sessions: undefined })
   await post(byEmail('alice@acme'))
