@@ -101,6 +101,29 @@ t.test('on a server that others use too', t => withMysql(t, async ({ url }) => {
     t.equal(await store.prune(), 1)
   })
 
+  await t.test('prune deletes a logout everywhere when only sessions are left that began after it', async t => {
+    const { table, store } = await fresh()
+    await store.create('ended', session({ expiresAt: 0, keepUntil: Date.now() - 1 }))
+    await store.logOutSubject({ subject: 'alice' })
+    await store.create('later', session())
+    t.equal(await store.prune(), 1)
+    t.strictSame((await pool.query(`SELECT * FROM ${table}_everywhere`))[0], [])
+    t.equal((await store.find('later'))?.status, 'active')
+  })
+
+  await t.test('a logout of the subject waits for a login, and ends it, at READ COMMITTED too', async t => {
+    const { table, store } = await fresh(mysqlPool(t, url, {}, ['SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED']))
+    const connection = await pool.getConnection()
+    await connection.query('BEGIN')
+    await mysqlSessionStore(connection, { table }).create('token', session())
+    const waiting = store.logOutSubject({ subject: 'alice' })
+    await sleep(50)
+    await connection.query('COMMIT')
+    connection.release()
+    await waiting
+    t.equal((await store.find('token'))?.status, 'logged_out')
+  })
+
   await t.test('logging out everywhere again and again adds no rows', async t => {
     const { table, store } = await fresh()
     await store.create('token', session({ id: 'id' }))

@@ -1,24 +1,18 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
-import { hash, randomUUID } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import t from 'tap'
 import { sessionStoreRules } from '../../lib/conformance/session-store.ts'
 import type { PostgresClient } from '../../lib/internal/databases/postgres.ts'
-import type { NewSession } from '../../lib/session-store.ts'
 import { postgresSessionStore, postgresSessionTables } from '../../lib/session-stores/postgres.ts'
 import { valueTypes } from '../servers/postgres-types.ts'
 import { withPostgres, withPrivatePostgres } from '../servers/postgres.ts'
+import { postgresDatabase } from '../servers/sql.ts'
+import { session, sessionsOnSql } from './on-sql.ts'
 import { spread } from './spread.ts'
 
-const hour = 3_600_000
 let made = 0
 const freshTable = () => `test_${process.pid}_${Date.now()}_${made++}`
-
-function session (given: Partial<NewSession> = {}): NewSession {
-  const now = Date.now()
-  return { id: randomUUID(), subject: 'alice', createdAt: now, expiresAt: now + hour, keepUntil: now + hour, ...given }
-}
 
 t.test('on a server that others use too', t => withPostgres(t, async ({ url }) => {
   const pools = Array.from({ length: 4 }, () => new pg.Pool({ connectionString: url, max: 4 }))
@@ -40,9 +34,11 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     return { table, stores, store }
   }
 
-  await t.test('the rules, on several pools at once', async t => {
-    const shared = spread((await fresh()).stores)
-    for (const rule of sessionStoreRules) await t.resolves(rule.check(() => shared), rule.name)
+  await sessionsOnSql(t, {
+    ...postgresDatabase(max => new pg.Pool({ connectionString: url, max })),
+    store: (client, options) => postgresSessionStore(client, options),
+    drop: table => [`DROP TABLE IF EXISTS ${table}, ${table}_subject`, `DROP FUNCTION IF EXISTS ${table}_log_out`],
+    lock: (table, where) => `SELECT 1 FROM ${table} WHERE ${where} FOR UPDATE`
   })
 
   await t.test('the rules, with prepared statements, as pg names them', async t => {
@@ -63,64 +59,6 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     })
   }
 
-  await t.test('200 parallel logOut from several pools: one saw the session active', async t => {
-    const { stores, store } = await fresh()
-    await store.create('token', session())
-    const before = await Promise.all(Array.from({ length: 200 }, (_, i) => stores[i % 4]?.logOut('token')))
-    t.equal(before.filter(found => found?.status === 'active').length, 1)
-    t.equal(before.filter(found => found?.status === 'logged_out').length, 199)
-  })
-
-  await t.test('logouts of one turn see each token active once, whoever else is in it', async t => {
-    const { store } = await fresh()
-    await store.create('expired', session({ id: 'expired', subject: 'bob', expiresAt: Date.now() - 1 }))
-    await store.create('gone', session({ id: 'gone' }))
-    await store.logOutSubject({ subject: 'alice' })
-    for (const id of ['first', 'second']) await store.create(id, session({ id }))
-    const tokens = ['second', 'unknown', 'first', 'second', 'gone', 'expired', 'first', 'first']
-    const before = await Promise.all(tokens.map(token => store.logOut(token)))
-    t.strictSame(before.map(found => found && [found.id, found.status]), [
-      ['second', 'active'], undefined, ['first', 'active'], ['second', 'logged_out'], ['gone', 'logged_out'], ['expired', 'active'],
-      ['first', 'logged_out'], ['first', 'logged_out']
-    ])
-    t.strictSame((await Promise.all(tokens.map(token => store.find(token)))).map(found => found?.status), tokens.map(
-      token => token === 'unknown' ? undefined : 'logged_out'
-    ))
-  })
-
-  await t.test('nodes that log out the same sessions in other orders never lock each other out', async t => {
-    const { stores, store } = await fresh()
-    const tokens = Array.from({ length: 60 }, (_, i) => `token ${i}`)
-    for (const token of tokens) await store.create(token, session({ id: token, subject: `user ${tokens.indexOf(token) % 7}` }))
-    const orders = [tokens, tokens.toReversed(), tokens.toSorted(), [...tokens.slice(30), ...tokens.slice(0, 30)]]
-    const before = await Promise.all(orders.flatMap((order, i) => order.map(token => stores[i]?.logOut(token))))
-    t.equal(before.filter(found => found?.status === 'active').length, 60)
-  })
-
-  await t.test('a session that another transaction has locked delays only its own logout, on a single connection too', async t => {
-    const { table, store } = await fresh()
-    const single = new pg.Pool({ connectionString: url, max: 1 })
-    t.teardown(() => single.end())
-    const node = postgresSessionStore(single, { table })
-    const tokens = Array.from({ length: 50 }, (_, i) => `token ${i}`)
-    for (const token of tokens) await store.create(token, session({ id: token }))
-    const client = await pool.connect()
-    await client.query('BEGIN')
-    await client.query(`SELECT FROM ${table} WHERE id IN ('token 7', 'token 8') FOR UPDATE`)
-    let ended: unknown
-    const locked = Promise.all([node.logOut('token 7'), node.logOutById({ id: 'token 8' })]).then(before => { ended = before })
-    const [first, ...others] = await Promise.all(tokens.filter(token => !['token 7', 'token 8'].includes(token)).map(token => node.logOut(
-      token
-    )))
-    t.ok([first, ...others].every(before => before?.status === 'active'))
-    t.equal((await node.logOut('token 0'))?.status, 'logged_out', 'and no later one')
-    t.equal(ended, undefined)
-    await client.query('COMMIT')
-    client.release()
-    await locked
-    t.match(ended, [{ status: 'active' }, { status: 'active' }])
-  })
-
   await t.test('a logout whose statement takes too long fails alone', async t => {
     const { table, store } = await fresh()
     for (const token of ['a', 'slow', 'b']) await store.create(token, session({ id: token }))
@@ -133,23 +71,6 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     const outcomes = await Promise.allSettled(['a', 'slow', 'b'].map(token => node.logOut(token)))
     t.match(outcomes, [{ value: { status: 'active' } }, { reason: { code: '57014' } }, { value: { status: 'active' } }])
     t.equal((await store.find('slow'))?.status, 'active')
-  })
-
-  await t.test('a logout is in the transaction of its own request, and in no other one', async t => {
-    const { table, store } = await fresh()
-    for (const token of ['one', 'other', 'third']) await store.create(token, session({ id: token }))
-    const transactions = new AsyncLocalStorage<pg.PoolClient>()
-    const ofRequest: PostgresClient = { query: (text, values) => (transactions.getStore() ?? pool).query(text, values) }
-    const node = postgresSessionStore(ofRequest, { table })
-    const client = await pool.connect()
-    await client.query('BEGIN')
-    const before = await Promise.all([transactions.run(client, () => node.logOut('one')), node.logOut('other'), node.logOut('third')])
-    t.match(before, [{ status: 'active' }, { status: 'active' }, { status: 'active' }])
-    await client.query('ROLLBACK')
-    client.release()
-    t.strictSame((await Promise.all(['one', 'other', 'third'].map(token => store.find(token)))).map(found => found?.status), [
-      'active', 'logged_out', 'logged_out'
-    ])
   })
 
   for (const level of ['repeatable read', 'serializable']) {
@@ -187,25 +108,6 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     client.release()
   })
 
-  await t.test('a logout does not wait for a logout of its subject that is not committed yet', async t => {
-    const { table, store } = await fresh()
-    await store.create('token', session({ id: 'id' }))
-    await store.create('excepted', session({ id: 'excepted' }))
-    const client = await pool.connect()
-    const first = postgresSessionStore(client, { table })
-    await client.query('BEGIN')
-    await first.logOutSubject({ subject: 'alice', except: 'excepted' })
-    t.equal((await store.logOut('token'))?.status, 'active')
-    const waiting = Promise.all([store.logOutById({ id: 'excepted' }), store.create('late', session())] as const)
-    await sleep(50)
-    await client.query('COMMIT')
-    client.release()
-    t.equal((await waiting)[0]?.status, 'active', 'it is seen as that logout left it')
-    t.equal((await store.find('token'))?.status, 'logged_out')
-    t.equal((await store.find('excepted'))?.status, 'logged_out')
-    t.equal((await store.find('late'))?.status, 'active')
-  })
-
   await t.test('a logout that waits for a logout of its subject sees what that did', async t => {
     const { table, store } = await fresh()
     await store.create('token', session({ id: 'id' }))
@@ -217,34 +119,6 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     await client.query('COMMIT')
     client.release()
     t.strictSame((await waiting).map(before => before?.status), ['logged_out', 'logged_out'])
-  })
-
-  await t.test('a logout of the subject ends a login that it waited for', async t => {
-    const { table, store } = await fresh()
-    await store.create('first', session())
-    const client = await pool.connect()
-    await client.query('BEGIN')
-    await postgresSessionStore(client, { table }).create('token', session())
-    const waiting = store.logOutSubject({ subject: 'alice' })
-    await sleep(50)
-    await client.query('COMMIT')
-    client.release()
-    await waiting
-    t.equal((await store.find('token'))?.status, 'logged_out')
-  })
-
-  await t.test('a logout of the subject does not count what a logout that it waited for has ended', async t => {
-    const { table, store } = await fresh()
-    await store.create('token', session())
-    await store.create('other', session())
-    const client = await pool.connect()
-    await client.query('BEGIN')
-    t.equal((await postgresSessionStore(client, { table }).logOut('token'))?.status, 'active')
-    const waiting = store.logOutSubject({ subject: 'alice', count: true })
-    await sleep(50)
-    await client.query('COMMIT')
-    client.release()
-    t.equal(await waiting, 1)
   })
 
   await t.test('prune deletes what is past its keepUntil, and keeps the rest', async t => {
@@ -312,49 +186,11 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     t.equal((await store.find('new'))?.status, 'active')
   })
 
-  await t.test('migrate is safe twice, and from many nodes at once', async t => {
-    const table = freshTable()
-    tables.push(table)
-    const stores = pools.map(each => postgresSessionStore(each, { table }))
-    await Promise.all([...stores, ...stores, ...stores].map(store => store.migrate()))
-    await stores[0]?.create('token', session())
-    await stores[1]?.migrate()
-    t.equal((await stores[2]?.find('token'))?.status, 'active')
-  })
-
   await t.test('ids are compared by their bytes, whatever the collation of the database', async t => {
     const { table } = await fresh()
     const { rows } = await pool.query(`SELECT DISTINCT collation_name FROM information_schema.columns
       WHERE table_name IN ($1, $2) AND column_name IN ('digest', 'id', 'subject')`, [table, `${table}_subject`])
     t.strictSame(rows, [{ collation_name: 'C' }])
-  })
-
-  await t.test('two tables never see each other', async t => {
-    const [one, other] = [await fresh(), await fresh()]
-    await one.store.create('token', session({ id: 'id' }))
-    t.equal(await other.store.find('token'), undefined)
-    t.equal(await other.store.logOut('token'), undefined)
-    t.equal(await other.store.logOutById({ id: 'id' }), undefined)
-    t.equal(await other.store.logOutSubject({ subject: 'alice', count: true }), 0)
-    t.equal((await one.store.find('token'))?.status, 'active')
-  })
-
-  await t.test('a missing table or schema says what to do, with the cause', async t => {
-    for (const table of ['nowhere', 'no_such_schema.logout_session']) {
-      const store = postgresSessionStore(pool, { table })
-      const verbs: Array<() => Promise<unknown>> = [
-        () => store.create('t', session()), () => store.find('t'), () => store.prune(),
-        () => store.logOut('t'), () => store.logOutById({ id: 'i' }),
-        () => store.logOutSubject({ subject: 's' }), () => store.logOutSubject({ subject: 's', count: true }), () => store.list({
-          subject: 's', limit: 1
-        })
-      ]
-      for (const verb of verbs) {
-        await t.rejects(verb(), {
-          message: /^table \S+ is missing(, or another version made it)?: run migrate\(\)$/, cause: { severity: 'ERROR' }
-        })
-      }
-    }
   })
 }))
 

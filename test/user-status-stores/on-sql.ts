@@ -4,6 +4,7 @@ import type { Test } from 'tap'
 import { userStatusStoreRules } from '../../lib/conformance/user-status-store.ts'
 import type { UserRecords, UserStatusStore } from '../../lib/user-status-store.ts'
 import type { SqlDatabase, SqlPool, SqlTransaction } from '../servers/sql.ts'
+import { keepsUserRecords } from './user-records.ts'
 
 export const alice = { tenant: 'acme', subject: 'alice' }
 const bob = { tenant: 'acme', subject: 'bob' }
@@ -228,18 +229,8 @@ async function tables<Client> (t: Test, { fresh, freshTable, pool, pools, databa
     t.match((await pool.query(`SELECT request_id FROM ${table}`)).map(row => String(row['request_id'])), ['r-2'])
   })
 
-  await t.test('set keeps the times, remove forgets the user, and an old version never fits a new record', async t => {
-    const { store } = await fresh()
-    await store.compareAndSet(alice, undefined, login)
-    const version = (await store.get(alice))?.version
-    await store.logOut(alice, logout)
-    await store.set(alice, 'suspended')
-    t.match(await store.get(alice), { status: 'suspended', lastSeenAt: 1000, loggedOutAt: 2000 })
-    await store.remove(alice)
-    await store.remove(alice)
-    t.equal(await store.get(alice), undefined)
-    await store.set(alice, 'logged_in')
-    t.equal(await store.compareAndSet(alice, version, login), false)
+  await t.test('the records that a host writes are one user\'s only', async t => {
+    await keepsUserRecords(t, (await fresh()).store)
   })
 
   await t.test('two tables never see each other', async t => {

@@ -1,4 +1,3 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import t from 'tap'
@@ -8,11 +7,10 @@ import type { PostgresClient } from '../../lib/internal/databases/postgres.ts'
 import { postgresUserStatusStore, postgresUserStatusTable, type PostgresUserStatusStore } from '../../lib/user-status-stores/postgres.ts'
 import { valueTypes } from '../servers/postgres-types.ts'
 import { withPostgres, withPrivatePostgres } from '../servers/postgres.ts'
+import { postgresDatabase } from '../servers/sql.ts'
+import { alice, login, logout, usersOnSql } from './on-sql.ts'
 import { keepsUserRecords } from './user-records.ts'
 
-const alice = { tenant: 'acme', subject: 'alice' }
-const login = { status: 'logged_in', at: 1000, requestId: 'r-1' } as const
-const logout = { at: 2000, requestId: 'r-2' }
 let made = 0
 const freshTable = () => `test_${process.pid}_${Date.now()}_${made++}`
 
@@ -34,13 +32,11 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     return { table, stores, store }
   }
 
-  await t.test('the rules', async t => {
-    for (const rule of userStatusStoreRules) {
-      await t.resolves(rule.check(async () => {
-        const { store } = await fresh()
-        return { store, set: store.set }
-      }), rule.name)
-    }
+  await usersOnSql(t, {
+    ...postgresDatabase(max => new pg.Pool({ connectionString: url, max })),
+    store: (client, options) => postgresUserStatusStore(client, options),
+    drop: table => [`DROP TABLE IF EXISTS ${table}`, `DROP FUNCTION IF EXISTS ${table}_log_out`],
+    newVersion: 'gen_random_uuid()'
   })
 
   for (const { what, types } of valueTypes) {
@@ -56,67 +52,6 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     })
   }
 
-  await t.test('200 parallel logOut from several pools: one saw the user logged in', async t => {
-    const { stores, store } = await fresh()
-    await store.set(alice, 'logged_in')
-    const before = await Promise.all(Array.from({ length: 200 }, (_, i) => stores[i % 4]?.logOut(alice, { at: 1000 + i, requestId: 'r' })))
-    t.equal(before.filter(record => record?.status === 'logged_in').length, 1)
-    t.equal((await store.get(alice))?.loggedOutAt, 1199)
-    t.equal(new Set(before.map(record => record?.version)).size, 200, 'each saw what the one before it wrote')
-  })
-
-  await t.test('logouts of one turn are each their own, whoever else is in it', async t => {
-    const { store } = await fresh()
-    const user = (subject: string, tenant = 'acme') => ({ tenant, subject })
-    await store.set(user('alice'), 'logged_in')
-    await store.set(user('alice', 'other'), 'logged_in')
-    await store.set(user('bob'), 'suspended')
-    const before = await Promise.allSettled([
-      store.logOut(user('alice'), { at: 1, requestId: 'a' }), store.logOut(user('nobody'), logout), store.logOut(user('bob'), logout),
-      store.logOut(user('a\0b'), logout), store.logOut(user('\ud800'), logout), store.logOut(user('alice'), { at: 3, requestId: 'r\0' }),
-      store.logOut(user('alice', 'other'), { at: 4, requestId: 'b' }), store.logOut(user('alice'), { at: 2, requestId: 'c' }),
-      store.logOut(user('alice'), { at: 5, requestId: 'd' })
-    ])
-    t.match(before.map(answer => answer.status === 'fulfilled' ? answer.value?.status : 'refused'), [
-      'logged_in', undefined, 'suspended', 'refused', 'refused', 'refused', 'logged_in', 'logged_out', 'logged_out'
-    ])
-    t.match(before.slice(-2), [{ value: { loggedOutAt: 1 } }, { value: { loggedOutAt: 2 } }])
-    t.match([await store.get(user('alice')), await store.get(user('alice', 'other'))], [{ status: 'logged_out', loggedOutAt: 5 }, {
-      status: 'logged_out', loggedOutAt: 4
-    }])
-  })
-
-  await t.test('nodes that log out the same users in other orders never lock each other out', async t => {
-    const { stores, store } = await fresh()
-    const users = Array.from({ length: 60 }, (_, i) => ({ tenant: `tenant ${i % 3}`, subject: `user ${i}` }))
-    for (const user of users) await store.set(user, 'logged_in')
-    const orders = [users, [...users].reverse(), [...users.slice(30), ...users.slice(0, 30)], users]
-    const before = await Promise.all(orders.flatMap((order, i) => order.map(user => stores[i]?.logOut(user, logout))))
-    t.equal(before.filter(record => record?.status === 'logged_in').length, 60)
-  })
-
-  await t.test('a user whose row is locked delays only their own logout, on a single connection too', async t => {
-    const { table, store } = await fresh()
-    const single = new pg.Pool({ connectionString: url, max: 1 })
-    t.teardown(() => single.end())
-    const node = postgresUserStatusStore(single, { table })
-    const users = Array.from({ length: 50 }, (_, i) => ({ tenant: 'acme', subject: `user ${i}` }))
-    for (const user of users) await store.set(user, 'logged_in')
-    const client = await pool.connect()
-    await client.query('BEGIN')
-    await client.query(`SELECT FROM ${table} WHERE subject = 'user 7' FOR UPDATE`)
-    let ended: unknown
-    const locked = node.logOut({ tenant: 'acme', subject: 'user 7' }, logout).then(before => { ended = before })
-    const others = await Promise.all(users.filter(({ subject }) => subject !== 'user 7').map(user => node.logOut(user, logout)))
-    t.ok(others.every(before => before?.status === 'logged_in'))
-    t.equal((await node.logOut({ tenant: 'acme', subject: 'user 0' }, logout))?.status, 'logged_out', 'and no later one')
-    t.equal(ended, undefined)
-    await client.query('COMMIT')
-    client.release()
-    await locked
-    t.match(ended, { status: 'logged_in' })
-  })
-
   await t.test('a logout whose statement takes too long fails alone', async t => {
     const { table, store } = await fresh()
     const users = ['alice', 'slow', 'bob'].map(subject => ({ tenant: 'acme', subject }))
@@ -131,45 +66,6 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     const node = postgresUserStatusStore(impatient, { table })
     const outcomes = await Promise.allSettled(users.map(user => node.logOut(user, logout)))
     t.match(outcomes, [{ value: { status: 'logged_in' } }, { reason: { code: '57014' } }, { value: { status: 'logged_in' } }])
-  })
-
-  await t.test('many logouts of one user in one turn are one statement, and hold up nobody', async t => {
-    const { table, store } = await fresh()
-    await store.set(alice, 'logged_in')
-    await store.set({ tenant: 'acme', subject: 'bob' }, 'logged_in')
-    let statements = 0
-    const counting: PostgresClient = {
-      query (text, values) {
-        statements += 1
-        return pool.query(text, values)
-      }
-    }
-    const node = postgresUserStatusStore(counting, { table, batch: true })
-    const [bob, ...before] = await Promise.all([
-      node.logOut({ tenant: 'acme', subject: 'bob' }, logout), ...Array.from({ length: 99 }, (_, i) => node.logOut(alice, {
-        at: 1000 + i, requestId: 'r'
-      }))
-    ])
-    t.equal(statements, 1)
-    t.equal(bob?.status, 'logged_in')
-    t.strictSame(before.map(record => record?.status), ['logged_in', ...Array.from({ length: 98 }, () => 'logged_out')])
-    t.equal(new Set(before.map(record => record?.version)).size, 99, 'each saw what the one before it wrote')
-    t.equal(before.at(-1)?.loggedOutAt, 1097)
-  })
-
-  await t.test('a logout is in the transaction of its own request, and in no other one', async t => {
-    const { table, store } = await fresh()
-    const bob = { tenant: 'acme', subject: 'bob' }
-    for (const user of [alice, bob]) await store.set(user, 'logged_in')
-    const transactions = new AsyncLocalStorage<pg.PoolClient>()
-    const ofRequest: PostgresClient = { query: (text, values) => (transactions.getStore() ?? pool).query(text, values) }
-    const node = postgresUserStatusStore(ofRequest, { table })
-    const client = await pool.connect()
-    await client.query('BEGIN')
-    await Promise.all([transactions.run(client, () => node.logOut(alice, logout)), node.logOut(bob, logout)])
-    await client.query('ROLLBACK')
-    client.release()
-    t.strictSame([(await store.get(alice))?.status, (await store.get(bob))?.status], ['logged_in', 'logged_out'])
   })
 
   for (const level of ['repeatable read', 'serializable']) {
@@ -201,71 +97,8 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     })
   }
 
-  for (const others of [[], ['bob', 'nobody']]) {
-    await t.test(`a logOut that waits for a suspension leaves it alone, with ${others.length} others`, async t => {
-      const { table, store } = await fresh()
-      await store.set(alice, 'logged_in')
-      await store.set({ tenant: 'acme', subject: 'bob' }, 'logged_in')
-      const client = await pool.connect()
-      await client.query('BEGIN')
-      await client.query(`UPDATE ${table} SET status = 'suspended', version = gen_random_uuid() WHERE subject = 'alice'`)
-      const { version } = await store.get(alice) ?? {}
-      const waiting = Promise.all([store.logOut(alice, logout), ...others.map(subject => store.logOut(
-        { tenant: 'acme', subject }, logout
-      ))])
-      const writing = store.compareAndSet(alice, version, login)
-      await sleep(50)
-      await client.query('COMMIT')
-      client.release()
-      t.match((await waiting).map(before => before?.status), ['suspended', 'logged_in', undefined].slice(0, 1 + others.length))
-      t.equal(await writing, false)
-      t.equal((await store.get(alice))?.status, 'suspended')
-    })
-  }
-
-  await t.test('migrate is safe twice, and from many nodes at once', async t => {
-    const table = freshTable()
-    tables.push(table)
-    const stores = pools.map(each => postgresUserStatusStore(each, { table }))
-    await Promise.all([...stores, ...stores, ...stores].map(store => store.migrate()))
-    await stores[0]?.set(alice, 'suspended')
-    await stores[1]?.migrate()
-    t.equal((await stores[2]?.get(alice))?.status, 'suspended')
-  })
-
-  await t.test('a missing table or schema says what to do, with the cause', async t => {
-    for (const table of ['no_such_table', 'no_such_schema.logout_user_status']) {
-      const store = postgresUserStatusStore(pool, { table })
-      const verbs: Array<() => Promise<unknown>> = [
-        () => store.get(alice), () => store.compareAndSet(alice, undefined, login), () => store.logOut(alice, logout)
-      ]
-      for (const verb of verbs) {
-        await t.rejects(verb(), {
-          message: /^table \S+ is missing(, or another version made it)?: run migrate\(\)$/, cause: { severity: 'ERROR' }
-        })
-      }
-    }
-  })
-
-  await t.test('the host may write to the table by itself', async t => {
-    const { table, store } = await fresh()
-    await pool.query(`INSERT INTO ${table} (tenant, subject, status) VALUES ('acme', 'alice', 'logged_in')`)
-    const version = (await store.get(alice))?.version
-    t.equal((await store.get(alice))?.status, 'logged_in')
-    await pool.query(`UPDATE ${table} SET status = 'logged_out', version = gen_random_uuid()`)
-    t.equal(await store.compareAndSet(alice, version, login), false)
-    await store.logOut(alice, logout)
-    t.match((await pool.query(`SELECT request_id FROM ${table}`)).rows, [{ request_id: 'r-2' }])
-  })
-
   await t.test('set keeps the times, remove forgets only its user, and an old version never fits a new record', async t => {
     await keepsUserRecords(t, (await fresh()).store)
-  })
-
-  await t.test('two tables never see each other', async t => {
-    const [one, other] = [await fresh(), await fresh()]
-    await one.store.set(alice, 'suspended')
-    t.equal(await other.store.get(alice), undefined)
   })
 }))
 
