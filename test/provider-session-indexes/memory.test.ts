@@ -2,10 +2,15 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { providerSessionIndexRules } from '../../lib/conformance/provider-session-index.ts'
 import { memoryProviderSessionIndex } from '../../lib/provider-session-indexes/memory.ts'
+import { checkTimes } from './times.ts'
 
 for (const rule of providerSessionIndexRules) {
   t.test(rule.name, () => rule.check(() => memoryProviderSessionIndex()))
 }
+
+t.test('of two times of a login or a logout the later one counts, and what is over is not found', t => {
+  return checkTimes(t, memoryProviderSessionIndex())
+})
 
 const issuer = 'https://login.example'
 const hour = 3_600_000

@@ -8,6 +8,7 @@ import { postgresProviderSessionIndex, postgresProviderSessionTables } from '../
 import { valueTypes } from '../servers/postgres-types.ts'
 import { withPostgres } from '../servers/postgres.ts'
 import { spread } from './spread.ts'
+import { checkTimes } from './times.ts'
 
 const hour = 3_600_000
 const issuer = 'https://login.example'
@@ -40,6 +41,10 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
   await t.test('the rules, on several pools at once', async t => {
     const shared = spread((await fresh()).indexes)
     for (const rule of providerSessionIndexRules) await t.resolves(rule.check(() => shared), rule.name)
+  })
+
+  await t.test('of two times of a login or a logout the later one counts, and what is over is not found', async t => {
+    await checkTimes(t, (await fresh()).index)
   })
 
   await t.test('the rules, without batches', async t => {

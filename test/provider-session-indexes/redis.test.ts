@@ -7,6 +7,7 @@ import { connectOddRedisClients, connectRedisClients } from '../servers/redis-cl
 import { withPrivateRedis, withRedis } from '../servers/redis.ts'
 import { freshPrefix, resending, unreliable } from '../session-stores/redis-session.ts'
 import { spread } from './spread.ts'
+import { checkTimes } from './times.ts'
 
 const hour = 3_600_000
 const issuer = 'https://login.example'
@@ -28,6 +29,10 @@ t.test('on a server that others use too', t => withRedis(t, async ({ url }) => {
     const prefix = freshPrefix()
     const index = spread(clients.named.map(([, client]) => redisProviderSessionIndex(client, { prefix })))
     for (const rule of providerSessionIndexRules) await t.resolves(rule.check(() => index), rule.name)
+  })
+
+  await t.test('of two times of a login or a logout the later one counts, and what is over is not found', t => {
+    return checkTimes(t, redisProviderSessionIndex(clients.ioredis, { prefix: freshPrefix() }))
   })
 
   await t.test('two prefixes never see each other', async t => {

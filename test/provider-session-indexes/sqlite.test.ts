@@ -5,6 +5,7 @@ import type { SqliteDatabase } from '../../lib/internal/databases/sqlite.ts'
 import { sqliteProviderSessionIndex, sqliteProviderSessionTables } from '../../lib/provider-session-indexes/sqlite.ts'
 import { sqliteLibraries } from '../servers/sqlite-libraries.ts'
 import { spread } from './spread.ts'
+import { checkTimes } from './times.ts'
 
 const hour = 3_600_000
 const issuer = 'https://login.example'
@@ -34,6 +35,8 @@ for (const { name, open, skip } of sqliteLibraries) {
       await indexes[0]?.migrate()
       for (const rule of providerSessionIndexRules) await t.resolves(rule.check(() => spread(indexes)), rule.name)
     })
+
+    t.test('of two times of a login or a logout the later one counts, and what is over is not found', t => checkTimes(t, shared))
 
     t.test('it answers without a promise', async t => {
       const { index } = await memory()
