@@ -143,7 +143,7 @@ t.test('A6: the timeout and the events are those of the route', async t => {
   await t.rejects(logOutSubject({ subject: 1 }), { code: 'LOGOUT_UNAVAILABLE' })
   t.match(await by('logOutOthers', logIn(1)), unavailable)
   t.match(await by('logOutAll', logIn(1)), unavailable)
-  t.ok(performance.now() - start < 3000)
+  t.ok(performance.now() - start < 20_000)
 })
 
 t.test('A6: a failure of onLogout without a request is a warning of the process', async t => {

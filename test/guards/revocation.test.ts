@@ -94,7 +94,7 @@ t.test('if the store fails, each route follows its policy, and no response is 40
       t.equal(allowed.statusCode, 200, name)
     }
     t.equal((await app.inject({ url: '/' })).statusCode, 200, 'an anonymous request needs no store')
-    t.ok(Date.now() - started < 2000)
+    t.ok(Date.now() - started < 20_000)
   }
 })
 

@@ -279,7 +279,7 @@ onEach('T2, K6, F3, Y4, J11: when a step fails the response is a 503, the cookie
           t.equal(response.statusCode, 503, what)
           if (ours) t.strictSame([response.json().code, response.headers['retry-after']], ['LOGOUT_UNAVAILABLE', '5'], what)
           t.notOk(setCookies(response).some(({ removed }) => removed), `${what}: the cookies stay`)
-          t.ok(performance.now() - start < 5000, what)
+          t.ok(performance.now() - start < 20_000, what)
           host.broken.clear()
           t.ok(await host.isLive(laptop), `${what}: the caller is still logged in`)
           t.equal((await logOut(laptop, scope)).statusCode, 204, `${what}: the retry`)
