@@ -1,62 +1,15 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import t from 'tap'
-import { optionsModule, optionsTableFrom, optionsTablesOf, withOptionsTables } from './docs/options-table.ts'
 import { anchorsOf, blocksOf, linksOf, pages } from './docs/pages.ts'
-import { typedSnippets, type Snippet } from './type-check.ts'
 
-// `UPDATE_DOCS=1 npx tap test/docs.test.ts` writes the options tables into the pages.
+// The types in the pages, and their options tables, are checked by test/package/docs.ts.
 
 const all = pages()
-const tables = all.flatMap(optionsTablesOf)
-const blocks = all.filter(({ path }) => path === 'README.md' || path.startsWith('docs')).flatMap(blocksOf)
-const programs = blocks.filter(({ language, runBy }) => (language === 'js' || language === 'ts') && runBy === undefined)
-
-// What the blocks of a page may use without saying where it comes from, and what a host in TypeScript declares.
-const given = `
-import 'fastify'
-declare global {
-  const app: import('fastify').FastifyInstance
-  const redis: import('ioredis').Redis
-  const pool: import('pg').Pool
-}
-declare module 'fastify' { interface Session { user?: string, loggedInAt?: number } }
-`
-
-const snippets = programs.map(({ page, line, language, code }): Snippet => {
-  return { origin: `${page}:${line}`, extension: language === 'js' ? 'js' : 'ts', code }
-})
-const tableTypes: Snippet = { origin: 'options tables', extension: 'ts', code: optionsModule(tables) }
-const givenTypes: Snippet = { origin: 'given', extension: 'ts', code: given }
-const typed = typedSnippets(t, [...snippets, tableTypes, givenTypes], { noImplicitAny: false })
-
-t.test('every block of JavaScript and TypeScript in the README and in docs/ type-checks against the package', async t => {
-  t.ok(programs.length >= 3)
-  t.strictSame(typed.errors(), [])
-})
 
 t.test('a block that is only run, not type-checked, names a test that reads its page', async t => {
-  for (const { page, line, runBy } of blocks) {
+  for (const { page, line, runBy } of all.flatMap(blocksOf)) {
     if (runBy !== undefined) t.ok(readFileSync(runBy, 'utf8').includes(page), `${page}:${line}`)
-  }
-})
-
-t.test('every options table has exactly the options, defaults and doc comments of its type', async t => {
-  const { checker } = typed
-  const source = typed.sourceOf(tableTypes)
-  const symbol = source && checker.getSymbolAtLocation(source)
-  const tableOf = new Map(symbol === undefined
-    ? []
-    : checker.getExportsOfModule(symbol).map((one, index) => [
-      `${tables[index]?.module} ${tables[index]?.type}`, optionsTableFrom(checker, checker.getDeclaredTypeOfSymbol(one))
-    ]))
-  for (const { page, module, type, text } of tables) {
-    const declared = tableOf.get(`${module} ${type}`) ?? ''
-    if (process.env.UPDATE_DOCS === undefined) t.equal(text, declared, `${page}: ${type}`)
-  }
-  if (process.env.UPDATE_DOCS === undefined) return
-  for (const { path, text } of all) {
-    writeFileSync(path, withOptionsTables(text, (module, type) => tableOf.get(`${module} ${type}`) ?? ''))
   }
 })
 

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import t from 'tap'
 import ts from 'typescript'
-import { typedSnippets, type Snippet } from './type-check.ts'
+import { typedSnippets, type Snippet } from '../type-check.ts'
 
 const options: ts.CompilerOptions = {
   target: ts.ScriptTarget.ES2023,
