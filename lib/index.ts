@@ -1,5 +1,8 @@
 export { globalTokenRevocation } from './flows/global-token-revocation.ts'
 export type { AuthenticatedSender, GlobalTokenRevocationOptions, RevocationCommand } from './flows/global-token-revocation.ts'
+export type {
+  AttemptDelivery, DeadDelivery, DeadDeliveryQuery, Delivery, DeliveryOutcome, DeliveryQueue, DeliveryWorkOptions, StopDelivering
+} from './delivery-queue.ts'
 export { kratosAdmin } from './flows/kratos-admin.ts'
 export type { KratosAdminOptions } from './flows/kratos-admin.ts'
 export { kratosBrowserLogout } from './flows/kratos-browser.ts'

@@ -29,9 +29,8 @@ function importsOf (file: string, source: string): Import[] {
 
 /** The files at the root of `lib`, but for the index: the public contracts. At run time they import only `node:` and each other. */
 const contracts = [
-  'awaitable.ts', 'logout-event.ts', 'principal.ts', 'provider-session-index.ts', 'revocation-store.ts', 'session-source.ts',
-  'session-store.ts',
-  'token-digest.ts', 'token-verifier.ts', 'user-status-store.ts'
+  'awaitable.ts', 'delivery-queue.ts', 'logout-event.ts', 'principal.ts', 'provider-session-index.ts', 'revocation-store.ts',
+  'session-source.ts', 'session-store.ts', 'token-digest.ts', 'token-verifier.ts', 'user-status-store.ts'
 ]
 
 /** Public functions at the root of `lib`, beside the contracts: hosts call them from their own handlers. */
@@ -66,6 +65,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'revocation-stores': ['contracts', 'internal/marks', 'internal/records', 'internal/databases', 'internal/feeds'],
   'provider-session-indexes': ['contracts', 'internal/records', 'internal/databases', 'internal/collections'],
   'provider-session-indexes/redis': ['internal/marks'],
+  'delivery-queues': ['contracts', 'internal/records'],
   'rate-limit-stores': ['internal/databases', 'internal/plugin'],
   'token-verifiers': [
     'contracts', 'internal/async', 'internal/jose', 'internal/oauth', 'internal/http', 'internal/collections', 'internal/plugin'
