@@ -85,6 +85,7 @@ function resolveOptions (options: JwksVerifierOptions) {
   }
   const times: RemoteJwkSetTimes = {
     cooldown: duration(options.cooldown, 30_000, caller, 'cooldown'),
+    allowedInARow: 10,
     refreshAfter: duration(options.refreshAfter, 600_000, caller, 'refreshAfter'),
     clockTolerance: options.clockTolerance ?? 0
   }

@@ -72,13 +72,11 @@ export function keySource (issuer: string, load: () => Promise<JwkSet>, pause: n
   }
 }
 
-const allowedInARow = 10
-
-/** Ten fetches in a row, and one more for each interval. In milliseconds. */
-export function fetchAllowance (interval: number): { isLeft (): boolean, use (): void } {
+/** So many fetches in a row, and one more for each interval. In milliseconds. */
+export function fetchAllowance (inARow: number, interval: number): { isLeft (): boolean, use (): void } {
   let usedUntil = 0
   return {
-    isLeft: () => usedUntil - performance.now() <= (allowedInARow - 1) * interval,
+    isLeft: () => usedUntil - performance.now() <= (inARow - 1) * interval,
     use () { usedUntil = Math.max(usedUntil, performance.now()) + interval }
   }
 }

@@ -5,8 +5,10 @@ import { fetchAllowance, keySource, type LookUp } from './key-source.ts'
 
 /** When a {@link RemoteJwkSet} is fetched again. In milliseconds. */
 export interface RemoteJwkSetTimes {
-  /** Minimum time between fetches caused by unknown keys, on average: ten in a row are allowed. */
+  /** Minimum time between fetches caused by unknown keys, on average. */
   readonly cooldown: number
+  /** How many fetches caused by unknown keys may follow on each other without a cooldown between them. */
+  readonly allowedInARow: number
   /** Keys older than this are fetched again. */
   readonly refreshAfter: number
   /** How far the clock of the issuer may differ from ours, beyond a minute. */
@@ -42,21 +44,23 @@ const usualClockDifference = 60_000
  * Keeps the keys of an issuer, which `load` fetches. Concurrent callers share a fetch.
  *
  * Keys at hand serve while the issuer is down or slow, and a withdrawn key is forgotten within twice `refreshAfter` while
- * it answers. A key that is not at hand is fetched when a token names it. Tokens with forged key ids cause ten fetches
- * in a row, and then one for each `cooldown`. Nothing is remembered of them.
+ * it answers. A key that is not at hand is fetched when a token names it. Tokens with forged key ids cause `allowedInARow`
+ * fetches, and then one for each `cooldown`. Nothing is remembered of them.
  */
 export function remoteJwkSet (issuer: string, load: () => Promise<JwkSet>, times: RemoteJwkSetTimes): RemoteJwkSet {
-  const { cooldown, refreshAfter, clockTolerance } = times
+  const { cooldown, allowedInARow, refreshAfter, clockTolerance } = times
   const source = keySource(issuer, load, Math.min(cooldown, longestPause))
-  const allowance = fetchAllowance(cooldown)
+  const allowance = fetchAllowance(allowedInARow, cooldown)
 
   const isOlderThanKeys = (issuedAt = Infinity) => issuedAt + usualClockDifference + clockTolerance < source.loadedAt()
 
   async function findAnew<Found> ({ lookUp, issuedAt, begunBefore }: Question<Found>): Promise<Found | undefined> {
     let answered
     do {
-      const isCharged = source.isLoaded() && !source.isFetching() && !isOlderThanKeys(issuedAt)
-      if (isCharged && !allowance.isLeft()) throw new Error(`the keys of ${issuer} may not be fetched again before the cooldown is over`)
+      const isCharged = !source.isFetching() && !isOlderThanKeys(issuedAt)
+      if (isCharged && source.isLoaded() && !allowance.isLeft()) {
+        throw new Error(`the keys of ${issuer} may not be fetched again before the cooldown is over`)
+      }
       answered = await source.fetch()
       const found = source.find(lookUp)
       if (found !== undefined) return found

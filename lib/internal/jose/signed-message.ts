@@ -26,9 +26,16 @@ export type SignatureVerdict = Claims | 'algorithm' | 'key' | 'signature'
 /** Checks the signature of a message. Rejects when the keys cannot be had. */
 export type JudgeSignature = (token: string, message: UncheckedJwt) => Awaitable<SignatureVerdict>
 
-/** @param timeout how long each request to the issuer may take, in milliseconds */
-export function signatureJudge (given: MessageIssuer, option: OptionPlace, timeout: number): JudgeSignature {
-  const keys = keysOf(given, option, timeout)
+/** How the keys of an issuer are asked for. */
+export interface KeyRequests {
+  /** How long each request to the issuer may take, in milliseconds. */
+  readonly timeout: number
+  /** How many requests unknown keys may cause before there is a pause of 30 seconds between them. @default 10 */
+  readonly allowedInARow?: number
+}
+
+export function signatureJudge (given: MessageIssuer, option: OptionPlace, requests: KeyRequests): JudgeSignature {
+  const keys = keysOf(given, option, requests)
   return async (token, message) => {
     if (!keys.accepts(message.header['alg'])) return 'algorithm'
     try {
@@ -42,7 +49,7 @@ export function signatureJudge (given: MessageIssuer, option: OptionPlace, timeo
 
 const clockTolerance = 60_000
 
-function keysOf (given: MessageIssuer, option: OptionPlace, timeout: number): IssuerKeys {
+function keysOf (given: MessageIssuer, option: OptionPlace, { timeout, allowedInARow = 10 }: KeyRequests): IssuerKeys {
   const { issuer, key, jwksUri, discoveryUri } = given
   const { caller, at } = option
   assertOption(typeof issuer === 'string' && issuer !== '', caller, `${at}.issuer`, 'must be a non-empty string')
@@ -54,7 +61,7 @@ function keysOf (given: MessageIssuer, option: OptionPlace, timeout: number): Is
   }
   return publishedKeys(given, algorithms, option, {
     limits: { fetch: (url, init) => globalThis.fetch(url, init), timeout, maxLength: 256 * 1024 },
-    times: { cooldown: 30_000, refreshAfter: 600_000, clockTolerance }
+    times: { cooldown: 30_000, allowedInARow, refreshAfter: 600_000, clockTolerance }
   })
 }
 

@@ -65,7 +65,7 @@ function resolveIssuer (given: LogoutTokenIssuer, at: string, { caller, timeout 
   assertOption(Array.isArray(tolerate) && tolerate.every(tolerance => tolerances.includes(tolerance)), caller, `${at}.tolerate`,
     'must be a list of "untyped" and "unexpiring"')
   assertFunctions({ [`${at}.decrypt`]: decrypt }, caller, [`${at}.decrypt`])
-  const judgeSignature = signatureJudge(given, { caller, at }, timeout)
+  const judgeSignature = signatureJudge(given, { caller, at }, { timeout, allowedInARow: 1 })
   const algorithms: readonly unknown[] = [...given.algorithms ?? ['RS256']]
   const tolerated = [...tolerate]
   return {

@@ -115,7 +115,7 @@ function resolveSender (given: RevocationSender, option: { readonly caller: stri
   const { caller, at } = option
   assertOption(typeof given === 'object' && given !== null, caller, at, 'must be an object such as { issuer, clientId, jwksUri }')
   const { issuer, clientId, tenant, tolerate = [] } = given
-  const judge = signatureJudge(given, option, timeout)
+  const judge = signatureJudge(given, option, { timeout })
   assertOption(typeof clientId === 'string', caller, `${at}.clientId`, 'must be a string: the sub of its tokens')
   nonEmptyStrings(clientId, caller, `${at}.clientId`)
   assertTenant(tenant, option)

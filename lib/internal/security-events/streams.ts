@@ -59,7 +59,7 @@ export function resolveStream (
   const { caller, at } = option
   assertOption(typeof given === 'object' && given !== null, caller, at, 'must be an object such as { issuer, audience, jwksUri }')
   const { issuer, tenant, streamId, authorization, criticalMembers = [], isExpectedState, tolerate = [] } = given
-  const judge = signatureJudge(given, option, timeout)
+  const judge = signatureJudge(given, option, { timeout })
   const audiences = nonEmptyStrings(given.audience, caller, `${at}.audience`)
   for (const [name, text] of Object.entries({ streamId, authorization })) {
     assertOption(text === undefined || (typeof text === 'string' && text !== ''), caller, `${at}.${name}`,

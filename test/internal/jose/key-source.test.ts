@@ -55,10 +55,10 @@ t.test('a loader that throws instead of rejecting fails like any other, and is a
   t.equal(source.begun(), 2)
 })
 
-t.test('ten fetches are allowed in a row, and one more for each interval', async t => {
+t.test('so many fetches are allowed in a row, and one more for each interval', async t => {
   let now = 1000
   t.intercept(performance, 'now', { value: () => now })
-  const allowance = fetchAllowance(100)
+  const allowance = fetchAllowance(10, 100)
   const useAll = () => {
     let used = 0
     for (; allowance.isLeft(); used++) allowance.use()
@@ -73,4 +73,9 @@ t.test('ten fetches are allowed in a row, and one more for each interval', async
   t.equal(useAll(), 2)
   now += 10_000
   t.equal(useAll(), 10, 'no more than ten are saved up')
+  const one = fetchAllowance(1, 100)
+  one.use()
+  t.notOk(one.isLeft())
+  now += 100
+  t.ok(one.isLeft())
 })

@@ -6,7 +6,7 @@ import type { JwkSet } from '../../../lib/internal/jose/jwk-set.ts'
 import { remoteJwkSet, type RemoteJwkSet, type RemoteJwkSetTimes } from '../../../lib/internal/jose/remote-jwk-set.ts'
 
 const epoch = 1_800_000_000_000
-const times: RemoteJwkSetTimes = { cooldown: 30_000, refreshAfter: 600_000, clockTolerance: 0 }
+const times: RemoteJwkSetTimes = { cooldown: 30_000, allowedInARow: 10, refreshAfter: 600_000, clockTolerance: 0 }
 
 /** An issuer that answers requests on demand. The test sets its clock and that of the verifier. */
 function issuerUnderControl (t: Test, changes: Partial<RemoteJwkSetTimes> = {}) {
@@ -103,6 +103,23 @@ t.test('after ten forged tokens in a row a rotated key is an outage and never a 
   await issuer.answerAll()
   t.equal(await good, 'found')
   t.equal(issuer.requested(), 12)
+})
+
+t.test('with an allowance of one, the second unknown key in a row is an outage, also when the first one brought the keys', async t => {
+  const issuer = issuerUnderControl(t, { allowedInARow: 1 })
+  issuer.published.add('one')
+  const first = issuer.outcome('forged', issuer.now())
+  await issuer.answerAll()
+  t.equal(await first, 'refused')
+  t.equal(await issuer.outcome('another', issuer.now()), 'unknown')
+  t.equal(issuer.outcome('one'), 'found')
+  t.equal(issuer.requested(), 1)
+  issuer.pass(30_000)
+  const second = issuer.outcome('another', issuer.now())
+  await issuer.answerAll()
+  t.equal(await second, 'refused')
+  t.equal(await issuer.outcome('forged', issuer.now()), 'unknown')
+  t.equal(issuer.requested(), 2)
 })
 
 t.test('a request that finds a key costs nothing of the allowance', async t => {

@@ -13,7 +13,7 @@ async function start (t: Test) {
   t.teardown(() => issuer.close())
   issuer.addKey('a', 'RS256')
   const judge = (changes: Partial<MessageIssuer> = {}, timeout = 10_000) => {
-    const check = signatureJudge({ issuer: issuer.url, jwksUri: `${issuer.url}${jwksPath}`, ...changes }, option, timeout)
+    const check = signatureJudge({ issuer: issuer.url, jwksUri: `${issuer.url}${jwksPath}`, ...changes }, option, { timeout })
     return async (token: string) => check(token, readMessage(token, 16_384) ?? assert.fail('this is a message'))
   }
   return { issuer, judge }
@@ -35,7 +35,7 @@ t.test('a signature is judged by the keys of the issuer, RS256 by default', asyn
 t.test('a key of the host decides without a request', async t => {
   const { issuer } = await start(t)
   const secret = 'a secret of 32 bytes, or of more'
-  const judge = signatureJudge({ issuer: issuer.url, algorithms: ['HS256'], key: secret }, option, 300)
+  const judge = signatureJudge({ issuer: issuer.url, algorithms: ['HS256'], key: secret }, option, { timeout: 300 })
   const token = signJwt(Buffer.from(secret), 'HS256', { sub: 'alice' })
   t.match(await judge(token, readMessage(token, 1000) ?? assert.fail()), { sub: 'alice' })
   t.strictSame(issuer.seen, [])
@@ -49,7 +49,7 @@ t.test('keys that cannot be had are no verdict, within the timeout', async t => 
 })
 
 t.test('misuse names the option', async t => {
-  const make = (given: object) => () => signatureJudge({ issuer: 'https://login.example', ...given }, option, 300)
+  const make = (given: object) => () => signatureJudge({ issuer: 'https://login.example', ...given }, option, { timeout: 300 })
   t.throws(make({ issuer: '' }), { name: 'TypeError', message: 'aPlugin: option "senders[0].issuer" must be a non-empty string' })
   t.throws(make({ issuer: ['https://a.example'] }), { message: /senders\[0\]\.issuer/ })
   t.throws(make({ algorithms: ['HS256'] }), { message: /senders\[0\]\.algorithms/ }, 'a secret is not published')
