@@ -16,6 +16,7 @@ import { logoutUrlToken } from '../lib/internal/kratos/logout-url-token.ts'
 import { sessionStoreSource } from '../lib/session-sources/session-store.ts'
 import type { Session, SessionStore } from '../lib/session-store.ts'
 import { TokenRejectedError } from '../lib/token-verifier.ts'
+import { survivesOddRequests } from './openid/odd-requests.ts'
 import { assertDeclared } from './wire.ts'
 
 // `FUZZ_RUNS=5000 npx tap test/fuzz.test.ts` looks longer; `FUZZ_SEED` and `FUZZ_PATH` repeat what a failure prints.
@@ -335,6 +336,8 @@ for (const route of routes) {
     )
   })
 }
+
+t.test('what providers and browsers send to a relying party, a little wrong', t => survivesOddRequests(t, 10 * Number(runs)))
 
 t.test('every flow was fuzzed, and the check detects an undeclared response', async t => {
   t.ok(routes.length >= 17, `${routes.length} routes`)
