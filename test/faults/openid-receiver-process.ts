@@ -1,16 +1,13 @@
 import Fastify from 'fastify'
-import { Redis } from 'ioredis'
 import { backChannelLogout } from '../../lib/flows/openid-back-channel.ts'
-import { redisProviderSessionIndex } from '../../lib/provider-session-indexes/redis.ts'
-import { redisSessionStore } from '../../lib/session-stores/redis.ts'
+import { sharedDatabase } from './openid-stores.ts'
 
 /**
  * A receiver of logout tokens with a process of its own. It kills itself at a step: before or after the index was asked,
  * before the second session, or before what follows.
  */
-const [url = '', issuer = '', step = ''] = process.argv.slice(2)
-const redis = new Redis(url, { maxRetriesPerRequest: 1 })
-const [index, sessions] = [redisProviderSessionIndex(redis), redisSessionStore(redis)]
+const [database = '', url = '', issuer = '', step = ''] = process.argv.slice(2)
+const { index, sessions } = sharedDatabase(database).open(url)
 let ended = 0
 const dieAt = (name: string) => { if (name === step) process.kill(process.pid, 'SIGKILL') }
 

@@ -2,10 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import t, { type Test } from 'tap'
+import { mysqlRevocationStore } from '../../lib/revocation-stores/mysql.ts'
 import { postgresRevocationStore } from '../../lib/revocation-stores/postgres.ts'
 import { redisRevocationStore } from '../../lib/revocation-stores/redis.ts'
+import { mysqlSessionStore } from '../../lib/session-stores/mysql.ts'
 import { postgresSessionStore } from '../../lib/session-stores/postgres.ts'
 import { redisSessionStore } from '../../lib/session-stores/redis.ts'
+import { mysqlPool, withPrivateMysql } from '../servers/mysql.ts'
 import { withPrivatePostgres } from '../servers/postgres.ts'
 import type { PrivateServer } from '../servers/private-process.ts'
 import { withPrivateRedis } from '../servers/redis.ts'
@@ -111,6 +114,14 @@ t.test('Postgres: frozen and killed', t => withPrivatePostgres(t, async server =
   await survives(t, server, stores)
 }, { durable: true }))
 
+t.test('MariaDB or MySQL: frozen and killed', t => withPrivateMysql(t, async server => {
+  const pool = mysqlPool(t, server.url, { connectTimeout: 1000 })
+  const stores = { revocations: mysqlRevocationStore(pool, { timeout: 2000 }), sessionStore: mysqlSessionStore(pool, { timeout: 2000 }) }
+  await stores.revocations.migrate()
+  await stores.sessionStore.migrate()
+  await survives(t, server, stores)
+}, { durable: true }))
+
 /** A logout on a database that writes nothing any more, and again after it does. */
 async function survivesRefusal (t: Test, options: HostOptions, { refuse, allow }: Record<'refuse' | 'allow', () => Promise<unknown>>) {
   for (const kind of databaseKinds) {
@@ -155,4 +166,18 @@ t.test('a Postgres that has become read-only', t => withPrivatePostgres(t, async
     }
   }
   await survivesRefusal(t, stores, { refuse: () => readOnly('on'), allow: () => readOnly('off') })
+}))
+
+t.test('a MariaDB or MySQL that has become read-only', t => withPrivateMysql(t, async ({ url }) => {
+  const admin = mysqlPool(t, url, { connectionLimit: 1 })
+  await admin.query("CREATE USER app IDENTIFIED BY ''")
+  await admin.query('GRANT ALL ON test.* TO app')
+  const pool = mysqlPool(t, url.replace('root', 'app'))
+  const stores = { revocations: mysqlRevocationStore(pool), sessionStore: mysqlSessionStore(pool) }
+  await stores.revocations.migrate()
+  await stores.sessionStore.migrate()
+  await survivesRefusal(t, stores, {
+    refuse: () => admin.query('SET GLOBAL read_only = 1'),
+    allow: () => admin.query('SET GLOBAL read_only = 0')
+  })
 }))

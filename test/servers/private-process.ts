@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process'
-import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
@@ -16,7 +16,7 @@ export interface PrivateServer {
   stop (): Promise<void>
   /** Ends it with SIGKILL, child processes included. */
   kill (): Promise<void>
-  /** Stops it with SIGSTOP: connections stay open, and nobody answers. */
+  /** Stops it with SIGSTOP, and returns once it has stopped: connections stay open, and nobody answers. */
   freeze (): void
   thaw (): void
   /** What it wrote on its standard error and output since it was first started. */
@@ -105,7 +105,9 @@ function run (setup: PrivateServerSetup, place: Place, logFile: string) {
 
   const signal = (name: NodeJS.Signals) => {
     if (ended()) return
-    for (const id of [serverPid, ...childrenOf(serverPid)]) sendSignal(id, name)
+    const processes = [serverPid, ...childrenOf(serverPid)]
+    for (const id of processes) sendSignal(id, name)
+    if (name === 'SIGSTOP') for (const id of processes) waitUntilStopped(id)
   }
 
   return {
@@ -143,6 +145,22 @@ function sendSignal (pid: number, name: NodeJS.Signals) {
     process.kill(pid, name)
   } catch {
     // It ended by itself in the meantime.
+  }
+}
+
+/** The signal takes effect when a thread of the process gets to run: on a busy machine, others of its threads reply meanwhile. */
+function waitUntilStopped (pid: number) {
+  const clock = new Int32Array(new SharedArrayBuffer(4))
+  for (let attempt = 0; attempt < 5000 && !isStopped(pid); attempt++) Atomics.wait(clock, 0, 0, 1)
+}
+
+/** Whether every thread has stopped. Only Linux says so. */
+function isStopped (pid: number): boolean {
+  try {
+    const threads = `/proc/${pid}/task`
+    return readdirSync(threads).every(thread => !/\) [RSD] /.test(readFileSync(join(threads, thread, 'stat'), 'latin1')))
+  } catch {
+    return true
   }
 }
 
