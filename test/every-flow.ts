@@ -11,6 +11,7 @@ import { securityEvents } from '../lib/flows/security-events.ts'
 import { sessionLogout } from '../lib/flows/session.ts'
 import { signingHubLogout } from '../lib/flows/signinghub.ts'
 import { tenantStatusLogout } from '../lib/flows/tenant-status.ts'
+import { tokenRevocation } from '../lib/flows/token-revocation.ts'
 import { sessionStoreSource } from '../lib/session-sources/session-store.ts'
 import { memoryRevocationStore } from '../lib/revocation-stores/memory.ts'
 import { memorySessionStore } from '../lib/session-stores/memory.ts'
@@ -34,6 +35,7 @@ export const secrets = {
   cookie: 'cookie-5ecret',
   otherCookie: 'other-cookie-5ecret',
   thirdCookie: 'third-cookie-5ecret',
+  client: 'client-5ecret',
   down: 'down-5ecret'
 }
 
@@ -71,6 +73,13 @@ export async function registerFlows (app: FastifyInstance): Promise<void> {
     }
   })
   await app.register(tenantStatusLogout, { users, verifyToken, authenticateTenant: token => token === secrets.tenant ? 'acme' : undefined })
+  await app.register(tokenRevocation, {
+    authenticateClient: ({ id, secret }) => secret === secrets.client ? id : undefined,
+    revokeToken: ({ token }) => {
+      if (token === secrets.down) throw new Error('the database is down')
+      return token === secrets.user ? 'unsupported' : 'revoked'
+    }
+  })
   await registerSessions(app)
   await registerEvents(app)
 }

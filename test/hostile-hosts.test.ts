@@ -145,6 +145,25 @@ const eventRequests: readonly InjectOptions[] = [
   { method: 'POST', url: '/security-events' }
 ]
 
+const client = `client_id=app&client_secret=${secrets.client}`
+
+/** What clients of an authorization server send, in this order. */
+const revocationRequests: readonly InjectOptions[] = [
+  ...[
+    `token=x&${client}`, `token=${secrets.user}&${client}`, `token=${secrets.down}&${client}`, `token=x&token=x&${client}`, 'token=%', '',
+    'token=x', 'token=x&client_id=app&client_secret=x', `token=${'x'.repeat(70_000)}`
+  ].flatMap(payload => ['application/x-www-form-urlencoded', 'application/json', 'rubbish'].map((type): InjectOptions => ({
+    method: 'POST', url: '/oauth/revoke', headers: { 'content-type': type }, payload
+  }))),
+  ...[`Basic ${Buffer.from(`app:${secrets.client}`).toString('base64')}`, 'Basic x', bearer.authorization].map(authorization => ({
+    method: 'POST' as const,
+    url: '/oauth/revoke',
+    headers: { 'content-type': 'application/x-www-form-urlencoded', authorization },
+    payload: 'token=x'
+  })),
+  { method: 'POST', url: '/oauth/revoke' }
+]
+
 const own = (token: string) => ({ cookie: `sid=${token}` })
 const form = { 'content-type': 'application/x-www-form-urlencoded' }
 
@@ -308,7 +327,7 @@ function lasting ({ status, headers, body }: Answer, added: readonly string[] = 
   }
 }
 
-const everyRequest = [...requests, ...openidRequests, ...eventRequests, ...sessionRequests]
+const everyRequest = [...requests, ...openidRequests, ...eventRequests, ...revocationRequests, ...sessionRequests]
 
 async function askFlows (host: Host, added?: readonly string[]): Promise<unknown[]> {
   const { app } = await build(host)

@@ -51,6 +51,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'flows/session': ['internal/session-logout'],
   'flows/signinghub': ['internal/signinghub'],
   'flows/tenant-status': ['internal/tenant-status'],
+  'flows/token-revocation': ['internal/oauth'],
   guards: ['contracts', 'internal/async', 'internal/plugin', 'internal/revocation', 'fastify'],
   'guards/tenant-activity': ['internal/tenant-status'],
   bridges: ['contracts', 'internal/async', 'internal/plugin', 'internal/marks', 'internal/revocation', 'types of fastify'],
@@ -89,7 +90,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'internal/databases': ['internal/records', 'types of internal/marks'],
   'internal/redis-sessions': ['contracts', 'internal/records', 'internal/databases'],
   'internal/jose': ['contracts', 'internal/plugin', 'internal/http', 'fast-jwt'],
-  'internal/oauth': ['internal/plugin', 'internal/jose', 'types of fastify', 'typebox'],
+  'internal/oauth': ['internal/plugin', 'internal/http', 'internal/jose', 'types of fastify', 'typebox'],
   'internal/collections': [],
   'internal/conformance': ['contracts']
 }

@@ -4,7 +4,7 @@ import t from 'tap'
 import { pages } from './docs/pages.ts'
 import {
   backChannelLogout, frontChannelLogout, globalTokenRevocation, kratosAdmin, kratosBrowserLogout, kratosLogout, kratosSessions,
-  rpInitiatedLogout, securityEvents, sessionLogout, signingHubLogout, tenantStatusLogout
+  rpInitiatedLogout, securityEvents, sessionLogout, signingHubLogout, tenantStatusLogout, tokenRevocation
 } from '../lib/index.ts'
 import { memoryProviderSessionIndex } from '../lib/provider-session-indexes/memory.ts'
 import { memoryRevocationStore } from '../lib/revocation-stores/memory.ts'
@@ -42,6 +42,7 @@ t.test('the tables of routes of the pages of the flows list exactly the routes a
       resolveSubject: () => [],
       sessions
     }],
+    tokenRevocation: [tokenRevocation, { authenticateClient: () => undefined, revokeToken: () => undefined }],
     rpInitiatedLogout: [rpInitiatedLogout, { ...openid, ...urls, sessions: source, provider: () => undefined, allowGet: true }],
     backChannelLogout: [backChannelLogout, { ...openid, sessionLifetime: 1000 }],
     frontChannelLogout: [frontChannelLogout, { ...openid, sessionLifetime: 1000 }]

@@ -4,7 +4,7 @@ import Fastify from 'fastify'
 import t from 'tap'
 import { build } from '../../../examples/server.js'
 import {
-  kratosAdmin, kratosBrowserLogout, kratosLogout, kratosSessions, sessionLogout, signingHubLogout, tenantStatusLogout
+  kratosAdmin, kratosBrowserLogout, kratosLogout, kratosSessions, sessionLogout, signingHubLogout, tenantStatusLogout, tokenRevocation
 } from '../../../lib/index.ts'
 import { sessionStoreSource } from '../../../lib/session-sources/session-store.ts'
 import { memorySessionStore } from '../../../lib/session-stores/memory.ts'
@@ -45,6 +45,9 @@ async function documentOf (openapi: NonNullable<FastifyDynamicSwaggerOptions['op
       users: { get: () => undefined, compareAndSet: () => true },
       ...(secured && { security: [{ tenantToken: [], userToken: [] }] })
     })
+    await app.register(tokenRevocation, {
+      prefix, authenticateClient: () => undefined, revokeToken: () => undefined, ...(secured && { security: [{ client: [] }] })
+    })
   }
   await app.ready()
   const document = JSON.parse(JSON.stringify(app.swagger()))
@@ -55,6 +58,7 @@ async function documentOf (openapi: NonNullable<FastifyDynamicSwaggerOptions['op
 const info = { title: 'a host', version: '1.0.0' }
 const securitySchemes = {
   bearer: { type: 'http', scheme: 'bearer' },
+  client: { type: 'http', scheme: 'basic' },
   tenantToken: { type: 'apiKey', in: 'header', name: 'x-tenant-token' },
   userToken: { type: 'apiKey', in: 'header', name: 'x-token' }
 } as const
@@ -65,7 +69,7 @@ for (const openapi of ['3.0.3', '3.1.0']) {
     const { valid, errors } = await new Validator().validate(document)
     t.ok(valid, JSON.stringify(errors))
 
-    t.equal(operations.length, 28)
+    t.equal(operations.length, 30)
     t.equal(new Set(operations.map(({ operationId }) => operationId)).size, operations.length, 'each operationId is unique')
     for (const { operationId, summary, tags, security, responses } of operations) {
       t.ok(summary && security && tags.length === 1, operationId)

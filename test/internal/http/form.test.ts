@@ -1,6 +1,6 @@
 import Fastify from 'fastify'
 import t from 'tap'
-import { bodyLimit, formOf, mediaTypes, readForms } from '../../../lib/internal/openid/form.ts'
+import { bodyLimit, formOf, mediaTypes, readForms } from '../../../lib/internal/http/form.ts'
 
 /** A server that returns what it reads. */
 function reader () {

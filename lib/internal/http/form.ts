@@ -44,8 +44,8 @@ function parameters (text: string): Form {
   try {
     for (const pair of text.split('&').filter(pair => pair !== '')) {
       const end = pair.includes('=') ? pair.indexOf('=') : pair.length
-      const name = decoded(pair.slice(0, end))
-      found.set(name, [...found.get(name) ?? [], decoded(pair.slice(end + 1))])
+      const name = formDecoded(pair.slice(0, end))
+      found.set(name, [...found.get(name) ?? [], formDecoded(pair.slice(end + 1))])
     }
   } catch {
     return 'malformed'
@@ -53,6 +53,7 @@ function parameters (text: string): Form {
   return found
 }
 
-function decoded (text: string): string {
+/** Decodes a name or a value of a form. Throws for wrong escapes. */
+export function formDecoded (text: string): string {
   return decodeURIComponent(text.replaceAll('+', ' '))
 }

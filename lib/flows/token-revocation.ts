@@ -1,0 +1,232 @@
+import { Type } from '@sinclair/typebox'
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import type { Awaitable } from '../awaitable.ts'
+import { bodyLimit, formOf, mediaTypes, readForms, type Form } from '../internal/http/form.ts'
+import { hasControls, readClientCredentials, usesBasic, type ClientCredentials } from '../internal/oauth/client-credentials.ts'
+import { oauthErrorOf, oauthErrorSchema, sendOAuthError, type OAuthError } from '../internal/oauth/error.ts'
+import { askWithin } from '../internal/plugin/ask.ts'
+import { publishRefusals } from '../internal/plugin/diagnostics.ts'
+import { isolateFromHost, validateNothing } from '../internal/plugin/host-isolation.ts'
+import { noActivity } from '../internal/plugin/no-activity.ts'
+import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
+import { assertOption, duration } from '../internal/plugin/options.ts'
+import { limitRequests, type LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
+
+const plugin = 'tokenRevocation'
+const standardPath = '/oauth/revoke'
+
+// Options
+
+/** A token that a client gives back. */
+export interface TokenToRevoke {
+  /** An access token or a refresh token, as the client sent it: perhaps unknown, expired, or another client's. */
+  readonly token: string
+  /** What the client takes it for, for example `refresh_token`. It only says where to look first: search everywhere. */
+  readonly hint?: string | undefined
+  /** What `authenticateClient` returned. */
+  readonly clientId: string
+}
+
+/** The options of {@link tokenRevocation}. `authenticateClient` and `revokeToken` are required. */
+export interface TokenRevocationOptions {
+  /**
+   * Checks the proof of a client and returns its id. `undefined` refuses the request with 401. A client without `secret` and
+   * `assertion` is a public one: return its id only if it was registered as such.
+   */
+  readonly authenticateClient: (credentials: ClientCredentials, request: FastifyRequest) => Awaitable<string | undefined>
+  /**
+   * Revokes a token of this client, for a refresh token with the access tokens that it gave. `undefined` if the client has no such
+   * token. `unsupported` for a kind of token that cannot be revoked: the response is 400.
+   */
+  readonly revokeToken: (revocation: TokenToRevoke, request: FastifyRequest) => Awaitable<'revoked' | 'unsupported' | undefined>
+  /** The path of the route, below the plugin's `prefix`. @default '/oauth/revoke' */
+  readonly path?: string | undefined
+  /** How often an address may call: `{}` for 300 a minute. @default no limit, because a client on a server has one address */
+  readonly rateLimit?: LogoutRateLimit | undefined
+  /** Security of the route in the host's OpenAPI document, for example `[{ client: [] }, {}]`. @default none is stated */
+  readonly security?: readonly SecurityRequirement[] | undefined
+  /** How long each call to the host's functions may take, in milliseconds. @default 2000 */
+  readonly timeout?: number | undefined
+}
+
+function resolveOptions (options: TokenRevocationOptions, { log }: FastifyInstance) {
+  const { authenticateClient, revokeToken, path = standardPath } = options
+  assertOption(typeof authenticateClient === 'function', plugin, 'authenticateClient',
+    'is missing: pass a function (credentials, request) => client id')
+  assertOption(typeof revokeToken === 'function', plugin, 'revokeToken',
+    "is missing: pass a function ({ token, hint, clientId }, request) => 'revoked', 'unsupported' or undefined")
+  assertOption(typeof path === 'string' && path.startsWith('/'), plugin, 'path', 'must begin with a slash')
+  return { authenticateClient, revokeToken, path, ask: askWithin(duration(options.timeout, 2000, plugin, 'timeout'), plugin, log) }
+}
+
+type Settings = ReturnType<typeof resolveOptions>
+
+// Schema
+
+const optionalText = (description: string) => Type.Optional(Type.String({ description }))
+
+function routeSchema (prefix: string, { path = standardPath, security }: TokenRevocationOptions) {
+  return freshSchema({
+    ...(security !== undefined && { security }),
+    operationId: operationId('tokenRevocation', prefix + (path === standardPath ? '' : path)),
+    summary: 'Revoke an access token or a refresh token',
+    tags: ['logout'],
+    consumes: [...mediaTypes],
+    body: Type.Object({
+      token: Type.String({ description: 'The token to revoke' }),
+      token_type_hint: optionalText('The kind of the token: access_token or refresh_token'),
+      client_id: optionalText('The client, unless it authenticates by HTTP Basic'),
+      client_secret: optionalText('The secret of the client'),
+      client_assertion_type: optionalText('The kind of the assertion'),
+      client_assertion: optionalText('A signed proof of the client')
+    }),
+    response: {
+      200: Type.Null({ description: 'The client has no such token any more' }),
+      400: { ...oauthErrorSchema, description: 'The request is malformed, or tokens of this kind cannot be revoked' },
+      401: { ...oauthErrorSchema, description: 'The client is unknown, or its proof is wrong' },
+      413: { ...oauthErrorSchema, description: 'The body is too long' },
+      429: { ...oauthErrorSchema, description: 'Too many requests' },
+      503: { ...oauthErrorSchema, description: 'The outcome is unknown: retry' },
+      '4xx': { ...oauthErrorSchema, description: 'The request was refused' },
+      '5xx': { ...oauthErrorSchema, description: 'The outcome is unknown: retry' }
+    }
+  })
+}
+
+// Flow
+
+/**
+ * `POST /oauth/revoke`: a client of an authorization server gives back a token (RFC 7009).
+ *
+ * A 200 means that `revokeToken` succeeded, and that the client has no such token any more: it was revoked now or before, or it never
+ * was the client's. If one of the two functions could not tell, the response is a 503, and the same request can be sent again.
+ *
+ * Clients authenticate by HTTP Basic, by `client_secret` in the form, by an assertion (RFC 7521), or by what the host finds in the
+ * request, such as a certificate.
+ *
+ * @throws {TypeError} while registering, for an option that is missing or wrong
+ * @see https://www.rfc-editor.org/rfc/rfc7009
+ * @example
+ * ```ts
+ * import Fastify from 'fastify'
+ * import { tokenDigest, tokenRevocation } from 'fastify-logout'
+ * import { timingSafeEqual } from 'node:crypto'
+ *
+ * // Your clients, by the digests of their secrets, and your refresh tokens.
+ * const clients = new Map([['shop', tokenDigest('the secret of the shop')]])
+ * const refreshTokens = new Map([[tokenDigest('a refresh token'), { clientId: 'shop' }]])
+ *
+ * const app = Fastify()
+ * await app.register(tokenRevocation, {
+ *   authenticateClient: ({ id, secret }) => {
+ *     const digest = clients.get(id)
+ *     if (digest === undefined || secret === undefined) return undefined
+ *     return timingSafeEqual(Buffer.from(digest), Buffer.from(tokenDigest(secret))) ? id : undefined
+ *   },
+ *   revokeToken: ({ token, clientId }) => {
+ *     const digest = tokenDigest(token)
+ *     if (refreshTokens.get(digest)?.clientId !== clientId) return undefined
+ *     refreshTokens.delete(digest)
+ *     return 'revoked'
+ *   }
+ * })
+ * ```
+ */
+export const tokenRevocation: FastifyPluginAsync<TokenRevocationOptions> = fp(routes, {
+  name: 'fastify-logout/token-revocation', fastify: '5.x', encapsulate: true
+})
+
+async function routes (fastify: FastifyInstance, options: TokenRevocationOptions): Promise<void> {
+  const settings = resolveOptions(options, fastify)
+  const { ask, path } = settings
+  const revoke = revocation(settings)
+
+  noActivity(fastify)
+  isolateFromHost(fastify)
+  validateNothing(fastify)
+  publishRefusals(fastify, plugin)
+  readForms(fastify)
+  fastify.setErrorHandler(answerFailure)
+  if (options.rateLimit !== undefined) {
+    await limitRequests(fastify, options.rateLimit, { caller: plugin, ask, path, standard: { max: 300, window: 60_000 } })
+  }
+
+  fastify.post(path, { bodyLimit, schema: routeSchema(fastify.prefix, options) }, async (request, reply) => {
+    const refusal = await revoke(request)
+    if (refusal !== undefined) return refuse(refusal, request, reply)
+    return reply.code(200).removeHeader('content-type').header('cache-control', 'no-store').send()
+  })
+}
+
+/** Why a request is refused, and for the log the client, once it is known. */
+interface Refusal extends OAuthError {
+  readonly description: string
+  readonly clientId?: string | undefined
+}
+
+/** Revokes the token of a request. Returns why it was refused. */
+function revocation ({ ask, authenticateClient, revokeToken }: Settings) {
+  return async (request: FastifyRequest): Promise<Refusal | undefined> => {
+    const form = formOf(request)
+    const problem = problemOf(form)
+    if (form === 'malformed' || problem !== undefined) return refusals.request(problem ?? 'malformed')
+    const { authorization } = request.headers
+    const credentials = readClientCredentials(authorization, form)
+    if ('problem' in credentials) {
+      return credentials.problem === 'unnamed' ? refusals.client(credentials.problem, authorization) : refusals.request(credentials.problem)
+    }
+
+    const clientId = await ask('authenticateClient', () => authenticateClient(credentials, request))
+    if (!isClientId(clientId)) return refusals.client('refused', authorization)
+    const [token = '', hint = ''] = ['token', 'token_type_hint'].map(name => form.get(name)?.[0])
+    const outcome = await ask('revokeToken', () => revokeToken({ token, clientId, ...(hint !== '' && { hint }) }, request))
+    if (outcome === 'unsupported') return { ...refusals.unsupported, clientId }
+    if (outcome === 'revoked' || outcome === undefined || outcome === null) return undefined
+    throw new TypeError("revokeToken must return 'revoked', 'unsupported' or undefined")
+  }
+}
+
+const known = ['token', 'token_type_hint', 'client_id', 'client_secret', 'client_assertion_type', 'client_assertion']
+
+/** Why this form is not a request to revoke a token. Parameters without a value count as left out. */
+function problemOf (form: Form): string | undefined {
+  if (form === 'malformed') return 'malformed'
+  const values = known.map(name => form.get(name) ?? [])
+  if (values.some(({ length }) => length > 1)) return 'repeated'
+  if (values.flat().some(hasControls)) return 'malformed'
+  return form.get('token')?.[0] ? undefined : 'missing'
+}
+
+/** A host in JavaScript may return `true`, which names no client. */
+function isClientId (returned: unknown): returned is string {
+  if (returned === undefined || returned === null || returned === false) return false
+  if (typeof returned === 'string' && returned !== '') return true
+  throw new TypeError('authenticateClient must return the id of the client, or undefined')
+}
+
+// Errors
+
+const refusals = {
+  request: (problem: string): Refusal => ({ status: 400, error: 'invalid_request', description: problem }),
+  client: (problem: string, authorization: string | undefined): Refusal => ({
+    status: 401,
+    error: 'invalid_client',
+    description: problem,
+    // To a client without HTTP Basic it would be wrong, and browsers ask their users for a password.
+    ...(usesBasic(authorization) && { challenge: 'Basic realm="token revocation", charset="UTF-8"' })
+  }),
+  unsupported: { status: 400, error: 'unsupported_token_type', description: 'unsupported' }
+}
+
+function refuse ({ clientId = 'unknown', ...error }: Refusal, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  request.log.warn({ event: 'token-revocation.refused', clientId, code: error.description }, 'a request to revoke a token was refused')
+  return sendOAuthError(reply, error)
+}
+
+/** Everything that is thrown: by the host's functions, by Fastify while it reads the body, by hooks of the host. */
+function answerFailure (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
+  const error = oauthErrorOf(thrown, reply)
+  if (error.status >= 500) request.log.error({ err: thrown, event: 'logout.outage' }, 'a token could not be revoked')
+  sendOAuthError(reply, error)
+}
