@@ -238,6 +238,7 @@ t.test('V6: two proofs at once, or two clients, are 400', async t => {
   t.strictSame(await post('token=x&client_id=shop&client_secret=the+secret', { authorization: 'Basic !' }), invalid('several'))
   t.strictSame(await post(`token=x&${assertion}`, shop), invalid('several'))
   t.strictSame(await post('token=x&client_assertion=a.b.c', shop), invalid('several'))
+  t.strictSame(await post('token=x&client_assertion_type=urn:x', shop), invalid('several'))
   t.strictSame(await post(`token=x&client_id=shop&client_secret=y&${assertion}`), invalid('several'))
   t.strictSame(await post('token=x&client_id=bakery', shop), invalid('contradiction'))
   t.strictSame(await post('token=x&client_id=shop&client_assertion=a.b.c'), invalid('incomplete'))
@@ -397,16 +398,16 @@ t.test('wrong options are a TypeError that names the option', async t => {
 })
 
 t.test('the OpenAPI operation is named after prefix and path, and its security is the host\'s', async t => {
-  const schemas: unknown[] = []
+  const schemas: Array<Readonly<Record<string, unknown>>> = []
   const app = Fastify()
   t.teardown(() => app.close())
-  app.addHook('onRoute', ({ schema }) => { schemas.push(schema) })
+  app.addHook('onRoute', ({ schema }) => { schemas.push({ ...schema }) })
   const { options } = world()
   await app.register(tokenRevocation, options)
   await app.register(tokenRevocation, { ...options, prefix: '/auth', path: '/revoke', security: [{ client: [] }] })
-  t.match(schemas, [
+  t.strictSame(schemas.map(({ operationId, security, tags }) => ({ operationId, security, tags })), [
     { operationId: 'tokenRevocation', security: undefined, tags: ['logout'] },
-    { operationId: 'tokenRevocationAuthRevoke', security: [{ client: [] }] }
+    { operationId: 'tokenRevocationAuthRevoke', security: [{ client: [] }], tags: ['logout'] }
   ])
 })
 

@@ -20,6 +20,7 @@ t.test('Basic is read in its one spelling', async t => {
   t.strictSame(read(`Basic ${encoded('a:b')}  `), { id: 'a', secret: 'b' })
   t.strictSame(read(`Basic ${encoded('a:b').replace(/=+$/, '')}`), { id: 'a', secret: 'b' }, 'padding may be missing')
   t.strictSame(read(`Basic ${encoded('a::')}`), { id: 'a', secret: ':' })
+  t.strictSame(read(`Basic ${encoded('a:b\u2028c')}`), { id: 'a', secret: 'b\u2028c' })
   for (const header of [
     'Basic', 'Basic ', `Basic ${encoded('a')}`, `Basic ${encoded(':b')}`, `Basic x${encoded('a:b')} y`, `Basic "${encoded('a:b')}"`,
     `Basic ${encoded('a:>>>').replaceAll('+', '-').replaceAll('/', '_')}`, `Basic ${encoded('%zz:b')}`, `Basic ${encoded('a:%')}`,
