@@ -124,6 +124,6 @@ t.test('docs/modules.md lists exactly the modules of package.json, each with wha
     return `| \`${modules[index]}\` | ${names.join(', ')} |\n`
   })
   const text = ['<!-- modules -->\n', '| import from | functions, plugins and rules |\n', '| --- | --- |\n', ...rows].join('')
-  if (process.env.UPDATE_DOCS === undefined) return t.equal(modulesMarker.exec(page)?.[0], text)
-  writeFileSync(path, page.replace(modulesMarker, text))
+  if (process.env.UPDATE_DOCS === undefined) t.equal(modulesMarker.exec(page)?.[0], text)
+  else writeFileSync(path, page.replace(modulesMarker, text))
 })
