@@ -3,7 +3,7 @@ import { cpus, loadavg, release, totalmem } from 'node:os'
 import { canPin } from './cores.js'
 import { canCount } from './instructions.js'
 
-const packages = ['fastify', 'fast-jwt', '@sinclair/typebox', '@fastify/rate-limit', 'ioredis', 'pg', 'better-sqlite3', '@fastify/session', 'express', 'express-session', 'connect-redis', 'redis', 'better-auth', 'oidc-provider']
+const packages = ['fastify', 'fast-jwt', '@sinclair/typebox', '@fastify/rate-limit', 'ioredis', 'pg', 'better-sqlite3', '@fastify/session', 'express', 'express-session', 'connect-redis', 'redis', 'better-auth', 'oidc-provider', 'express-openid-connect', 'mysql2']
 
 /** What a reader needs to know of the machine to judge the figures. */
 export function describeMachine (servers) {

@@ -1,7 +1,7 @@
-// Redis and PostgreSQL of our own, for the time of a run. Never servers that anybody else uses.
+// Redis, PostgreSQL and MariaDB or MySQL of our own, for the time of a run. Never servers that anybody else uses.
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { accessSync, chownSync, constants, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { accessSync, chownSync, constants, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
@@ -11,11 +11,11 @@ import { canPin, loadCore } from './cores.js'
 /** Starts what is installed here. Answers with the addresses by kind, and with the way to end it all. */
 export async function startServers () {
   const directory = mkdtempSync(join(tmpdir(), 'fastify-logout-bench-'))
-  const started = (await Promise.all([startRedis(directory), startPostgres(directory)])).filter(server => server !== undefined)
+  const started = (await Promise.all([startRedis(directory), startPostgres(), startMysql()])).filter(server => server !== undefined)
   let databases = 0
   return {
     directory,
-    versions: Object.fromEntries(started.map(({ kind, version }) => [kind, version])),
+    versions: Object.fromEntries(started.map(({ kind, name = kind, version }) => [name, version])),
     /** A place for this kind of store, or `undefined` where its server is not installed. SQLite gets a new file each time. */
     storeAt: (kind) => {
       if (kind === 'memory') return { kind }
@@ -38,11 +38,11 @@ async function startRedis (directory) {
   return { kind: 'redis', url: `redis://127.0.0.1:${port}`, pid, version: versionOf(program), end: () => end('SIGTERM') }
 }
 
-async function startPostgres (directory) {
+async function startPostgres () {
   const [program, initdb] = [find('postgres'), find('initdb')]
   if (program === undefined || initdb === undefined) return undefined
   const data = mkdtempSync(join(tmpdir(), 'fastify-logout-bench-pg-'))
-  const identity = unprivileged()
+  const identity = unprivileged('postgres')
   if (identity !== undefined) chownSync(data, identity.uid, identity.gid)
   const options = { cwd: data, ...identity }
   execFileSync(initdb, ['-D', join(data, 'data'), '--auth=trust', '--username=postgres', '--no-locale', '--encoding=UTF8', '--no-sync'], { stdio: 'ignore', ...options })
@@ -57,6 +57,40 @@ async function startPostgres (directory) {
     end: async () => {
       await end('SIGINT')
       rmSync(data, { recursive: true, force: true })
+    }
+  }
+}
+
+/** MariaDB, or MySQL where that is not installed. A commit does not wait for the disk, as in PostgreSQL above. */
+async function startMysql () {
+  const [mariadb, installer] = [find('mariadbd'), find('mariadb-install-db')]
+  const program = installer === undefined ? find('mysqld') : mariadb
+  if (program === undefined) return undefined
+  const directory = mkdtempSync(join(tmpdir(), 'fastify-logout-bench-mysql-'))
+  const data = join(directory, 'data')
+  mkdirSync(data)
+  const identity = unprivileged('mysql')
+  if (identity !== undefined) for (const path of [directory, data]) chownSync(path, identity.uid, identity.gid)
+  const options = { cwd: directory, ...identity }
+  const [command, ...args] = program === mariadb
+    ? [installer, '--no-defaults', '--auth-root-authentication-method=normal', '--skip-test-db', '--skip-name-resolve']
+    : [program, '--no-defaults', '--initialize-insecure']
+  execFileSync(command, [...args, `--datadir=${data}`, `--tmpdir=${directory}`], { stdio: 'ignore', ...options })
+  const port = await freePort()
+  const settings = [
+    `datadir=${data}`, `socket=${join(directory, 'socket')}`, `pid-file=${join(directory, 'pid')}`, `tmpdir=${directory}`, `port=${port}`,
+    'bind-address=127.0.0.1', 'skip-name-resolve', 'max-connections=300', 'innodb-buffer-pool-size=1G', 'innodb-flush-log-at-trx-commit=0'
+  ]
+  const { pid, end } = await start(program, ['--no-defaults', ...settings.map(setting => `--${setting}`)], options, port)
+  return {
+    kind: 'mysql',
+    name: program === mariadb ? 'mariadb' : 'mysql',
+    url: `mysql://root@127.0.0.1:${port}`,
+    pid,
+    version: versionOf(program),
+    end: async () => {
+      await end('SIGTERM')
+      rmSync(directory, { recursive: true, force: true })
     }
   }
 }
@@ -97,8 +131,8 @@ async function freePort () {
 
 function find (name) {
   const root = '/usr/lib/postgresql'
-  const folders = existsSync(root) ? readdirSync(root).sort((a, b) => Number(b) - Number(a)).map(version => join(root, version, 'bin')) : []
-  return [...(process.env.PATH ?? '').split(delimiter), ...folders].map(folder => join(folder, name)).find(isProgram)
+  const versions = existsSync(root) ? readdirSync(root).sort((a, b) => Number(b) - Number(a)).map(version => join(root, version, 'bin')) : []
+  return [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', ...versions].map(folder => join(folder, name)).find(isProgram)
 }
 
 function isProgram (file) {
@@ -114,9 +148,9 @@ function versionOf (program) {
   return /\d+(\.\d+)+/.exec(execFileSync(program, ['--version'], { encoding: 'utf8' }))?.[0]
 }
 
-/** PostgreSQL refuses to run as root. */
-function unprivileged () {
+/** Database servers refuse to run as root. */
+function unprivileged (user) {
   if (process.getuid?.() !== 0) return undefined
-  const [uid, gid] = ['-u', '-g'].map(which => Number(execFileSync('id', [which, 'postgres'], { encoding: 'utf8' })))
+  const [uid, gid] = ['-u', '-g'].map(which => Number(execFileSync('id', [which, user], { encoding: 'utf8' })))
   return { uid, gid }
 }

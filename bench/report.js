@@ -1,11 +1,13 @@
 import { chart } from './svg.js'
 
 /** The report as Markdown, from what the suites answered. */
-export function report ({ machine, measured, plan, full, flows, sessions, guard, marks, growth, everywhere, weight }) {
+export function report ({ machine, measured, plan, full, flows, sessions, openid, peers, guard, marks, growth, everywhere, weight }) {
   return [
     heading(machine, measured, plan, full),
-    ...flows === undefined ? [] : ['## Flows', methodNote, ...Object.entries(flows).map(flowSection), peerSection(flows)],
+    ...flows === undefined ? [] : ['## Flows', methodNote, ...Object.entries(flows).map(flowSection)],
     ...sessions === undefined ? [] : ['## `sessionLogout`', sessionsNote, ...Object.entries(sessions).map(flowSection)],
+    ...openid === undefined ? [] : ['## Receiving a logout token', openidNote, ...Object.entries(openid).map(flowSection), tripsSection(openid)],
+    ...peers === undefined ? [] : [peerSection(peers)],
     ...guard === undefined ? [] : [guardSection(guard)],
     ...marks === undefined ? [] : [marksSection(marks)],
     ...growth === undefined ? [] : [growthSection(growth)],
@@ -52,6 +54,8 @@ export function charts ({ growth, everywhere, marks }) {
 
 const methodNote = 'Each ratio is the median over the rounds, with its middle half in brackets. "By hand, again" is a second process of the same handler: what it differs from 1.00 is noise. "By hand, on the library\'s store" shows what of the difference is the store\'s.'
 
+const openidNote = 'A logout token with `sid` and `sub`, signed with RS256, used once; relative to express-openid-connect. On both sides the token is verified with a key that was fetched before. fastify-logout then finds the sessions that were bound to the login and ends them in the session store. express-openid-connect writes down that the `sid` and the `sub` are logged out, which every later request of a session asks for, twice.'
+
 const sessionsNote = 'Beside a logout route written by hand for the same host, with the same session plugin, marks and cookie: it refuses other sites, ends the session and clears the cookie. It does not find out whether this call ended a live session, negotiate pages, judge a return URL, or bound how long anything takes.'
 
 function heading (machine, measured, plan, full) {
@@ -72,11 +76,18 @@ function flowSection ([title, { results }]) {
     beside.map(result => [result.name, ratio(result, 'cpu'), ...counted(results, [ratio(result, 'instructions')]), ratio(result, 'requestsPerSecond'), ratio(result, 'p50'), ratio(result, 'p99'), ...absolute(result)]))}`
 }
 
-function peerSection (flows) {
-  const rows = Object.values(flows).flatMap(({ kind, results }) => results
+function tripsSection (openid) {
+  const rows = Object.values(openid).flatMap(({ kind, results }) => results
+    .filter(({ commands }) => commands !== undefined)
+    .map(({ name, commands, roundTrips }) => [kind, name, commands, roundTrips]))
+  return table(['store', '', 'commands for a token', 'round trips, one after the other'], rows)
+}
+
+function peerSection (peers) {
+  const rows = Object.values(peers).flatMap(({ kind, results }) => results
     .filter(({ against }) => against === 'fastify-logout')
     .map(result => [kind, result.name, `${inverse(result.ratios.requestsPerSecond)}x`, ratio(result, 'cpu'), ...absolute(result)]))
-  return `### Peers\n\nHow many requests the Kratos-style logout answers while the peer answers one, on the same store; and the peer's CPU time by that of the flow.\n\n${
+  return `## Peers\n\nHow many requests the Kratos-style logout answers while the peer answers one, on the same store; and the peer's CPU time by that of the flow.\n\n${
     table(['store', 'peer', 'fastify-logout is ahead', 'CPU of the peer', 'CPU, µs', 'req/s', 'p50, ms', 'p99, ms'], rows)}`
 }
 
@@ -144,9 +155,23 @@ function everywhereSection (everywhere) {
 ${table(['store', 'sessions of the subject', 'ms', 'middle half'], rows)}`
 }
 
-function weightSection ({ nodeMilliseconds, results }) {
-  return `## Weight\n\nCPU time of the import, less the ${nodeMilliseconds.toFixed(0)} ms of Node's own start; packages and megabytes of a production install.\n\n${
-    table(['', 'import, by Fastify\'s', 'ms', 'packages', 'MB'], results.map(({ name, importRatio, importMilliseconds, packages, megabytes }) => [name, `${importRatio.toFixed(2)}x`, importMilliseconds.toFixed(0), packages, megabytes.toFixed(1)]))}`
+function weightSection ({ nodeMilliseconds, results, first, memory }) {
+  const imports = table(['', 'import, by Fastify\'s', 'ms', 'packages', 'MB'],
+    results.map(({ name, importRatio, importMilliseconds, packages, megabytes }) => [name, `${importRatio.toFixed(2)}x`, importMilliseconds.toFixed(0), packages, megabytes.toFixed(1)]))
+  return [
+    `## Weight\n\nCPU time of the import, less the ${nodeMilliseconds.toFixed(0)} ms of Node's own start; packages and megabytes of a production install.`,
+    imports,
+    ...first === undefined ? [] : [
+      'A lone Kratos-style logout, in memory, in a process that has answered no request yet, and after a thousand.',
+      table(['', 'first, ms', 'warm, ms', 'first by warm'], first.map(({ name, first, warm }) => [name, withSpread(first), warm.toFixed(3), `${(first.median / warm).toFixed(0)}x`]))
+    ],
+    ...memory === undefined ? [] : [
+      'Sessions in memory: bytes for each, in the store (which also finds them by id and by user) and in a Map from the digest of the token to the session.',
+      table(['sessions', 'users', 'memorySessionStore', 'Map', 'by the Map'], memory.map(({ count, subjects, map, store }) => [
+        count.toLocaleString('en'), subjects.toLocaleString('en'), store.toFixed(0), map.toFixed(0), `${(store / map).toFixed(2)}x`
+      ]))
+    ]
+  ].join('\n\n')
 }
 
 function counted (results, cells) {

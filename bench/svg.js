@@ -25,7 +25,7 @@ ${lines.map((line, index) => curve(line, index, place)).join('\n')}
 }
 
 const [width, height, left, right, head, bottom] = [720, 400, 80, 560, 44, 340]
-const colours = ['#1b6ca8', '#c8553d', '#3a7d44', '#7b4b94']
+const colours = ['#1b6ca8', '#c8553d', '#3a7d44', '#7b4b94', '#b8860b']
 
 function curve ({ name, points }, index, place) {
   const colour = colours[index % colours.length]

@@ -18,6 +18,13 @@ const clients = {
     await pool.end()
     return new pg.Pool({ connectionString: url, max: 10, options: `-c search_path=bench_${database}` })
   },
+  mysql: async ({ url, database = 0 }) => {
+    const { createConnection, createPool } = await import('mysql2/promise')
+    const connection = await createConnection(url)
+    await connection.query(`CREATE DATABASE IF NOT EXISTS bench_${database}`)
+    await connection.end()
+    return createPool({ uri: `${url}/bench_${database}`, connectionLimit: 10 })
+  },
   sqlite: async ({ path }) => {
     const { default: Database } = await import('better-sqlite3')
     const database = new Database(path)

@@ -2,8 +2,8 @@
 import { RedisStore } from 'connect-redis'
 import { createClient } from 'redis'
 
-export async function connectRedis ({ url }) {
+export async function connectRedis ({ url }, prefix = 'sess:') {
   const client = createClient({ url })
   await client.connect()
-  return new RedisStore({ client, prefix: 'sess:' })
+  return new RedisStore({ client, prefix })
 }

@@ -75,6 +75,29 @@ return session`
     }
   },
 
+  // MySQL returns nothing from what it writes: whether this call ended the session is in the number of rows that it changed.
+  mysql: async (pool) => {
+    await pool.query(`CREATE TABLE IF NOT EXISTS hand_sessions (
+      digest varchar(64) COLLATE utf8mb4_bin PRIMARY KEY, id varchar(64) COLLATE utf8mb4_bin UNIQUE NOT NULL, subject varchar(64) NOT NULL,
+      status varchar(16) NOT NULL, created_at bigint NOT NULL, expires_at bigint NOT NULL, keep_until bigint NOT NULL)`)
+    return {
+      seed: async (entries) => {
+        for (let from = 0; from < entries.length; from += 1000) {
+          await pool.query('INSERT INTO hand_sessions VALUES ?', [entries.slice(from, from + 1000).map(({ digest, session }) => [
+            digest, session.id, session.subject, 'active', session.createdAt, session.expiresAt, session.keepUntil
+          ])])
+        }
+      },
+      logOut: async (digest) => {
+        const [[row]] = await pool.execute('SELECT * FROM hand_sessions WHERE digest = ? AND keep_until > ?', [digest, Date.now()])
+        if (row === undefined) return undefined
+        const [{ affectedRows }] = await pool.execute(
+          'UPDATE hand_sessions SET status = \'logged_out\' WHERE digest = ? AND status = \'active\'', [digest])
+        return { ...sessionOf(row), status: affectedRows === 1 ? 'active' : 'logged_out' }
+      }
+    }
+  },
+
   sqlite: (database) => {
     database.exec(`CREATE TABLE IF NOT EXISTS hand_sessions (
       digest TEXT PRIMARY KEY, id TEXT UNIQUE NOT NULL, subject TEXT NOT NULL, status TEXT NOT NULL,

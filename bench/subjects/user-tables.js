@@ -58,6 +58,28 @@ return status`
     }
   },
 
+  mysql: async (pool) => {
+    await pool.query(`CREATE TABLE IF NOT EXISTS hand_users (
+      tenant varchar(64) COLLATE utf8mb4_bin, subject varchar(64) COLLATE utf8mb4_bin, status varchar(16) NOT NULL, version varchar(36) NOT NULL,
+      logged_out_at bigint, request_id varchar(64), PRIMARY KEY (tenant, subject))`)
+    return {
+      seed: async (tenant, subjects) => {
+        for (let from = 0; from < subjects.length; from += 1000) {
+          await pool.query('INSERT INTO hand_users (tenant, subject, status, version) VALUES ?',
+            [subjects.slice(from, from + 1000).map(subject => [tenant, subject, 'logged_in', randomUUID()])])
+        }
+      },
+      logOut: async (tenant, subject, at, requestId) => {
+        const [[row]] = await pool.execute('SELECT status FROM hand_users WHERE tenant = ? AND subject = ?', [tenant, subject])
+        if (row !== undefined) {
+          await pool.execute(`UPDATE hand_users SET status = 'logged_out', version = ?, logged_out_at = ?, request_id = ?
+            WHERE tenant = ? AND subject = ? AND status IN ('logged_in', 'logged_out')`, [randomUUID(), at, requestId, tenant, subject])
+        }
+        return row?.status
+      }
+    }
+  },
+
   sqlite: (database) => {
     database.exec(`CREATE TABLE IF NOT EXISTS hand_users (
       tenant TEXT, subject TEXT, status TEXT NOT NULL, version TEXT NOT NULL, logged_out_at INTEGER, request_id TEXT, PRIMARY KEY (tenant, subject)) WITHOUT ROWID`)

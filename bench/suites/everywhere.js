@@ -1,7 +1,7 @@
 import { startSubject } from '../server-process.js'
 import { spread } from '../statistics.js'
 
-const kinds = ['memory', 'sqlite', 'redis', 'postgres']
+const kinds = ['memory', 'sqlite', 'redis', 'postgres', 'mysql']
 
 /** How long it takes to log a subject out everywhere, by the number of its sessions. */
 export async function everywhere ({ servers, full, log }) {

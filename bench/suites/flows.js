@@ -1,11 +1,8 @@
 import { measure } from '../rounds.js'
 
-const kinds = ['memory', 'sqlite', 'redis', 'postgres']
+const kinds = ['memory', 'sqlite', 'redis', 'postgres', 'mysql']
 
-/**
- * Each flow beside a handler written by hand, the floor under both, and the peers.
- * Peers come after the library: their ratios are against its Kratos-style flow on the same store.
- */
+/** Each flow beside a handler written by hand on the same store, and the floor under both. */
 export async function flows ({ servers, plan, full, log }) {
   const results = {}
   for (const kind of kinds) {
@@ -13,10 +10,10 @@ export async function flows ({ servers, plan, full, log }) {
       log(`no ${kind} here: left out`)
       continue
     }
-    for (const group of groups(kind, full)) {
-      log(`${group.title}`)
-      const subjects = group.subjects.map(subject => ({ ...subject, parameters: { ...subject.parameters, store: servers.storeAt(kind) } }))
-      results[group.title] = { kind, results: await measure(subjects, { ...plan, log }) }
+    for (const { title, subjects } of groups(kind, full)) {
+      log(title)
+      const stored = subjects.map(subject => ({ ...subject, parameters: { ...subject.parameters, store: servers.storeAt(kind) } }))
+      results[title] = { kind, results: await measure(stored, { ...plan, log }) }
     }
   }
   return results
@@ -24,7 +21,7 @@ export async function flows ({ servers, plan, full, log }) {
 
 function groups (kind, full) {
   return [
-    group('Kratos-style logout', kind, [...kind === 'memory' ? [bare] : [], ...beside('kratos', full || kind === 'memory'), ...full && kind !== 'memory' ? [onStore] : [], ...full || kind === 'memory' ? peers[kind] : []]),
+    group('Kratos-style logout', kind, [...kind === 'memory' ? [bare] : [], ...beside('kratos', full || kind === 'memory'), ...full && kind !== 'memory' ? [onStore] : []]),
     ...kind === 'memory' ? [group('SigningHub-style logout', kind, beside('signinghub', full))] : [],
     ...kind === 'memory' || full ? [group('Tenant-status-style logout', kind, beside('tenant', full))] : []
   ]
@@ -44,19 +41,4 @@ function beside (flow, withControl) {
     ...withControl ? [{ name: 'by hand, again', file: `${flow}-by-hand.js`, against: 'by hand' }] : [],
     { name: 'fastify-logout', file: `${flow}-library.js`, against: 'by hand' }
   ]
-}
-
-function peer (name, file) {
-  return { name, file: `peer-${file}.js`, against: 'fastify-logout' }
-}
-
-const cookieSessions = [peer('@fastify/session', 'fastify-session'), peer('express-session', 'express-session')]
-const oidcProvider = peer('oidc-provider', 'oidc-provider')
-const betterAuth = peer('better-auth', 'better-auth')
-
-const peers = {
-  memory: [...cookieSessions, oidcProvider, betterAuth],
-  sqlite: [betterAuth],
-  redis: [...cookieSessions, oidcProvider, betterAuth],
-  postgres: []
 }

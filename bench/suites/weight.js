@@ -4,7 +4,9 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { canPin, serverCore } from '../cores.js'
-import { median } from '../statistics.js'
+import { openConnections, sendAll } from '../http-load.js'
+import { startSubject } from '../server-process.js'
+import { median, spread } from '../statistics.js'
 
 const here = fileURLToPath(new URL('..', import.meta.url))
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -12,7 +14,7 @@ const dist = new URL('../../dist/', import.meta.url)
 
 /** What it takes to have the logout: CPU time of the import, packages and bytes that npm installs for production. */
 export async function weight ({ full, log }) {
-  const times = full ? 31 : 3
+  const times = full ? 15 : 3
   const rows = subjects.map(subject => ({ name: subject.name, imports: [], ...installed(subject.packages) }))
   const empty = []
   for (let time = 0; time < times; time++) {
@@ -26,7 +28,54 @@ export async function weight ({ full, log }) {
     return { ...row, importMilliseconds: cpu / 1000, importRatio: cpu / fastify }
   })
   for (const { name, importRatio, packages, megabytes } of results) log(`  ${name}: import ${importRatio.toFixed(2)}x of Fastify's, ${packages} packages, ${megabytes.toFixed(1)} MB`)
-  return { nodeMilliseconds: start / 1000, results }
+  return { nodeMilliseconds: start / 1000, results, first: await firstRequests({ full, log }), memory: await memoryOfSessions({ full, log }) }
+}
+
+/** How long a lone request takes in a process that has answered none, and after a thousand. */
+async function firstRequests ({ full, log }) {
+  const rows = [['bare Fastify', 'bare-fastify.js'], ['by hand', 'kratos-by-hand.js'], ['fastify-logout', 'kratos-library.js']].map(([name, file]) => ({ name, file, firsts: [], warm: [] }))
+  for (let time = 0; time < (full ? 15 : 3); time++) {
+    for (const row of rows) {
+      const { first, warm } = await firstRequest(row.file)
+      row.firsts.push(first)
+      row.warm.push(warm)
+    }
+  }
+  return rows.map(({ name, firsts, warm }) => {
+    const row = { name, first: spread(firsts), warm: median(warm) }
+    log(`  ${name}: the first request takes ${row.first.median.toFixed(2)} ms, one after a thousand ${row.warm.toFixed(2)} ms`)
+    return row
+  })
+}
+
+async function firstRequest (file) {
+  const server = await startSubject(file, { store: { kind: 'memory' } })
+  const requests = await server.ask('seed', { from: 0, count: 1200 })
+  const sockets = await openConnections(server.port, 1)
+  const [first] = (await sendAll(sockets, requests.slice(0, 1), server.status)).latencies
+  const { latencies } = await sendAll(sockets, requests.slice(1), server.status)
+  for (const socket of sockets) socket.destroy()
+  await server.end()
+  return { first, warm: median(latencies.slice(-200)) }
+}
+
+/** Bytes for each session in memory, of a thousand users and of as many users as sessions. */
+async function memoryOfSessions ({ full, log }) {
+  const count = full ? 1_000_000 : 100_000
+  const results = []
+  for (const subjects of [1000, count]) {
+    const [map, store] = [await bytesOf({ keep: 'map', count, subjects }), await bytesOf({ keep: 'store', count, subjects })]
+    log(`  ${count} sessions of ${subjects} users: ${store.toFixed(0)} bytes each, in a Map ${map.toFixed(0)}`)
+    results.push({ count, subjects, map, store })
+  }
+  return results
+}
+
+async function bytesOf (parameters) {
+  const server = await startSubject('memory-of-sessions.js')
+  const bytes = await server.ask('run', parameters)
+  await server.end()
+  return bytes
 }
 
 const library = [new URL('flows/kratos-native.js', dist).href, new URL('session-stores/memory.js', dist).href, new URL('token-verifiers/fast-jwt.js', dist).href]
