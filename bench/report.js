@@ -161,16 +161,20 @@ function weightSection ({ nodeMilliseconds, results, first, memory }) {
   return [
     `## Weight\n\nCPU time of the import, less the ${nodeMilliseconds.toFixed(0)} ms of Node's own start; packages and megabytes of a production install.`,
     imports,
-    ...first === undefined ? [] : [
-      'A lone Kratos-style logout, in memory, in a process that has answered no request yet, and after a thousand.',
-      table(['', 'first, ms', 'warm, ms', 'first by warm'], first.map(({ name, first, warm }) => [name, withSpread(first), warm.toFixed(3), `${(first.median / warm).toFixed(0)}x`]))
-    ],
-    ...memory === undefined ? [] : [
-      'Sessions in memory: bytes for each, in the store (which also finds them by id and by user) and in a Map from the digest of the token to the session.',
-      table(['sessions', 'users', 'memorySessionStore', 'Map', 'by the Map'], memory.map(({ count, subjects, map, store }) => [
-        count.toLocaleString('en'), subjects.toLocaleString('en'), store.toFixed(0), map.toFixed(0), `${(store / map).toFixed(2)}x`
-      ]))
-    ]
+    ...first === undefined
+      ? []
+      : [
+          'A lone Kratos-style logout, in memory, in a process that has answered no request yet, and after a thousand.',
+          table(['', 'first, ms', 'warm, ms', 'first by warm'], first.map(({ name, first, warm }) => [name, withSpread(first), warm.toFixed(3), `${(first.median / warm).toFixed(0)}x`]))
+        ],
+    ...memory === undefined
+      ? []
+      : [
+          'Sessions in memory: bytes for each, in the store (which also finds them by id and by user) and in a Map from the digest of the token to the session.',
+          table(['sessions', 'users', 'memorySessionStore', 'Map', 'by the Map'], memory.map(({ count, subjects, map, store }) => [
+            count.toLocaleString('en'), subjects.toLocaleString('en'), store.toFixed(0), map.toFixed(0), `${(store / map).toFixed(2)}x`
+          ]))
+        ]
   ].join('\n\n')
 }
 

@@ -17,7 +17,13 @@ export function writeLogoutTokens (file, count) {
   const iat = Math.floor(Date.now() / 1000)
   const tokens = Array.from({ length: count }, (_, index) => {
     const message = `${header}.${encoded({
-      iss: issuer, aud: clientId, iat, exp: iat + 3600, jti: `jti-${index}`, sid: sidAt(index), sub: providerUserAt(index),
+      iss: issuer,
+aud: clientId,
+iat,
+exp: iat + 3600,
+jti: `jti-${index}`,
+sid: sidAt(index),
+sub: providerUserAt(index),
       events: { 'http://schemas.openid.net/event/backchannel-logout': {} }
     })}`
     return `${message}.${sign('sha256', message, privateKey).toString('base64url')}`

@@ -1,4 +1,3 @@
-import { Type } from '@sinclair/typebox'
 import type {
   FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, FastifySchema, RouteHandlerMethod
 } from 'fastify'
@@ -28,6 +27,7 @@ import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.t
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
 import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
+import { Type } from '../internal/plugin/schema.ts'
 import type { OnLogout } from '../logout-event.ts'
 import type { SessionStore } from '../session-store.ts'
 

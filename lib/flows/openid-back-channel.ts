@@ -1,4 +1,3 @@
-import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import type { Awaitable } from '../awaitable.ts'
 import { openidErrorOf, openidFailures, sendOpenidError } from '../internal/openid/error.ts'
@@ -15,6 +14,7 @@ import { freshSchema, operationId, type SecurityRequirement } from '../internal/
 import { assertFunctions, assertOption, duration, lifetimeOf, wholeNumber } from '../internal/plugin/options.ts'
 import { pluginOrFactory } from '../internal/plugin/plugin-or-factory.ts'
 import { limitRequests, type LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
+import { Type } from '../internal/plugin/schema.ts'
 import type { LogoutEvent } from '../logout-event.ts'
 import type { BoundSession, ProviderLogout, ProviderSessionIndex } from '../provider-session-index.ts'
 import type { HostSession, SessionsById } from '../session-source.ts'
