@@ -2,7 +2,7 @@ import { metrics, type Attributes } from '@opentelemetry/api'
 import {
   AggregationTemporality, InMemoryMetricExporter, MeterProvider, PeriodicExportingMetricReader, type MetricData
 } from '@opentelemetry/sdk-metrics'
-import { readFile, rm, writeFile } from 'node:fs/promises'
+import { readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import t, { type Test } from 'tap'
 import { audit } from '../examples/audit-log.js'
@@ -193,4 +193,58 @@ t.test('the lines of docs/observability.md count logouts and outages, and write 
   t.match(JSON.parse(lines[1] ?? ''), { event: 'audit.logout', subject: 'alice', sessionId: 's1', requestId: 'req-3' })
   t.equal(lines.length, 3)
   t.notMatch(lines.join(''), secret)
+})
+
+/** The names that Prometheus has for what the example measures: instruments, and their attributes. */
+async function prometheusNames (t: Test): Promise<{ metrics: string[], attributes: string[], values: Record<string, string[]> }> {
+  const { meter, measured } = provide(t)
+  t.teardown(measure(meter))
+  await ask(t, false)
+  await ask(t, true)
+  const all = Object.values(await measured())
+  const written = (name: string) => name.replaceAll('.', '_')
+  const points = all.flatMap(({ dataPoints }) => dataPoints.flatMap(({ attributes }) => Object.entries(attributes)))
+  const values: Record<string, string[]> = {}
+  for (const [name, value] of points) (values[written(name)] ??= []).push(String(value))
+  return {
+    metrics: all.map(({ descriptor: { name, unit } }) => `${written(name)}${unit === 's' ? '_seconds_bucket' : '_total'}`).sort(),
+    attributes: Object.keys(values).sort(),
+    values
+  }
+}
+
+t.test('the dashboard and the alert rules of docs/observability.md use exactly the metrics, attributes and values of the example', async t => {
+  const page = await readFile('docs/observability.md', 'utf8')
+  const rules = /^```yaml\n(.*?)^```$/ms.exec(page)?.[1] ?? ''
+  const panels = [...page.matchAll(/^\| [^|`]+ \| `(.+)` \|$/gm)].map(([, query = '']) => query)
+  const queries = [...panels, ...[...rules.matchAll(/^ +expr: (.*)$/gm)].map(([, query = '']) => query)]
+  t.ok(panels.length >= 6 && queries.length >= panels.length + 6)
+  const { metrics, attributes, values } = await prometheusNames(t)
+  const text = queries.join('\n')
+  const used = [...new Set(text.match(/\bfastify_logout_\w+|\bhttp_\w+/g))].sort()
+  t.strictSame(used, [...metrics, ...attributes].sort())
+  for (const [, name = '', operator, value = ''] of text.matchAll(/(\w+)(=~?)"([^"]+)"/g)) {
+    const is = (one: string) => operator === '=' ? one === value : new RegExp(`^(?:${value})$`).test(one)
+    t.ok(values[name]?.some(is), `${name} can be ${value}`)
+  }
+  for (const [, label = ''] of rules.matchAll(/\$labels\.(\w+)/g)) t.ok(attributes.includes(label), label)
+  for (const query of queries) {
+    for (const [open, close] of ['()', '{}', '[]']) {
+      t.equal(query.split(open ?? '').length, query.split(close ?? '').length, `${open}${close} in ${query}`)
+    }
+  }
+})
+
+/** Every text of this form in the sources of the library. */
+async function inSources (form: RegExp): Promise<string[]> {
+  const names = (await readdir('lib', { recursive: true })).filter(name => name.endsWith('.ts'))
+  const texts = await Promise.all(names.map(name => readFile(`lib/${name}`, 'utf8')))
+  return [...new Set(texts.flatMap(text => [...text.matchAll(form)].map(([, found = '']) => found)))].sort()
+}
+
+t.test('docs/observability.md has exactly the channels and the log events of the library', async t => {
+  const page = await readFile('docs/observability.md', 'utf8')
+  const rows = (form: RegExp) => [...page.matchAll(form)].map(([, name = '']) => name).sort()
+  t.strictSame(rows(/^\| `(fastify-logout:\w+)` \|/gm), await inSources(/channel\('(fastify-logout:\w+)'\)/g))
+  t.strictSame(rows(/^\| `([a-z]+[a-z-]*\.[a-z-]+)` \| (?:info|warn|error)/gm), await inSources(/event: '([a-z-]+\.[a-z-]+)'/g))
 })
