@@ -213,7 +213,7 @@ async function prometheusNames (t: Test): Promise<{ metrics: string[], attribute
   }
 }
 
-t.test('the dashboard and the alert rules of docs/observability.md use exactly the metrics, attributes and values of the example', async t => {
+t.test('dashboard and alert rules of docs/observability.md use exactly the metrics, attributes and values of the example', async t => {
   const page = await readFile('docs/observability.md', 'utf8')
   const rules = /^```yaml\n(.*?)^```$/ms.exec(page)?.[1] ?? ''
   const panels = [...page.matchAll(/^\| [^|`]+ \| `(.+)` \|$/gm)].map(([, query = '']) => query)
