@@ -34,14 +34,14 @@ export async function build ({ publicUrl, issuer, clientId, clientSecret }, opti
   await addLogin(app, { issuer, clientId, clientSecret, publicUrl, sessions, index, cookie: sid })
 
   // Logs out here. The session at the provider stays: the next login asks for no name.
-  await app.register(sessionLogout, { sessions: source, path: '/logout/here', publicUrl, onLogout })
+  await app.register(sessionLogout, { sessions: source, route: { path: '/logout/here' }, publicUrl, onLogout })
   // Logs out here, then at the provider.
   await app.register(rpInitiatedLogout({
     sessions: source,
     issuers,
     provider: session => ({ issuer, idToken: /** @type {string | undefined} */ (session?.data?.idToken) }),
     publicUrl,
-    defaultReturnUrl: '/',
+    returnUrls: { default: '/' },
     onLogout
   }))
   // The provider says who has logged out there: from server to server, and by a frame in the browser.

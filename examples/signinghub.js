@@ -18,7 +18,7 @@ export async function add (app) {
 
   await app.register(signingHubLogout, {
     verifyToken: fastJwtVerifier({ key, algorithms: ['HS256'], issuer, audience }),
-    isActive: user => user === 'alice' || user === 'bob' ? true : undefined,
+    user: { isActive: user => user === 'alice' || user === 'bob' ? true : undefined },
     deviceToken: {
       remove: ({ deviceToken, subject }) => {
         const owner = devices.get(deviceToken)
@@ -31,7 +31,7 @@ export async function add (app) {
     recordActivity: ({ subject, actor, deviceToken }) => {
       app.log.info({ subject, actor, deviceToken }, 'logged out')
     },
-    security: [{ bearer: [] }]
+    route: { security: [{ bearer: [] }] }
   })
 
   const sign = createSigner({ key, algorithm: 'HS256', iss: issuer, aud: audience, expiresIn: 3_600_000 })

@@ -35,10 +35,9 @@ export async function add (app, users = memoryUserStatusStore(), rateLimit = {})
 
   await app.register(tenantStatusLogout, {
     users,
-    rateLimit,
+    route: { rateLimit, security: [{ tenantToken: [], userToken: [] }] },
     verifyToken,
-    authenticateTenant: token => token === tenantToken ? 'acme' : undefined,
-    security: [{ tenantToken: [], userToken: [] }]
+    authenticateTenant: token => token === tenantToken ? 'acme' : undefined
   })
 
   // The host's own routes, with the host's own authentication: their use shows that the user is active.

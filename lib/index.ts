@@ -6,27 +6,32 @@ export type {
 export { kratosAdmin } from './flows/kratos-admin.ts'
 export type { KratosAdminOptions } from './flows/kratos-admin.ts'
 export { kratosBrowserLogout } from './flows/kratos-browser.ts'
-export type { KratosBrowserLogoutOptions } from './flows/kratos-browser.ts'
+export type { KratosBrowserLogoutOptions, KratosReturnUrlOptions } from './flows/kratos-browser.ts'
 export { kratosLogout } from './flows/kratos-native.ts'
 export type { KratosLogoutOptions } from './flows/kratos-native.ts'
 export { kratosSessions } from './flows/kratos-sessions.ts'
 export type { KratosSessionsOptions } from './flows/kratos-sessions.ts'
 export { frontChannelLogout } from './flows/openid-front-channel.ts'
-export type { FrontChannelCookie, FrontChannelLogoutOptions } from './flows/openid-front-channel.ts'
+export type { FrontChannelCookie, FrontChannelLogoutOptions, FrontChannelRouteOptions } from './flows/openid-front-channel.ts'
 export { rpInitiatedLogout } from './flows/openid-rp-initiated.ts'
-export type { RpInitiatedLogoutOptions, RpInitiatedLogoutPlugin } from './flows/openid-rp-initiated.ts'
+export type { RpInitiatedLogoutOptions, RpInitiatedLogoutPlugin, RpInitiatedRouteOptions } from './flows/openid-rp-initiated.ts'
 export { backChannelLogout } from './flows/openid-back-channel.ts'
-export type { BackChannelLogout, BackChannelLogoutOptions, BackChannelLogoutPlugin } from './flows/openid-back-channel.ts'
+export type {
+  BackChannelLogout, BackChannelLogoutOptions, BackChannelLogoutPlugin, BackChannelTokenOptions
+} from './flows/openid-back-channel.ts'
 export { securityEvents } from './flows/security-events.ts'
 export type { SecurityEventsOptions } from './flows/security-events.ts'
 export { sessionLogout } from './flows/session.ts'
-export type { LogoutCsrfOptions, LogoutScope, SessionLogoutOptions, SessionLogoutPlugin } from './flows/session.ts'
+export type { LogoutCsrfOptions, LogoutScope, LogoutScopeOptions, SessionLogoutOptions, SessionLogoutPlugin } from './flows/session.ts'
 export { signingHubLogout } from './flows/signinghub.ts'
 export type {
-  DeviceTokenOptions, DeviceTokenOutcome, DeviceTokenRemoval, SigningHubActivity, SigningHubLogoutOptions, SigningHubUser
+  DeviceTokenOptions, DeviceTokenOutcome, DeviceTokenRemoval, SigningHubActivity, SigningHubLogoutOptions, SigningHubUser,
+  SigningHubUserOptions
 } from './flows/signinghub.ts'
 export { tenantStatusLogout } from './flows/tenant-status.ts'
-export type { RestrictionQuery, TenantLogout, TenantStatusLogoutOptions, TenantWireOptions } from './flows/tenant-status.ts'
+export type {
+  RestrictionQuery, TenantErrorCodes, TenantLogout, TenantStatusLogoutOptions, TenantUserOptions, TenantWireOptions
+} from './flows/tenant-status.ts'
 export { tokenRevocation } from './flows/token-revocation.ts'
 export type { TokenRevocationOptions, TokenToRevoke } from './flows/token-revocation.ts'
 export { revocationGuard } from './guards/revocation.ts'
@@ -46,7 +51,7 @@ export type { CrossSiteOptions } from './internal/http/cross-site.ts'
 export type { ClientAssertion, ClientCredentials } from './internal/oauth/client-credentials.ts'
 export type { LogoutError, LogoutErrorCode } from './internal/session-logout/error.ts'
 export type { SourceRevocations } from './internal/session-logout/marks.ts'
-export type { LogoutRouteOptions } from './internal/session-logout/route.ts'
+export type { LogoutRouteOptions, ReturnUrlOptions, RouteOptions } from './internal/session-logout/route.ts'
 export type { LogoutActionsOptions } from './internal/session-logout/steps.ts'
 export type { LogoutEvent, OnLogout, SubjectLogoutEvent } from './logout-event.ts'
 export { credentialOf, logoutMarks } from './internal/revocation/logout-marks.ts'
@@ -67,6 +72,7 @@ export type {
   SubjectMark, TokenMark, Verdict
 } from './revocation-store.ts'
 export type { CookieIdentity, CredentialCookie } from './internal/http/cookie.ts'
+export type { ClearOptions } from './internal/http/clear.ts'
 export type { SiteData } from './internal/http/site-data.ts'
 export type { SessionCookie } from './internal/kratos/session-cookie.ts'
 export type {

@@ -159,7 +159,7 @@ const flows: Readonly<Record<string, Flow>> = {
     setCookie: []
   },
   kratosBrowserLogout: {
-    register: (app, sessions) => app.register(kratosBrowserLogout, { sessions, publicUrl, defaultReturnUrl: publicUrl, cookie }),
+    register: (app, sessions) => app.register(kratosBrowserLogout, { sessions, publicUrl, returnUrls: { default: publicUrl }, cookie }),
     logOut: async (browser, _other, { send }) => {
       const { logout_url: url } = (await send({ url: '/self-service/logout/browser' }, browser.cookie)).json()
       return { url: url.slice(publicUrl.length) }
@@ -278,7 +278,7 @@ t.test('two concurrent logouts with one cookie end the session, whichever comes 
 
 t.test('a request to another logout route that overlaps with a logout does not bring the session back', async t => {
   const register: Flow['register'] = async (app, sessions) => {
-    await app.register(kratosBrowserLogout, { sessions, publicUrl, defaultReturnUrl: publicUrl, cookie })
+    await app.register(kratosBrowserLogout, { sessions, publicUrl, returnUrls: { default: publicUrl }, cookie })
     await app.register(kratosSessions, { sessions, cookie, ids: 'any' })
   }
   for (const url of ['/sessions/whoami', '/sessions', '/self-service/logout/browser']) {
@@ -344,7 +344,7 @@ t.test('a logout that the store reports too late is not undone by the response',
           }
         }
         return name === 'kratosBrowserLogout'
-          ? app.register(kratosBrowserLogout, { sessions: slow, publicUrl, defaultReturnUrl: publicUrl, cookie, timeout: 20 })
+          ? app.register(kratosBrowserLogout, { sessions: slow, publicUrl, returnUrls: { default: publicUrl }, cookie, timeout: 20 })
           : app.register(kratosLogout, { sessions: slow, timeout: 20 })
       }
     })
@@ -412,7 +412,7 @@ async function secureHost (withPlugin: boolean) {
   const users = memoryUserStatusStore()
   users.set({ tenant: 'acme', subject: 'alice' }, 'logged_in')
   await app.register(kratosLogout, { sessions })
-  await app.register(kratosBrowserLogout, { sessions, publicUrl, defaultReturnUrl: publicUrl })
+  await app.register(kratosBrowserLogout, { sessions, publicUrl, returnUrls: { default: publicUrl } })
   await app.register(kratosSessions, { sessions })
   await app.register(kratosAdmin, { sessions, ...admin })
   await app.register(signingHubLogout, { verifyToken: () => ({ sub: 'alice' }) })

@@ -20,7 +20,7 @@ async function signInAndOut (description: SessionCookie & { readonly name: strin
     const { name, ...attributes } = description
     return reply.setCookie(name, token, attributes as CookieSerializeOptions).send()
   })
-  const urls = { publicUrl: `${site}/auth`, defaultReturnUrl: `${site}/bye` }
+  const urls = { publicUrl: `${site}/auth`, returnUrls: { default: `${site}/bye` } }
   await app.register(kratosBrowserLogout, { prefix: '/auth', sessions, ...urls, cookie: description })
 
   const jar = new CookieJar(undefined, { prefixSecurity: PrefixSecurityEnum.STRICT })

@@ -29,7 +29,7 @@ export async function host (t: Test, failing: boolean, options: FastifyServerOpt
 
   await app.register(signingHubLogout, { verifyToken, recordActivity: fail })
   await app.register(kratosLogout, { sessions: { logOut: token => { fail(); return sessions.logOut(token) } } })
-  await app.register(tenantStatusLogout, { users, verifyToken, authenticateTenant: () => 'acme', beforeLogOut: fail })
+  await app.register(tenantStatusLogout, { users, verifyToken, authenticateTenant: () => 'acme', user: { beforeLogOut: fail } })
   await app.register(async scope => {
     await scope.register(revocationGuard, {
       revocations: { check: facts => { fail(); return revocations.check(facts) } },

@@ -121,7 +121,7 @@ async function registerSessions (app: FastifyInstance): Promise<void> {
     return sessions.find(token)
   }
   await app.register(kratosBrowserLogout, {
-    sessions: { ...sessions, find }, publicUrl: 'https://login.example', defaultReturnUrl: 'https://app.example/'
+    sessions: { ...sessions, find }, publicUrl: 'https://login.example', returnUrls: { default: 'https://app.example/' }
   })
   await app.register(kratosSessions, { sessions: { ...sessions, find }, ids: 'any' })
   await app.register(kratosAdmin, { sessions, ids: 'any', authorize: ({ headers }) => headers['x-admin'] === 'yes' })
@@ -130,13 +130,11 @@ async function registerSessions (app: FastifyInstance): Promise<void> {
   const issuer = 'https://provider.example'
   await app.register(rpInitiatedLogout, {
     sessions: source,
-    path: '/openid/logout',
-    returnPath: '/openid/logout/return',
+    route: { path: '/openid/logout', returnPath: '/openid/logout/return', allowGet: true },
     issuers: [{ issuer, clientId: 'app', endSessionEndpoint: `${issuer}/logout` }],
     provider: session => session && { issuer, idToken: 'id-token-5ecret' },
     publicUrl: 'https://login.example',
-    defaultReturnUrl: '/',
-    allowGet: true
+    returnUrls: { default: '/' }
   })
   const index = {
     logOut: ({ sid }: { readonly sid?: string | undefined }) => {

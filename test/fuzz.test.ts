@@ -113,8 +113,7 @@ async function registerFlows (app: FastifyInstance) {
     sessions,
     timeout,
     publicUrl: 'https://login.example',
-    defaultReturnUrl: 'https://app.example/',
-    allowedReturnUrls: ['https://app.example/']
+    returnUrls: { default: 'https://app.example/', allowed: ['https://app.example/'] }
   }
   await app.register(signingHubLogout, {
     verifyToken,
@@ -126,7 +125,9 @@ async function registerFlows (app: FastifyInstance) {
   })
   await app.register(kratosLogout, { sessions, timeout })
   await app.register(kratosBrowserLogout, browser)
-  await app.register(kratosBrowserLogout, { ...browser, prefix: '/pages', errorUrl: 'https://app.example/error' })
+  await app.register(kratosBrowserLogout, {
+    ...browser, prefix: '/pages', returnUrls: { default: 'https://app.example/', error: 'https://app.example/error' }
+  })
   await app.register(kratosSessions, { sessions, timeout })
   await app.register(kratosAdmin, {
     sessions, timeout, authorize: ({ headers }) => trouble(String(headers['x-admin'])) ?? headers['x-admin'] === live
@@ -135,7 +136,7 @@ async function registerFlows (app: FastifyInstance) {
     authenticateTenant: token => trouble(token) ?? (token === live ? live : undefined),
     verifyToken,
     users: { get: () => ({ status: 'logged_in', version: 1 }), compareAndSet: () => true },
-    rateLimit: { max: 1_000_000 },
+    route: { rateLimit: { max: 1_000_000 } },
     timeout
   })
   const source = sessionStoreSource(sessions, { cookie: { name: 'ory_kratos_session' } })
@@ -143,15 +144,12 @@ async function registerFlows (app: FastifyInstance) {
   await app.register(rpInitiatedLogout, {
     sessions: source,
     timeout,
-    path: '/openid/logout',
-    returnPath: '/openid/return',
+    route: { path: '/openid/logout', returnPath: '/openid/return', allowGet: true },
     issuers: [{ issuer, clientId: 'app', endSessionEndpoint: `${issuer}/logout` }],
     provider: session => trouble(String(session?.id)) ?? { issuer, idToken: 'a hint' },
     publicUrl: 'https://login.example',
-    defaultReturnUrl: '/',
-    allowedReturnUrls: ['https://app.example/'],
-    csrf: { trustSameSite: true },
-    allowGet: true
+    returnUrls: { default: '/', allowed: ['https://app.example/'] },
+    csrf: { trustSameSite: true }
   })
   await app.register(frontChannelLogout, {
     issuers: [{ issuer }],
@@ -159,14 +157,14 @@ async function registerFlows (app: FastifyInstance) {
     sessions,
     sessionLifetime: 1000,
     timeout,
-    rateLimit: { max: 1_000_000 }
+    route: { rateLimit: { max: 1_000_000 } }
   })
   await app.register(async scope => {
     // The host shapes the errors of this flow.
     scope.setErrorHandler<FastifyError>((error, _request, reply) => {
       reply.code(error.statusCode ?? 500).send({ message: error.message })
     })
-    await scope.register(sessionLogout, { sessions: source, timeout, allowedReturnUrls: ['https://app.example/'] })
+    await scope.register(sessionLogout, { sessions: source, timeout, returnUrls: { allowed: ['https://app.example/'] } })
   })
 }
 

@@ -90,7 +90,7 @@ const flows: Readonly<Record<string, Flow>> = {
       sessions: await sessionsOfAll(host),
       timeout,
       publicUrl: 'https://login.example',
-      defaultReturnUrl: 'https://app.example/',
+      returnUrls: { default: 'https://app.example/' },
       onLogout: onSession(host.told)
     })
     return subject => ({

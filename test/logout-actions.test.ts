@@ -10,7 +10,7 @@ type Handler = (request: FastifyRequest, reply: FastifyReply) => Promise<unknown
 /** A host that runs one function of ours in a handler of its own. */
 async function host (t: Test, options: Partial<LogoutActionsOptions<OwnSession>> = {}) {
   const own = ownSessions()
-  const actions = logoutActions({ sessions: own.sessions, onLogout: own.onLogout, clearCookies: [{ name: 'sid' }], ...options })
+  const actions = logoutActions({ sessions: own.sessions, onLogout: own.onLogout, clear: { cookies: [{ name: 'sid' }] }, ...options })
   const app = Fastify()
   t.teardown(() => app.close())
   let handler: Handler = async () => undefined
@@ -244,9 +244,9 @@ t.test('a missing or wrong option is a TypeError that names it', async t => {
   for (const method of ['find', 'logOutSubject', 'forget']) {
     wrong({ sessions: { ...sessions, [method]: {} } }, `"sessions" must have a function as "${method}", or nothing`)
   }
-  wrong({ sessions, clearCookies: {} }, '"clearCookies" must be a list')
-  wrong({ sessions, clearCookies: [{ name: '' }] }, '"clearCookies" must have a name')
-  wrong({ sessions, clearSiteData: ['all'] }, '"clearSiteData" must be a list')
+  wrong({ sessions, clear: { cookies: {} } }, '"clear.cookies" must be a list')
+  wrong({ sessions, clear: { cookies: [{ name: '' }] } }, '"clear.cookies" must have a name')
+  wrong({ sessions, clear: { siteData: ['all'] } }, '"clear.siteData" must be a list')
   wrong({ sessions, publicUrl: 'app.example' }, '"publicUrl" must be an absolute')
   wrong({ sessions, onLogout: 5 }, '"onLogout" must be a function')
   wrong({ sessions, timeout: 0 }, '"timeout" must be')

@@ -19,7 +19,8 @@ export async function assertMisuse<Options extends object> (
   }
 }
 
-function withOption (options: object, [name = '', ...rest]: readonly string[], value: unknown): object {
+/** The options with another value at this path of names. */
+export function withOption (options: object, [name = '', ...rest]: readonly string[], value: unknown): object {
   if (rest.length === 0) return { ...options, [name]: value }
   return { ...options, [name]: withOption((options as Record<string, object>)[name] ?? {}, rest, value) }
 }

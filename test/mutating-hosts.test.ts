@@ -55,7 +55,7 @@ t.test('no two routes of any flow share an object that a host can write to', asy
         }
       })
       await registerFlows(app)
-      for (const prefix of ['/a', '/b']) await app.register(signingHubLogout, { prefix, verifyToken: () => ({}), security })
+      for (const prefix of ['/a', '/b']) await app.register(signingHubLogout, { prefix, verifyToken: () => ({}), route: { security } })
     })
   }
   t.ok(owners.size > 500)
@@ -156,8 +156,7 @@ t.test('if a function of the host writes into its arguments, the next functions 
   const app = await serve(t, async app => {
     await app.register(signingHubLogout, {
       verifyToken: () => ({}),
-      principal: () => user,
-      mayActFor: user => { note('mayActFor', user); return true },
+      user: { principal: () => user, mayActFor: user => { note('mayActFor', user); return true } },
       deviceToken: { remove: removal => { note('remove', removal); return 'removed' } },
       recordActivity: activity => { note('recordActivity', activity) },
       revoke: user => { note('revoke', user) },
@@ -177,9 +176,11 @@ t.test('if a function of the host writes into its arguments, the next functions 
       },
       verifyToken: () => ({}),
       authenticateTenant: () => 'acme',
-      principal: () => user,
-      isRestricted: query => { note('isRestricted', { ...query, request: undefined }); overwrite(query); return false },
-      beforeLogOut: event => { note('beforeLogOut', { ...event, at: 0 }); overwrite(event) },
+      user: {
+        principal: () => user,
+        isRestricted: query => { note('isRestricted', { ...query, request: undefined }); overwrite(query); return false },
+        beforeLogOut: event => { note('beforeLogOut', { ...event, at: 0 }); overwrite(event) }
+      },
       onLogout: event => { note('onLogout', { ...event, at: 0 }) }
     })
   })

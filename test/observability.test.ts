@@ -66,7 +66,7 @@ t.test('the example counts every logout, refusal, outage and verdict, and how lo
     'plugin=revocationGuard question=revocations.check: 3',
     'plugin=signingHubLogout question=recordActivity: 1',
     'plugin=tenantActivity question=users.get: 3',
-    'plugin=tenantStatusLogout question=beforeLogOut: 1'
+    'plugin=tenantStatusLogout question=user.beforeLogOut: 1'
   ])
   t.strictSame(counted(all['fastify_logout.guard.verdicts']), [
     'plugin=revocationGuard verdict=live: 1',

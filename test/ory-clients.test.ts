@@ -34,9 +34,7 @@ async function serve (t: Test, prefix: string) {
     sessions,
     onLogout,
     publicUrl: 'http://login.example',
-    defaultReturnUrl: `${address}/bye`,
-    allowedReturnUrls: [`${address}/app`],
-    errorUrl: `${address}/error`
+    returnUrls: { default: `${address}/bye`, allowed: [`${address}/app`], error: `${address}/error` }
   })
   await app.register(kratosSessions, { prefix, sessions, onLogout })
   await app.register(kratosAdmin, { prefix, sessions, onLogout, authorize: ({ headers }) => headers.authorization === 'Bearer admin' })

@@ -24,7 +24,7 @@ t.test('the tables of routes of the pages of the flows list exactly the routes a
   const verifyToken = () => ({})
   const openid = { issuers: [{ issuer: 'https://login.example', clientId: 'app' }], index: memoryProviderSessionIndex(), sessions }
   const source = sessionStoreSource(sessions, { cookie: { name: 'sid' } })
-  const urls = { publicUrl: 'http://127.0.0.1', defaultReturnUrl: 'http://127.0.0.1/' }
+  const urls = { publicUrl: 'http://127.0.0.1', returnUrls: { default: 'http://127.0.0.1/' } }
   const plugins: Readonly<Record<string, readonly [plugin: unknown, options: object]>> = {
     sessionLogout: [sessionLogout, { sessions: source }],
     signingHubLogout: [signingHubLogout, { verifyToken }],
@@ -43,7 +43,7 @@ t.test('the tables of routes of the pages of the flows list exactly the routes a
       sessions
     }],
     tokenRevocation: [tokenRevocation, { authenticateClient: () => undefined, revokeToken: () => undefined }],
-    rpInitiatedLogout: [rpInitiatedLogout, { ...openid, ...urls, sessions: source, provider: () => undefined, allowGet: true }],
+    rpInitiatedLogout: [rpInitiatedLogout, { ...openid, ...urls, sessions: source, provider: () => undefined, route: { allowGet: true } }],
     backChannelLogout: [backChannelLogout, { ...openid, sessionLifetime: 1000 }],
     frontChannelLogout: [frontChannelLogout, { ...openid, sessionLifetime: 1000 }]
   }

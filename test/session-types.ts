@@ -31,7 +31,7 @@ export async function asPlugin () {
       // @ts-expect-error a member of the host's own session needs its type
       return event.scope === 'session' && event.session.device
     },
-    mayLogOut: (scope, session) => scope === 'others' && session.subject === 1
+    scopes: { mayLogOut: (scope, session) => scope === 'others' && session.subject === 1 }
   })
   await app.register(sessionLogout<Visit>, { sessions: visits, onLogout: event => event.scope === 'session' && event.session.device })
   // @ts-expect-error sessions is missing
@@ -39,9 +39,9 @@ export async function asPlugin () {
   // @ts-expect-error logOut is missing
   await app.register(sessionLogout, { sessions: { find: () => undefined } })
   // @ts-expect-error there is no such scope
-  await app.register(sessionLogout, { sessions: visits, scopes: ['current', 'everything'] })
+  await app.register(sessionLogout, { sessions: visits, scopes: { allowed: ['current', 'everything'] } })
   // @ts-expect-error a directive that no browser knows
-  await app.register(sessionLogout, { sessions: visits, clearSiteData: ['everything'] })
+  await app.register(sessionLogout, { sessions: visits, clear: { siteData: ['everything'] } })
   // @ts-expect-error the session of another source
   await app.register(sessionLogout<Visit>, { sessions: sessionStoreSource(store, { header: 'authorization' }) })
 }
@@ -52,7 +52,7 @@ export async function inferred () {
   await app.register(sessionLogout({
     sessions: visits,
     onLogout: event => { if (event.scope === 'session') expectType<Visit>(event.session) },
-    mayLogOut: (_scope, session) => session.device === 'laptop'
+    scopes: { mayLogOut: (_scope, session) => session.device === 'laptop' }
   }), { prefix: '/auth' })
   await app.register(sessionLogout({
     sessions: { logOut: async () => ({ id: 'a', subject: 5, tenant: 'acme', ip: '::1' }) },
@@ -66,7 +66,7 @@ export async function inferred () {
   sessionLogout({ sessions: visits, onLogout: event => event.scope === 'session' && event.session.ip })
 }
 
-declare const openid: Pick<RpInitiatedLogoutOptions, 'issuers' | 'publicUrl' | 'defaultReturnUrl'>
+declare const openid: Pick<RpInitiatedLogoutOptions, 'issuers' | 'publicUrl' | 'returnUrls'>
 
 /** The logout at an OpenID Provider infers the session as well. */
 export async function atProvider () {
@@ -79,7 +79,9 @@ export async function atProvider () {
   // @ts-expect-error there is no such member
   rpInitiatedLogout({ ...openid, sessions: findable, provider: session => ({ issuer: String(session?.device) }) })
   // @ts-expect-error publicUrl is missing
-  await app.register(rpInitiatedLogout, { sessions: findable, issuers: openid.issuers, defaultReturnUrl: '/', provider: () => undefined })
+  await app.register(rpInitiatedLogout, {
+    sessions: findable, issuers: openid.issuers, returnUrls: { default: '/' }, provider: () => undefined
+  })
 }
 
 /** The functions for other handlers infer it too. */
@@ -134,18 +136,14 @@ export function noAugmentation (app: FastifyInstance) {
 export function options (): Array<SessionLogoutOptions<Visit> | SessionLogoutOptions<HostSession>> {
   const options: SessionLogoutOptions<Visit> = {
     sessions: visits,
-    path: undefined,
-    scopes: undefined,
+    route: { path: undefined, security: undefined },
+    scopes: { allowed: undefined, mayLogOut: undefined },
     csrf: { trustedOrigins: undefined, trustSameSite: undefined, hook: undefined },
     publicUrl: undefined,
-    defaultReturnUrl: undefined,
-    allowedReturnUrls: undefined,
-    clearCookies: undefined,
-    clearSiteData: undefined,
+    returnUrls: { default: undefined, allowed: undefined },
+    clear: { cookies: undefined, siteData: undefined },
     onLogout: undefined,
-    mayLogOut: undefined,
-    timeout: undefined,
-    security: undefined
+    timeout: undefined
   }
   return [options, { sessions: visits }]
 }

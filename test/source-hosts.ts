@@ -204,7 +204,7 @@ export const ownTable: SourceKind = {
         const row = own.rows.get(request.headers.cookie?.slice('sid='.length) ?? '')
         if (row !== undefined) row.expiresAt = Date.now() + hour
       }
-    }, { clearCookies: [{ name: 'sid' }], ...options, broken: own.broken })
+    }, { clear: { cookies: [{ name: 'sid' }] }, ...options, broken: own.broken })
   }
 }
 

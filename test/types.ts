@@ -56,7 +56,7 @@ export async function requiredOptions () {
   await app.register(signingHubLogout, {})
   // @ts-expect-error authenticateTenant is missing
   await app.register(tenantStatusLogout, { users, verifyToken })
-  // @ts-expect-error defaultReturnUrl is missing
+  // @ts-expect-error returnUrls is missing
   await app.register(kratosBrowserLogout, { sessions, publicUrl: 'https://login.example' })
   // @ts-expect-error authorize is missing: nobody is let in by default
   await app.register(kratosAdmin, { sessions })
@@ -111,13 +111,26 @@ export function databaseClients () {
 export function absentOptions (prefix: string | undefined, timeout: number | undefined) {
   const native: KratosLogoutOptions = { sessions, timeout, onLogout: undefined }
   const signingHub: SigningHubLogoutOptions = {
-    verifyToken, timeout, isActive: undefined, paths: undefined, security: undefined, deviceToken: { foreign: undefined }, revoke: undefined
+    verifyToken,
+    timeout,
+    user: { isActive: undefined },
+    route: {
+      paths: undefined, security: undefined
+    },
+    deviceToken: { foreign: undefined },
+    revoke: undefined
   }
   const tenant: TenantStatusLogoutOptions = {
-    users, verifyToken, authenticateTenant: () => undefined, rateLimit: { max: undefined }, wire: { errorCodes: { user: undefined } }
+    users,
+    verifyToken,
+    authenticateTenant: () => undefined,
+    route: { rateLimit: { max: undefined } },
+    wire: {
+      errorCodes: { user: undefined }
+    }
   }
   const browser: KratosBrowserLogoutOptions = {
-    sessions, publicUrl: '', defaultReturnUrl: '', cookie: { name: undefined, domain: undefined }, errorUrl: undefined
+    sessions, publicUrl: '', returnUrls: { default: '', error: undefined }, cookie: { name: undefined, domain: undefined }
   }
   const app = Fastify()
   app.register(kratosLogout, { ...native, prefix: '/auth' })
@@ -131,15 +144,15 @@ export function wrongTypes () {
   // @ts-expect-error one of two words
   const word: SigningHubLogoutOptions = { verifyToken, deviceToken: { foreign: 'refuse' } }
   // @ts-expect-error a list
-  const paths: SigningHubLogoutOptions = { verifyToken, paths: '/v3/logout' }
+  const paths: SigningHubLogoutOptions = { verifyToken, route: { paths: '/v3/logout' } }
   // @ts-expect-error the outcome is a word
   const outcome: SigningHubLogoutOptions = { verifyToken, deviceToken: { remove: () => true } }
   // @ts-expect-error no such option
   const unknown: KratosLogoutOptions = { sessions, onLogOut: () => {} }
   // @ts-expect-error a directive that no browser knows
-  const directive: KratosBrowserLogoutOptions = { sessions, publicUrl: '', defaultReturnUrl: '', clearSiteData: ['cookie'] }
+  const directive: KratosBrowserLogoutOptions = { sessions, publicUrl: '', returnUrls: { default: '' }, clear: { siteData: ['cookie'] } }
   // @ts-expect-error sameSite is one of three words
-  const sameSite: KratosBrowserLogoutOptions = { sessions, publicUrl: '', defaultReturnUrl: '', cookie: { sameSite: 'Laxx' } }
+  const sameSite: KratosBrowserLogoutOptions = { sessions, publicUrl: '', returnUrls: { default: '' }, cookie: { sameSite: 'Laxx' } }
   // @ts-expect-error algorithms are named
   fastJwtVerifier({ key: 'k', issuer: 'i', audience: 'a' })
   // @ts-expect-error "none" is no algorithm
@@ -168,11 +181,13 @@ export const told = {
   } satisfies KratosLogoutOptions,
   signingHub: {
     verifyToken: async token => ({ sub: token }),
-    principal: (claims) => {
-      expectType<Claims>(claims)
-      // @ts-expect-error a claim may be anything until it is looked at
-      expectType<string>(claims['email'])
-      return { subject: String(claims['sub']) } satisfies Principal
+    user: {
+      principal: (claims) => {
+        expectType<Claims>(claims)
+        // @ts-expect-error a claim may be anything until it is looked at
+        expectType<string>(claims['email'])
+        return { subject: String(claims['sub']) } satisfies Principal
+      }
     },
     recordActivity: (activity) => {
       expectType<SigningHubActivity>(activity)
@@ -229,7 +244,7 @@ export async function hosts (logger: FastifyBaseLogger & { audit (message: strin
 
   const https = Fastify({ https: {} })
   await https.register(kratosBrowserLogout, {
-    sessions: store, publicUrl: 'https://login.example', defaultReturnUrl: 'https://app.example'
+    sessions: store, publicUrl: 'https://login.example', returnUrls: { default: 'https://app.example' }
   })
 
   const logging = Fastify({ loggerInstance: logger })

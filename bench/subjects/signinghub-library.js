@@ -9,7 +9,7 @@ export default async function () {
   const app = Fastify()
   await app.register(signingHubLogout, {
     verifyToken: fastJwtVerifier({ ...jwt, algorithms: ['HS256'] }),
-    isActive: host.isActive,
+    user: { isActive: host.isActive },
     deviceToken: { remove: ({ deviceToken, subject }) => host.removeDeviceToken(deviceToken, subject) },
     recordActivity: host.recordActivity
   })

@@ -14,7 +14,7 @@ export default async function ({ store }) {
     users,
     authenticateTenant,
     verifyToken: fastJwtVerifier({ ...jwt, algorithms: ['HS256'] }),
-    rateLimit: limit
+    route: { rateLimit: limit }
   })
   return {
     app,

@@ -70,17 +70,17 @@ export async function add (app, { sessions, publicUrl }) {
     })
     await scope.register(sessionLogout, {
       sessions: sessionStoreSource(sessions, { cookie }),
-      defaultReturnUrl: '/goodbye',
-      security: [{ sessionCookie: [] }],
+      returnUrls: { default: '/goodbye' },
+      route: { security: [{ sessionCookie: [] }] },
       onLogout: event => { app.log.info(event, 'logged out') }
     })
   })
   await app.register(kratosBrowserLogout, {
-    sessions, cookie, publicUrl, defaultReturnUrl: `${publicUrl}/goodbye`, allowedReturnUrls: [publicUrl], errorUrl: `${publicUrl}/`, security: [{ sessionToken: [] }, { sessionCookie: [] }]
+    sessions, cookie, publicUrl, returnUrls: { default: `${publicUrl}/goodbye`, allowed: [publicUrl], error: `${publicUrl}/` }, route: { security: [{ sessionToken: [] }, { sessionCookie: [] }] }
   })
-  await app.register(kratosSessions, { sessions, cookie, identity, ids: 'any', security: [{ sessionToken: [] }, { sessionCookie: [] }] })
+  await app.register(kratosSessions, { sessions, cookie, identity, ids: 'any', route: { security: [{ sessionToken: [] }, { sessionCookie: [] }] } })
   await app.register(kratosAdmin, {
-    sessions, identity, ids: 'any', authorize: request => request.headers.authorization === `Bearer ${adminKey}`, security: [{ adminKey: [] }]
+    sessions, identity, ids: 'any', authorize: request => request.headers.authorization === `Bearer ${adminKey}`, route: { security: [{ adminKey: [] }] }
   })
 
   /** @param {string} subject @param {string} device */

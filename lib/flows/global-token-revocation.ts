@@ -12,6 +12,7 @@ import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
 import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
 import { limitRequests, type LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
+import { resolveRoute } from '../internal/plugin/route.ts'
 import { Type } from '../internal/plugin/schema.ts'
 import { collectEdges } from '../internal/security-events/edges.ts'
 import { endUsers, type SubjectSessionsStore, type UserEffects } from '../internal/security-events/end-users.ts'
@@ -65,34 +66,36 @@ export interface GlobalTokenRevocationOptions extends UserEffects<RevocationComm
     request: FastifyRequest) => Awaitable<unknown>) | false
   /** Ends every session of these users. @default no sessions are ended */
   readonly sessions?: SubjectSessionsStore | undefined
-  /** @default '/global-token-revocation' */
-  readonly path?: string | undefined
   /** How far the clocks of sender and host may differ, in milliseconds. @default 60000 */
   readonly clockTolerance?: number | undefined
   /** Tokens that live longer are refused. In milliseconds. @default 900000 */
   readonly maxTokenLifetime?: number | undefined
-  /** How many requests an address may send: `{}` for 300 a minute. @default no limit, because a sender has one address */
-  readonly rateLimit?: LogoutRateLimit | undefined
-  /** Security of the route in the host's OpenAPI document, for example `[{ okta: [] }]`. @default none is stated */
-  readonly security?: readonly SecurityRequirement[] | undefined
+  /** Where the route is, how often it may be called, and how it is documented. */
+  readonly route?: {
+    /** The path of the route, below the plugin's `prefix`. @default '/global-token-revocation' */
+    readonly path?: string | undefined
+    /** How many requests an address may send: `{}` for 300 a minute. @default no limit, because a sender has one address */
+    readonly rateLimit?: LogoutRateLimit | undefined
+    /** Security of the route in the host's OpenAPI document, for example `[{ okta: [] }]`. @default none is stated */
+    readonly security?: readonly SecurityRequirement[] | undefined
+  } | undefined
   /** How long each call to the host's functions may take, in milliseconds. A request takes at most five times as long. @default 2000 */
   readonly timeout?: number | undefined
 }
 
 function resolveOptions (options: GlobalTokenRevocationOptions, { log }: FastifyInstance) {
-  const { resolveSubject, revokeRefreshTokens, path = '/global-token-revocation' } = options
+  const { resolveSubject, revokeRefreshTokens } = options
   assertOption(typeof resolveSubject === 'function', plugin, 'resolveSubject',
     'is missing: pass a function (subject, sender, request) => users')
   assertOption(typeof revokeRefreshTokens === 'function' || revokeRefreshTokens === false, plugin, 'revokeRefreshTokens',
     'is missing: pass a function (users, command, request), or false if you issue no refresh tokens')
-  assertOption(typeof path === 'string' && path.startsWith('/'), plugin, 'path', 'must begin with a slash')
   const timeout = duration(options.timeout, 2000, plugin, 'timeout')
   const ask = askWithin(timeout, plugin, log)
   const { alsoEnd, onLogout } = options
   return {
     ask,
     allWithin: 5 * timeout,
-    path,
+    route: resolveRoute(options.route, '/global-token-revocation', plugin),
     resolveSubject,
     end: endUsers(options, plugin, ask),
     revokeRefreshTokens,
@@ -193,6 +196,7 @@ export const globalTokenRevocation: FastifyPluginAsync<GlobalTokenRevocationOpti
 
 async function routes (fastify: FastifyInstance, options: GlobalTokenRevocationOptions): Promise<void> {
   const settings = resolveOptions(options, fastify)
+  const { path, rateLimit, security } = settings.route
   const authenticate = authentication(settings)
   const revoke = revocation(settings)
 
@@ -203,16 +207,15 @@ async function routes (fastify: FastifyInstance, options: GlobalTokenRevocationO
   readJsonCommands(fastify)
   fastify.setErrorHandler(answerFailure)
   fastify.decorateRequest(admission, null)
-  if (options.rateLimit !== undefined) {
-    await limitRequests(fastify, options.rateLimit,
-      { caller: plugin, ask: settings.ask, path: settings.path, standard: { max: 300, window: 60_000 } })
+  if (rateLimit !== undefined) {
+    await limitRequests(fastify, rateLimit, { caller: plugin, ask: settings.ask, path, standard: { max: 300, window: 60_000 } })
   }
 
   fastify.route<{ Body: JsonCommand | undefined }>({
     method: 'POST',
-    url: settings.path,
+    url: path,
     bodyLimit,
-    schema: routeSchema(fastify.prefix + settings.path, options.security),
+    schema: routeSchema(fastify.prefix + path, security),
     onRequest: async (request, reply) => {
       const admitted = await authenticate(request)
       if ('problem' in admitted) return refuse(request, reply, refusals.token(admitted.problem), admitted)

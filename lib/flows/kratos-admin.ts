@@ -14,7 +14,7 @@ import { askWithin } from '../internal/plugin/ask.ts'
 import { detachEndedSession } from '../internal/plugin/detach-session.ts'
 import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
 import type { SecurityRequirement } from '../internal/plugin/openapi.ts'
-import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
+import { assertFunctions, assertGroup, assertOption, duration } from '../internal/plugin/options.ts'
 import { Type } from '../internal/plugin/schema.ts'
 import type { OnLogout } from '../logout-event.ts'
 import type { SessionStore } from '../session-store.ts'
@@ -33,8 +33,11 @@ export interface KratosAdminOptions {
   readonly ids?: KratosIdKind | undefined
   /** Called when a live session is logged out, and once when a subject is logged out. */
   readonly onLogout?: OnLogout | undefined
-  /** Security of the routes in the host's OpenAPI document, such as `[{ admin: [] }]`. @default none is stated */
-  readonly security?: readonly SecurityRequirement[] | undefined
+  /** How the routes are documented. */
+  readonly route?: {
+    /** Security of the routes in the host's OpenAPI document, such as `[{ admin: [] }]`. @default none is stated */
+    readonly security?: readonly SecurityRequirement[] | undefined
+  } | undefined
   /** How long each call to the host's functions may take, in milliseconds. @default 5000 */
   readonly timeout?: number | undefined
 }
@@ -42,12 +45,13 @@ export interface KratosAdminOptions {
 const plugin = 'kratosAdmin'
 
 function resolveOptions (options: KratosAdminOptions, fastify: FastifyInstance) {
-  const { sessions, authorize, identity = bareIdentity, ids = 'uuid' } = options
+  const { sessions, authorize, identity = bareIdentity, ids = 'uuid', route = {} } = options
   assertSessionStore(sessions, ['list', 'logOutById', 'logOutSubject'], plugin)
   assertOption(typeof authorize === 'function', plugin, 'authorize',
     'is missing: pass a function that returns true for requests that may end the sessions of every user')
   assertFunctions(options, plugin, ['identity', 'onLogout'])
   assertIdKind(ids, plugin)
+  assertGroup(route, plugin, 'route', '{ security }')
   const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin, fastify.log)
   return {
     ask,
@@ -56,7 +60,7 @@ function resolveOptions (options: KratosAdminOptions, fastify: FastifyInstance) 
     identity,
     ids,
     notify: logoutNotice(plugin, ask, { onLogout: options.onLogout, summaryOf: sessionSummary }),
-    security: options.security
+    security: route.security
   }
 }
 

@@ -3,11 +3,11 @@ import type {
 } from 'fastify'
 import fp from 'fastify-plugin'
 import { absoluteUrl } from '../internal/http/absolute-url.ts'
-import { cookieRemover, type CookieIdentity } from '../internal/http/cookie.ts'
+import { clearing, type ClearOptions } from '../internal/http/clear.ts'
+import { cookieRemover } from '../internal/http/cookie.ts'
 import { isPrefetch } from '../internal/http/prefetch.ts'
 import { queryOf } from '../internal/http/query.ts'
 import { returnToWithin, type ReturnTo } from '../internal/http/return-to.ts'
-import { clearSiteDataHeader, type SiteData } from '../internal/http/site-data.ts'
 import { wantsJson } from '../internal/http/wants-json.ts'
 import { kratosCallers, type KratosCaller } from '../internal/kratos/caller.ts'
 import {
@@ -26,42 +26,49 @@ import { levelWithoutRequests } from '../internal/plugin/log-level.ts'
 import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
-import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
+import { assertFunctions, assertGroup, assertOption, duration } from '../internal/plugin/options.ts'
 import { Type } from '../internal/plugin/schema.ts'
 import type { OnLogout } from '../logout-event.ts'
 import type { SessionStore } from '../session-store.ts'
 
 // Options
 
-/** The options of {@link kratosBrowserLogout}. `sessions`, `publicUrl` and `defaultReturnUrl` are required. */
-export interface KratosBrowserLogoutOptions {
-  /** The session store. */
-  readonly sessions: Pick<SessionStore, 'find' | 'logOut'>
-  /** The URL at which browsers reach these routes: scheme, host, and the path in front of `/self-service`. */
-  readonly publicUrl: string
+/** Where {@link kratosBrowserLogout} sends browsers. */
+export interface KratosReturnUrlOptions {
   /** Where a browser is sent after a logout without `return_to`. An absolute URL. */
-  readonly defaultReturnUrl: string
+  readonly default: string
   /**
    * Where `return_to` may point: absolute URLs. Each allows everything below its path. `*.` in front of a host allows its
    * subdomains. `publicUrl` + `/self-service` is always allowed.
    * @default []
    */
-  readonly allowedReturnUrls?: readonly string[] | undefined
+  readonly allowed?: readonly string[] | undefined
   /**
    * Where browsers are sent after an error. The query has `error` (a name) and `error_description` (a sentence).
    * @default browsers get the JSON error
    */
-  readonly errorUrl?: string | undefined
+  readonly error?: string | undefined
+}
+
+/** The options of {@link kratosBrowserLogout}. `sessions`, `publicUrl` and `returnUrls.default` are required. */
+export interface KratosBrowserLogoutOptions {
+  /** The session store. */
+  readonly sessions: Pick<SessionStore, 'find' | 'logOut'>
+  /** The URL at which browsers reach these routes: scheme, host, and the path in front of `/self-service`. */
+  readonly publicUrl: string
+  /** Where browsers are sent: after a logout, at their own request, and after an error. */
+  readonly returnUrls: KratosReturnUrlOptions
   /** The cookie with the session token: the attributes must be those it is set with. */
   readonly cookie?: SessionCookie | undefined
-  /** Other cookies to remove together with the session cookie, each with the attributes that it is set with. @default [] */
-  readonly clearCookies?: readonly CookieIdentity[] | undefined
-  /** Sent as `Clear-Site-Data` after a logout, if `publicUrl` is https. @default [] */
-  readonly clearSiteData?: readonly SiteData[] | undefined
+  /** What the browser deletes besides the session cookie. */
+  readonly clear?: ClearOptions | undefined
   /** Called for each session that was live and is now logged out. */
   readonly onLogout?: OnLogout | undefined
-  /** Security of the routes in the host's OpenAPI document, such as `[{ sessionCookie: [] }]`. @default none is stated */
-  readonly security?: readonly SecurityRequirement[] | undefined
+  /** How the routes are documented. */
+  readonly route?: {
+    /** Security of the routes in the host's OpenAPI document, such as `[{ sessionCookie: [] }]`. @default none is stated */
+    readonly security?: readonly SecurityRequirement[] | undefined
+  } | undefined
   /** How long each call to the host's functions may take, in milliseconds. @default 5000 */
   readonly timeout?: number | undefined
 }
@@ -69,15 +76,16 @@ export interface KratosBrowserLogoutOptions {
 const plugin = 'kratosBrowserLogout'
 
 function resolveOptions (options: KratosBrowserLogoutOptions, fastify: FastifyInstance) {
-  const { sessions, cookie = {}, security } = options
+  const { sessions, cookie = {}, route = {} } = options
   assertSessionStore(sessions, ['find', 'logOut'], plugin)
   assertFunctions(options, plugin, ['onLogout'])
+  assertGroup(route, plugin, 'route', '{ security }')
   const { publicUrl, judgeReturnTo, errorPage } = resolveUrls(options)
   const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin, fastify.log)
   return {
     ask,
     sessions,
-    security,
+    security: route.security,
     publicUrl,
     judgeReturnTo,
     findCaller: kratosCallers({ ask, sessions, readCookie: sessionCookieReader(fastify, cookie, plugin) }),
@@ -89,32 +97,35 @@ function resolveOptions (options: KratosBrowserLogoutOptions, fastify: FastifyIn
 
 type Settings = ReturnType<typeof resolveOptions>
 
-function resolveUrls ({ publicUrl, defaultReturnUrl, errorUrl, allowedReturnUrls = [] }: KratosBrowserLogoutOptions) {
+function resolveUrls ({ publicUrl, returnUrls }: KratosBrowserLogoutOptions) {
   const base = absoluteUrl(publicUrl, plugin, 'publicUrl', 'where browsers reach these routes, for example "https://login.example/auth"')
   assertOption(!/[?#]/.test(publicUrl), plugin, 'publicUrl', 'must have no query and no fragment')
-  const standard = absoluteUrl(defaultReturnUrl, plugin, 'defaultReturnUrl', 'where browsers are sent after a logout')
-  assertOption(Array.isArray(allowedReturnUrls), plugin, 'allowedReturnUrls', 'must be a list of absolute URLs')
+  assertOption(returnUrls !== undefined, plugin, 'returnUrls', "is missing: pass { default: 'https://app.example/goodbye' }")
+  assertGroup(returnUrls, plugin, 'returnUrls', "{ default: 'https://app.example/goodbye' }")
+  const { default: afterLogout, allowed = [], error } = returnUrls
+  const standard = absoluteUrl(afterLogout, plugin, 'returnUrls.default', 'where browsers are sent after a logout')
+  assertOption(Array.isArray(allowed), plugin, 'returnUrls.allowed', 'must be a list of absolute URLs')
   const found = base.href.replace(/\/+$/, '')
-  const allowed = [...allowedReturnUrls, `${found}/self-service`]
   return {
     publicUrl: found,
-    judgeReturnTo: returnToWithin({ standard, allowed, caller: plugin, option: 'allowedReturnUrls' }),
-    errorPage: errorUrl === undefined ? undefined : absoluteUrl(errorUrl, plugin, 'errorUrl', 'where browsers are sent after an error')
+    judgeReturnTo: returnToWithin({
+      standard, allowed: [...allowed, `${found}/self-service`], caller: plugin, option: 'returnUrls.allowed'
+    }),
+    errorPage: error === undefined ? undefined : absoluteUrl(error, plugin, 'returnUrls.error', 'where browsers are sent after an error')
   }
 }
 
 /** Removes the cookies of a session that has ended, if a cookie carried it, and sends `Clear-Site-Data` if the host wants it. */
-function forgetting ({ cookie = {}, clearCookies = [], clearSiteData }: KratosBrowserLogoutOptions, publicUrl: string) {
-  assertOption(Array.isArray(clearCookies), plugin, 'clearCookies', 'must be a list of cookies')
-  const removals = [
-    cookieRemover(namedSessionCookie(cookie), plugin, 'cookie'),
-    ...clearCookies.map(companion => cookieRemover(companion, plugin, 'clearCookies'))
-  ]
-  const siteData = clearSiteDataHeader(clearSiteData, plugin)
-  const wipes = siteData !== '' && publicUrl.startsWith('https:')
+function forgetting ({ cookie = {}, clear: cleared }: KratosBrowserLogoutOptions, publicUrl: string) {
+  const removeSession = cookieRemover(namedSessionCookie(cookie), plugin, 'cookie')
+  const clear = clearing(cleared, plugin)
+  const isHttps = publicUrl.startsWith('https:')
   return (reply: FastifyReply, { inCookie }: KratosCaller): void => {
-    if (inCookie) for (const remove of removals) remove(reply)
-    if (wipes) reply.header('clear-site-data', siteData)
+    if (inCookie) {
+      removeSession(reply)
+      clear.cookies(reply)
+    }
+    if (isHttps) clear.siteData(reply)
   }
 }
 
@@ -184,9 +195,11 @@ const undocumented: FastifySchema & { readonly hide: true } = { hide: true }
  *   sessions: memorySessionStore(),
  *   cookie: { name: '__Host-session' },
  *   publicUrl: 'https://login.example',
- *   defaultReturnUrl: 'https://app.example/goodbye',
- *   allowedReturnUrls: ['https://app.example/'],
- *   errorUrl: 'https://app.example/error'
+ *   returnUrls: {
+ *     default: 'https://app.example/goodbye',
+ *     allowed: ['https://app.example/'],
+ *     error: 'https://app.example/error'
+ *   }
  * })
  * ```
  */

@@ -15,7 +15,7 @@ import { askWithin } from '../internal/plugin/ask.ts'
 import { detachEndedSession } from '../internal/plugin/detach-session.ts'
 import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
 import type { SecurityRequirement } from '../internal/plugin/openapi.ts'
-import { assertFunctions, duration } from '../internal/plugin/options.ts'
+import { assertFunctions, assertGroup, duration } from '../internal/plugin/options.ts'
 import { Type } from '../internal/plugin/schema.ts'
 import type { OnLogout } from '../logout-event.ts'
 import type { Session, SessionStore } from '../session-store.ts'
@@ -39,8 +39,11 @@ export interface KratosSessionsOptions {
   readonly ids?: KratosIdKind | undefined
   /** Called when a live session is logged out, and once when the other sessions are logged out. */
   readonly onLogout?: OnLogout | undefined
-  /** Security of the routes in the host's OpenAPI document, such as `[{ sessionCookie: [] }]`. @default none is stated */
-  readonly security?: readonly SecurityRequirement[] | undefined
+  /** How the routes are documented. */
+  readonly route?: {
+    /** Security of the routes in the host's OpenAPI document, such as `[{ sessionCookie: [] }]`. @default none is stated */
+    readonly security?: readonly SecurityRequirement[] | undefined
+  } | undefined
   /** How long each call to the host's functions may take, in milliseconds. @default 5000 */
   readonly timeout?: number | undefined
 }
@@ -48,10 +51,11 @@ export interface KratosSessionsOptions {
 const plugin = 'kratosSessions'
 
 function resolveOptions (options: KratosSessionsOptions, fastify: FastifyInstance) {
-  const { sessions, cookie = {}, isActive = () => true, identity = bareIdentity, ids = 'uuid' } = options
+  const { sessions, cookie = {}, isActive = () => true, identity = bareIdentity, ids = 'uuid', route = {} } = options
   assertSessionStore(sessions, ['find', 'list', 'logOutById', 'logOutSubject'], plugin)
   assertFunctions(options, plugin, ['isActive', 'identity', 'onLogout'])
   assertIdKind(ids, plugin)
+  assertGroup(route, plugin, 'route', '{ security }')
   const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin, fastify.log)
   return {
     ask,
@@ -61,7 +65,7 @@ function resolveOptions (options: KratosSessionsOptions, fastify: FastifyInstanc
     ids,
     findCaller: kratosCallers({ ask, sessions, readCookie: sessionCookieReader(fastify, cookie, plugin) }),
     notify: logoutNotice(plugin, ask, { onLogout: options.onLogout, summaryOf: sessionSummary }),
-    security: options.security
+    security: route.security
   }
 }
 

@@ -11,9 +11,10 @@ import { isolateFromHost, validateNothing } from '../internal/plugin/host-isolat
 import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
-import { assertFunctions, assertOption, duration, lifetimeOf, wholeNumber } from '../internal/plugin/options.ts'
+import { assertFunctions, assertGroup, assertOption, duration, lifetimeOf, wholeNumber } from '../internal/plugin/options.ts'
 import { pluginOrFactory } from '../internal/plugin/plugin-or-factory.ts'
 import { limitRequests, type LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
+import { resolveRoute } from '../internal/plugin/route.ts'
 import { Type } from '../internal/plugin/schema.ts'
 import type { LogoutEvent } from '../logout-event.ts'
 import type { BoundSession, ProviderLogout, ProviderSessionIndex } from '../provider-session-index.ts'
@@ -34,6 +35,18 @@ export interface BackChannelLogout {
   readonly offline: boolean
 }
 
+/** Which logout tokens {@link backChannelLogout} accepts, and what they end. Times are milliseconds. */
+export interface BackChannelTokenOptions {
+  /** What a token with both `sub` and `sid` ends: this provider session, or everything of the subject. @default 'session' */
+  readonly sidEnds?: 'session' | 'subject' | undefined
+  /** The oldest `iat` that is accepted. @default 300000 */
+  readonly maxAge?: number | undefined
+  /** How far the provider's clock may differ from ours. @default 60000 */
+  readonly clockTolerance?: number | undefined
+  /** Longer tokens are refused unread. In characters. @default 16384 */
+  readonly maxLength?: number | undefined
+}
+
 /** The options of {@link backChannelLogout}. `issuers`, `index`, `sessions` and `sessionLifetime` are required. Times are milliseconds. */
 export interface BackChannelLogoutOptions<S extends HostSession = HostSession> {
   /** The providers whose logout tokens are accepted. */
@@ -44,8 +57,6 @@ export interface BackChannelLogoutOptions<S extends HostSession = HostSession> {
   readonly sessions: SessionsById<S>
   /** The longest life of a session: a logout is remembered for so long, for logins that are bound after it. */
   readonly sessionLifetime: number
-  /** The path of the route, below the plugin's `prefix`. @default '/backchannel-logout' */
-  readonly path?: string | undefined
   /**
    * Ends what else goes with the session, such as refresh tokens. Called for every good token after the sessions were ended,
    * also without sessions and for repeats. If it fails, the response is a 503.
@@ -53,26 +64,25 @@ export interface BackChannelLogoutOptions<S extends HostSession = HostSession> {
   alsoEnd?: ((logout: BackChannelLogout, request: FastifyRequest) => Awaitable<unknown>) | undefined
   /** Called once for each session that was live and is now logged out. Its failure is logged and does not change the response. */
   onLogout?: ((event: LogoutEvent<S>, request: FastifyRequest) => Awaitable<unknown>) | undefined
-  /** What a token with both `sub` and `sid` ends: this provider session, or everything of the subject. @default 'session' */
-  readonly sidEnds?: 'session' | 'subject' | undefined
-  /** The oldest `iat` that is accepted. @default 300000 */
-  readonly maxAge?: number | undefined
-  /** How far the provider's clock may differ from ours. @default 60000 */
-  readonly clockTolerance?: number | undefined
-  /** Longer tokens are refused unread. In characters. @default 16384 */
-  readonly maxTokenLength?: number | undefined
+  /** Which logout tokens are accepted, and what they end. */
+  readonly logoutToken?: BackChannelTokenOptions | undefined
   /**
    * For each call to the host's functions, for the provider's keys, and for ending all sessions of one request. Providers hang
    * up after 2.5 seconds or later.
    * @default 2000
    */
   readonly timeout?: number | undefined
-  /** How many sessions are ended at once. @default 16 */
-  readonly parallel?: number | undefined
-  /** How often an address may call. Providers send bursts of logouts from one address. @default no limit */
-  readonly rateLimit?: LogoutRateLimit | undefined
-  /** Security of the route in the host's OpenAPI document. @default none is stated */
-  readonly security?: readonly SecurityRequirement[] | undefined
+  /** Where the route is, what it may use, and how it is documented. */
+  readonly route?: {
+    /** The path of the route, below the plugin's `prefix`. @default '/backchannel-logout' */
+    readonly path?: string | undefined
+    /** How many sessions a request ends at once. @default 16 */
+    readonly parallel?: number | undefined
+    /** How often an address may call. Providers send bursts of logouts from one address. @default no limit */
+    readonly rateLimit?: LogoutRateLimit | undefined
+    /** Security of the route in the host's OpenAPI document. @default none is stated */
+    readonly security?: readonly SecurityRequirement[] | undefined
+  } | undefined
 }
 
 /** The type of {@link backChannelLogout}. */
@@ -87,40 +97,51 @@ const plugin = 'backChannelLogout'
 const standardPath = '/backchannel-logout'
 
 function resolveOptions (options: BackChannelLogoutOptions, { log }: FastifyInstance) {
-  const { index, sessions, path = standardPath, sidEnds = 'session', alsoEnd, onLogout } = options
+  const { index, sessions, alsoEnd, onLogout } = options
   assertOption(typeof index?.logOut === 'function', plugin, 'index',
     'is missing: pass a provider session index, such as redisProviderSessionIndex(redis)')
   assertOption(typeof sessions?.logOutById === 'function', plugin, 'sessions', 'is missing: pass a session store, or { logOutById }')
   assertOption(options.sessionLifetime !== undefined, plugin, 'sessionLifetime',
     'is missing: pass the longest life of a session, in milliseconds')
-  assertOption(typeof path === 'string' && path.startsWith('/'), plugin, 'path', 'must begin with a slash')
-  assertOption(sidEnds === 'session' || sidEnds === 'subject', plugin, 'sidEnds', 'must be "session" or "subject"')
   assertFunctions(options, plugin, ['alsoEnd', 'onLogout'])
   const timeout = duration(options.timeout, 2000, plugin, 'timeout')
-  const clockTolerance = wholeNumber(options.clockTolerance, plugin, 'clockTolerance', { standard: 60_000, least: 0 })
+  const { parallel, ...route } = resolveRoute(options.route, standardPath, plugin)
+  const tokens = resolveTokens(options.logoutToken)
   const sessionLifetime = lifetimeOf(options.sessionLifetime, 0, plugin, 'sessionLifetime')
   const ask = askWithin(timeout, plugin, log)
-  const verify = logoutTokenVerifier({
+  return {
     ask,
-    issuers: resolveIssuers(options.issuers, { caller: plugin, timeout }),
-    maxAge: duration(options.maxAge, 300_000, plugin, 'maxAge'),
-    clockTolerance,
-    maxTokenLength: wholeNumber(options.maxTokenLength, plugin, 'maxTokenLength', { standard: 16_384, least: 1 }),
-    sidEnds
-  })
-  const endSessions = sessionEnder(sessions, {
-    ask,
-    parallel: wholeNumber(options.parallel, plugin, 'parallel', { standard: 16, least: 1 }),
-    notify: logoutNotice(plugin, ask, { onLogout, summaryOf: sessionSummary })
-  })
-  return { ask, verify, index, endSessions, alsoEnd, path, until: () => Math.ceil(Date.now() + sessionLifetime + clockTolerance) }
+    index,
+    alsoEnd,
+    route,
+    maxTokenLength: tokens.maxTokenLength,
+    verify: logoutTokenVerifier({ ask, issuers: resolveIssuers(options.issuers, { caller: plugin, timeout }), ...tokens }),
+    endSessions: sessionEnder(sessions, {
+      ask,
+      parallel: wholeNumber(parallel, plugin, 'route.parallel', { standard: 16, least: 1 }),
+      notify: logoutNotice(plugin, ask, { onLogout, summaryOf: sessionSummary })
+    }),
+    until: () => Math.ceil(Date.now() + sessionLifetime + tokens.clockTolerance)
+  }
+}
+
+function resolveTokens (options: BackChannelTokenOptions = {}) {
+  assertGroup(options, plugin, 'logoutToken', "{ sidEnds: 'subject' }")
+  const { sidEnds = 'session' } = options
+  assertOption(sidEnds === 'session' || sidEnds === 'subject', plugin, 'logoutToken.sidEnds', 'must be "session" or "subject"')
+  return {
+    sidEnds,
+    maxAge: duration(options.maxAge, 300_000, plugin, 'logoutToken.maxAge'),
+    clockTolerance: wholeNumber(options.clockTolerance, plugin, 'logoutToken.clockTolerance', { standard: 60_000, least: 0 }),
+    maxTokenLength: wholeNumber(options.maxLength, plugin, 'logoutToken.maxLength', { standard: 16_384, least: 1 })
+  }
 }
 
 type Settings = ReturnType<typeof resolveOptions>
 
 // Schema
 
-function routeSchema (prefix: string, { path = standardPath, maxTokenLength = 16_384, security }: BackChannelLogoutOptions) {
+function routeSchema (prefix: string, { route: { path, security }, maxTokenLength }: Settings) {
   return {
     ...(security !== undefined && { security }),
     operationId: operationId('backChannelLogout', prefix + (path === standardPath ? '' : path)),
@@ -176,7 +197,7 @@ export const backChannelLogout: BackChannelLogoutPlugin = pluginOrFactory<BackCh
 
 async function routes (fastify: FastifyInstance, options: BackChannelLogoutOptions): Promise<void> {
   const settings = resolveOptions(options, fastify)
-  const { ask, path, verify } = settings
+  const { ask, route: { path, rateLimit }, verify } = settings
   const logOut = logout(settings)
 
   noActivity(fastify)
@@ -186,11 +207,11 @@ async function routes (fastify: FastifyInstance, options: BackChannelLogoutOptio
   readForms(fastify)
   fastify.setErrorHandler(answerFailure)
   fastify.addHook('onSend', async (_request, reply) => { reply.header('cache-control', 'no-store') })
-  if (options.rateLimit !== undefined) {
-    await limitRequests(fastify, options.rateLimit, { caller: plugin, ask, path, standard: { max: 300, window: 60_000 } })
+  if (rateLimit !== undefined) {
+    await limitRequests(fastify, rateLimit, { caller: plugin, ask, path, standard: { max: 300, window: 60_000 } })
   }
 
-  fastify.post(path, { bodyLimit, schema: freshSchema(routeSchema(fastify.prefix, options)) }, async (request, reply) => {
+  fastify.post(path, { bodyLimit, schema: freshSchema(routeSchema(fastify.prefix, settings)) }, async (request, reply) => {
     const token = tokenIn(request)
     const content = 'fault' in token ? token : await verify(token.logoutToken)
     if ('fault' in content) return refuse(content, request, reply)

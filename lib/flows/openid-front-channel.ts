@@ -14,8 +14,9 @@ import { levelWithoutRequests } from '../internal/plugin/log-level.ts'
 import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
-import { assertFunctions, assertOption, duration, lifetimeOf } from '../internal/plugin/options.ts'
+import { assertFunctions, assertGroup, assertOption, duration, lifetimeOf } from '../internal/plugin/options.ts'
 import { limitRequests, type LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
+import { resolveRoute } from '../internal/plugin/route.ts'
 import { Type } from '../internal/plugin/schema.ts'
 import type { LogoutEvent } from '../logout-event.ts'
 import type { BoundSession, ProviderSessionIndex } from '../provider-session-index.ts'
@@ -28,6 +29,22 @@ import type { SessionStore } from '../session-store.ts'
 export interface FrontChannelCookie extends CredentialCookie {
   /** Finds the session of a value of the cookie, also when it has ended. */
   readonly sessions: Pick<SessionStore, 'find'>
+  /** Further cookies to remove together with this one, each with the attributes it was set with. @default [] */
+  readonly clearCookies?: readonly CookieIdentity[] | undefined
+}
+
+/** The route of {@link frontChannelLogout}: where it is, who may embed it, how often it may be called. */
+export interface FrontChannelRouteOptions {
+  /** The path of the route, below the plugin's `prefix`. @default '/frontchannel-logout' */
+  readonly path?: string | undefined
+  /** The issuer of requests without `iss`, which Microsoft Entra sends: one of `issuers`. @default they are refused */
+  readonly missingIssuer?: string | undefined
+  /** The origins that may embed the route, such as `https://login.example`. @default the origins of the issuers */
+  readonly frameAncestors?: readonly string[] | undefined
+  /** How often an address may call. @default 300 in a minute */
+  readonly rateLimit?: LogoutRateLimit | undefined
+  /** Security of the route in the host's OpenAPI document. @default none is stated */
+  readonly security?: readonly SecurityRequirement[] | undefined
 }
 
 /** The options of {@link frontChannelLogout}. `issuers`, `index`, `sessions` and `sessionLifetime` are required. Times are milliseconds. */
@@ -40,28 +57,18 @@ export interface FrontChannelLogoutOptions {
   readonly sessions: SessionsById
   /** The longest life of a session: a logout is remembered for so long, for logins that are bound after it. */
   readonly sessionLifetime: number
-  /** The path of the route, below the plugin's `prefix`. @default '/frontchannel-logout' */
-  readonly path?: string | undefined
-  /** The issuer of requests without `iss`, which Microsoft Entra sends: one of `issuers`. @default they are refused */
-  readonly missingIssuer?: string | undefined
-  /** The origins that may embed the route, such as `https://login.example`. @default the origins of the issuers */
-  readonly frameAncestors?: readonly string[] | undefined
   /**
    * The cookie to remove when it carries a session that the logout covers. Current browsers send no cookies with a frame of
    * another site.
    * @default no cookie is read
    */
   readonly cookie?: FrontChannelCookie | undefined
-  /** Further cookies to remove together with that cookie, each with the attributes it was set with. @default [] */
-  readonly clearCookies?: readonly CookieIdentity[] | undefined
   /** Called once for each session that was live and is now logged out. Its failure is logged and does not change the response. */
   onLogout?: ((event: LogoutEvent<HostSession>, request: FastifyRequest) => Awaitable<unknown>) | undefined
   /** How long each call to the host's functions may take. @default 2000 */
   readonly timeout?: number | undefined
-  /** How often an address may call. @default 300 in a minute */
-  readonly rateLimit?: LogoutRateLimit | undefined
-  /** Security of the route in the host's OpenAPI document. @default none is stated */
-  readonly security?: readonly SecurityRequirement[] | undefined
+  /** Where the route is, who may embed it, and how often it may be called. */
+  readonly route?: FrontChannelRouteOptions | undefined
 }
 
 const plugin = 'frontChannelLogout'
@@ -71,28 +78,30 @@ const clockTolerance = 60_000
 const parallel = 16
 
 function resolveOptions (options: FrontChannelLogoutOptions, fastify: FastifyInstance) {
-  const { index, sessions, path = standardPath } = options
+  const { index, sessions } = options
   assertOption(typeof index?.logOut === 'function', plugin, 'index',
     'is missing: pass a provider session index, such as redisProviderSessionIndex(redis)')
   assertOption(typeof sessions?.logOutById === 'function', plugin, 'sessions', 'is missing: pass a session store, or { logOutById }')
   assertOption(options.sessionLifetime !== undefined, plugin, 'sessionLifetime',
     'is missing: pass the longest life of a session, in milliseconds')
-  assertOption(typeof path === 'string' && path.startsWith('/'), plugin, 'path', 'must begin with a slash')
   assertFunctions(options, plugin, ['onLogout'])
-  const issuers = resolveIssuers(options)
+  const route = resolveRoute(options.route, standardPath, plugin)
+  const issuers = resolveIssuers(options.issuers)
+  const { missingIssuer } = route
+  assertOption(missingIssuer === undefined || issuers.has(missingIssuer), plugin, 'route.missingIssuer', 'must be one of "issuers"')
   const sessionLifetime = lifetimeOf(options.sessionLifetime, 0, plugin, 'sessionLifetime')
   const ask = askWithin(duration(options.timeout, 2000, plugin, 'timeout'), plugin, fastify.log)
   return {
     ask,
-    path,
+    route,
     index,
     issuers,
-    missingIssuer: options.missingIssuer,
-    policy: framePolicy(options),
+    missingIssuer,
+    policy: framePolicy(options.issuers, route.frameAncestors),
     endSessions: sessionEnder(sessions, {
       ask, parallel, notify: logoutNotice(plugin, ask, { onLogout: options.onLogout, summaryOf: sessionSummary })
     }),
-    cookie: resolveCookie(options, fastify),
+    cookie: resolveCookie(options.cookie, fastify),
     cutoff: () => Math.ceil(Date.now() + clockTolerance),
     until: () => Math.ceil(Date.now() + sessionLifetime + clockTolerance)
   }
@@ -100,23 +109,24 @@ function resolveOptions (options: FrontChannelLogoutOptions, fastify: FastifyIns
 
 type Settings = ReturnType<typeof resolveOptions>
 
-function resolveIssuers ({ issuers, missingIssuer }: FrontChannelLogoutOptions): ReadonlySet<string> {
+type Issuers = FrontChannelLogoutOptions['issuers']
+
+function resolveIssuers (issuers: Issuers): ReadonlySet<string> {
   assertOption(Array.isArray(issuers) && issuers.length > 0, plugin, 'issuers', 'must be a list of at least one issuer')
-  const names = issuers.map((given: FrontChannelLogoutOptions['issuers'][number], index) => {
+  const names = issuers.map((given: Issuers[number], index) => {
     const issuer: unknown = Object(given).issuer
     assertOption(typeof issuer === 'string' && issuer !== '', plugin, `issuers[${index}].issuer`, 'must be a non-empty string')
     return issuer
   })
   const known = new Set(names)
   assertOption(known.size === names.length, plugin, 'issuers', 'must name each issuer once')
-  assertOption(missingIssuer === undefined || known.has(missingIssuer), plugin, 'missingIssuer', 'must be one of "issuers"')
   return known
 }
 
 /** The policy that lets the pages of the providers embed ours, and nothing else. */
-function framePolicy ({ issuers, frameAncestors }: FrontChannelLogoutOptions): string {
+function framePolicy (issuers: Issuers, frameAncestors: readonly string[] | undefined): string {
   const origins = frameAncestors ?? issuers.map(({ issuer }) => URL.canParse(issuer) ? new URL(issuer).origin : issuer)
-  assertOption(Array.isArray(origins) && origins.length > 0 && origins.every(isOrigin), plugin, 'frameAncestors',
+  assertOption(Array.isArray(origins) && origins.length > 0 && origins.every(isOrigin), plugin, 'route.frameAncestors',
     'must be a list of origins, such as "https://login.example"')
   return `default-src 'none'; frame-ancestors ${[...new Set(origins)].join(' ')}`
 }
@@ -132,14 +142,12 @@ interface RemovableCookie {
   remove (reply: FastifyReply): void
 }
 
-function resolveCookie ({ cookie, clearCookies = [] }: FrontChannelLogoutOptions, fastify: FastifyInstance): RemovableCookie | undefined {
-  assertOption(Array.isArray(clearCookies), plugin, 'clearCookies', 'must be a list of cookies')
-  const companions = clearCookies.map(companion => cookieRemover(companion, plugin, 'clearCookies'))
-  if (cookie === undefined) {
-    assertOption(clearCookies.length === 0, plugin, 'clearCookies', 'must be empty without "cookie": they are removed together')
-    return undefined
-  }
-  const { sessions, ...identity } = cookie
+function resolveCookie (cookie: FrontChannelCookie | undefined, fastify: FastifyInstance): RemovableCookie | undefined {
+  if (cookie === undefined) return undefined
+  assertGroup(cookie, plugin, 'cookie', '{ name, sessions }')
+  const { sessions, clearCookies = [], ...identity } = cookie
+  assertOption(Array.isArray(clearCookies), plugin, 'cookie.clearCookies', 'must be a list of cookies')
+  const companions = clearCookies.map(companion => cookieRemover(companion, plugin, 'cookie.clearCookies'))
   assertOption(typeof sessions?.find === 'function', plugin, 'cookie', 'must have "sessions", a session store that finds the session')
   const removals = [cookieRemover(identity, plugin, 'cookie'), ...companions]
   return {
@@ -151,7 +159,7 @@ function resolveCookie ({ cookie, clearCookies = [] }: FrontChannelLogoutOptions
 
 // Schema
 
-function routeSchema (prefix: string, { path = standardPath, security }: FrontChannelLogoutOptions) {
+function routeSchema (prefix: string, { path, security }: Settings['route']) {
   return {
     ...(security !== undefined && { security }),
     operationId: operationId('frontChannelLogout', prefix + (path === standardPath ? '' : path)),
@@ -213,8 +221,7 @@ export const frontChannelLogout: FastifyPluginAsync<FrontChannelLogoutOptions> =
 
 async function routes (fastify: FastifyInstance, options: FrontChannelLogoutOptions): Promise<void> {
   const settings = resolveOptions(options, fastify)
-  const { ask, path, policy } = settings
-  const { rateLimit = {} } = options
+  const { ask, route: { path, rateLimit = {} }, policy } = settings
   noActivity(fastify)
   isolateFromHost(fastify)
   validateNothing(fastify)
@@ -225,7 +232,7 @@ async function routes (fastify: FastifyInstance, options: FrontChannelLogoutOpti
 
   const logOut = logout(settings)
   const logLevel = levelWithoutRequests(fastify.log)
-  const schema = freshSchema(routeSchema(fastify.prefix, options))
+  const schema = freshSchema(routeSchema(fastify.prefix, settings.route))
   fastify.get(path, { exposeHeadRoute: false, logLevel, schema }, async (request, reply) => {
     const refused = refusalOf(request)
     if (refused !== undefined) return sendOpenidError(reply, refused)

@@ -13,22 +13,37 @@ import { resolveProviders, type EndSessionIssuer, type ResolvedProvider, type Se
 import { verbatim } from '../internal/plugin/host-isolation.ts'
 import { levelWithoutRequests } from '../internal/plugin/log-level.ts'
 import { freshSchema, operationId } from '../internal/plugin/openapi.ts'
-import { assertFunctions, assertOption, duration, wholeNumber } from '../internal/plugin/options.ts'
+import { assertFunctions, assertGroup, assertOption, duration, wholeNumber } from '../internal/plugin/options.ts'
 import { pluginOrFactory } from '../internal/plugin/plugin-or-factory.ts'
+import { assertPath } from '../internal/plugin/route.ts'
 import { Type } from '../internal/plugin/schema.ts'
 import { bodyLimit, fieldsOf, mediaTypes } from '../internal/session-logout/body.ts'
 import type { CallHost } from '../internal/session-logout/calls.ts'
 import { isLogoutError, logoutError, misconfigured } from '../internal/session-logout/error.ts'
 import {
-  assertPath, logLogoutFailure, logoutRoute, prepareLogoutScope, standardPath, type LogoutRouteOptions
+  logLogoutFailure, logoutRoute, prepareLogoutScope, standardPath, type LogoutRouteOptions, type ReturnUrlOptions, type RouteOptions
 } from '../internal/session-logout/route.ts'
 import type { HostSession, SessionSource } from '../session-source.ts'
 
 // Options
 
-/** The options of {@link rpInitiatedLogout}. `sessions`, `issuers`, `provider`, `publicUrl` and `defaultReturnUrl` are required. */
+/** Where the routes of {@link rpInitiatedLogout} are, and what they accept and send. */
+export interface RpInitiatedRouteOptions extends RouteOptions {
+  /**
+   * Where the provider sends browsers back to, below `publicUrl`. Register `publicUrl` + `returnPath` at the provider as a
+   * `post_logout_redirect_uri`.
+   * @default '/logout/return'
+   */
+  readonly returnPath?: string | undefined
+  /** Also log out by GET, for links on the host's own pages. Other sites, bookmarks and prefetches are refused. @default false */
+  readonly allowGet?: boolean | undefined
+  /** A longer URL of a logout request is sent as a form that posts itself. In characters. @default 2000 */
+  readonly maxUrlLength?: number | undefined
+}
+
+/** The options of {@link rpInitiatedLogout}. `sessions`, `issuers`, `provider`, `publicUrl` and `returnUrls.default` are required. */
 export interface RpInitiatedLogoutOptions<S extends HostSession = HostSession> extends
-  Omit<LogoutRouteOptions<S>, 'sessions' | 'publicUrl' | 'defaultReturnUrl' | 'timeout'> {
+  Omit<LogoutRouteOptions<S>, 'sessions' | 'publicUrl' | 'returnUrls' | 'route' | 'timeout'> {
   /** The host's sessions: a source of this package, or plain functions. The method `find` is required. */
   readonly sessions: SessionSource<S>
   /** The providers at which users log in. */
@@ -39,26 +54,19 @@ export interface RpInitiatedLogoutOptions<S extends HostSession = HostSession> e
    * at which users would log in, or `undefined`.
    */
   provider (session: S | undefined, request: FastifyRequest): Awaitable<SessionProvider | undefined>
-  /** Where browsers find these routes: scheme, host, and the path in front of `path` and `returnPath`, such as the prefix. */
+  /** Where browsers find these routes: scheme, host, and the path in front of the routes, such as the prefix. */
   readonly publicUrl: string
-  /** Where a browser goes after the logout, if it names no other place: a path or an absolute URL. */
-  readonly defaultReturnUrl: string
-  /**
-   * Where the provider sends browsers back to, below `publicUrl`. Register `publicUrl` + `returnPath` at the provider as a
-   * `post_logout_redirect_uri`.
-   * @default '/logout/return'
-   */
-  readonly returnPath?: string | undefined
+  /** Where a browser goes after the logout. */
+  readonly returnUrls: Omit<ReturnUrlOptions, 'default'> & {
+    /** Where a browser goes if it names no other place: a path or an absolute URL. */
+    readonly default: string
+  }
   /** Which requests of other origins are allowed to log out by POST. @default none */
   readonly csrf?: CrossSiteOptions | undefined
-  /** Also log out by GET, for links on the host's own pages. Other sites, bookmarks and prefetches are refused. @default false */
-  readonly allowGet?: boolean | undefined
-  /** A longer URL of a logout request is sent as a form that posts itself. In characters. @default 2000 */
-  readonly maxUrlLength?: number | undefined
+  /** Where the routes are, and what they accept and send. */
+  readonly route?: RpInitiatedRouteOptions | undefined
   /** How long each call to the host's functions, and to a provider, may take, in milliseconds. @default 2000 */
   readonly timeout?: number | undefined
-  /** For `ui_locales`: languages for the pages of the provider, separated by spaces. @default the provider decides */
-  readonly uiLocales?: string | undefined
 }
 
 /** The type of {@link rpInitiatedLogout}. */
@@ -72,20 +80,18 @@ export interface RpInitiatedLogoutPlugin {
 const plugin = 'rpInitiatedLogout'
 
 function resolveOptions (options: RpInitiatedLogoutOptions) {
-  const { sessions, publicUrl, defaultReturnUrl, returnPath = '/logout/return', allowGet = false, uiLocales, csrf = {} } = options
+  const { sessions, publicUrl, csrf = {} } = options
   const base = absoluteUrl(publicUrl, plugin, 'publicUrl', 'where browsers find these routes, such as "https://app.example"')
   assertOption(!/[?#]/.test(publicUrl), plugin, 'publicUrl', 'must have no query and no fragment')
-  assertOption(defaultReturnUrl !== undefined, plugin, 'defaultReturnUrl', 'is missing: say where browsers go after the logout')
+  assertOption(options.returnUrls?.default !== undefined, plugin, 'returnUrls.default',
+    'is missing: say where browsers go after the logout')
   const timeout = duration(options.timeout, 2000, plugin, 'timeout')
   const route = logoutRoute({ ...options, timeout }, plugin)
   assertOption(sessions.find !== undefined, plugin, 'sessions', 'must have the method "find"')
   assertOption(options.provider !== undefined, plugin, 'provider', 'is missing: pass session => ({ issuer, idToken })')
   assertFunctions(options, plugin, ['provider'])
-  assertPath(returnPath, plugin, 'returnPath')
-  assertOption(returnPath !== route.path, plugin, 'returnPath', 'must be another path than that of the logout')
-  assertOption(typeof allowGet === 'boolean', plugin, 'allowGet', 'must be true or false')
-  assertOption(uiLocales === undefined || isText(uiLocales), plugin, 'uiLocales', 'must be a non-empty string, such as "de en"')
-  assertOption(typeof csrf === 'object' && csrf !== null, plugin, 'csrf', 'must be an object, { trustedOrigins, trustSameSite }')
+  assertGroup(csrf, plugin, 'csrf', '{ trustedOrigins, trustSameSite }')
+  const { returnPath, allowGet, maxUrlLength } = resolveRoutes(options.route ?? {}, route.path)
   return {
     ...route,
     judgeOrigin: route.crossSiteCheck(csrf),
@@ -94,9 +100,17 @@ function resolveOptions (options: RpInitiatedLogoutOptions) {
     /** Where the provider sends browsers back to. */
     returnUrl: `${base.href.replace(/\/+$/, '')}${returnPath}`,
     allowGet,
-    maxUrlLength: wholeNumber(options.maxUrlLength, plugin, 'maxUrlLength', { standard: 2000, least: 0 }),
-    uiLocales,
+    maxUrlLength,
     askProvider: providerOf(options, resolveProviders(options.issuers, plugin, timeout), route.steps.call)
+  }
+}
+
+function resolveRoutes ({ returnPath = '/logout/return', allowGet = false, maxUrlLength }: RpInitiatedRouteOptions, path: string) {
+  assertPath(returnPath, plugin, 'route.returnPath')
+  assertOption(returnPath !== path, plugin, 'route.returnPath', 'must be another path than that of the logout')
+  assertOption(typeof allowGet === 'boolean', plugin, 'route.allowGet', 'must be true or false')
+  return {
+    returnPath, allowGet, maxUrlLength: wholeNumber(maxUrlLength, plugin, 'route.maxUrlLength', { standard: 2000, least: 0 })
   }
 }
 
@@ -191,7 +205,7 @@ function documented ({ prefix }: FastifyInstance, { path, security }: Settings, 
  *   // The login has put the ID Token into the session.
  *   provider: session => ({ issuer, idToken: session?.data?.['idToken'] as string | undefined }),
  *   publicUrl: 'https://app.example',
- *   defaultReturnUrl: '/goodbye'
+ *   returnUrls: { default: '/goodbye' }
  * }))
  * ```
  */
@@ -246,7 +260,7 @@ function returnToOf (request: FastifyRequest): unknown {
 }
 
 function logout (fastify: FastifyInstance, settings: Settings) {
-  const { steps, targetOf, askProvider, returnUrl, uiLocales } = settings
+  const { steps, targetOf, askProvider, returnUrl } = settings
   const states = logoutStates(fastify, plugin, settings.isHttps)
   const goOn = goingOn(settings)
 
@@ -259,7 +273,7 @@ function logout (fastify: FastifyInstance, settings: Settings) {
 
     const endpoint = asked && await endpointOf(asked.provider, settings, request)
     if (asked === undefined || endpoint === undefined) return goOn(request, reply, target)
-    const { idToken, logoutHint, uiLocales: locales = uiLocales } = asked.session
+    const { idToken, logoutHint, uiLocales = asked.provider.uiLocales } = asked.session
     const hint = idToken !== undefined && idToken.length <= longestHint ? idToken : undefined
     return goOn(request, reply, endSessionRequest(endpoint, {
       idTokenHint: hint,
@@ -267,7 +281,7 @@ function logout (fastify: FastifyInstance, settings: Settings) {
       clientId: clientIdFor(asked.provider.clientIds, hint),
       returnUrl,
       state: states.begin(reply, returnTo ? target : ''),
-      uiLocales: locales
+      uiLocales
     }))
   }
 }
@@ -351,10 +365,6 @@ function allowedOr (targetOf: Settings['targetOf'], remembered: string | undefin
   } catch {
     return targetOf(undefined)
   }
-}
-
-function isText (value: unknown): value is string {
-  return typeof value === 'string' && value.trim() !== ''
 }
 
 // Errors

@@ -8,6 +8,7 @@ import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
 import { assertOption, duration } from '../internal/plugin/options.ts'
 import { limitRequests, type LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
+import { resolveRoute } from '../internal/plugin/route.ts'
 import { Type } from '../internal/plugin/schema.ts'
 import { eventReceiver, type SecurityEventOptions } from '../internal/security-events/receiver.ts'
 import { errorCodes, type EventRefusal } from '../internal/security-events/security-event-token.ts'
@@ -22,24 +23,26 @@ const plugin = 'securityEvents'
 export interface SecurityEventsOptions extends SecurityEventOptions<FastifyRequest> {
   /** Who may send events, and by which keys. */
   readonly streams: readonly SecurityEventStream[]
-  /** @default '/security-events' */
-  readonly path?: string | undefined
-  /** How many requests an address may send: `{}` for 300 a minute. @default no limit, because a sender has one address */
-  readonly rateLimit?: LogoutRateLimit | undefined
-  /** Security of the route in the host's OpenAPI document, for example `[{ transmitter: [] }]`. @default none is stated */
-  readonly security?: readonly SecurityRequirement[] | undefined
+  /** Where the route is, how often it may be called, and how it is documented. */
+  readonly route?: {
+    /** The path of the route, below the plugin's `prefix`. @default '/security-events' */
+    readonly path?: string | undefined
+    /** How many requests an address may send: `{}` for 300 a minute. @default no limit, because a sender has one address */
+    readonly rateLimit?: LogoutRateLimit | undefined
+    /** Security of the route in the host's OpenAPI document, for example `[{ transmitter: [] }]`. @default none is stated */
+    readonly security?: readonly SecurityRequirement[] | undefined
+  } | undefined
   /** How long each call to the host's functions may take, in milliseconds. A request takes at most five times as long. @default 2000 */
   readonly timeout?: number | undefined
 }
 
 function resolveOptions (options: SecurityEventsOptions, { log }: FastifyInstance) {
-  const { streams, path = '/security-events' } = options
+  const { streams } = options
   assertOption(Array.isArray(streams) && streams.length > 0, plugin, 'streams', 'is missing: pass a list of at least one stream')
-  assertOption(typeof path === 'string' && path.startsWith('/'), plugin, 'path', 'must begin with a slash')
   const timeout = duration(options.timeout, 2000, plugin, 'timeout')
   const known = streams.map((stream, index) => resolveStream(stream, { caller: plugin, at: `streams[${index}]` }, timeout))
   return {
-    path,
+    route: resolveRoute(options.route, '/security-events', plugin),
     streams: known,
     ask: askWithin(timeout, plugin, log),
     receive: eventReceiver(options, known, { caller: plugin, timeout, log })
@@ -115,7 +118,7 @@ export const securityEvents: FastifyPluginAsync<SecurityEventsOptions> = fp(rout
 })
 
 async function routes (fastify: FastifyInstance, options: SecurityEventsOptions): Promise<void> {
-  const { path, streams, ask, receive } = resolveOptions(options, fastify)
+  const { route: { path, rateLimit, security }, streams, ask, receive } = resolveOptions(options, fastify)
   const isAlwaysAuthorized = streams.every(({ hasAuthorization }) => hasAuthorization)
 
   noActivity(fastify)
@@ -127,15 +130,15 @@ async function routes (fastify: FastifyInstance, options: SecurityEventsOptions)
     done(null, type === mediaType ? token : undefined)
   })
   fastify.setErrorHandler(answerFailure)
-  if (options.rateLimit !== undefined) {
-    await limitRequests(fastify, options.rateLimit, { caller: plugin, ask, path, standard: { max: 300, window: 60_000 } })
+  if (rateLimit !== undefined) {
+    await limitRequests(fastify, rateLimit, { caller: plugin, ask, path, standard: { max: 300, window: 60_000 } })
   }
 
   fastify.route<{ Body: string | undefined }>({
     method: 'POST',
     url: path,
     bodyLimit: 65_536,
-    schema: routeSchema(fastify.prefix + path, options.security),
+    schema: routeSchema(fastify.prefix + path, security),
     onRequest: async (request, reply) => {
       const { authorization } = request.headers
       if (isAlwaysAuthorized && !streams.some(stream => stream.isAuthorized(authorization))) return refuseSender(request, reply)

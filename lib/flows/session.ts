@@ -6,7 +6,7 @@ import type { CrossSiteOptions } from '../internal/http/cross-site.ts'
 import { isPrefetch } from '../internal/http/prefetch.ts'
 import { wantsPage } from '../internal/http/wants-page.ts'
 import { freshSchema, operationId } from '../internal/plugin/openapi.ts'
-import { assertFunctions, assertOption } from '../internal/plugin/options.ts'
+import { assertFunction, assertFunctions, assertGroup, assertOption } from '../internal/plugin/options.ts'
 import { pluginOrFactory } from '../internal/plugin/plugin-or-factory.ts'
 import { Type } from '../internal/plugin/schema.ts'
 import type { LogoutScope } from '../internal/revocation/logout-marks.ts'
@@ -30,12 +30,18 @@ export interface LogoutCsrfOptions extends CrossSiteOptions {
   readonly hook?: preHandlerHookHandler | undefined
 }
 
-/** The options of {@link sessionLogout}. `sessions` is required. */
-export interface SessionLogoutOptions<S extends HostSession = HostSession> extends LogoutRouteOptions<S> {
+/** Which sessions a request to {@link sessionLogout} may log out. */
+export interface LogoutScopeOptions<S extends HostSession = HostSession> {
   /** What may be asked for. `others` and `all` need `find` and `logOutSubject`. @default what the source supports */
-  readonly scopes?: readonly LogoutScope[] | undefined
+  readonly allowed?: readonly LogoutScope[] | undefined
   /** Asked before `others` and `all`. Only `true` allows it, anything else is a 403. @default everyone may */
   mayLogOut?: ((scope: 'others' | 'all', session: S, request: FastifyRequest) => Awaitable<boolean>) | undefined
+}
+
+/** The options of {@link sessionLogout}. `sessions` is required. */
+export interface SessionLogoutOptions<S extends HostSession = HostSession> extends LogoutRouteOptions<S> {
+  /** Which sessions a request may log out: this one, the others, or all. */
+  readonly scopes?: LogoutScopeOptions<S> | undefined
   /**
    * The protection against cross-site requests: by `Sec-Fetch-Site` and `Origin`, by a hook of the host, or `'off'` for
    * hosts whose credential never travels in a cookie.
@@ -46,7 +52,7 @@ export interface SessionLogoutOptions<S extends HostSession = HostSession> exten
 
 /** The type of {@link sessionLogout}. */
 export interface SessionLogoutPlugin {
-  /** Returns the plugin for these options. The type of the session is inferred, for `onLogout` and `mayLogOut`. */
+  /** Returns the plugin for these options. The type of the session is inferred, for `onLogout` and `scopes.mayLogOut`. */
   <S extends HostSession>(options: SessionLogoutOptions<S>): FastifyPluginAsync
   /** The plugin itself, for `app.register(sessionLogout, options)`. */
   <S extends HostSession = HostSession>(fastify: FastifyInstance, options: SessionLogoutOptions<S>): Promise<void>
@@ -199,8 +205,8 @@ const everyScope: readonly LogoutScope[] = ['current', 'others', 'all']
 
 function resolveOptions (options: SessionLogoutOptions) {
   const { steps, path, security, targetOf, crossSiteCheck } = logoutRoute(options, plugin)
-  const { mayLogOut } = options
-  assertFunctions(options, plugin, ['mayLogOut'])
+  const { mayLogOut } = options.scopes ?? {}
+  assertFunctions(options, plugin, ['scopes.mayLogOut'])
   const csrf = resolveCsrf(options)
   const judge = csrf && crossSiteCheck(csrf)
   const found = new WeakMap<FastifyRequest, HostSession>()
@@ -222,17 +228,19 @@ function resolveOptions (options: SessionLogoutOptions) {
       if (judge?.(request) === 'refused') throw logoutError('LOGOUT_CROSS_SITE')
     },
     mayLogOut: async (scope: 'others' | 'all', session: HostSession, request: FastifyRequest) => {
-      return mayLogOut === undefined || await steps.call('mayLogOut', () => mayLogOut(scope, session, request)) === true
+      return mayLogOut === undefined || await steps.call('scopes.mayLogOut', () => mayLogOut(scope, session, request)) === true
     }
   }
 }
 
-function resolveScopes ({ sessions, scopes }: SessionLogoutOptions): readonly LogoutScope[] {
+function resolveScopes ({ sessions, scopes: group = {} }: SessionLogoutOptions): readonly LogoutScope[] {
+  assertGroup(group, plugin, 'scopes', '{ allowed, mayLogOut }')
+  const { allowed: scopes } = group
   const supported = sessions.find === undefined || sessions.logOutSubject === undefined ? everyScope.slice(0, 1) : everyScope
   if (scopes === undefined) return supported
-  assertOption(Array.isArray(scopes) && scopes.includes('current') && scopes.every(scope => everyScope.includes(scope)), plugin, 'scopes',
-    'must be a list of "current", "others" and "all" that has "current"')
-  assertOption(scopes.every(scope => supported.includes(scope)), plugin, 'scopes',
+  assertOption(Array.isArray(scopes) && scopes.includes('current') && scopes.every(scope => everyScope.includes(scope)), plugin,
+    'scopes.allowed', 'must be a list of "current", "others" and "all" that has "current"')
+  assertOption(scopes.every(scope => supported.includes(scope)), plugin, 'scopes.allowed',
     'must be ["current"] with these sessions: "others" and "all" need the methods "find" and "logOutSubject"')
   return [...scopes]
 }
@@ -248,7 +256,7 @@ function resolveCsrf ({ sessions, csrf = 'same-origin' }: SessionLogoutOptions):
   assertOption(typeof given === 'function' || (typeof given === 'object' && given !== null), plugin, 'csrf',
     'must be "same-origin", "off", a hook such as app.csrfProtection, or { trustedOrigins, trustSameSite, hook }')
   const resolved: LogoutCsrfOptions = typeof given === 'function' ? { hook: given as preHandlerHookHandler } : given
-  assertFunctions(resolved, `${plugin}: option "csrf"`, ['hook'])
+  assertFunction(resolved.hook, plugin, 'csrf.hook')
   assertOption(resolved.hook === undefined || sessions.find !== undefined, plugin, 'csrf',
     'is a hook, which needs "sessions" with the method "find": the hook is not called without a live session')
   return resolved

@@ -11,7 +11,7 @@ import { isolateFromHost, verbatim } from '../internal/plugin/host-isolation.ts'
 import { logoutNotice } from '../internal/plugin/logout-notice.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
-import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
+import { assertFunctions, assertGroup, assertOption, duration } from '../internal/plugin/options.ts'
 import { Type } from '../internal/plugin/schema.ts'
 import { verdictOf } from '../internal/plugin/verdict.ts'
 import { credentialOfPrincipal, logoutRevocation, type LogoutRevocation } from '../internal/revocation/logout-revocation.ts'
@@ -66,10 +66,8 @@ export interface DeviceTokenOptions {
   readonly unknown?: 'ignore' | 'not-found' | undefined
 }
 
-/** The options of {@link signingHubLogout}. Only `verifyToken` is required. */
-export interface SigningHubLogoutOptions {
-  /** Verifies the bearer token. */
-  readonly verifyToken: VerifyToken
+/** How {@link signingHubLogout} finds the user of a token, and who may log out. */
+export interface SigningHubUserOptions {
   /** Reads the user, and who acts for the user, from the claims. @default principalOf */
   readonly principal?: PrincipalOf | undefined
   /**
@@ -80,6 +78,14 @@ export interface SigningHubLogoutOptions {
   readonly isActive?: ((user: string) => Awaitable<boolean | undefined>) | undefined
   /** Whether this actor may act for this other subject: only `true` allows it. @default acting for another user is refused */
   readonly mayActFor?: ((user: SigningHubUser) => Awaitable<boolean>) | undefined
+}
+
+/** The options of {@link signingHubLogout}. Only `verifyToken` is required. */
+export interface SigningHubLogoutOptions {
+  /** Verifies the bearer token. */
+  readonly verifyToken: VerifyToken
+  /** Who the user of a token is, and who may log out. */
+  readonly user?: SigningHubUserOptions | undefined
   /** What to do with the push token that the client sends. */
   readonly deviceToken?: DeviceTokenOptions | undefined
   /** Records the logout. If it fails, the response is 500 and the client retries. @default nothing is recorded */
@@ -92,28 +98,28 @@ export interface SigningHubLogoutOptions {
   readonly revoke?: ((user: SigningHubUser, token: string) => Awaitable<unknown>) | LogoutRevocation | undefined
   /** Called once for each logout, after everything else, and awaited. Its failure is logged and does not change the response. */
   readonly onLogout?: ((activity: SigningHubActivity, request: FastifyRequest) => Awaitable<unknown>) | undefined
-  /** @default ['/v3/logout', '/v4/logout'] */
-  readonly paths?: readonly string[] | undefined
-  /** Security of the routes in the host's OpenAPI document, for example `[{ bearer: [] }]`. @default none is stated */
-  readonly security?: readonly SecurityRequirement[] | undefined
+  /** Where the routes are, and how they are documented. */
+  readonly route?: {
+    /** The paths of the routes, below the plugin's `prefix`. @default ['/v3/logout', '/v4/logout'] */
+    readonly paths?: readonly string[] | undefined
+    /** Security of the routes in the host's OpenAPI document, for example `[{ bearer: [] }]`. @default none is stated */
+    readonly security?: readonly SecurityRequirement[] | undefined
+  } | undefined
   /** How long each call to the host's functions may take, in milliseconds. @default 5000 */
   readonly timeout?: number | undefined
 }
 
 function resolveOptions (options: SigningHubLogoutOptions, { log }: FastifyInstance) {
-  const { verifyToken, paths = ['/v3/logout', '/v4/logout'] } = options
+  const { verifyToken } = options
   assertOption(typeof verifyToken === 'function', plugin, 'verifyToken',
     'is missing: pass a token verifier, for example fastJwtVerifier({ ... })')
-  assertFunctions(options, plugin, ['principal', 'isActive', 'mayActFor', 'recordActivity', 'onLogout'])
-  assertOption(Array.isArray(paths) && paths.length > 0 && paths.every(path => String(path).startsWith('/')), plugin, 'paths',
-    'must be a list of paths that begin with a slash')
+  assertFunctions(options, plugin,
+    ['user.principal', 'user.isActive', 'user.mayActFor', 'deviceToken.remove', 'recordActivity', 'onLogout'])
   const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin, log)
   return {
     ask,
     verifyToken,
-    principal: options.principal ?? principalOf,
-    isActive: options.isActive ?? (() => true),
-    mayActFor: options.mayActFor ?? (() => false),
+    ...resolveUser(options.user),
     deviceToken: resolveDeviceToken(options.deviceToken),
     recordActivity: options.recordActivity ?? (() => {}),
     revoke: resolveRevoke(options.revoke, ask),
@@ -121,16 +127,27 @@ function resolveOptions (options: SigningHubLogoutOptions, { log }: FastifyInsta
       onLogout: options.onLogout,
       summaryOf: ({ subject, tenant }) => ({ scope: 'all', subject, tenant })
     }),
-    paths,
-    security: options.security
+    ...resolveRoute(options.route)
   }
 }
 
+function resolveUser (options: SigningHubUserOptions = {}) {
+  assertGroup(options, plugin, 'user', '{ isActive, mayActFor }')
+  const { principal = principalOf, isActive = () => true, mayActFor = () => false } = options
+  return { principal, isActive, mayActFor }
+}
+
+function resolveRoute (options: SigningHubLogoutOptions['route'] = {}) {
+  assertGroup(options, plugin, 'route', '{ paths, security }')
+  const { paths = ['/v3/logout', '/v4/logout'], security } = options
+  assertOption(Array.isArray(paths) && paths.length > 0 && paths.every(path => String(path).startsWith('/')), plugin, 'route.paths',
+    'must be a list of paths that begin with a slash')
+  return { paths, security }
+}
+
 function resolveDeviceToken (options: DeviceTokenOptions = {}) {
-  assertOption(typeof options === 'object' && options !== null, plugin, 'deviceToken',
-    'must be an object, for example { remove, required: true }')
+  assertGroup(options, plugin, 'deviceToken', '{ remove, required: true }')
   const { remove, required = false, maxLength = 4096, foreign = 'ignore', unknown = 'ignore' } = options
-  assertFunctions({ 'deviceToken.remove': remove }, plugin, ['deviceToken.remove'])
   assertOption(typeof required === 'boolean', plugin, 'deviceToken.required', 'must be true or false')
   assertOption(Number.isInteger(maxLength) && maxLength > 0, plugin, 'deviceToken.maxLength', 'must be a positive integer')
   assertOption(['ignore', 'forbid'].includes(foreign), plugin, 'deviceToken.foreign', 'must be "ignore" or "forbid"')
@@ -261,7 +278,7 @@ function authentication (settings: Settings) {
     const claims = await ask('verifyToken', () => verdictOf(() => verifyToken(token)))
     if (isTokenRejected(claims)) return { refusal: refusals.badToken }
 
-    const user = userOf(await ask('principal', () => principal(claims)))
+    const user = userOf(await ask('user.principal', () => principal(claims)))
     if (user === undefined) return { refusal: refusals.noUser }
     const refusal = await refusalOfUser(settings, user)
     return refusal === undefined ? { user, token, credential: () => credentialOfPrincipal(claims, token, user) } : { refusal }
@@ -276,9 +293,9 @@ function userOf ({ subject, actor = subject, tenant, sessionId, issuedAt }: Prin
 
 async function refusalOfUser ({ ask, mayActFor, isActive }: Settings, user: SigningHubUser): Promise<Refusal | undefined> {
   const { subject, actor } = user
-  if (actor !== subject && await ask('mayActFor', () => mayActFor({ ...user })) !== true) return refusals.notPrivileged
+  if (actor !== subject && await ask('user.mayActFor', () => mayActFor({ ...user })) !== true) return refusals.notPrivileged
   for (const account of actor === subject ? [subject] : [actor, subject]) {
-    const active = await ask('isActive', () => isActive(account))
+    const active = await ask('user.isActive', () => isActive(account))
     if (active === undefined || active === null) return refusals.noUser
     if (active !== true) return refusals.disabled
   }

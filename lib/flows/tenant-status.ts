@@ -9,7 +9,7 @@ import { isolateFromHost } from '../internal/plugin/host-isolation.ts'
 import { logoutNotice } from '../internal/plugin/logout-notice.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
-import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
+import { assertFunctions, assertGroup, assertOption, duration } from '../internal/plugin/options.ts'
 import { verdictOf } from '../internal/plugin/verdict.ts'
 import { credentialOfPrincipal, logoutRevocation, type LogoutRevocation } from '../internal/revocation/logout-revocation.ts'
 import {
@@ -65,6 +65,16 @@ export interface TenantWireOptions {
   readonly errorCodes?: TenantErrorCodes | undefined
 }
 
+/** How {@link tenantStatusLogout} finds the user of a token, and what it asks before it logs the user out. */
+export interface TenantUserOptions {
+  /** Reads the user and the tenant from the claims. A token of another tenant, or of none, is refused. @default principalOf */
+  readonly principal?: PrincipalOf | undefined
+  /** Whether logging out is forbidden to this tenant or this user: only `false` allows it. @default it is allowed */
+  readonly isRestricted?: ((query: RestrictionQuery) => Awaitable<boolean>) | undefined
+  /** A step that must succeed before the status changes. If it fails, the response is 500 and the status stays. */
+  readonly beforeLogOut?: ((user: TenantLogout, request: FastifyRequest) => Awaitable<unknown>) | undefined
+}
+
 /** The options of {@link tenantStatusLogout}. `users`, `authenticateTenant` and `verifyToken` are required. */
 export interface TenantStatusLogoutOptions {
   /** Stores the status of users. */
@@ -73,12 +83,8 @@ export interface TenantStatusLogoutOptions {
   readonly authenticateTenant: (token: string, request: FastifyRequest) => Awaitable<string | undefined | null>
   /** Verifies the user's token. */
   readonly verifyToken: VerifyToken
-  /** Reads the user and the tenant from the claims. A token of another tenant, or of none, is refused. @default principalOf */
-  readonly principal?: PrincipalOf | undefined
-  /** Whether logging out is forbidden to this tenant or this user: only `false` allows it. @default it is allowed */
-  readonly isRestricted?: ((query: RestrictionQuery) => Awaitable<boolean>) | undefined
-  /** A step that must succeed before the status changes. If it fails, the response is 500 and the status stays. */
-  readonly beforeLogOut?: ((user: TenantLogout, request: FastifyRequest) => Awaitable<unknown>) | undefined
+  /** Who the user of a token is, whether the user may log out, and what comes first. */
+  readonly user?: TenantUserOptions | undefined
   /**
    * Called once for each user who was logged in and is now logged out, and awaited. Its failure is logged and does not
    * change the response.
@@ -90,12 +96,15 @@ export interface TenantStatusLogoutOptions {
    * @default no marks are made: the token stays valid
    */
   readonly revoke?: LogoutRevocation | undefined
-  /** How often an address may log out. @default 30 requests an hour */
-  readonly rateLimit?: LogoutRateLimit | undefined
   /** Names and codes on the wire, for clients that expect others. */
   readonly wire?: TenantWireOptions | undefined
-  /** Security of the route in the host's OpenAPI document, for example `[{ tenantToken: [], userToken: [] }]`. @default none is stated */
-  readonly security?: readonly SecurityRequirement[] | undefined
+  /** How often the route may be called, and how it is documented. */
+  readonly route?: {
+    /** How often an address may log out. @default 30 requests an hour */
+    readonly rateLimit?: LogoutRateLimit | undefined
+    /** Security of the route in the host's OpenAPI document, for example `[{ tenantToken: [], userToken: [] }]`. @default none is stated */
+    readonly security?: readonly SecurityRequirement[] | undefined
+  } | undefined
   /** How long each call to the host's functions may take, in milliseconds. @default 5000 */
   readonly timeout?: number | undefined
 }
@@ -108,29 +117,38 @@ function resolveOptions (options: TenantStatusLogoutOptions, { log }: FastifyIns
     'is missing: pass a function (token, request) => tenant that returns undefined to refuse the token')
   assertOption(typeof verifyToken === 'function', plugin, 'verifyToken',
     'is missing: pass a token verifier, for example fastJwtVerifier({ ... })')
-  assertFunctions(options, plugin, ['principal', 'isRestricted', 'beforeLogOut', 'onLogout'])
+  assertFunctions(options, plugin, ['user.principal', 'user.isRestricted', 'user.beforeLogOut', 'onLogout'])
   const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin, log)
   return {
     ask,
     users,
     authenticateTenant,
     verifyToken,
-    principal: options.principal ?? principalOf,
-    isRestricted: options.isRestricted ?? (() => false),
-    beforeLogOut: options.beforeLogOut ?? (() => {}),
+    ...resolveUser(options.user),
     revoke: logoutRevocation(options.revoke, plugin, ask),
     notify: logoutNotice(plugin, ask, {
       onLogout: options.onLogout,
       summaryOf: ({ subject, tenant }) => ({ scope: 'all', subject, tenant })
     }),
-    rateLimit: options.rateLimit === undefined ? {} : options.rateLimit,
-    ...resolveWire(options.wire)
+    ...resolveWire(options.wire),
+    ...resolveRoute(options.route)
   }
 }
 
+function resolveUser (options: TenantUserOptions = {}) {
+  assertGroup(options, plugin, 'user', '{ isRestricted, beforeLogOut }')
+  const { principal = principalOf, isRestricted = () => false, beforeLogOut = () => {} } = options
+  return { principal, isRestricted, beforeLogOut }
+}
+
+function resolveRoute (options: TenantStatusLogoutOptions['route'] = {}) {
+  assertGroup(options, plugin, 'route', '{ rateLimit: { max: 30 } }')
+  const { rateLimit = {}, security } = options
+  return { rateLimit, security }
+}
+
 function resolveWire (options: TenantWireOptions = {}) {
-  assertOption(typeof options === 'object' && options !== null, plugin, 'wire',
-    'must be an object, for example { capability, tenantHeader }')
+  assertGroup(options, plugin, 'wire', '{ capability, tenantHeader }')
   const {
     capability = 'logout', tenantHeader = 'x-tenant-token', clientHeaders = [], acceptBearerPrefix = false, errorCodes = {}
   } = options
@@ -138,7 +156,7 @@ function resolveWire (options: TenantWireOptions = {}) {
   assertOption(/^[\w-]+$/.test(tenantHeader), plugin, 'wire.tenantHeader', 'must be the name of a header')
   assertOption(Array.isArray(clientHeaders), plugin, 'wire.clientHeaders', 'must be a list of names of headers')
   assertOption(typeof acceptBearerPrefix === 'boolean', plugin, 'wire.acceptBearerPrefix', 'must be true or false')
-  assertOption(typeof errorCodes === 'object' && errorCodes !== null, plugin, 'wire.errorCodes', 'must be an object, for example { user }')
+  assertGroup(errorCodes, plugin, 'wire.errorCodes', '{ user }')
   const required = clientHeaders.map(name => name.toLowerCase())
   const { tenant = 'INVALID_TENANT_TOKEN', user = 'INVALID_USER_TOKEN', expired = user } = errorCodes
   return {
@@ -229,7 +247,7 @@ async function routes (fastify: FastifyInstance, options: TenantStatusLogoutOpti
     method: 'GET',
     url: path,
     exposeHeadRoute: false,
-    schema: routeSchema(fastify.prefix, options.security),
+    schema: routeSchema(fastify.prefix, settings.security),
     handler: async (request, reply) => {
       const refused = await refusalOf(request, reply)
       if (refused === undefined) return sendTenantSuccess(request, reply)
@@ -281,7 +299,7 @@ async function authenticateUser (settings: Settings, request: FastifyRequest, te
   if (isTokenRejected(claims)) return claims.reason === 'expired' ? refusals.expired : refusals.user
   if (!claims) return refusals.user
 
-  const user = await ask('principal', () => principal(claims))
+  const user = await ask('user.principal', () => principal(claims))
   if (optionalId(user.tenant) !== tenant) return refusals.user
   const subject = optionalId(user.subject)
   if (subject === undefined) return errors.unexpectedState
@@ -293,12 +311,12 @@ function logout (settings: Settings) {
 
   return async ({ user, credential }: Admission, { request, reply }: Attempt): Promise<TenantError | undefined> => {
     const { tenant, subject } = user
-    const restricted = await ask('isRestricted', () => isRestricted({ tenant, subject, capability, request }))
+    const restricted = await ask('user.isRestricted', () => isRestricted({ tenant, subject, capability, request }))
     if (restricted !== false) return errors.restricted(capability)
 
     const at = Date.now()
     const eventOf = (): TenantLogout => ({ tenant, subject, at, requestId: String(request.id) })
-    await ask('beforeLogOut', () => beforeLogOut(eventOf(), request))
+    await ask('user.beforeLogOut', () => beforeLogOut(eventOf(), request))
     const before = await logOutUser(settings, eventOf(), async (before: UserStatus | undefined) => {
       if (!isKnown(before)) return
       if (before.status === 'logged_in') await notify(eventOf(), reply)

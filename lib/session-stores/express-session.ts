@@ -72,7 +72,7 @@ export type StoredSession = Pick<Session, 'subject'> & Partial<Omit<Session, 'su
  *   sessions: expressSessionStore(store, { sessionOf: ({ user }) => typeof user === 'string' ? { subject: user } : undefined }),
  *   cookie: { name: 'sessionId', signed: true },
  *   publicUrl: 'https://app.example',
- *   defaultReturnUrl: 'https://app.example/'
+ *   returnUrls: { default: 'https://app.example/' }
  * })
  * ```
  */

@@ -269,7 +269,7 @@ t.test('Chromium', { skip: noBrowser }, async t => {
         return reply.setCookie(name, people.laptop.token, attributes).setCookie('other', 'kept', { path: '/' }).send('signed in')
       })
       app.get('/bye', async () => 'bye')
-      await app.register(kratosBrowserLogout, { sessions, publicUrl, defaultReturnUrl: `${publicUrl}/bye`, cookie: kind })
+      await app.register(kratosBrowserLogout, { sessions, publicUrl, returnUrls: { default: `${publicUrl}/bye` }, cookie: kind })
       await app.listen({ port, host: '127.0.0.1' })
       const context = await browser.newContext()
       const page = await context.newPage()

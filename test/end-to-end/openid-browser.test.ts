@@ -39,10 +39,9 @@ async function host (t: Test, issuer: string, maxUrlLength: number) {
     issuers: [{ issuer, clientId: 'app', endSessionEndpoint: `${issuer}/logout` }],
     provider: session => ({ issuer, idToken: session && 'a hint' }),
     publicUrl,
-    defaultReturnUrl: '/',
-    clearCookies: [{ name: 'sid', secure: false }],
-    allowGet: true,
-    maxUrlLength
+    returnUrls: { default: '/' },
+    clear: { cookies: [{ name: 'sid', secure: false }] },
+    route: { allowGet: true, maxUrlLength }
   }))
   app.get('/', async (_request, reply) => {
     const button = '<form method="post" action="/logout"><input type="hidden" name="return_to" value="/bye"><button>Log out</button></form>'

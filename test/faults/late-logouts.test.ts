@@ -35,7 +35,7 @@ t.test('a Redis that is paused for longer than the timeout: 100 logouts fail wit
       timeout: 1000,
       authenticateTenant: () => 'acme',
       verifyToken: token => ({ sub: token, tenant: 'acme' }),
-      rateLimit: { max: 10_000 },
+      route: { rateLimit: { max: 10_000 } },
       onLogout: ({ subject }) => { told.tenantStatus.push(subject) }
     })
     const logOut = {

@@ -29,7 +29,7 @@ await app.register(backChannelLogout, {
     }
   },
   sessionLifetime: 3_600_000,
-  parallel: 1,
+  route: { parallel: 1 },
   alsoEnd: () => dieAt('before what follows')
 })
 console.log(await app.listen({ port: 0, host: '127.0.0.1' }))

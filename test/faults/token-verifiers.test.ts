@@ -216,8 +216,8 @@ async function hostWith (verifyToken: VerifyToken) {
   users.set({ tenant: 'acme', subject: 'alice' }, 'logged_in')
   const principal: typeof principalOf = claims => ({ ...principalOf(claims), tenant: 'acme' })
   const deviceToken = { remove: () => 'removed' as const }
-  await app.register(signingHubLogout, { verifyToken, isActive: () => true, deviceToken, recordActivity: () => {} })
-  await app.register(tenantStatusLogout, { verifyToken, principal, users, authenticateTenant: () => 'acme' })
+  await app.register(signingHubLogout, { verifyToken, user: { isActive: () => true }, deviceToken, recordActivity: () => {} })
+  await app.register(tenantStatusLogout, { verifyToken, user: { principal }, users, authenticateTenant: () => 'acme' })
   return {
     close: () => app.close(),
     async statusOf (token: string) {

@@ -36,7 +36,7 @@ async function host (users: Store, options: Partial<TenantStatusLogoutOptions> =
     authenticateTenant: token => token === tenantToken ? 'acme' : undefined,
     verifyToken: token => ({ sub: token.replace('user-t0ken-5ecret-', ''), tenant: 'acme' }),
     onLogout: ({ subject }) => { edges.push(subject) },
-    rateLimit: { max: 1_000_000 },
+    route: { rateLimit: { max: 1_000_000 } },
     timeout,
     ...options
   })
@@ -247,8 +247,8 @@ t.test('a frozen Redis under the rate limit', t => withPrivateRedis(t, async ser
       const users = memoryUserStatusStore()
       users.set(user('alice'), 'logged_in')
       const store = redisRateLimitStore(client, { prefix: name })
-      const open = await host(users, { rateLimit: { store, max: 3 } })
-      const closed = await host(users, { rateLimit: { store, max: 3, whenUnavailable: 'refuse' } })
+      const open = await host(users, { route: { rateLimit: { store, max: 3 } } })
+      const closed = await host(users, { route: { rateLimit: { store, max: 3, whenUnavailable: 'refuse' } } })
       t.match(await open.logOut('alice'), { status: 200, headers: { 'x-ratelimit-remaining': 2 } })
       t.match(await closed.logOut('alice'), { status: 200, headers: { 'x-ratelimit-remaining': 1 } }, 'two nodes count together')
 

@@ -704,14 +704,16 @@ t.test('a hook of the host that refuses keeps its status', async t => {
 t.test('the path can be another one', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
-  await app.register(globalTokenRevocation, { ...(await host()).options, path: '/logout/okta', prefix: '/v1', security: [{ okta: [] }] })
+  await app.register(globalTokenRevocation, {
+    ...(await host()).options, route: { path: '/logout/okta', security: [{ okta: [] }] }, prefix: '/v1'
+  })
   t.equal((await app.inject({ method: 'POST', url: '/v1/logout/okta' })).statusCode, 401)
 })
 
 t.test('the limit of requests is off by default, and can be given', async t => {
   const open = await start(t)
   for (let i = 0; i < 3; i++) t.same(await open.post(byEmail('alice@acme')), done)
-  const limited = await start(t, { rateLimit: { max: 1 } })
+  const limited = await start(t, { route: { rateLimit: { max: 1 } } })
   t.equal((await limited.post(byEmail('alice@acme'))).status, 204)
   t.match(await limited.post(byEmail('alice@acme')), {
     status: 429, headers: { 'retry-after': String }, body: '{"error":"too_many_requests"}'
@@ -734,7 +736,8 @@ t.test('a missing or wrong option is a TypeError that names it', async t => {
     senders: [undefined, [], 'x'],
     endpointUrl: [undefined, '', 'x', '/path', 'ftp://a.example', 'https://a.example/?x', 'https://a.example/#x', 'https://', 5],
     revocations: [undefined, null, {}, { check: () => 'live' }, { revoke: () => true }],
-    path: ['', 'x', 5],
+    route: [null, 'x'],
+    'route.path': ['', 'x', 5],
     timeout: [0, 'x'],
     clockTolerance: [-1, 'x', 3_600_001],
     maxTokenLifetime: [0, 'x'],

@@ -263,6 +263,7 @@ t.test('a wrong option throws a TypeError at registration that names it', async 
     [{ sessions }, /option "authorize" is missing: pass a function that returns true for requests that may end the sessions of every user/],
     [{ sessions, authorize: true }, /option "authorize" is missing/],
     [{ sessions, authorize, identity: {} }, /option "identity" must be a function/],
+    [{ sessions, authorize, route: [] }, /option "route" must be an object/],
     [{ sessions, authorize, ids: '' }, /option "ids" must be/],
     [{ sessions, authorize, onLogout: 1 }, /option "onLogout" must be/],
     [{ sessions, authorize, timeout: '1' }, /option "timeout" must be/]
@@ -282,10 +283,10 @@ for (const security of [undefined, [{ admin: [] }]]) {
     const components = { securitySchemes: { admin: { type: 'http', scheme: 'bearer' } } } as const
     await app.register(swagger, { openapi: { openapi: '3.1.0', info: { title: 'a host', version: '1' }, components } })
     for (const prefix of ['', '/auth']) {
-      const urls = { publicUrl: 'https://login.example', defaultReturnUrl: 'https://app.example/' }
+      const urls = { publicUrl: 'https://login.example', returnUrls: { default: 'https://app.example/' } }
       await app.register(kratosBrowserLogout, { prefix, sessions, ...urls })
-      await app.register(kratosSessions, { prefix, sessions, security, ids: 'any' })
-      await app.register(kratosAdmin, { prefix, sessions, authorize: () => true, security, ids: 'any' })
+      await app.register(kratosSessions, { prefix, sessions, route: { security }, ids: 'any' })
+      await app.register(kratosAdmin, { prefix, sessions, authorize: () => true, route: { security }, ids: 'any' })
     }
     await app.ready()
     const document = JSON.parse(JSON.stringify(app.swagger()))

@@ -39,7 +39,9 @@ async function serve (t: Test, options: Options, server: FastifyServerOptions = 
   const { inject, send } = wire(app)
   const sessions = failing(() => { throw new Error('not asked') })
   const allowedReturnUrls = ['https://app.example/app']
-  await app.register(kratosBrowserLogout, { sessions, publicUrl, defaultReturnUrl, allowedReturnUrls, ...options, prefix })
+  await app.register(kratosBrowserLogout, {
+    sessions, publicUrl, returnUrls: { default: defaultReturnUrl, allowed: allowedReturnUrls }, ...options, prefix
+  })
   return {
     app,
     inject,
@@ -185,7 +187,7 @@ t.test('a submission is checked in this order: prefetch, token, session, match, 
 
 t.test('a prefetch, a preview, HEAD and other methods log nobody out', async t => {
   const { sessions, isLive } = await host()
-  const { app, submit, inject } = await serve(t, { sessions, errorUrl })
+  const { app, submit, inject } = await serve(t, { sessions, returnUrls: { default: defaultReturnUrl, error: errorUrl } })
   const token = tokenOf(people.laptop)
   for (const headers of [
     { 'sec-purpose': 'prefetch' }, { 'sec-purpose': 'prefetch;prerender' }, { purpose: 'prefetch' }, { 'x-purpose': 'preview' },
@@ -223,12 +225,12 @@ t.test('the authenticated session is logged out, and only its own cookie is remo
   }
 })
 
-t.test('the session cookie and clearCookies are removed with the attributes that they were set with', async t => {
+t.test('the session cookie and those of the option clear are removed with the attributes that they were set with', async t => {
   const { sessions } = await host()
   const { submit } = await serve(t, {
     sessions,
     cookie: { name: '__Host-sid', sameSite: 'none', partitioned: true },
-    clearCookies: [{ name: 'csrf', path: '/auth', domain: 'login.example', secure: false, httpOnly: false, sameSite: 'strict' }]
+    clear: { cookies: [{ name: 'csrf', path: '/auth', domain: 'login.example', secure: false, httpOnly: false, sameSite: 'strict' }] }
   })
   const expired = 'Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0'
   const byCookie = { ...asksForJson, cookie: `__Host-sid=${people.laptop.token}` }
@@ -254,7 +256,7 @@ t.test('the session cookie is removed by exactly one Set-Cookie, even if the hos
       else reply.header('set-cookie', `${cookieName}=${people.laptop.token}; Path=/; HttpOnly; Secure; Max-Age=3600`)
       reply.header('set-cookie', 'own=kept')
     })
-    await app.register(kratosBrowserLogout, { sessions, publicUrl, defaultReturnUrl })
+    await app.register(kratosBrowserLogout, { sessions, publicUrl, returnUrls: { default: defaultReturnUrl } })
     const url = `/self-service/logout?token=${tokenOf(people.laptop)}`
     const { statusCode, headers } = await app.inject({ url, headers: withCookie(people.laptop, asksForJson) })
     const lines = [headers['set-cookie']].flat().map(String)
@@ -272,7 +274,7 @@ t.test('signed cookies are read with the host\'s @fastify/cookie, and its other 
   await app.register(cookie, { secret: 'a secret' })
   app.addHook('onRequest', async (_request, reply) => { reply.setCookie('own', 'kept', { path: '/' }) })
   const { inject } = wire(app)
-  await app.register(kratosBrowserLogout, { sessions, publicUrl, defaultReturnUrl, cookie: { signed: true } })
+  await app.register(kratosBrowserLogout, { sessions, publicUrl, returnUrls: { default: defaultReturnUrl }, cookie: { signed: true } })
   const url = `/self-service/logout?token=${tokenOf(people.laptop)}`
   for (const value of [people.laptop.token, `${people.laptop.token}.forged`]) {
     t.equal((await inject({ url, headers: { ...asksForJson, cookie: `${cookieName}=${value}` } })).status, 401)
@@ -287,17 +289,17 @@ t.test('signed cookies are read with the host\'s @fastify/cookie, and its other 
 
 t.test('Clear-Site-Data is sent only after a logout, and only if the public URL is https', async t => {
   const { sessions } = await host()
-  const https = await serve(t, { sessions, clearSiteData: ['cache', 'storage'] })
+  const https = await serve(t, { sessions, clear: { siteData: ['cache', 'storage'] } })
   t.strictSame(await https.submit(people.laptop, { token: 'x' }), mismatch)
   const cleared = empty({ 'set-cookie': removal, 'clear-site-data': '"cache", "storage"' })
   t.strictSame(await https.submit(people.laptop, { token: tokenOf(people.laptop) }), cleared)
-  const http = await serve(t, { sessions, publicUrl: 'http://localhost:4433', clearSiteData: ['cache', 'storage'] })
+  const http = await serve(t, { sessions, publicUrl: 'http://localhost:4433', clear: { siteData: ['cache', 'storage'] } })
   t.strictSame(await http.submit(people.phone, { token: tokenOf(people.phone) }), empty({ 'set-cookie': removal }))
 })
 
 t.test('a browser is sent to the error page with the name of the error', async t => {
   const { sessions } = await host()
-  const { start, submit } = await serve(t, { sessions, errorUrl })
+  const { start, submit } = await serve(t, { sessions, returnUrls: { default: defaultReturnUrl, error: errorUrl } })
   const token = tokenOf(people.laptop)
   const inactive = errorPage('session_inactive', 'No active session was found in this request.')
   const notAllowed = errorPage('self_service_flow_return_to_forbidden', 'The requested return_to URL is not allowed.')
@@ -312,7 +314,9 @@ t.test('a browser is sent to the error page with the name of the error', async t
     t.strictSame(await submit(people.laptop, { token: 'x' }, headers), errorPage('forbidden', mismatched))
     t.strictSame(await submit(people.laptop, { token, return_to: 'https://evil.example/' }, headers), notAllowed)
   }
-  const named = await serve(t, { sessions, errorUrl: 'https://app.example/error?error=old&error_description=older#there' })
+  const named = await serve(t, {
+    sessions, returnUrls: { default: defaultReturnUrl, error: 'https://app.example/error?error=old&error_description=older#there' }
+  })
   t.strictSame(await named.submit(people.laptop, {}, {}), seeOther(
     'https://app.example/error?error=bad_request&error_description=Please+include+a+token+in+the+URL+query.#there'
   ))
@@ -368,7 +372,9 @@ t.test('if the store fails, the response is 500 or the error page, and the cause
       const { submit } = await serve(t, { sessions: store, timeout: 20 }, { logger })
       t.strictSame(await submit(people.laptop, { token }), internal)
       t.match(errorLines(), [/"event":"logout.outage"/])
-      const browser = await serve(t, { sessions: store, timeout: 20, errorUrl }, { logger })
+      const browser = await serve(t, {
+        sessions: store, timeout: 20, returnUrls: { default: defaultReturnUrl, error: errorUrl }
+      }, { logger })
       t.strictSame(await browser.submit(people.laptop, { token }, {}), internalPage)
       t.equal(errorLines().length, 1)
     }
@@ -394,7 +400,7 @@ t.test('an error of the host\'s hooks gets Kratos\' body', async t => {
     if (request.headers['x-fail']) throw Object.assign(new Error('secret'), { statusCode: Number(request.headers['x-fail']) })
   })
   const { inject } = wire(app)
-  await app.register(kratosBrowserLogout, { sessions, publicUrl, defaultReturnUrl, errorUrl })
+  await app.register(kratosBrowserLogout, { sessions, publicUrl, returnUrls: { default: defaultReturnUrl, error: errorUrl } })
   const url = '/self-service/logout/browser'
   t.strictSame(await inject({ url, headers: { ...asksForJson, 'x-fail': '429' } }), failure(429))
   t.strictSame(await inject({ url, headers: { 'x-fail': '429' } }), errorPage('too_many_requests', 'Too Many Requests'))
@@ -439,7 +445,7 @@ t.test('the responses are the same on a host with its own parsers, compilers, qu
   app.addHook('preSerialization', async () => ({ wrapped: true }))
   app.setErrorHandler((_error, _request, reply) => { reply.code(200).send('swallowed') })
   const { inject } = wire(app)
-  await app.register(kratosBrowserLogout, { sessions, publicUrl, defaultReturnUrl })
+  await app.register(kratosBrowserLogout, { sessions, publicUrl, returnUrls: { default: defaultReturnUrl } })
   const headers = { ...asksForJson, cookie: `${cookieName}=${people.laptop.token}` }
   const token = tokenOf(people.laptop)
   const url = `https://login.example/auth/self-service/logout?token=${token}`
@@ -450,7 +456,7 @@ t.test('the responses are the same on a host with its own parsers, compilers, qu
 
 t.test('a wrong option throws a TypeError at registration that names it', async t => {
   const sessions = { find: () => undefined, logOut: () => undefined }
-  const good = { sessions, publicUrl, defaultReturnUrl }
+  const good = { sessions, publicUrl, returnUrls: { default: defaultReturnUrl } }
   for (const [options, message] of [
     [{ ...good, sessions: undefined }, /option "sessions" is missing/],
     [{ ...good, sessions: { find: sessions.find } }, /option "sessions" is missing/],
@@ -461,19 +467,25 @@ t.test('a wrong option throws a TypeError at registration that names it', async 
     [{ ...good, publicUrl: 5 }, /"publicUrl" must be an absolute/],
     [{ ...good, publicUrl: 'https://login.example:99999' }, /"publicUrl" must be an absolute/],
     [{ ...good, publicUrl: 'https://login.example/?a' }, /"publicUrl" must have no query/],
-    [{ ...good, defaultReturnUrl: undefined }, /option "defaultReturnUrl" is missing/],
-    [{ ...good, defaultReturnUrl: '/bye' }, /option "defaultReturnUrl" must be/],
-    [{ ...good, errorUrl: '/error' }, /option "errorUrl" must be/],
-    [{ ...good, errorUrl: 'javascript:alert(1)' }, /option "errorUrl" must be/],
-    [{ ...good, allowedReturnUrls: 'https://app.example' }, /option "allowedReturnUrls" must be a list/],
-    [{ ...good, allowedReturnUrls: ['/app'] }, /option "allowedReturnUrls" has the entry "\/app", which can never match/],
-    [{ ...good, allowedReturnUrls: ['https://app.example/*'] }, /option "allowedReturnUrls" has the entry/],
+    [{ ...good, returnUrls: undefined }, /option "returnUrls" is missing: pass/],
+    [{ ...good, returnUrls: 'https://app.example/bye' }, /option "returnUrls" must be an object/],
+    [{ ...good, returnUrls: {} }, /option "returnUrls.default" is missing/],
+    [{ ...good, returnUrls: { default: '/bye' } }, /option "returnUrls.default" must be/],
+    [{ ...good, returnUrls: { ...good.returnUrls, error: '/error' } }, /option "returnUrls.error" must be/],
+    [{ ...good, returnUrls: { ...good.returnUrls, error: 'javascript:alert(1)' } }, /option "returnUrls.error" must be/],
+    [{ ...good, returnUrls: { ...good.returnUrls, allowed: 'https://app.example' } }, /option "returnUrls.allowed" must be a list/],
+    [{
+      ...good, returnUrls: { ...good.returnUrls, allowed: ['/app'] }
+    }, /option "returnUrls.allowed" has the entry "\/app", which can never match/],
+    [{ ...good, returnUrls: { ...good.returnUrls, allowed: ['https://app.example/*'] } }, /option "returnUrls.allowed" has the entry/],
     [{ ...good, cookie: { signed: true } }, /option "cookie" is signed, which needs @fastify\/cookie/],
     [{ ...good, cookie: { name: '__Host-sid', path: '/auth' } }, /option "cookie" must have path/],
-    [{ ...good, clearCookies: {} }, /option "clearCookies" must be a list/],
-    [{ ...good, clearCookies: [{ name: 'a b' }] }, /option "clearCookies" must have a name/],
-    [{ ...good, clearSiteData: ['*'] }, /option "clearSiteData" must be a list of cache, cookies, storage/],
-    [{ ...good, clearSiteData: 'cache' }, /option "clearSiteData" must be a list/],
+    [{ ...good, clear: ['sid'] }, /option "clear" must be an object/],
+    [{ ...good, route: null }, /option "route" must be an object/],
+    [{ ...good, clear: { cookies: {} } }, /option "clear.cookies" must be a list/],
+    [{ ...good, clear: { cookies: [{ name: 'a b' }] } }, /option "clear.cookies" must have a name/],
+    [{ ...good, clear: { siteData: ['*'] } }, /option "clear.siteData" must be a list of cache, cookies, storage/],
+    [{ ...good, clear: { siteData: 'cache' } }, /option "clear.siteData" must be a list/],
     [{ ...good, onLogout: true }, /option "onLogout" must be a function/],
     [{ ...good, timeout: 0 }, /option "timeout" must be a positive number/]
   ] as const) {

@@ -452,6 +452,7 @@ t.test('a wrong option throws a TypeError at registration that names it', async 
     [{ sessions, cookie: { signed: true } }, /option "cookie" is signed/],
     [{ sessions, isActive: true }, /option "isActive" must be a function/],
     [{ sessions, identity: {} }, /option "identity" must be a function/],
+    [{ sessions, route: null }, /option "route" must be an object/],
     [{ sessions, ids: 'ulid' }, /option "ids" must be "uuid" or "any"/],
     [{ sessions, onLogout: 'x' }, /option "onLogout" must be a function/],
     [{ sessions, timeout: -1 }, /option "timeout" must be/]

@@ -56,10 +56,10 @@ t.test('a sid and a sub end that provider session of that user, and sessions of 
   t.strictSame(['phone', 'old', 'laptop', 'bob'].map(host.statusOf), ['logged_out', 'logged_out', 'active', 'active'])
 })
 
-t.test('sidEnds: "subject" ends all sessions of the user; a sid alone still ends one', async t => {
+t.test('logoutToken.sidEnds: "subject" ends all sessions of the user; a sid alone still ends one', async t => {
   const issuer = await testIssuer(t)
   const host = openidHost()
-  const { logOut } = await serve(t, issuer, host, { sidEnds: 'subject' })
+  const { logOut } = await serve(t, issuer, host, { logoutToken: { sidEnds: 'subject' } })
   for (const sid of ['08a5019c', 'b3', 'c4']) host.logIn(sid, { issuer: issuer.url, sid })
   host.logIn('in ten seconds', { issuer: issuer.url, sid: '08a5019c', issuedAt: Date.now() + 10 * second })
   t.strictSame(await logOut({ sid: 'c4', sub: undefined }), done)
@@ -223,7 +223,7 @@ t.test('HEAD, GET and other methods are the 404 of the host', async t => {
 
 t.test('the path and the prefix can be chosen', async t => {
   const issuer = await testIssuer(t)
-  const { inject } = await serve(t, issuer, openidHost(), { path: '/oidc/logout', prefix: '/auth' } as object)
+  const { inject } = await serve(t, issuer, openidHost(), { route: { path: '/oidc/logout' }, prefix: '/auth' } as object)
   const payload = `logout_token=${logoutToken(issuer.keyring)}`
   t.strictSame(await inject({ method: 'POST', url: '/auth/oidc/logout', payload, headers: { 'content-type': form } }), done)
 })
@@ -270,7 +270,7 @@ t.test('what is not a signed token is refused', async t => {
 t.test('a token that is just short enough is accepted', async t => {
   const issuer = await testIssuer(t)
   const { length } = logoutToken(issuer.keyring, { padding: '' })
-  const { sendToken, logOut } = await serve(t, issuer, openidHost(), { maxTokenLength: length })
+  const { sendToken, logOut } = await serve(t, issuer, openidHost(), { logoutToken: { maxLength: length } })
   t.strictSame(await logOut({ padding: '' }), done)
   t.strictSame(await sendToken(`${logoutToken(issuer.keyring, { padding: 'xxx' })}`), refused('not a signed token'))
 })
@@ -365,7 +365,7 @@ t.test('times count with the tolerance for clocks, and must be numbers', async t
 
 t.test('maxAge and clockTolerance can be chosen', async t => {
   const issuer = await testIssuer(t)
-  const { logOut } = await serve(t, issuer, openidHost(), { maxAge: 3_600_000, clockTolerance: 0 })
+  const { logOut } = await serve(t, issuer, openidHost(), { logoutToken: { maxAge: 3_600_000, clockTolerance: 0 } })
   t.strictSame(await logOut({ iat: seconds(-3500) }), done)
   t.strictSame(await logOut({ iat: seconds(-3602) }), refused('issued'))
   t.strictSame(await logOut({ iat: seconds(5) }), refused('issued'))
@@ -526,7 +526,9 @@ t.test('a session that cannot be ended is 503: the others stay ended and were to
     }
   }
   const asked: BackChannelLogout[] = []
-  const { logOut, lines } = await serve(t, issuer, host, { sessions, timeout: 600, alsoEnd: logout => { asked.push(logout) }, parallel: 1 })
+  const { logOut, lines } = await serve(t, issuer, host, {
+    sessions, timeout: 600, alsoEnd: logout => { asked.push(logout) }, route: { parallel: 1 }
+  })
   t.strictSame(await logOut(), unavailable)
   await until(() => host.told().length === 2)
   t.strictSame(host.told(), ['two', 'four'])
@@ -578,7 +580,7 @@ t.test('ending all sessions has one timeout, and goes on after it', async t => {
   }
   const asked: number[] = []
   const alsoEnd = ({ sessions }: BackChannelLogout) => { asked.push(sessions.length) }
-  const { logOut } = await serve(t, issuer, host, { sessions, timeout: 400, parallel: 4, alsoEnd })
+  const { logOut } = await serve(t, issuer, host, { sessions, timeout: 400, route: { parallel: 4 }, alsoEnd })
   t.strictSame(await logOut(), unavailable)
   t.ok(host.told().length < 40, 'it did not wait for all')
   await until(() => asked.length > 0)
@@ -629,7 +631,7 @@ t.test('alsoEnd is asked for every good token, with what it names and the sessio
   const host = openidHost()
   const asked: unknown[] = []
   const { logOut } = await serve(t, issuer, host, {
-    sidEnds: 'subject',
+    logoutToken: { sidEnds: 'subject' },
     alsoEnd: (logout, { url }) => {
       asked.push({ ...logout, url, status: logout.sessions.map(({ sessionId }) => host.statusOf(sessionId)) })
     }
@@ -713,11 +715,11 @@ t.test('errors of hooks of the host keep their status, with the reason phrase as
 
 t.test('a rate limit counts addresses, and is off by default', async t => {
   const issuer = await testIssuer(t)
-  const { logOut } = await serve(t, issuer, openidHost(), { rateLimit: { max: 2, window: 60_000, headers: 'none' } })
+  const { logOut } = await serve(t, issuer, openidHost(), { route: { rateLimit: { max: 2, window: 60_000, headers: 'none' } } })
   t.strictSame(await logOut(), done)
   t.strictSame(await logOut(), done)
   t.strictSame(await logOut(), failure(429, 'too_many_requests', undefined, { 'retry-after': '60' }))
-  const standard = await serve(t, issuer, openidHost(), { rateLimit: {} })
+  const standard = await serve(t, issuer, openidHost(), { route: { rateLimit: {} } })
   t.match(await standard.logOut(), { status: 200, headers: { 'x-ratelimit-limit': '300', 'x-ratelimit-reset': '60' } })
 })
 
@@ -729,15 +731,17 @@ t.test('misuse is a TypeError that names the option', async t => {
     index: [undefined, null, {}, { logOut: 1 }],
     sessions: [undefined, null, {}],
     sessionLifetime: [undefined, 0, -1, NaN, '1', null],
-    path: ['x', 5, null],
-    sidEnds: ['both', null],
+    route: [null, 'x', []],
+    'route.path': ['x', 5, null],
+    logoutToken: [null, 'x'],
+    'logoutToken.sidEnds': ['both', null],
     alsoEnd: [5, null],
     onLogout: [5, null],
     timeout: [0, -1, '5'],
-    maxAge: [0, NaN],
-    clockTolerance: [-1, 0.5],
-    maxTokenLength: [0, 1.5],
-    parallel: [0, 1.5],
+    'logoutToken.maxAge': [0, NaN],
+    'logoutToken.clockTolerance': [-1, 0.5],
+    'logoutToken.maxLength': [0, 1.5],
+    'route.parallel': [0, 1.5],
     issuers: [undefined, [], 'x']
   })
   const key = 'k'.repeat(32)
@@ -789,7 +793,7 @@ t.test('as a function of its options it infers the type of the session for onLog
 
 t.test('the OpenAPI document has the form, every status and the security that the host names', async t => {
   const schemas: Array<Record<string, unknown>> = []
-  for (const options of [{}, { prefix: '/auth', path: '/out', security: [{ provider: [] }] }]) {
+  for (const options of [{}, { prefix: '/auth', route: { path: '/out', security: [{ provider: [] }] } }]) {
     const app = Fastify()
     t.teardown(() => app.close())
     app.addHook('onRoute', ({ schema, url }) => { schemas.push({ ...schema, url }) })

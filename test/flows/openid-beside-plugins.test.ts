@@ -26,7 +26,7 @@ async function rpHost (t: Test, kind: SourceKind, more: HostOptions = {}) {
     issuers: [{ issuer, clientId: 'app', endSessionEndpoint: endpoint }],
     provider,
     publicUrl: 'https://app.example',
-    defaultReturnUrl: '/goodbye'
+    returnUrls: { default: '/goodbye' }
   } as RpInitiatedLogoutOptions)
   return { ...await kind.make(t, { ...more, register }), asked }
 }

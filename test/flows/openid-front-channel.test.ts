@@ -7,6 +7,7 @@ import { frontChannelLogout, type FrontChannelLogoutOptions } from '../../lib/fl
 import { isLogoutScope } from '../../lib/internal/plugin/no-activity.ts'
 import { memoryProviderSessionIndex } from '../../lib/provider-session-indexes/memory.ts'
 import { memorySessionStore } from '../../lib/session-stores/memory.ts'
+import { withOption } from '../misuse.ts'
 import { faults, setCookies, told, type Fault } from '../session-host.ts'
 import { wire, type Answer } from '../wire.ts'
 
@@ -122,7 +123,7 @@ t.test('F2: an unknown sid, and the same sid again, get the same answer, and nob
   t.equal(events.length, 1)
 })
 
-t.test('F3, F4: iss and sid are required; missingIssuer stands in for a missing iss', async t => {
+t.test('F3, F4: iss and sid are required; route.missingIssuer stands in for a missing iss', async t => {
   const { ask, logIn, isLive } = await host(t)
   const required = invalid('iss and sid are required')
   const token = await logIn('s 1')
@@ -132,7 +133,7 @@ t.test('F3, F4: iss and sid are required; missingIssuer stands in for a missing 
   same(t, await ask(''), required)
   t.ok(await isLive(token))
 
-  const entra = await host(t, { missingIssuer: other })
+  const entra = await host(t, { route: { missingIssuer: other } })
   const [alice, bob] = [await entra.logIn('s 1', { from: other }), await entra.logIn('s 1')]
   same(t, await entra.ask(query({ sid: 's 1' })), done)
   t.strictSame([await entra.isLive(alice), await entra.isLive(bob)], [false, true])
@@ -212,8 +213,10 @@ t.test('F10: the headers let the providers embed the page, also where helmet and
   t.strictSame([overSocket.status, overSocket.headers['x-frame-options']], [200, undefined])
 })
 
-t.test('F10: frameAncestors replaces the origins of the issuers', async t => {
-  const { ask } = await host(t, { frameAncestors: ['https://*.login.example', 'http://localhost:4000', 'https://*.login.example'] })
+t.test('F10: route.frameAncestors replaces the origins of the issuers', async t => {
+  const { ask } = await host(t, {
+    route: { frameAncestors: ['https://*.login.example', 'http://localhost:4000', 'https://*.login.example'] }
+  })
   t.equal(
     (await ask(alices)).headers['content-security-policy'],
     "default-src 'none'; frame-ancestors https://*.login.example http://localhost:4000"
@@ -224,9 +227,13 @@ t.test('F11: the cookie of a session that the logout covers is removed, that of 
   for (const withPlugin of [false, true]) {
     const cookies = {
       cookie: {
-        name: 'sid', secure: true, sameSite: 'none' as const, partitioned: true, sessions: { find: (token: string) => store.find(token) }
-      },
-      clearCookies: [{ name: 'theme', path: '/app' }]
+        name: 'sid',
+        secure: true,
+        sameSite: 'none' as const,
+        partitioned: true,
+        sessions: { find: (token: string) => store.find(token) },
+        clearCookies: [{ name: 'theme', path: '/app' }]
+      }
     }
     const { ask, logIn, store } = await host(t, cookies, { before: async app => { if (withPlugin) await app.register(fastifyCookie) } })
     const [covered, rest] = [await logIn('s 1'), await logIn('s 2')]
@@ -293,7 +300,7 @@ t.test('a sid is in no log line and in no message', async t => {
 })
 
 t.test('an address may call 300 times a minute, or as often as rateLimit says', async t => {
-  const { ask, broken } = await host(t, { rateLimit: { max: 2 } })
+  const { ask, broken } = await host(t, { route: { rateLimit: { max: 2 } } })
   t.strictSame([(await ask(alices)).status, (await ask('')).status], [200, 400])
   broken.set('index', 'rejects')
   const answer = await ask(alices)
@@ -330,12 +337,13 @@ t.test('the route is a logout route, below the prefix, and described', async t =
   })
   const scopes: boolean[] = []
   app.addHook('onRequest', async ({ server }) => { scopes.push(isLogoutScope(server)) })
-  const options = { issuers: [{ issuer }], index: known, sessions, sessionLifetime: hour, security: [{ nobody: [] }] }
-  await app.register(frontChannelLogout, { ...options, prefix: '/a' })
-  await app.register(frontChannelLogout, { ...options, path: '/bye' })
+  const options = { issuers: [{ issuer }], index: known, sessions, sessionLifetime: hour }
+  const security = [{ nobody: [] }]
+  await app.register(frontChannelLogout, { ...options, route: { security }, prefix: '/a' })
+  await app.register(frontChannelLogout, { ...options, route: { path: '/bye', security } })
   t.strictSame(routes, [
-    ['GET /a/frontchannel-logout', 'frontChannelLogoutA', options.security], ['HEAD /a/frontchannel-logout', true, undefined],
-    ['GET /bye', 'frontChannelLogoutBye', options.security], ['HEAD /bye', true, undefined]
+    ['GET /a/frontchannel-logout', 'frontChannelLogoutA', security], ['HEAD /a/frontchannel-logout', true, undefined],
+    ['GET /bye', 'frontChannelLogoutBye', security], ['HEAD /bye', true, undefined]
   ])
   const requests: InjectOptions[] = [{ url: '/a/frontchannel-logout' }, { url: '/bye' }]
   for (const request of requests) t.equal((await app.inject(request)).statusCode, 400)
@@ -350,28 +358,29 @@ t.test('an option that is missing or wrong is a TypeError that names it', async 
     index: [undefined, null, {}, { bind: () => 'live' }],
     sessions: [undefined, null, {}, { logOut: () => undefined }],
     sessionLifetime: [undefined, 0, -1, '1', NaN],
-    path: ['', 'x', 5],
-    missingIssuer: ['', 'https://evil.example', 5],
-    frameAncestors: [
+    route: [null, 'x', []],
+    'route.path': ['', 'x', 5],
+    'route.missingIssuer': ['', 'https://evil.example', 5],
+    'route.frameAncestors': [
       [], 'https://login.example', ['login.example'], ['https://login.example/x'], ["'self'"], ['https://a; script-src *'], [5]
     ],
-    cookie: [{ name: 'sid' }, { name: 'sid', sessions: {} }, { name: 'a b', sessions: memorySessionStore() }],
-    clearCookies: [{}, [{ name: 'sid' }]],
+    cookie: [null, 'sid', { name: 'sid' }, { name: 'sid', sessions: {} }, { name: 'a b', sessions: memorySessionStore() }],
+    'cookie.clearCookies': [{}],
     onLogout: [5],
     timeout: [0, '5'],
-    rateLimit: [5, null]
+    'route.rateLimit': [5, null]
   }
   for (const [option, values] of Object.entries(wrong)) {
     for (const value of values) {
       const app = Fastify()
-      const options = { ...valid, [option.split('[', 1)[0] ?? '']: value }
+      const options = withOption(valid, (option.split('[', 1)[0] ?? '').split('.'), value)
       await t.rejects(Promise.resolve(app.register(frontChannelLogout, options as never)), {
-        name: 'TypeError', message: new RegExp(`^frontChannelLogout: option "${option.replace(/[[\]]/g, '\\$&')}" (must|is missing: )`)
+        name: 'TypeError', message: new RegExp(`^frontChannelLogout: option "${option.replace(/[[\].]/g, '\\$&')}" (must|is missing: )`)
       }, `${option}: ${JSON.stringify(value)}`)
     }
   }
   const app = Fastify()
   await t.rejects(Promise.resolve(app.register(frontChannelLogout, { ...valid, issuers: [{ issuer: 'login' }] })), {
-    message: 'frontChannelLogout: option "frameAncestors" must be a list of origins, such as "https://login.example"'
+    message: 'frontChannelLogout: option "route.frameAncestors" must be a list of origins, such as "https://login.example"'
   }, 'an issuer without an origin')
 })

@@ -6,6 +6,7 @@ import t, { type Test } from 'tap'
 import { rpInitiatedLogout, type RpInitiatedLogoutOptions } from '../../lib/flows/openid-rp-initiated.ts'
 import type { SessionProvider } from '../../lib/internal/openid/rp-provider.ts'
 import { isLogoutScope } from '../../lib/internal/plugin/no-activity.ts'
+import { withOption } from '../misuse.ts'
 import { ownSessions, type OwnSession } from '../own-sessions.ts'
 import { discoveryPath, startIssuer, type Issuer } from '../servers/issuer.ts'
 import { setCookies } from '../session-host.ts'
@@ -31,7 +32,7 @@ interface Setup {
 const required = {
   issuers: [{ issuer, clientId: 'app', endSessionEndpoint: endpoint }],
   publicUrl,
-  defaultReturnUrl: '/goodbye',
+  returnUrls: { default: '/goodbye' },
   provider: (session: OwnSession | undefined): SessionProvider => ({ issuer, idToken: session && idToken })
 }
 
@@ -43,7 +44,7 @@ async function host (t: Test, options: Options = {}, { server = {}, before }: Se
   const over = wire(app)
   await before?.(app)
   await app.register(rpInitiatedLogout({
-    ...required, sessions: own.sessions, onLogout: own.onLogout, clearCookies: [{ name: 'sid' }], ...options
+    ...required, sessions: own.sessions, onLogout: own.onLogout, clear: { cookies: [{ name: 'sid' }] }, ...options
   }))
   await app.ready()
   const logOut = (cookie: string, request: InjectOptions = {}) => over.inject({
@@ -94,7 +95,10 @@ const at = ({ url }: Issuer, more: object = {}): Options => ({
 
 t.test('R1: a browser is logged out, its cookies are cleared, and it is sent to the provider', async t => {
   const { logIn, logOut, isLive, events, calls } = await host(t, {
-    uiLocales: 'de en', provider: () => ({ issuer, idToken, logoutHint: 'alice@x' })
+    issuers: [{
+      issuer, clientId: 'app', endSessionEndpoint: endpoint, uiLocales: 'de en'
+    }],
+    provider: () => ({ issuer, idToken, logoutHint: 'alice@x' })
   })
   const cookie = logIn(1)
   const answer = await logOut(cookie)
@@ -148,7 +152,7 @@ t.test('R1: the provider is the one that the host names, and a discovered endpoi
 
 t.test('R1: publicUrl may have a path, and its slash at the end does not count', async t => {
   for (const base of ['https://app.example/auth', 'https://app.example/auth/']) {
-    const { logOut } = await host(t, { publicUrl: base, returnPath: '/back' })
+    const { logOut } = await host(t, { publicUrl: base, route: { returnPath: '/back' } })
     t.equal(new URL(locationOf(await logOut(''))).searchParams.get('post_logout_redirect_uri'), 'https://app.example/auth/back')
   }
 })
@@ -189,7 +193,9 @@ t.test('R3: what is absent or empty is left out', async t => {
 })
 
 t.test('R3: the languages of a user win over those of the host', async t => {
-  const { logOut } = await host(t, { uiLocales: 'de', provider: () => ({ issuer, uiLocales: 'fr' }) })
+  const { logOut } = await host(t, {
+    issuers: [{ issuer, clientId: 'app', endSessionEndpoint: endpoint, uiLocales: 'de' }], provider: () => ({ issuer, uiLocales: 'fr' })
+  })
   t.equal(new URL(locationOf(await logOut(''))).searchParams.get('ui_locales'), 'fr')
 })
 
@@ -225,7 +231,7 @@ t.test('R4: maxUrlLength counts the whole URL', async t => {
   const { logOut } = await host(t)
   const { length } = locationOf(await logOut(''))
   for (const [maxUrlLength, status] of [[length, 303], [length - 1, 200], [0, 200]] as const) {
-    const { logOut } = await host(t, { maxUrlLength })
+    const { logOut } = await host(t, { route: { maxUrlLength } })
     t.equal((await logOut('')).status, status)
   }
 })
@@ -244,7 +250,7 @@ t.test('R5: the state is 128 random bits, and its cookie fits the scheme of publ
 })
 
 t.test('R6: a browser that comes back with its state goes to its target', async t => {
-  const { logIn, logOut, comeBack } = await host(t, { allowedReturnUrls: ['https://www.example/after'] })
+  const { logIn, logOut, comeBack } = await host(t, { returnUrls: { default: '/goodbye', allowed: ['https://www.example/after'] } })
   for (const [given, target] of [
     ['/bye?a=1&b=2#c', 'https://app.example/bye?a=1&b=2#c'], ['https://www.example/after/all', 'https://www.example/after/all'],
     ['/gr\u00fc\u00dfe', 'https://app.example/gr%c3%bc%c3%9fe'], ['', '/goodbye'], [undefined, '/goodbye']
@@ -303,7 +309,7 @@ t.test('R8: a return_to that is not allowed is refused before anything happens',
 
 t.test('R8: the default is not judged, however long it is', async t => {
   const defaultReturnUrl = `https://www.example/${'x'.repeat(3000)}`
-  const { logOut, comeBack } = await host(t, { defaultReturnUrl })
+  const { logOut, comeBack } = await host(t, { returnUrls: { default: defaultReturnUrl } })
   const away = await logOut('')
   t.equal(locationOf(await comeBack(stateCookie(away), `?state=${stateOf(locationOf(away))}`)), defaultReturnUrl)
 })
@@ -444,14 +450,14 @@ t.test('R16: GET, HEAD and other methods are the host\'s own', async t => {
   }
   t.equal((await bare.app.inject({ method: 'HEAD', url: '/logout/return' })).statusCode, 404)
   t.equal((await bare.app.inject({ method: 'POST', url: '/logout/return' })).statusCode, 404)
-  const linked = await host(t, { allowGet: true })
+  const linked = await host(t, { route: { allowGet: true } })
   t.equal((await linked.app.inject({ method: 'HEAD', url: '/logout', headers })).statusCode, 404)
   t.ok(app.hasRoute({ method: 'POST', url: '/logout' }))
 })
 
 t.test('R17: with allowGet, only a link on a page of the host logs out', async t => {
   const { over, logIn, isLive, comeBack } = await host(t, {
-    allowGet: true, csrf: { trustedOrigins: ['https://www.example'], trustSameSite: true }
+    route: { allowGet: true }, csrf: { trustedOrigins: ['https://www.example'], trustSameSite: true }
   })
   const link = { 'sec-fetch-site': 'same-origin', 'sec-fetch-mode': 'navigate' }
   const cookie = logIn(1)
@@ -500,8 +506,10 @@ t.test('R20: a hint over 16 KiB is left out, and no hint is stored or logged', a
   }
   const longest = idTokenFor('app').padEnd(16_384, 'x')
   for (const [hint, sent] of [[idToken, idToken], [longest, longest], [`${longest}x`, null]] as const) {
-    const { logIn, logOut, comeBack } = await host(t, { provider: () => ({ issuer, idToken: hint }), allowGet: true, maxUrlLength: 20_000 },
-      { server: { logger } })
+    const { logIn, logOut, comeBack } = await host(t, {
+      provider: () => ({ issuer, idToken: hint }), route: { allowGet: true, maxUrlLength: 20_000 }
+    },
+    { server: { logger } })
     const answer = await logOut(logIn(1))
     t.equal(new URL(locationOf(answer)).searchParams.get('id_token_hint'), sent)
     t.notOk(String(answer.headers['set-cookie']).includes(idToken))
@@ -594,13 +602,14 @@ t.test('both routes are logout routes, below the prefix, and described', async t
   })
   const logoutScopes: boolean[] = []
   app.addHook('onRequest', async ({ server }) => { logoutScopes.push(isLogoutScope(server)) })
-  const options = { ...required, sessions: own.sessions, allowGet: true, security: [{ sessionCookie: [] }] }
-  await app.register(rpInitiatedLogout as never, { ...options, prefix: '/admin' } as never)
-  await app.register(rpInitiatedLogout as never, { ...options, path: '/bye', returnPath: '/back' } as never)
+  const options = { ...required, sessions: own.sessions }
+  const route = { allowGet: true, security: [{ sessionCookie: [] }] }
+  await app.register(rpInitiatedLogout as never, { ...options, route, prefix: '/admin' } as never)
+  await app.register(rpInitiatedLogout as never, { ...options, route: { ...route, path: '/bye', returnPath: '/back' } } as never)
   t.strictSame(routes, [
-    ['POST /admin/logout rpInitiatedLogoutAdmin', options.security], ['GET /admin/logout rpInitiatedLogoutByLinkAdmin', options.security],
-    ['GET /admin/logout/return rpInitiatedLogoutReturnAdmin', options.security], ['POST /bye rpInitiatedLogoutBye', options.security],
-    ['GET /bye rpInitiatedLogoutByLinkBye', options.security], ['GET /back rpInitiatedLogoutReturnBye', options.security]
+    ['POST /admin/logout rpInitiatedLogoutAdmin', route.security], ['GET /admin/logout rpInitiatedLogoutByLinkAdmin', route.security],
+    ['GET /admin/logout/return rpInitiatedLogoutReturnAdmin', route.security], ['POST /bye rpInitiatedLogoutBye', route.security],
+    ['GET /bye rpInitiatedLogoutByLinkBye', route.security], ['GET /back rpInitiatedLogoutReturnBye', route.security]
   ])
   for (const url of ['/admin/logout/return', '/back']) await app.inject(url)
   t.strictSame(logoutScopes, [true, true])
@@ -612,26 +621,27 @@ t.test('an option that is missing or wrong is a TypeError that names it', async 
     sessions: [undefined, null, {}, { find: () => undefined }, { logOut: () => undefined }],
     provider: [undefined, 5, {}],
     publicUrl: [undefined, '', '/', 'app.example', 'https://app.example/?a', 'https://app.example/#a'],
-    defaultReturnUrl: [undefined, 'goodbye', 5],
-    returnPath: ['', 5, null, '/logout'],
-    path: ['', 'logout', 5],
-    allowGet: ['yes', 1, null],
-    uiLocales: ['', ' ', 5, ['de']],
+    'returnUrls.default': [undefined, 'goodbye', 5],
+    'route.returnPath': ['', 5, null, '/logout'],
+    route: [null, 'x', 5, []],
+    'route.path': ['', 'logout', 5],
+    'route.allowGet': ['yes', 1, null],
     csrf: ['off', 'same-origin', null, () => {}],
-    maxUrlLength: [-1, 1.5, '2000', NaN],
+    'route.maxUrlLength': [-1, 1.5, '2000', NaN],
     timeout: [0, -1, NaN, '2000'],
     issuers: [undefined, [], {}, 'https://login.example', [required.issuers[0], required.issuers[0]]],
     'issuers[0]': [[null], ['https://login.example']],
     'issuers[0].issuer': [undefined, '', 5, 'http://login.example', 'login.example'].map(name => [{ issuer: name, clientId: 'app' }]),
     'issuers[0].clientId': [undefined, '', [], [''], 5].map(clientId => [{ issuer, clientId }]),
-    'issuers[0].discoveryUri': ['', 'http://login.example', 5].map(discoveryUri => [{ issuer, clientId: 'app', discoveryUri }])
+    'issuers[0].discoveryUri': ['', 'http://login.example', 5].map(discoveryUri => [{ issuer, clientId: 'app', discoveryUri }]),
+    'issuers[0].uiLocales': ['', ' ', 5, ['de']].map(uiLocales => [{ issuer, clientId: 'app', endSessionEndpoint: endpoint, uiLocales }])
   }
   for (const [option, values] of Object.entries(wrong)) {
     for (const value of values) {
       const app = Fastify()
-      const options = { ...valid, [option.split('[', 1)[0] ?? '']: value }
+      const options = withOption(valid, (option.split('[', 1)[0] ?? '').split('.'), value)
       await t.rejects(Promise.resolve(app.register(rpInitiatedLogout as never, options as never)), {
-        name: 'TypeError', message: new RegExp(`^rpInitiatedLogout: option "${option.replace(/[[\]]/g, '\\$&')}" (must|is missing: )`)
+        name: 'TypeError', message: new RegExp(`^rpInitiatedLogout: option "${option.replace(/[[\].]/g, '\\$&')}" (must|is missing: )`)
       }, `${option}: ${JSON.stringify(value)}`)
     }
   }

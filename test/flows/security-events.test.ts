@@ -683,7 +683,7 @@ t.test('errors of the host\'s hooks keep their status, and the path can be anoth
     if (headers['x-refuse'] !== undefined) throw Object.assign(new Error('a secret'), { statusCode: Number(headers['x-refuse']) })
   })
   await app.register(securityEvents,
-    { ...(await eventHost()).options, streams: [stream], path: '/events', prefix: '/v1', security: [{ transmitter: [] }] })
+    { ...(await eventHost()).options, streams: [stream], route: { path: '/events', security: [{ transmitter: [] }] }, prefix: '/v1' })
   const post = (status: number) => inject({ method: 'POST', url: '/v1/events', headers: { 'x-refuse': String(status) } })
   t.same(await post(429), failed(429, 'too_many_requests'))
   t.same(await post(500), failed(500, 'server_error'))
@@ -699,7 +699,7 @@ t.test('an answer of the host that is not a list of users is a 500', async t => 
 t.test('the limit of requests is off by default, and can be given', async t => {
   const open = await start(t)
   for (let i = 0; i < 3; i++) t.same(await open.send(), accepted)
-  const limited = await start(t, { rateLimit: { max: 1 } })
+  const limited = await start(t, { route: { rateLimit: { max: 1 } } })
   t.equal((await limited.send()).status, 202)
   t.match(await limited.send(), { status: 429, headers: { 'retry-after': String }, body: '{"error":"too_many_requests"}' })
 })
@@ -718,7 +718,8 @@ t.test('a missing or wrong option is a TypeError that names it', async t => {
     actions: [null, 'x', { [sessionRevoked]: 'logout' }, { [sessionRevoked]: undefined }],
     remember: [0, -1, 'x'],
     index: [null, {}, 'x'],
-    path: ['', 'x', 5],
+    route: [null, 'x'],
+    'route.path': ['', 'x', 5],
     timeout: [0, 'x'],
     streams: [undefined, [], 'x']
   }

@@ -28,7 +28,7 @@ async function host (t: Test, options: Options = {}, { server = {}, before }: Se
   const over = wire(app)
   await before?.(app)
   const { sessions, onLogout } = own
-  await app.register(sessionLogout, { sessions, onLogout, clearCookies: [{ name: 'sid' }], ...options } as SessionLogoutOptions)
+  await app.register(sessionLogout, { sessions, onLogout, clear: { cookies: [{ name: 'sid' }] }, ...options } as SessionLogoutOptions)
   await app.ready()
   const post = (request: Omit<InjectOptions, 'method'> = {}) => over.inject({ method: 'POST', url: '/logout', ...request })
   /** A logout by JSON, with a session. */
@@ -261,7 +261,7 @@ t.test('W6: a scope that is unknown, not offered, empty, not a string or repeate
   }
   t.strictSame([isLive(cookie), calls], [true, []])
 
-  const narrow = await host(t, { scopes: ['current', 'others'] })
+  const narrow = await host(t, { scopes: { allowed: ['current', 'others'] } })
   sameAnswer(t, await narrow.logOut(narrow.logIn(1), { scope: 'all' }), failure('LOGOUT_SCOPE'), 'not offered')
   sameAnswer(t, await narrow.logOut(narrow.logIn(1), { scope: 'current' }), done)
 })
@@ -372,7 +372,7 @@ t.test('N7: htmx gets a 204 with HX-Redirect', async t => {
 })
 
 t.test('N8: others ends the other sessions; this one and its cookies are unchanged', async t => {
-  const { logIn, logOut, isLive, events, calls } = await host(t, { clearSiteData: ['cache'], publicUrl: 'https://app.example' })
+  const { logIn, logOut, isLive, events, calls } = await host(t, { clear: { siteData: ['cache'] }, publicUrl: 'https://app.example' })
   const [laptop, phone, tablet, bobs] = [logIn(1), logIn(1, 'phone'), logIn(1, 'tablet'), logIn(2)]
   const nothingCleared = (status: number, more = {}): Answer => ({ status, headers: { ...always, ...more }, body: '' })
   sameAnswer(t, await logOut(laptop, { scope: 'others' }), nothingCleared(204))
@@ -465,7 +465,7 @@ t.test('N12, T1: 50 parallel logouts of one session all succeed, and one is told
 
 t.test('R1: without a return_to the default is the target, letter for letter and not judged', async t => {
   for (const defaultReturnUrl of ['/', '/bye?a=%2F#b', 'https://www.example/bye?x=1', 'HTTP://WWW.example', '/a/../b']) {
-    const { logIn, logOut } = await host(t, { defaultReturnUrl, publicUrl: 'https://app.example' })
+    const { logIn, logOut } = await host(t, { returnUrls: { default: defaultReturnUrl }, publicUrl: 'https://app.example' })
     sameAnswer(t, await logOut(logIn(1), undefined, page), seeOther(defaultReturnUrl))
   }
 })
@@ -486,9 +486,9 @@ t.test('R2: a path is the host\'s own', async t => {
   }
 })
 
-t.test('R3: an absolute URL of publicUrl\'s origin or within allowedReturnUrls is the target, letter for letter', async t => {
+t.test('R3: an absolute URL of publicUrl\'s origin or within returnUrls.allowed is the target, letter for letter', async t => {
   const { logIn, logOut } = await host(t, {
-    publicUrl: 'https://app.example/base', allowedReturnUrls: ['https://www.example/after', 'https://*.team.example']
+    publicUrl: 'https://app.example/base', returnUrls: { allowed: ['https://www.example/after', 'https://*.team.example'] }
   })
   for (const target of [
     'https://app.example', 'https://app.example/', 'https://app.example/elsewhere?x=1#y', 'HTTPS://APP.example:443/x',
@@ -566,7 +566,7 @@ t.test('K1: one Set-Cookie for each name, also if the host has set that cookie o
         if (withPlugin) reply.setCookie('seen', '2', { path: '/', signed: false, domain: undefined } as never)
       })
     }
-    const { logIn, logOut } = await host(t, { clearCookies: [{ name: 'sid' }, { name: 'seen' }] }, { before })
+    const { logIn, logOut } = await host(t, { clear: { cookies: [{ name: 'sid' }, { name: 'seen' }] } }, { before })
     const cookies = setCookies(await logOut(logIn(1)) as never)
     t.strictSame(cookies.map(({ name }) => name).sort(), ['seen', 'sid', 'sidecar'])
     t.strictSame(cookies.filter(({ removed }) => removed).map(({ name }) => name).sort(), ['seen', 'sid'])
@@ -586,7 +586,7 @@ t.test('K2, K4: the clearing cookie has the attributes of the cookie, both expir
   } as const
   for (const withPlugin of [false, true]) {
     const before = async (app: FastifyInstance) => { if (withPlugin) await app.register(fastifyCookie, { secret: 'a secret' }) }
-    const { logIn, logOut } = await host(t, { clearCookies: [odd, plain] }, { before })
+    const { logIn, logOut } = await host(t, { clear: { cookies: [odd, plain] } }, { before })
     const [first, second, ...rest] = setCookies(await logOut(logIn(1)) as never)
     const { expires, ...attributes } = first?.attributes ?? {}
     t.strictSame([first?.name, first?.value, attributes], [
@@ -605,7 +605,7 @@ t.test('K2, K4: the clearing cookie has the attributes of the cookie, both expir
   }
 })
 
-t.test('K5: clearCookies go out together with the session cookie, never alone', async t => {
+t.test('K5: the cookies of the option clear go out together with the session cookie, never alone', async t => {
   const forgets: string[] = []
   const { sessions } = ownSessions()
   const forget: SessionSource['forget'] = (_request, reply) => { forgets.push('forget'); reply.header('set-cookie', 'session=; Max-Age=0') }
@@ -617,7 +617,7 @@ t.test('K5: clearCookies go out together with the session cookie, never alone', 
 })
 
 t.test('K6: errors set no cookie', async t => {
-  const { logIn, logOut, broken } = await host(t, { mayLogOut: () => false })
+  const { logIn, logOut, broken } = await host(t, { scopes: { mayLogOut: () => false } })
   const cookie = logIn(1)
   const answers = [
     await logOut(cookie, { scope: 'x' }), await logOut(cookie, { return_to: '//x' }), await logOut(cookie, undefined,
@@ -631,15 +631,15 @@ t.test('K6: errors set no cookie', async t => {
 })
 
 t.test('K7: a cookie that browsers would reject is a TypeError', async t => {
-  await t.rejects(host(t, { clearCookies: [{ name: 'sid', sameSite: 'none', secure: false }] }), {
-    name: 'TypeError', message: 'sessionLogout: option "clearCookies" must be secure: browsers accept sameSite "none" only then'
+  await t.rejects(host(t, { clear: { cookies: [{ name: 'sid', sameSite: 'none', secure: false }] } }), {
+    name: 'TypeError', message: 'sessionLogout: option "clear.cookies" must be secure: browsers accept sameSite "none" only then'
   })
 })
 
 t.test('K8: Clear-Site-Data is sent after a logout of the current session, over https only', async t => {
   const clearSiteData = ['cache', 'storage'] as const
   const sent = { 'clear-site-data': '"cache", "storage"' }
-  const secure = await host(t, { clearSiteData, publicUrl: 'https://app.example' })
+  const secure = await host(t, { clear: { siteData: clearSiteData }, publicUrl: 'https://app.example' })
   t.match((await secure.logOut(secure.logIn(1))).headers, sent)
   t.match((await secure.post({ headers: page })).headers, sent)
   t.match((await secure.logOut(secure.logIn(1), { scope: 'all' })).headers, sent)
@@ -648,9 +648,9 @@ t.test('K8: Clear-Site-Data is sent after a logout of the current session, over 
   t.notHas((await secure.logOut('', { scope: 'others' })).headers, sent)
   t.notHas((await secure.logOut(cookie, { scope: 'x' })).headers, sent)
 
-  const plain = await host(t, { clearSiteData, publicUrl: 'http://app.example' })
+  const plain = await host(t, { clear: { siteData: clearSiteData }, publicUrl: 'http://app.example' })
   t.notHas((await plain.logOut(plain.logIn(1), undefined, { 'x-forwarded-proto': 'https' })).headers, sent)
-  const behindProxy = await host(t, { clearSiteData }, { server: { trustProxy: true } })
+  const behindProxy = await host(t, { clear: { siteData: clearSiteData } }, { server: { trustProxy: true } })
   t.match((await behindProxy.logOut(behindProxy.logIn(1), undefined, { 'x-forwarded-proto': 'https' })).headers, sent)
   t.notHas((await behindProxy.logOut(behindProxy.logIn(1))).headers, sent)
 })
@@ -704,9 +704,11 @@ t.test('E3: only a mayLogOut that resolves true lets others and all through; cur
   const answers: unknown[] = []
   const asked: unknown[] = []
   const { logIn, logOut, isLive, calls } = await host(t, {
-    mayLogOut: (scope, session, request) => {
-      asked.push([scope, session, request.method])
-      return answers.shift() as boolean
+    scopes: {
+      mayLogOut: (scope, session, request) => {
+        asked.push([scope, session, request.method])
+        return answers.shift() as boolean
+      }
     }
   })
   const [cookie, other] = [logIn(1), logIn(1)]
@@ -732,7 +734,7 @@ t.test('E3: only a mayLogOut that resolves true lets others and all through; cur
 t.test('E3: a mayLogOut that throws, rejects or is late is a 503', async t => {
   for (const mayLogOut of [() => { throw new Error('down') }, () => Promise.reject(new Error('down')),
     () => new Promise<boolean>(() => {})]) {
-    const { logIn, logOut, isLive } = await host(t, { mayLogOut, timeout: 50 })
+    const { logIn, logOut, isLive } = await host(t, { scopes: { mayLogOut }, timeout: 50 })
     const [cookie, other] = [logIn(1), logIn(1)]
     sameAnswer(t, await logOut(cookie, { scope: 'all' }), failure('LOGOUT_UNAVAILABLE', { 'retry-after': '5' }))
     t.ok(isLive(cookie) && isLive(other))
@@ -876,8 +878,10 @@ t.test('H5: two registrations under two prefixes are independent', async t => {
   const [users, admins] = [ownSessions(), ownSessions()]
   const app = Fastify()
   t.teardown(() => app.close())
-  await app.register(sessionLogout, { ...users, path: '/sign-out', prefix: '/app', defaultReturnUrl: '/app' } as never)
-  await app.register(sessionLogout, { ...admins, prefix: '/admin', defaultReturnUrl: '/admin', clearCookies: [{ name: 'admin' }] } as never)
+  await app.register(sessionLogout, { ...users, route: { path: '/sign-out' }, prefix: '/app', returnUrls: { default: '/app' } } as never)
+  await app.register(sessionLogout, {
+    ...admins, prefix: '/admin', returnUrls: { default: '/admin' }, clear: { cookies: [{ name: 'admin' }] }
+  } as never)
   const [user, admin] = [users.logIn(1), admins.logIn(1)]
   const send = (url: string, cookie: string) => app.inject({ method: 'POST', url, headers: { cookie, ...page } })
   const { headers } = await send('/app/sign-out', user)
@@ -929,7 +933,7 @@ t.test('called with its options, it returns the plugin for them', async t => {
   const own = ownSessions()
   const app = Fastify()
   t.teardown(() => app.close())
-  await app.register(sessionLogout({ sessions: own.sessions, onLogout: own.onLogout, clearCookies: [{ name: 'sid' }] }),
+  await app.register(sessionLogout({ sessions: own.sessions, onLogout: own.onLogout, clear: { cookies: [{ name: 'sid' }] } }),
     { prefix: '/auth' })
   const { statusCode, headers } = await app.inject({ method: 'POST', url: '/auth/logout', headers: { cookie: own.logIn(1) } })
   t.strictSame([statusCode, headers['set-cookie'], own.events.length], [204, removal, 1])
@@ -945,20 +949,30 @@ t.test('a missing or wrong option is a TypeError that names it', async t => {
     await t.rejects(host(t, options as Options), error, message)
   }
   await t.rejects(async () => Fastify().register(sessionLogout, {} as SessionLogoutOptions), { message: /option "sessions" is missing/ })
-  for (const path of ['', 'logout', 5, null]) await wrong({ path }, '"path" must begin with a slash')
-  await wrong({ mayLogOut: true }, '"mayLogOut" must be a function')
-  for (const scopes of [[], ['others'], 'current', ['current', 'everything'], {}]) await wrong({ scopes }, '"scopes" must be a list of')
-  await wrong({ sessions: { logOut: () => undefined }, scopes: ['current', 'others'] }, '"scopes" must be ["current"] with these sessions')
+  for (const route of [null, '/logout', []]) await wrong({ route }, '"route" must be an object')
+  for (const path of ['', 'logout', 5, null]) await wrong({ route: { path } }, '"route.path" must begin with a slash')
+  await wrong({ scopes: { mayLogOut: true } }, '"scopes.mayLogOut" must be a function')
+  for (const scopes of [[], ['others'], 'current', ['current', 'everything'], {}]) {
+    await wrong({
+      scopes: { allowed: scopes }
+    }, '"scopes.allowed" must be a list of')
+  }
+  for (const scopes of [null, 'current', ['current']]) await wrong({ scopes }, '"scopes" must be an object')
+  for (const returnUrls of [null, '/bye']) await wrong({ returnUrls }, '"returnUrls" must be an object')
+  for (const clear of [null, ['sid']]) await wrong({ clear }, '"clear" must be an object')
+  await wrong({
+    sessions: { logOut: () => undefined }, scopes: { allowed: ['current', 'others'] }
+  }, '"scopes.allowed" must be ["current"] with these sessions')
   for (const publicUrl of ['app.example', '', 5, 'ftp://app.example', 'https://user@app.example']) {
     await wrong({ publicUrl },
       '"publicUrl" must be an absolute')
   }
   for (const defaultReturnUrl of ['bye', '', '//evil.example', '/\\evil.example', '/a b', '/\u00fc', 'javascript:alert(1)', 5, null]) {
-    await wrong({ defaultReturnUrl }, '"defaultReturnUrl" must be a path')
+    await wrong({ returnUrls: { default: defaultReturnUrl } }, '"returnUrls.default" must be a path')
   }
-  await wrong({ allowedReturnUrls: '/x' }, '"allowedReturnUrls" must be a list')
-  await wrong({ allowedReturnUrls: ['/x'] }, '"allowedReturnUrls" has the entry "/x", which can never match')
-  await wrong({ clearCookies: {} }, '"clearCookies" must be a list')
+  await wrong({ returnUrls: { allowed: '/x' } }, '"returnUrls.allowed" must be a list')
+  await wrong({ returnUrls: { allowed: ['/x'] } }, '"returnUrls.allowed" has the entry "/x", which can never match')
+  await wrong({ clear: { cookies: {} } }, '"clear.cookies" must be a list')
   await wrong({ timeout: -1 }, '"timeout" must be')
 })
 
@@ -1019,7 +1033,7 @@ t.test('H4: the operationId has the prefix, and the path if it is another', asyn
   t.teardown(() => app.close())
   app.addHook('onRoute', ({ schema }) => { names.push((schema as { operationId?: string }).operationId) })
   const { sessions } = ownSessions()
-  for (const options of [{}, { prefix: '/auth' }, { path: '/sign-out' }, { prefix: '/v1/app', path: '/sign/out' }]) {
+  for (const options of [{}, { prefix: '/auth' }, { route: { path: '/sign-out' } }, { prefix: '/v1/app', route: { path: '/sign/out' } }]) {
     await app.register(sessionLogout, { sessions, ...options } as SessionLogoutOptions)
   }
   t.strictSame(names, ['logout', 'logoutAuth', 'logoutSignOut', 'logoutV1AppSignOut'])

@@ -12,7 +12,7 @@ import {
   signingHubLogout, type DeviceTokenOutcome, type DeviceTokenRemoval, type SigningHubActivity, type SigningHubLogoutOptions
 } from '../../lib/flows/signinghub.ts'
 import { TokenRejectedError, type Claims } from '../../lib/token-verifier.ts'
-import { assertMisuse, type WrongOptions } from '../misuse.ts'
+import { assertMisuse, withOption, type WrongOptions } from '../misuse.ts'
 import { wire, type Answer, type HeaderLines } from '../wire.ts'
 
 const denied = 'Request authorization denied'
@@ -66,8 +66,10 @@ function host () {
   const activities: SigningHubActivity[] = []
   const options = {
     verifyToken,
-    isActive: async (user: string) => user === 'nobody' ? undefined : user !== 'disabled',
-    mayActFor: async ({ actor }: { actor: string }) => actor !== 'stranger',
+    user: {
+      isActive: async (user: string) => user === 'nobody' ? undefined : user !== 'disabled',
+      mayActFor: async ({ actor }: { actor: string }) => actor !== 'stranger'
+    },
     deviceToken: {
       remove: async (removal: DeviceTokenRemoval): Promise<DeviceTokenOutcome> => {
         steps.push('remove')
@@ -158,7 +160,7 @@ t.test('a logout', async t => {
   })
 
   t.test('is served at the paths of the option "paths"', async t => {
-    const { inject } = await serve(t, { verifyToken, paths: ['/logout/'] })
+    const { inject } = await serve(t, { verifyToken, route: { paths: ['/logout/'] } })
     const headers = { authorization: 'Bearer alice' }
     t.strictSame(await inject({ method: 'POST', url: '/logout/', headers }), done)
     t.equal((await inject({ method: 'POST', url: '/v3/logout', headers })).status, 404)
@@ -238,8 +240,10 @@ t.test('isActive and mayActFor are called in order, and only if needed', async t
   const asked: string[] = []
   const { post } = await serve(t, {
     verifyToken,
-    mayActFor: ({ actor }) => { asked.push(`mayActFor ${actor}`); return actor !== 'stranger' },
-    isActive: user => { asked.push(`isActive ${user}`); return user !== 'disabled' }
+    user: {
+      mayActFor: ({ actor }) => { asked.push(`mayActFor ${actor}`); return actor !== 'stranger' },
+      isActive: user => { asked.push(`isActive ${user}`); return user !== 'disabled' }
+    }
   })
   const questions = async (token: string) => {
     asked.length = 0
@@ -255,14 +259,14 @@ t.test('isActive and mayActFor are called in order, and only if needed', async t
 
 t.test('the option "principal" reads the user from the claims', async t => {
   const { options, removals } = host()
-  const { post } = await serve(t, { ...options, principal: claims => ({ subject: `user:${String(claims['sub'])}` }) })
+  const { post } = await serve(t, { ...options, user: { principal: claims => ({ subject: `user:${String(claims['sub'])}` }) } })
   t.strictSame(await post({ device_token: 'of-alice' }), done)
   t.match(removals, [{ subject: 'user:alice', actor: 'user:alice', deviceToken: 'of-alice' }], 'who acts for nobody else is the subject')
 })
 
 t.test('a principal without a subject or an actor is refused as having no user', async t => {
   for (const principal of [{ subject: '' }, { subject: '', actor: 'admin' }, { actor: 'admin' }, { subject: 'alice', actor: '' }]) {
-    const { post } = await serve(t, { verifyToken, principal: () => principal, mayActFor: () => true })
+    const { post } = await serve(t, { verifyToken, user: { principal: () => principal, mayActFor: () => true } })
     t.strictSame(await post(), failure(401, noUser, 'Bearer'), JSON.stringify(principal))
   }
 })
@@ -447,10 +451,10 @@ t.test('the audit entry has the address of a client that leaves early, and no ad
 
 t.test('only true from isActive and mayActFor allows a logout', async t => {
   for (const answer of [[], {}, 1, 'yes', 'true', NaN, 0, '', null, undefined]) {
-    const acting = await serve(t, { ...host().options, mayActFor: async () => answer as never })
+    const acting = await serve(t, { ...host().options, user: { mayActFor: async () => answer as never } })
     const refused = await acting.post(undefined, { authorization: 'Bearer admin-for-alice' })
     t.strictSame(refused, failure(401, denied, 'Bearer'), `mayActFor: ${JSON.stringify(answer)}`)
-    const active = await serve(t, { ...host().options, isActive: async () => answer as never })
+    const active = await serve(t, { ...host().options, user: { isActive: async () => answer as never } })
     const expected = answer === undefined || answer === null ? failure(401, noUser, 'Bearer') : failure(403, 'Account is disabled')
     t.strictSame(await active.post(), expected, `isActive: ${JSON.stringify(answer)}`)
   }
@@ -476,16 +480,18 @@ t.test('numeric ids are converted to text', async t => {
   const asked: unknown[] = []
   const { post } = await serve(t, {
     ...options,
-    principal: () => ({ subject: 23, actor: 7n, tenant: 1, sessionId: 5 }) as never,
-    mayActFor: user => { asked.push(user); return true },
-    isActive: user => { asked.push(user); return true }
+    user: {
+      principal: () => ({ subject: 23, actor: 7n, tenant: 1, sessionId: 5 }) as never,
+      mayActFor: user => { asked.push(user); return true },
+      isActive: user => { asked.push(user); return true }
+    }
   })
   t.strictSame(await post(), done)
   const user = { subject: '23', actor: '7', tenant: '1', sessionId: '5', issuedAt: undefined }
   t.strictSame(asked, [user, '7', '23'])
   t.match(activities, [user])
   for (const subject of [NaN, Infinity, {}, [], true, 1.5]) {
-    const { post } = await serve(t, { ...options, principal: () => ({ subject }) as never })
+    const { post } = await serve(t, { ...options, user: { principal: () => ({ subject }) as never } })
     t.strictSame(await post(), failure(401, noUser, 'Bearer'), `not an id: ${String(subject)}`)
   }
 })
@@ -600,11 +606,13 @@ t.test('steps that can be retried come first, revoking the token comes last', as
 /** The options of a host with one function replaced. */
 function replaced (name: string, by: () => never): SigningHubLogoutOptions {
   const { options } = host()
-  return name === 'remove' ? { ...options, deviceToken: { remove: by } } : { ...options, [name]: by }
+  return withOption(options, name.split('.'), by) as SigningHubLogoutOptions
 }
 
 t.test('if a function of the host fails, the response is 500 and the cause is only logged', async t => {
-  const named = ['verifyToken', 'principal', 'mayActFor', 'isActive', 'remove', 'recordActivity', 'revoke'] as const
+  const named = [
+    'verifyToken', 'user.principal', 'user.mayActFor', 'user.isActive', 'deviceToken.remove', 'recordActivity', 'revoke'
+  ] as const
   const status = (statusCode: number) => Object.assign(new Error('secret'), { statusCode, code: 'FST_ERR_VALIDATION' })
   const failures: ReadonlyArray<readonly [name: string, failing: () => never]> = [
     ['throws', () => { throw new Error('secret') }],
@@ -627,7 +635,7 @@ t.test('if a function of the host fails, the response is 500 and the cause is on
       t.strictSame(await post({ device_token: 'of-alice' }, { authorization: 'Bearer admin-for-alice' }), internal, `${option} ${name}`)
     }))
     t.strictSame(
-      lines.map(line => /(?:deviceToken\.)?(\w+) failed/.exec(line)?.[1]).sort(), [...named].sort(), `${name}: each is logged once`
+      lines.map(line => /([\w.]+) failed/.exec(line)?.[1]).sort(), [...named].sort(), `${name}: each is logged once`
     )
     lines.length = 0
   }
@@ -635,7 +643,9 @@ t.test('if a function of the host fails, the response is 500 and the cause is on
 
 t.test('only the verifier can refuse a token: a TokenRejectedError from elsewhere is a 500', async t => {
   const refuse = () => { throw Object.assign(new TokenRejectedError('revoked'), { statusCode: 401 }) }
-  for (const option of ['principal', 'mayActFor', 'isActive', 'remove', 'recordActivity', 'revoke'] as const) {
+  for (const option of [
+    'user.principal', 'user.mayActFor', 'user.isActive', 'deviceToken.remove', 'recordActivity', 'revoke'
+  ] as const) {
     const { post } = await serve(t, replaced(option, refuse))
     t.strictSame(await post({ device_token: 'of-alice' }, { authorization: 'Bearer admin-for-alice' }), internal, option)
   }
@@ -644,7 +654,7 @@ t.test('only the verifier can refuse a token: a TokenRejectedError from elsewher
 })
 
 t.test('a verifier or principal that returns something else than an object is a 500', async t => {
-  for (const wrong of [{ verifyToken: () => undefined as never }, { principal: () => undefined as never }]) {
+  for (const wrong of [{ verifyToken: () => undefined as never }, { user: { principal: () => undefined as never } }]) {
     const { post } = await serve(t, { ...host().options, ...wrong })
     t.strictSame(await post(), internal)
   }
@@ -656,7 +666,7 @@ t.test('a call that takes longer than the timeout is a 500, and its late result 
   t.strictSame(await post(), done)
   steps.length = 0
   const slow = new EventEmitter()
-  const late = await serve(t, { ...options, timeout: 20, isActive: async () => { await once(slow, 'answer'); return true } })
+  const late = await serve(t, { ...options, timeout: 20, user: { isActive: async () => { await once(slow, 'answer'); return true } } })
   t.strictSame(await late.post(), internal)
   slow.emit('answer')
   await sleep(5)
@@ -692,9 +702,10 @@ t.test('a 4xx of the host\'s hooks keeps its status and gets the vendor\'s body'
 t.test('a wrong option throws a TypeError at registration that names it', async t => {
   const wrong: WrongOptions = {
     verifyToken: [undefined, 'secret', {}],
-    principal: ['sub', null],
-    isActive: [true],
-    mayActFor: [true],
+    user: [null, 'sub', []],
+    'user.principal': ['sub', null],
+    'user.isActive': [true],
+    'user.mayActFor': [true],
     recordActivity: ['log'],
     revoke: [true, null, 'all'],
     onLogout: [[]],
@@ -708,7 +719,8 @@ t.test('a wrong option throws a TypeError at registration that names it', async 
     'revoke.scope': ['others', null],
     'revoke.lifetime': [undefined, 0, '1h'],
     'revoke.clockTolerance': [-1, NaN],
-    paths: [[], ['logout'], '/logout', [undefined], null],
+    route: [null, '/logout'],
+    'route.paths': [[], ['logout'], '/logout', [undefined], null],
     timeout: [0, -1, NaN, Infinity, '5000', 2_147_483_648]
   }
   const revoke = { revocations: { revoke: () => {} }, lifetime: 1000 }

@@ -67,7 +67,7 @@ t.test('each refusal has its exact response, and no user is logged out', async t
     ['a user token refused by null', credentials, invalidUserToken, { verifyToken: () => null as never }],
     ['a user token of another tenant', { ...credentials, 'x-token': 'umbrella-alice-token' }, invalidUserToken],
     ['a user token of no tenant', { ...credentials, 'x-token': 'no-tenant-token' }, invalidUserToken],
-    ['a principal without a tenant', credentials, invalidUserToken, { principal: () => ({ subject: 'alice' }) }],
+    ['a principal without a tenant', credentials, invalidUserToken, { user: { principal: () => ({ subject: 'alice' }) } }],
     ['a user token behind Bearer', { ...credentials, 'x-token': 'Bearer alice-token' }, invalidUserToken],
     ['Bearer and no token', { ...credentials, 'x-token': 'Bearer' }, invalidUserToken, { wire: { acceptBearerPrefix: true } }],
     ['a user token of 1 MB', { ...credentials, 'x-token': 'x'.repeat(1_048_576) }, invalidUserToken],
@@ -75,20 +75,20 @@ t.test('each refusal has its exact response, and no user is logged out', async t
     ['a user token that is not ASCII', { ...credentials, 'x-token': 'ädä-token' }, invalidUserToken],
     ['a token without a user', { ...credentials, 'x-token': 'no-user-token' }, unexpected],
     ['a token without a user, whoever may not log out', { ...credentials, 'x-token': 'no-user-token' }, unexpected, {
-      isRestricted: () => true
+      user: { isRestricted: () => true }
     }],
-    ['a principal with an empty subject', credentials, unexpected, { principal: () => ({ tenant: 'acme', subject: '' }) }],
-    ['a restricted capability', credentials, restricted(), { isRestricted: () => true }],
-    ['a restricted capability, late', credentials, restricted(), { isRestricted: async () => true }],
+    ['a principal with an empty subject', credentials, unexpected, { user: { principal: () => ({ tenant: 'acme', subject: '' }) } }],
+    ['a restricted capability', credentials, restricted(), { user: { isRestricted: () => true } }],
+    ['a restricted capability, late', credentials, restricted(), { user: { isRestricted: async () => true } }],
     ...[undefined, null, 0, '', 'no', [], {}].map(answer => [
       `a policy that answers ${JSON.stringify(answer)}: only false lets a logout through`, credentials, restricted(),
-      { isRestricted: () => answer as never }
+      { user: { isRestricted: () => answer as never } }
     ] as const),
     ['a restricted capability of another name', credentials, restricted('sign-off'), {
-      isRestricted: ({ capability }) => capability === 'sign-off', wire: { capability: 'sign-off' }
+      user: { isRestricted: ({ capability }) => capability === 'sign-off' }, wire: { capability: 'sign-off' }
     }],
     ['no capability check without both authentications', { 'x-tenant-token': 'acme-token' }, missingUserToken, {
-      isRestricted: () => true
+      user: { isRestricted: () => true }
     }],
     ['a user without a record', { ...credentials, 'x-token': 'stranger-token' }, unexpected],
     ['a suspended user', { ...credentials, 'x-token': 'suspended-token' }, unexpected],
@@ -113,7 +113,7 @@ t.test('each refusal has its exact response, and no user is logged out', async t
 t.test('numeric ids are converted to text, and null counts as no record', async t => {
   const { options, users, logouts } = tenantHost()
   users.set({ tenant: '1', subject: '23' }, 'logged_in')
-  const numbers = { ...options, authenticateTenant: () => 1 as never, principal: () => ({ tenant: 1, subject: 23 }) as never }
+  const numbers = { ...options, authenticateTenant: () => 1 as never, user: { principal: () => ({ tenant: 1, subject: 23 }) as never } }
   t.strictSame(await (await serve(t, numbers)).logOut(), success())
   t.match(logouts, [{ tenant: '1', subject: '23' }])
   t.equal(users.get({ tenant: '1', subject: '23' })?.status, 'logged_out')
@@ -235,10 +235,12 @@ t.test('the options of the wire', async t => {
     const { logOut } = await serve(t, {
       ...options,
       authenticateTenant: (token, { url }) => { told.push([token, url]); return 'acme' },
-      isRestricted: ({ request, ...query }) => { told.push([query, request.url]); return false },
-      beforeLogOut: ({ at, ...user }, { url }) => { told.push([user, url]) },
-      onLogout: ({ at, ...user }, { url }) => { told.push([user, url]) },
-      principal: claims => { told.push(claims); return { tenant: 'acme', subject: 'alice' } }
+      user: {
+        isRestricted: ({ request, ...query }) => { told.push([query, request.url]); return false },
+        beforeLogOut: ({ at, ...user }, { url }) => { told.push([user, url]) },
+        principal: claims => { told.push(claims); return { tenant: 'acme', subject: 'alice' } }
+      },
+      onLogout: ({ at, ...user }, { url }) => { told.push([user, url]) }
     })
     t.strictSame(await logOut(), success())
     const user = { ...alice, requestId: 'req-7' }
@@ -293,7 +295,7 @@ t.test('50 parallel logouts all get 200, and onLogout is called once', async t =
   for (const store of [users, withoutLogOut(users), late]) {
     users.set(alice, 'logged_in')
     logouts.length = 0
-    const { logOut } = await serve(t, { ...options, users: store, rateLimit: { max: 50 } })
+    const { logOut } = await serve(t, { ...options, users: store, route: { rateLimit: { max: 50 } } })
     const answers = await Promise.all(Array.from({ length: 50 }, async () => logOut()))
     t.ok(answers.every(({ status }) => status === 200))
     t.equal(logouts.length, 1)
@@ -391,17 +393,17 @@ t.test('if a function of the host fails, the response is 500 and the cause is on
     const broken: Readonly<Record<string, Options>> = {
       authenticateTenant: { authenticateTenant: failing },
       verifyToken: { verifyToken: failing },
-      isRestricted: { isRestricted: failing },
-      beforeLogOut: { beforeLogOut: failing },
+      'user.isRestricted': { user: { isRestricted: failing } },
+      'user.beforeLogOut': { user: { beforeLogOut: failing } },
       'users.get': { users: { get: failing, compareAndSet } },
       'users.compareAndSet': { users: { get, compareAndSet: failing } },
       'users.logOut': { users: { get, compareAndSet, logOut: failing } },
-      'rateLimit.keyGenerator': { rateLimit: { keyGenerator: failing } },
-      ...(name !== 'never answers' && !name.startsWith('rejects') && { principal: { principal: failing } })
+      'route.rateLimit.keyGenerator': { route: { rateLimit: { keyGenerator: failing } } },
+      ...(name !== 'never answers' && !name.startsWith('rejects') && { 'user.principal': { user: { principal: failing } } })
     }
     await Promise.all(Object.entries(broken).map(async ([named, overriding]) => {
       const { logOut } = await serve(t, { ...options, timeout: 20, ...overriding }, { server: { logger } })
-      t.strictSame(await logOut(), internal(named === 'rateLimit.keyGenerator' ? {} : limited(29)), `${named} ${name}`)
+      t.strictSame(await logOut(), internal(named === 'route.rateLimit.keyGenerator' ? {} : limited(29)), `${named} ${name}`)
     }))
     t.strictSame(lines.map(line => /([\w.]+) failed/.exec(line)?.[1]).sort(), Object.keys(broken).sort(), `${name}: each is logged once`)
     t.equal(users.get(alice)?.status, 'logged_in', name)
@@ -414,7 +416,8 @@ t.test('only authenticateTenant and verifyToken can refuse a token: a TokenRejec
   const refuse = () => { throw rejected }
   const { options, users } = tenantHost()
   for (const overriding of [
-    { principal: refuse }, { isRestricted: refuse }, { beforeLogOut: refuse }, { users: { ...users, logOut: refuse } }
+    { user: { principal: refuse } }, { user: { isRestricted: refuse } }, { user: { beforeLogOut: refuse } },
+    { users: { ...users, logOut: refuse } }
   ]) {
     const { logOut } = await serve(t, { ...options, ...overriding })
     t.strictSame(await logOut(), internal(), Object.keys(overriding).join())
@@ -451,7 +454,7 @@ t.test('a result after the timeout changes nothing, and a retry succeeds', async
   const slow = new EventEmitter()
   let calls = 0
   const { logOut } = await serve(t, {
-    ...options, timeout: 20, beforeLogOut: async () => { if (++calls === 1) await once(slow, 'answer') }
+    ...options, timeout: 20, user: { beforeLogOut: async () => { if (++calls === 1) await once(slow, 'answer') } }
   })
   t.strictSame(await logOut(), internal())
   slow.emit('answer')
@@ -582,7 +585,7 @@ t.test('no log line of any level contains a token', async t => {
   const lines: string[] = []
   const logger = { level: 'trace', stream: { write: (line: string) => { lines.push(line) } } }
   const { options } = tenantHost()
-  const { logOut } = await serve(t, { ...options, isRestricted: () => { throw new Error('down') } }, { server: { logger } })
+  const { logOut } = await serve(t, { ...options, user: { isRestricted: () => { throw new Error('down') } } }, { server: { logger } })
   for (const headers of [credentials, { ...credentials, 'x-token': 'expired' }, { ...credentials, 'x-tenant-token': 'other-token' }, {}]) {
     await logOut(headers)
   }
@@ -596,9 +599,10 @@ t.test('a wrong option throws a TypeError at registration that names it', async 
     users: [undefined, null, {}, { get () {} }, { compareAndSet () {} }],
     authenticateTenant: [undefined, 'acme'],
     verifyToken: [undefined, 'secret', {}],
-    principal: ['sub', null],
-    isRestricted: [true],
-    beforeLogOut: ['audit'],
+    user: [null, 'sub', []],
+    'user.principal': ['sub', null],
+    'user.isRestricted': [true],
+    'user.beforeLogOut': ['audit'],
     onLogout: [[]],
     wire: [null, 'x-tenant'],
     'wire.capability': [null, 5],
@@ -606,6 +610,8 @@ t.test('a wrong option throws a TypeError at registration that names it', async 
     'wire.clientHeaders': [true, 'x-locale'],
     'wire.acceptBearerPrefix': [null, 'yes'],
     'wire.errorCodes': [null, 'BAD'],
+    route: [null, 30],
+    'route.rateLimit': [null, 30],
     revoke: [null, true],
     'revoke.revocations': [undefined],
     timeout: [0, NaN, '5s', 2_147_483_648]

@@ -105,7 +105,7 @@ async function logoutServer (t: Test, publicUrl: string) {
   app.addHook('onResponse', async ({ url, headers }, { statusCode }) => {
     if (/^\/self-service\/logout\?/.test(url)) asked.push({ headers, status: statusCode })
   })
-  await app.register(kratosBrowserLogout, { sessions, publicUrl, defaultReturnUrl: returnUrl, cookie: { secure: false } })
+  await app.register(kratosBrowserLogout, { sessions, publicUrl, returnUrls: { default: returnUrl }, cookie: { secure: false } })
   await app.register(kratosSessions, { sessions, cookie: { secure: false } })
   app.get('/login', async (_request, reply) => {
     return reply.header('set-cookie', `ory_kratos_session=${people.laptop.token}; Path=/; HttpOnly; SameSite=Lax`).redirect('/')

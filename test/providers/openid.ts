@@ -51,7 +51,7 @@ async function host (t: Test, port: number, { issuer, clientId, algorithms, tole
     issuers,
     provider: session => ({ issuer, idToken: session?.data?.['idToken'] as string | undefined }),
     publicUrl,
-    defaultReturnUrl: '/goodbye'
+    returnUrls: { default: '/goodbye' }
   }))
   await app.listen({ port, host: '127.0.0.1' })
   const verify = jwksVerifier({ issuers: [{ issuer, audience: clientId, algorithms }] })

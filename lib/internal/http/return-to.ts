@@ -68,13 +68,13 @@ export interface HostTargets {
 export function returnToHost ({ publicUrl, standard, allowed, caller }: HostTargets): (given: string | undefined) => string | undefined {
   const origin = publicUrl?.origin ?? ''
   const isTarget = typeof standard === 'string' && printable.test(standard) && (isPath(standard) || absolute.test(standard))
-  assertOption(isTarget, caller, 'defaultReturnUrl', 'must be a path, such as "/", or an absolute http or https URL')
-  assertOption(Array.isArray(allowed), caller, 'allowedReturnUrls', 'must be a list of absolute URLs')
+  assertOption(isTarget, caller, 'returnUrls.default', 'must be a path, such as "/", or an absolute http or https URL')
+  assertOption(Array.isArray(allowed), caller, 'returnUrls.allowed', 'must be a list of absolute URLs')
   const judge = returnToWithin({
     standard: publicUrl ?? new URL('http://localhost'), // Never used: only absolute URLs are judged.
     allowed: origin === '' ? allowed : [...allowed, `${origin}/`],
     caller,
-    option: 'allowedReturnUrls'
+    option: 'returnUrls.allowed'
   })
 
   return (given = '') => {

@@ -13,9 +13,9 @@ const known = [
  * @throws {TypeError} for an unknown directive
  * @see https://www.w3.org/TR/clear-site-data/#header
  */
-export function clearSiteDataHeader (directives: readonly SiteData[] = [], caller: string): string {
+export function clearSiteDataHeader (directives: readonly SiteData[] = [], caller: string, option: string): string {
   const names: readonly string[] = known
-  assertOption(Array.isArray(directives) && directives.every(directive => names.includes(directive)), caller, 'clearSiteData',
+  assertOption(Array.isArray(directives) && directives.every(directive => names.includes(directive)), caller, option,
     `must be a list of ${known.join(', ')}`)
   return directives.map(directive => `"${directive}"`).join(', ')
 }

@@ -1,6 +1,6 @@
 import type { Awaitable } from '../../awaitable.ts'
 import { signatureJudge, type JudgeSignature, type MessageIssuer } from '../jose/signed-message.ts'
-import { assertFunctions, assertOption, nonEmptyStrings } from '../plugin/options.ts'
+import { assertFunction, assertOption, nonEmptyStrings } from '../plugin/options.ts'
 
 /**
  * What providers leave out of their logout tokens, although the standard wants it:
@@ -64,7 +64,7 @@ function resolveIssuer (given: LogoutTokenIssuer, at: string, { caller, timeout 
   const { issuer, tolerate = [], decrypt } = given
   assertOption(Array.isArray(tolerate) && tolerate.every(tolerance => tolerances.includes(tolerance)), caller, `${at}.tolerate`,
     'must be a list of "untyped" and "unexpiring"')
-  assertFunctions({ [`${at}.decrypt`]: decrypt }, caller, [`${at}.decrypt`])
+  assertFunction(decrypt, caller, `${at}.decrypt`)
   const judgeSignature = signatureJudge(given, { caller, at }, { timeout, allowedInARow: 1 })
   const algorithms: readonly unknown[] = [...given.algorithms ?? ['RS256']]
   const tolerated = [...tolerate]

@@ -15,6 +15,8 @@ export interface EndSessionIssuer {
    * @default `${issuer}/.well-known/openid-configuration`
    */
   readonly discoveryUri?: string | undefined
+  /** For `ui_locales`: languages for its pages, separated by spaces. @default the provider decides */
+  readonly uiLocales?: string | undefined
 }
 
 /** The provider of a session, and what a logout request says about the session. */
@@ -25,7 +27,7 @@ export interface SessionProvider {
   readonly idToken?: string | undefined
   /** For `logout_hint`: what the provider knows the user by. */
   readonly logoutHint?: string | undefined
-  /** For `ui_locales`: languages of the user, separated by spaces. @default the option `uiLocales` */
+  /** For `ui_locales`: languages of the user, separated by spaces. @default those of the issuer */
   readonly uiLocales?: string | undefined
 }
 
@@ -34,6 +36,7 @@ export interface ResolvedProvider {
   readonly issuer: string
   readonly clientIds: readonly [string, ...string[]]
   readonly endpoint: FindEndSessionEndpoint
+  readonly uiLocales: string | undefined
 }
 
 const longestDiscoveryDocument = 256 * 1024
@@ -62,10 +65,12 @@ interface Place {
 
 function resolveProvider (given: EndSessionIssuer, { caller, at, timeout }: Place): ResolvedProvider {
   assertOption(typeof given === 'object' && given !== null, caller, at, 'must be an object such as { issuer, clientId }')
-  const { issuer, clientId, endSessionEndpoint, discoveryUri } = given
+  const { issuer, clientId, endSessionEndpoint, discoveryUri, uiLocales } = given
   assertOption(typeof issuer === 'string' && issuer !== '', caller, `${at}.issuer`, 'must be a non-empty string')
   const [first = '', ...others] = nonEmptyStrings(clientId, caller, `${at}.clientId`)
-  const known = { issuer, clientIds: [first, ...others] as const }
+  assertOption(uiLocales === undefined || (typeof uiLocales === 'string' && uiLocales.trim() !== ''), caller, `${at}.uiLocales`,
+    'must be a non-empty string, such as "de en"')
+  const known = { issuer, clientIds: [first, ...others] as const, uiLocales }
   if (endSessionEndpoint !== undefined) {
     assertOption(isEndSessionEndpoint(endSessionEndpoint), caller, `${at}.endSessionEndpoint`,
       'must be an https URL without a user name and a fragment (http only for this machine)')

@@ -3,12 +3,22 @@ export function assertOption (holds: boolean, caller: string, option: string, hi
   if (!holds) throw new TypeError(`${caller}: option "${option}" ${hint}`)
 }
 
-/** Checks that each of these options is a function or `undefined`. */
+/** Checks an option that groups others. `example` is how it may be written. */
+export function assertGroup (value: unknown, caller: string, option: string, example: string): void {
+  const isGroup = typeof value === 'object' && value !== null && !Array.isArray(value)
+  assertOption(isGroup, caller, option, `must be an object, for example ${example}`)
+}
+
+/** Checks that each of these options is a function or `undefined`. `user.isActive` is the member `isActive` of `user`. */
 export function assertFunctions (options: object, caller: string, names: readonly string[]): void {
   for (const name of names) {
-    const value: unknown = (options as Record<string, unknown>)[name]
-    assertOption(value === undefined || typeof value === 'function', caller, name, 'must be a function if it is given')
+    assertFunction(name.split('.').reduce<unknown>((group, member) => Object(group)[member], options), caller, name)
   }
+}
+
+/** Checks that an option is a function or `undefined`. */
+export function assertFunction (value: unknown, caller: string, option: string): void {
+  assertOption(value === undefined || typeof value === 'function', caller, option, 'must be a function if it is given')
 }
 
 /** The longest time that a timer can wait, almost 25 days. A longer one would fire at once. */

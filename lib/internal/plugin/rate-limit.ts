@@ -4,7 +4,7 @@ import rateLimit, {
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Awaitable } from '../../awaitable.ts'
 import type { Ask } from './ask.ts'
-import { assertFunctions, assertOption, duration } from './options.ts'
+import { assertFunction, assertGroup, assertOption, duration } from './options.ts'
 
 // The exported types use no type of `@fastify/rate-limit`: importing one would add `app.rateLimit()` to the types of hosts
 // that have not registered that plugin.
@@ -79,7 +79,7 @@ export async function limitRequests (scope: FastifyInstance, limit: LogoutRateLi
     errorResponseBuilder: () => Object.assign(new Error('too many requests'), { statusCode: 429 }),
     keyGenerator: async request => {
       request.setDecorator(counted, true)
-      return plugin.ask('rateLimit.keyGenerator', () => keyGenerator(request))
+      return plugin.ask('route.rateLimit.keyGenerator', () => keyGenerator(request))
     },
     ...(store !== undefined && { store: storeWithTimeout(store, scope, plugin) })
   })
@@ -93,15 +93,15 @@ export async function limitRequests (scope: FastifyInstance, limit: LogoutRateLi
 }
 
 function resolveOptions (limit: LogoutRateLimit, { caller, standard }: LimitedPlugin) {
-  assertOption(typeof limit === 'object' && limit !== null, caller, 'rateLimit', 'must be an object, for example { max: 100 }')
+  assertGroup(limit, caller, 'route.rateLimit', '{ max: 100 }')
   const { max = standard.max, headers = 'legacy', store, keyGenerator = addressOf, whenUnavailable = 'allow' } = limit
-  assertOption(Number.isInteger(max) && max > 0, caller, 'rateLimit.max', 'must be a positive integer')
-  assertOption(['legacy', 'ietf', 'both', 'none'].includes(headers), caller, 'rateLimit.headers',
+  assertOption(Number.isInteger(max) && max > 0, caller, 'route.rateLimit.max', 'must be a positive integer')
+  assertOption(['legacy', 'ietf', 'both', 'none'].includes(headers), caller, 'route.rateLimit.headers',
     'must be "legacy", "ietf", "both" or "none"')
-  assertOption(['refuse', 'allow'].includes(whenUnavailable), caller, 'rateLimit.whenUnavailable', 'must be "refuse" or "allow"')
-  const functions = { 'rateLimit.keyGenerator': keyGenerator, 'rateLimit.store': store }
-  assertFunctions(functions, caller, Object.keys(functions))
-  const window = duration(limit.window, standard.window, caller, 'rateLimit.window')
+  assertOption(['refuse', 'allow'].includes(whenUnavailable), caller, 'route.rateLimit.whenUnavailable', 'must be "refuse" or "allow"')
+  assertFunction(keyGenerator, caller, 'route.rateLimit.keyGenerator')
+  assertFunction(store, caller, 'route.rateLimit.store')
+  const window = duration(limit.window, standard.window, caller, 'route.rateLimit.window')
   return { max, window, keyGenerator, store, skipOnError: whenUnavailable === 'allow', headers }
 }
 
@@ -142,7 +142,7 @@ function storeWithTimeout (
     }
 
     incr (key: string, callback: Parameters<FastifyRateLimitStore['incr']>[1], timeWindow: number, max: number): void {
-      const count = async () => ask('rateLimit.store', () => new Promise<RateLimitCount>((resolve, reject) => {
+      const count = async () => ask('route.rateLimit.store', () => new Promise<RateLimitCount>((resolve, reject) => {
         this.#store.incr(`${scope.prefix}${path}-${key}`, (error, counted) => {
           if (counted === undefined || error) reject(error)
           else resolve(counted)

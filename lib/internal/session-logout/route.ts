@@ -6,26 +6,39 @@ import { publishRefusals } from '../plugin/diagnostics.ts'
 import { isolateFromHost, validateNothing } from '../plugin/host-isolation.ts'
 import { noActivity } from '../plugin/no-activity.ts'
 import type { SecurityRequirement } from '../plugin/openapi.ts'
-import { assertOption } from '../plugin/options.ts'
+import { assertGroup } from '../plugin/options.ts'
+import { resolveRoute } from '../plugin/route.ts'
 import type { HostSession } from '../../session-source.ts'
 import { readBodies } from './body.ts'
 import { isLogoutError, logoutError } from './error.ts'
 import { logoutSteps, type LogoutActionsOptions } from './steps.ts'
 
-/** What `sessionLogout` and `rpInitiatedLogout` have in common. `sessions` is required. */
-export interface LogoutRouteOptions<S extends HostSession = HostSession> extends LogoutActionsOptions<S> {
-  /** The path of the route, below the plugin's `prefix`. @default '/logout' */
-  readonly path?: string | undefined
-  /** Where a browser goes after the logout, if it names no other place: a path or an absolute URL. @default '/' */
-  readonly defaultReturnUrl?: string | undefined
+/** Where a browser goes after a logout. */
+export interface ReturnUrlOptions {
+  /** Where a browser goes if it names no other place: a path or an absolute URL. @default '/' */
+  readonly default?: string | undefined
   /**
    * Where `return_to` may point besides the host itself: absolute URLs, each with everything below its path; `*.` in front
    * of a host for its subdomains.
    * @default []
    */
-  readonly allowedReturnUrls?: readonly string[] | undefined
+  readonly allowed?: readonly string[] | undefined
+}
+
+/** Where the route is, and how it is documented. */
+export interface RouteOptions {
+  /** The path of the route, below the plugin's `prefix`. @default '/logout' */
+  readonly path?: string | undefined
   /** Security of the route in the host's OpenAPI document, such as `[{ sessionCookie: [] }]`. @default none is stated */
   readonly security?: readonly SecurityRequirement[] | undefined
+}
+
+/** What `sessionLogout` and `rpInitiatedLogout` have in common. `sessions` is required. */
+export interface LogoutRouteOptions<S extends HostSession = HostSession> extends LogoutActionsOptions<S> {
+  /** Where a browser goes after the logout. */
+  readonly returnUrls?: ReturnUrlOptions | undefined
+  /** Where the route is, and how it is documented. */
+  readonly route?: RouteOptions | undefined
 }
 
 /** The path of a logout route. */
@@ -38,15 +51,17 @@ export const standardPath = '/logout'
  */
 export function logoutRoute<S extends HostSession> (options: LogoutRouteOptions<S>, caller: string) {
   const steps = logoutSteps(options, caller)
-  const { path = standardPath, publicUrl, defaultReturnUrl = '/', allowedReturnUrls = [] } = options
-  assertPath(path, caller, 'path')
+  const { publicUrl, returnUrls = {} } = options
+  const { path, security } = resolveRoute(options.route, standardPath, caller)
+  assertGroup(returnUrls, caller, 'returnUrls', "{ default: '/goodbye' }")
+  const { default: standard = '/', allowed = [] } = returnUrls
   const base = publicUrl === undefined ? undefined : new URL(publicUrl)
-  const judge = returnToHost({ publicUrl: base, standard: defaultReturnUrl, allowed: allowedReturnUrls, caller })
+  const judge = returnToHost({ publicUrl: base, standard, allowed, caller })
 
   return {
     steps,
     path,
-    security: options.security,
+    security,
     /** Makes the cross-site check for these options, which are those of the option `csrf`. */
     crossSiteCheck: (csrf: CrossSiteOptions): ((request: FastifyRequest) => CrossSiteVerdict) => {
       return crossSiteCheck(csrf, { caller, option: 'csrf', publicUrl: base })
@@ -58,11 +73,6 @@ export function logoutRoute<S extends HostSession> (options: LogoutRouteOptions<
       return target
     }
   }
-}
-
-/** Checks an option that is a path. */
-export function assertPath (path: unknown, caller: string, option: string): asserts path is string {
-  assertOption(typeof path === 'string' && path.startsWith('/'), caller, option, 'must begin with a slash')
 }
 
 /**

@@ -3,8 +3,7 @@ import type { Awaitable } from '../../awaitable.ts'
 import type { LogoutEvent, SubjectLogoutEvent } from '../../logout-event.ts'
 import type { HostSession, SessionSource, SubjectSessions } from '../../session-source.ts'
 import { absoluteUrl } from '../http/absolute-url.ts'
-import { cookieRemover, type CookieIdentity } from '../http/cookie.ts'
-import { clearSiteDataHeader, type SiteData } from '../http/site-data.ts'
+import { clearing, type ClearOptions } from '../http/clear.ts'
 import { isId } from '../marks/id.ts'
 import { askWithin } from '../plugin/ask.ts'
 import { logoutNotice, sessionSummary } from '../plugin/logout-notice.ts'
@@ -16,10 +15,8 @@ import { misconfigured } from './error.ts'
 export interface LogoutActionsOptions<S extends HostSession = HostSession> {
   /** The host's sessions: a source of this package, or plain functions. */
   readonly sessions: SessionSource<S>
-  /** Further cookies to remove together with the credential, each with the attributes it was set with. @default [] */
-  readonly clearCookies?: readonly CookieIdentity[] | undefined
-  /** Sent as `Clear-Site-Data` when the current session is logged out over https. @default [] */
-  readonly clearSiteData?: readonly SiteData[] | undefined
+  /** What the browser deletes besides the credential. */
+  readonly clear?: ClearOptions | undefined
   /** Where browsers find the host, such as `https://app.example`. @default the request's protocol and host (`trustProxy`) */
   readonly publicUrl?: string | undefined
   /**
@@ -135,17 +132,15 @@ interface Settings<S extends HostSession> extends ReturnType<typeof resolveOptio
 function resolveOptions<S extends HostSession> (options: LogoutActionsOptions<S>, caller: string) {
   assertOption(typeof options?.sessions?.logOut === 'function', caller, 'sessions',
     'is missing: pass a session source, such as fastifySessionSource(store), or plain functions, { find, logOut, logOutSubject }')
-  const { sessions, clearCookies = [], publicUrl } = options
+  const { sessions, publicUrl } = options
   for (const method of ['find', 'logOutSubject', 'forget'] as const) {
     const isUsable = sessions[method] === undefined || typeof sessions[method] === 'function'
     assertOption(isUsable, caller, 'sessions', `must have a function as "${method}", or nothing`)
   }
-  assertOption(Array.isArray(clearCookies), caller, 'clearCookies', 'must be a list of cookies')
   assertFunctions(options, caller, ['onLogout'])
   const timeout = duration(options.timeout, 5000, caller, 'timeout')
   const base = publicUrl === undefined ? undefined : absoluteUrl(publicUrl, caller, 'publicUrl', 'where browsers find the host')
-  const siteData = clearSiteDataHeader(options.clearSiteData, caller)
-  const removals = clearCookies.map(cookie => cookieRemover(cookie, caller, 'clearCookies'))
+  const clear = clearing(options.clear, caller)
   const isHttps = (request: FastifyRequest) => (base?.protocol ?? `${request.protocol}:`) === 'https:'
 
   return {
@@ -158,8 +153,8 @@ function resolveOptions<S extends HostSession> (options: LogoutActionsOptions<S>
     asSession: (answer: S | undefined | null, method: string) => checkedSession(answer, caller, method),
     clear: (request: FastifyRequest, reply: FastifyReply) => {
       forget(sessions, request, reply)
-      for (const remove of removals) remove(reply)
-      if (siteData !== '' && isHttps(request)) reply.header('clear-site-data', siteData)
+      clear.cookies(reply)
+      if (isHttps(request)) clear.siteData(reply)
     }
   }
 }

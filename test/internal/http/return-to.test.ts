@@ -5,7 +5,7 @@ import { returnToWithin } from '../../../lib/internal/http/return-to.ts'
 const standard = 'https://app.example/bye?from=logout'
 
 function judge (...allowed: string[]) {
-  return returnToWithin({ standard: new URL(standard), allowed, caller: 'aPlugin', option: 'allowedReturnUrls' })
+  return returnToWithin({ standard: new URL(standard), allowed, caller: 'aPlugin', option: 'returnUrls.allowed' })
 }
 
 t.test('without a return_to the default is the target, allowed or not', async t => {
@@ -153,6 +153,6 @@ t.test('an entry that can never match, or matches too much, throws a TypeError t
     ['https://*.com', /two labels/], ['https://*.com.', /two labels/], ['https://*.localhost', /two labels/]
   ] as const) {
     t.throws(() => judge('https://app.example/', entry), { name: 'TypeError', message: hint }, entry)
-    t.throws(() => judge(entry), { message: `aPlugin: option "allowedReturnUrls" has the entry ${JSON.stringify(entry)}, which` })
+    t.throws(() => judge(entry), { message: `aPlugin: option "returnUrls.allowed" has the entry ${JSON.stringify(entry)}, which` })
   }
 })

@@ -182,8 +182,7 @@ t.test('a redirect to an error page is published with the status of the error', 
   await app.register(kratosBrowserLogout, {
     sessions: { ...sessions, find },
     publicUrl: 'https://app.example',
-    defaultReturnUrl: 'https://app.example',
-    errorUrl: 'https://app.example/error'
+    returnUrls: { default: 'https://app.example', error: 'https://app.example/error' }
   })
   const messages = listen(t)
   const ask = async (url: string, token = 'token') => (await app.inject({ url, headers: { 'x-session-token': token } })).statusCode
@@ -218,7 +217,7 @@ t.test('each outage is published with the name of the function, and then the 500
     { channel: 'fastify-logout:refusal', plugin: 'signingHubLogout', status: 500 },
     { channel: 'fastify-logout:outage', plugin: 'kratosLogout', question: 'sessions.logOut' },
     { channel: 'fastify-logout:refusal', plugin: 'kratosLogout', status: 500 },
-    { channel: 'fastify-logout:outage', plugin: 'tenantStatusLogout', question: 'beforeLogOut' },
+    { channel: 'fastify-logout:outage', plugin: 'tenantStatusLogout', question: 'user.beforeLogOut' },
     { channel: 'fastify-logout:refusal', plugin: 'tenantStatusLogout', status: 500 }
   ])
   t.equal(messages.length, 6)

@@ -26,24 +26,30 @@ async function documentOf (openapi: NonNullable<FastifyDynamicSwaggerOptions['op
   const verifyToken = () => ({})
   for (const prefix of ['', '/auth']) {
     await app.register(signingHubLogout, {
-      prefix, verifyToken, deviceToken: { required: prefix === '/auth' }, ...(secured && { security: [{ bearer: [] }] })
+      prefix, verifyToken, deviceToken: { required: prefix === '/auth' }, ...(secured && { route: { security: [{ bearer: [] }] } })
     })
     const sessions = memorySessionStore()
     await app.register(kratosLogout, { prefix, sessions })
     await app.register(kratosBrowserLogout, {
-      prefix, sessions, publicUrl: 'http://127.0.0.1', defaultReturnUrl: 'http://127.0.0.1/', ...(secured && { security: [{ bearer: [] }] })
+      prefix,
+      sessions,
+      publicUrl: 'http://127.0.0.1',
+      returnUrls: { default: 'http://127.0.0.1/' },
+      ...(secured && {
+        route: { security: [{ bearer: [] }] }
+      })
     })
-    await app.register(kratosSessions, { prefix, sessions, ...(secured && { security: [{ bearer: [] }] }) })
-    await app.register(kratosAdmin, { prefix, sessions, authorize: () => true, ...(secured && { security: [{ bearer: [] }] }) })
+    await app.register(kratosSessions, { prefix, sessions, ...(secured && { route: { security: [{ bearer: [] }] } }) })
+    await app.register(kratosAdmin, { prefix, sessions, authorize: () => true, ...(secured && { route: { security: [{ bearer: [] }] } }) })
     await app.register(sessionLogout, {
-      prefix, sessions: sessionStoreSource(sessions, { header: 'authorization' }), ...(secured && { security: [{ bearer: [] }] })
+      prefix, sessions: sessionStoreSource(sessions, { header: 'authorization' }), ...(secured && { route: { security: [{ bearer: [] }] } })
     })
     await app.register(tenantStatusLogout, {
       prefix,
       verifyToken,
       authenticateTenant: () => 'acme',
       users: { get: () => undefined, compareAndSet: () => true },
-      ...(secured && { security: [{ tenantToken: [], userToken: [] }] })
+      ...(secured && { route: { security: [{ tenantToken: [], userToken: [] }] } })
     })
     await app.register(tokenRevocation, {
       prefix, authenticateClient: () => undefined, revokeToken: () => undefined, ...(secured && { security: [{ client: [] }] })

@@ -1,7 +1,7 @@
 import t from 'tap'
 
 import {
-  assertFunctions, assertOption, duration, lifetimeOf, nonEmptyStrings, wholeNumber
+  assertFunction, assertFunctions, assertGroup, assertOption, duration, lifetimeOf, nonEmptyStrings, wholeNumber
 } from '../../../lib/internal/plugin/options.ts'
 
 t.test('lifetimeOf accepts positive numbers up to a hundred years, longer than a timer can wait', async t => {
@@ -25,6 +25,29 @@ t.test('assertFunctions accepts functions and undefined', async t => {
   assertFunctions({ anOption: () => {}, other: 5 }, 'aPlugin', ['anOption', 'missing'])
   for (const anOption of [null, 'text', {}, 0, false]) {
     t.throws(() => assertFunctions({ anOption }, 'aPlugin', ['anOption']), misuse('must be a function if it is given'))
+  }
+})
+
+t.test('assertFunctions finds a member of a group by its path of names', async t => {
+  const options = { user: { isActive: () => true }, wire: undefined, none: null }
+  assertFunctions(options, 'aPlugin', ['user.isActive', 'user.principal', 'wire.anything', 'none.anything', 'missing.anything'])
+  for (const isActive of [null, 'text', {}, 0, false]) {
+    t.throws(() => assertFunctions({ user: { isActive } }, 'aPlugin', ['user.isActive']), {
+      name: 'TypeError', message: 'aPlugin: option "user.isActive" must be a function if it is given'
+    })
+  }
+})
+
+t.test('assertFunction accepts a function and undefined', async t => {
+  assertFunction(() => {}, 'aPlugin', 'anOption')
+  assertFunction(undefined, 'aPlugin', 'anOption')
+  t.throws(() => assertFunction(null, 'aPlugin', 'anOption'), misuse('must be a function if it is given'))
+})
+
+t.test('assertGroup accepts objects, and not null, lists and other values', async t => {
+  assertGroup({}, 'aPlugin', 'anOption', '{ a }')
+  for (const value of [null, undefined, [], 'text', 5, true, () => {}]) {
+    t.throws(() => assertGroup(value, 'aPlugin', 'anOption', '{ a }'), misuse('must be an object, for example { a }'))
   }
 })
 

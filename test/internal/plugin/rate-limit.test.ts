@@ -60,7 +60,7 @@ t.test('the window begins with the first request and has a fixed length', async 
   t.teardown(() => { Date.now = now })
   const wait = (milliseconds: number) => { const stopped = Date.now() + milliseconds; Date.now = () => stopped }
   wait(0)
-  const { logOut } = await serve(t, { ...options, rateLimit: { max: 2, window: 8000 } })
+  const { logOut } = await serve(t, { ...options, route: { rateLimit: { max: 2, window: 8000 } } })
   t.strictSame(await logOut(), success(limited(1, 2, 8)))
   wait(3500)
   t.strictSame(await logOut(), success(limited(0, 2, 5)), 'whole seconds, rounded up')
@@ -124,7 +124,9 @@ t.test('addresses', async t => {
   })
 
   t.test('keyGenerator replaces the address', async t => {
-    const { logOut } = await serve(t, { ...options, rateLimit: { keyGenerator: async ({ headers }) => String(headers['x-device-id']) } })
+    const { logOut } = await serve(t, {
+      ...options, route: { rateLimit: { keyGenerator: async ({ headers }) => String(headers['x-device-id']) } }
+    })
     t.strictSame(await logOut({ ...credentials, 'x-device-id': 'a' }), success())
     t.strictSame(await logOut({ ...credentials, 'x-device-id': 'b' }), success())
     t.strictSame(await logOut({ ...credentials, 'x-device-id': 'a' }, '127.0.0.9'), success(limited(28)))
@@ -139,12 +141,12 @@ t.test('the option "headers" selects the headers of responses', async t => {
     ['legacy', limited], ['ietf', ietf], ['none', () => ({})],
     ['both', (remaining: number, limit: number) => ({ ...limited(remaining, limit), ...ietf(remaining, limit) })]
   ] as const) {
-    const { logOut } = await serve(t, { ...options, rateLimit: { max: 2, headers } })
+    const { logOut } = await serve(t, { ...options, route: { rateLimit: { max: 2, headers } } })
     t.strictSame(await logOut(), success(of(1, 2)), headers)
     t.strictSame(await logOut({}), { ...failureOf(0), headers: failure(401, '', '', of(0, 2)).headers }, headers)
     t.strictSame(await logOut(), { ...tooMany(), headers: failure(429, '', '', { ...of(0, 2), 'retry-after': '3600' }).headers }, headers)
   }
-  const { logOut } = await serve(t, { ...options, rateLimit: { headers: 'ietf', window: 1500 } })
+  const { logOut } = await serve(t, { ...options, route: { rateLimit: { headers: 'ietf', window: 1500 } } })
   t.match(
     (await logOut()).headers, { ratelimit: '"logout";r=29;t=2', 'ratelimit-policy': '"logout";q=30;w=2' }, 'whole seconds, rounded up'
   )
@@ -155,7 +157,11 @@ t.test('registrations under different prefixes count separately', async t => {
     const app = Fastify({ genReqId: () => 'req-7' })
     t.teardown(() => app.close())
     const { inject } = wire(app)
-    for (const prefix of ['/a', '/b']) await app.register(tenantStatusLogout, { ...options, prefix, rateLimit: { max: 2, store } })
+    for (const prefix of ['/a', '/b']) {
+      await app.register(tenantStatusLogout, {
+        ...options, prefix, route: { rateLimit: { max: 2, store } }
+      })
+    }
     const logOut = async (prefix: string) => answered(await inject({ method: 'GET', url: prefix + path, headers: credentials }))
     t.strictSame(await logOut('/a'), success(limited(1, 2)))
     t.strictSame(await logOut('/a'), success(limited(0, 2)))
@@ -178,7 +184,7 @@ t.test('beside a limiter of the host', async t => {
   }
   for (const [name, { before, after }] of Object.entries(ways)) {
     for (const rateLimit of [{ max: 2 }, { max: 2, store: countingStore().Store, headers: 'both' }] as const) {
-      const { app, logOut } = await serve(t, { ...options, rateLimit }, { ...(before !== undefined && { before }) })
+      const { app, logOut } = await serve(t, { ...options, route: { rateLimit } }, { ...(before !== undefined && { before }) })
       await after?.(app)
       const headersOf = (remaining: number) => 'headers' in rateLimit
         ? { ...limited(remaining, 2), ratelimit: `"logout";r=${remaining};t=3600`, 'ratelimit-policy': '"logout";q=2;w=3600' }
@@ -219,7 +225,7 @@ t.test('beside a limiter of the host', async t => {
     for (const [headers, store] of [
       ['legacy', countingStore().Store], ['ietf', undefined], ['both', undefined], ['none', undefined]
     ] as const) {
-      const { logOut } = await serve(t, { ...options, rateLimit: { headers, store, max: 7 } }, {
+      const { logOut } = await serve(t, { ...options, route: { rateLimit: { headers, store, max: 7 } } }, {
         before: app => app.register(rateLimit, { global: true, max: 1, timeWindow: 60_000 })
       })
       const first = await logOut()
@@ -233,7 +239,7 @@ t.test('beside a limiter of the host', async t => {
 
   t.test('a limiter that a hook adds to every route works, too', async t => {
     const { counts, Store } = countingStore()
-    const { logOut } = await serve(t, { ...options, rateLimit: { store: Store } }, {
+    const { logOut } = await serve(t, { ...options, route: { rateLimit: { store: Store } } }, {
       before: app => app.addHook('onRoute', route => { route.config = { ...route.config, rateLimit: { max: 1 } } })
     })
     t.strictSame(await logOut(), success(limited(0, 1)))
@@ -245,7 +251,7 @@ t.test('beside a limiter of the host', async t => {
 t.test('the option "store"', async t => {
   t.test('counts this route only, by address', async t => {
     const { counts, settings, Store } = countingStore()
-    const { logOut } = await serve(t, { ...options, rateLimit: { store: Store } }, { prefix: '/api' })
+    const { logOut } = await serve(t, { ...options, route: { rateLimit: { store: Store } } }, { prefix: '/api' })
     t.strictSame(await logOut(), success())
     t.strictSame(await logOut(), success(limited(28)))
     t.strictSame([...counts], [['/api/auth/logout-127.0.0.1', 2]])
@@ -266,7 +272,9 @@ t.test('the option "store"', async t => {
       const server = { logger: { level: 'error', stream: { write: (line: string) => { lines.push(line) } } } }
       for (const headers of ['legacy', 'ietf', 'both', 'none'] as const) {
         const { options, users } = tenantHost()
-        const { logOut } = await serve(t, { ...options, timeout: 20, rateLimit: { store: failingStore(answer), headers } }, { server })
+        const { logOut } = await serve(t, {
+          ...options, timeout: 20, route: { rateLimit: { store: failingStore(answer), headers } }
+        }, { server })
         t.strictSame(await logOut(), success({}), 'lets through, without headers')
         t.equal(users.get(alice)?.status, 'logged_out')
         t.equal(lines.length, 1)
@@ -275,7 +283,7 @@ t.test('the option "store"', async t => {
 
       const { options, users } = tenantHost()
       const { logOut } = await serve(
-        t, { ...options, timeout: 20, rateLimit: { store: failingStore(answer), whenUnavailable: 'refuse' } }, { server }
+        t, { ...options, timeout: 20, route: { rateLimit: { store: failingStore(answer), whenUnavailable: 'refuse' } } }, { server }
       )
       t.strictSame(await logOut(), internal({}), 'or, where the host asks for it, refuses')
       t.equal(users.get(alice)?.status, 'logged_in')
@@ -283,7 +291,7 @@ t.test('the option "store"', async t => {
   }
 
   t.test('that fails does not affect a limiter of the host', async t => {
-    const { logOut } = await serve(t, { ...options, rateLimit: { store: failingStore(callback => callback(secret)) } }, {
+    const { logOut } = await serve(t, { ...options, route: { rateLimit: { store: failingStore(callback => callback(secret)) } } }, {
       before: app => app.register(rateLimit, { max: 100 })
     })
     t.strictSame(await logOut(), success({}), 'the limit of the host is not taken for ours')
@@ -292,7 +300,11 @@ t.test('the option "store"', async t => {
   t.test('that responds after the timeout changes nothing', async t => {
     let late = () => {}
     const { logOut } = await serve(t, {
-      ...options, timeout: 20, rateLimit: { store: failingStore(callback => { late = () => callback(null, { current: 99, ttl: 1 }) }) }
+      ...options,
+      timeout: 20,
+      route: {
+        rateLimit: { store: failingStore(callback => { late = () => callback(null, { current: 99, ttl: 1 }) }) }
+      }
     })
     t.strictSame(await logOut(), success({}))
     late()
@@ -310,7 +322,7 @@ t.test('a wrong option throws a TypeError at registration that names it', async 
     store: [{ incr () {} }]
   }
   for (const [option, values] of Object.entries(wrong)) {
-    await assertMisuse(t, tenantStatusLogout, 'tenantStatusLogout', { ...options, rateLimit: {} }, { [`rateLimit.${option}`]: values })
+    await assertMisuse(t, tenantStatusLogout, 'tenantStatusLogout', options, { [`route.rateLimit.${option}`]: values })
   }
-  await assertMisuse(t, tenantStatusLogout, 'tenantStatusLogout', options, { rateLimit: [null, 30, 'off', false] })
+  await assertMisuse(t, tenantStatusLogout, 'tenantStatusLogout', options, { 'route.rateLimit': [null, 30, 'off', false] })
 })

@@ -60,7 +60,7 @@ async function host (t: Test, revoke: LogoutRevocation, guarded: Pick<Revocation
     verifyToken,
     revoke,
     authenticateTenant: () => 'acme',
-    rateLimit: { max: 1000 },
+    route: { rateLimit: { max: 1000 } },
     onLogout: ({ subject }) => { logouts.push(subject) }
   })
   for (const [method, url] of routes) app.route({ method, url, handler: async () => 'in' })
