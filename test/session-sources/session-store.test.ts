@@ -76,7 +76,7 @@ t.test('D3: a store without logOutSubject can log out the current session only',
   t.match((await app.inject({ method: 'POST', url: '/logout', payload: { scope: 'all' } })).json(), { code: 'LOGOUT_SCOPE' })
   await t.rejects(async () => Fastify().register(sessionLogout, { sessions, scopes: { allowed: ['current', 'all'] } }), {
     name: 'TypeError',
-    message: 'sessionLogout: option "scopes" must be ["current"] with these sessions: "others" and "all" need the methods '
+    message: 'sessionLogout: option "scopes.allowed" must be ["current"] with these sessions: "others" and "all" need the methods '
   })
 })
 
