@@ -11,6 +11,7 @@ import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
 import { assertOption, duration } from '../internal/plugin/options.ts'
 import { limitRequests, type LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
+import { resolveRoute } from '../internal/plugin/route.ts'
 import { Type } from '../internal/plugin/schema.ts'
 
 const plugin = 'tokenRevocation'
@@ -40,24 +41,27 @@ export interface TokenRevocationOptions {
    * token. `unsupported` for a kind of token that cannot be revoked: the response is 400.
    */
   readonly revokeToken: (revocation: TokenToRevoke, request: FastifyRequest) => Awaitable<'revoked' | 'unsupported' | undefined>
-  /** The path of the route, below the plugin's `prefix`. @default '/oauth/revoke' */
-  readonly path?: string | undefined
-  /** How often an address may call: `{}` for 300 a minute. @default no limit, because a client on a server has one address */
-  readonly rateLimit?: LogoutRateLimit | undefined
-  /** Security of the route in the host's OpenAPI document, for example `[{ client: [] }, {}]`. @default none is stated */
-  readonly security?: readonly SecurityRequirement[] | undefined
+  /** Where the route is, how often it may be called, and how it is documented. */
+  readonly route?: {
+    /** The path of the route, below the plugin's `prefix`. @default '/oauth/revoke' */
+    readonly path?: string | undefined
+    /** How often an address may call: `{}` for 300 a minute. @default no limit, because a client on a server has one address */
+    readonly rateLimit?: LogoutRateLimit | undefined
+    /** Security of the route in the host's OpenAPI document, for example `[{ client: [] }, {}]`. @default none is stated */
+    readonly security?: readonly SecurityRequirement[] | undefined
+  } | undefined
   /** How long each call to the host's functions may take, in milliseconds. @default 2000 */
   readonly timeout?: number | undefined
 }
 
 function resolveOptions (options: TokenRevocationOptions, { log }: FastifyInstance) {
-  const { authenticateClient, revokeToken, path = standardPath } = options
+  const { authenticateClient, revokeToken } = options
   assertOption(typeof authenticateClient === 'function', plugin, 'authenticateClient',
     'is missing: pass a function (credentials, request) => client id')
   assertOption(typeof revokeToken === 'function', plugin, 'revokeToken',
     "is missing: pass a function ({ token, hint, clientId }, request) => 'revoked', 'unsupported' or undefined")
-  assertOption(typeof path === 'string' && path.startsWith('/'), plugin, 'path', 'must begin with a slash')
-  return { authenticateClient, revokeToken, path, ask: askWithin(duration(options.timeout, 2000, plugin, 'timeout'), plugin, log) }
+  const route = resolveRoute(options.route, standardPath, plugin)
+  return { authenticateClient, revokeToken, route, ask: askWithin(duration(options.timeout, 2000, plugin, 'timeout'), plugin, log) }
 }
 
 type Settings = ReturnType<typeof resolveOptions>
@@ -66,7 +70,7 @@ type Settings = ReturnType<typeof resolveOptions>
 
 const optionalText = (description: string) => Type.Optional(Type.String({ description }))
 
-function routeSchema (prefix: string, { path = standardPath, security }: TokenRevocationOptions) {
+function routeSchema (prefix: string, { path, security }: Settings['route']) {
   return freshSchema({
     ...(security !== undefined && { security }),
     operationId: operationId('tokenRevocation', prefix + (path === standardPath ? '' : path)),
@@ -139,7 +143,7 @@ export const tokenRevocation: FastifyPluginAsync<TokenRevocationOptions> = fp(ro
 
 async function routes (fastify: FastifyInstance, options: TokenRevocationOptions): Promise<void> {
   const settings = resolveOptions(options, fastify)
-  const { ask, path } = settings
+  const { ask, route: { path, rateLimit } } = settings
   const revoke = revocation(settings)
 
   noActivity(fastify)
@@ -148,11 +152,11 @@ async function routes (fastify: FastifyInstance, options: TokenRevocationOptions
   publishRefusals(fastify, plugin)
   readForms(fastify)
   fastify.setErrorHandler(answerFailure)
-  if (options.rateLimit !== undefined) {
-    await limitRequests(fastify, options.rateLimit, { caller: plugin, ask, path, standard: { max: 300, window: 60_000 } })
+  if (rateLimit !== undefined) {
+    await limitRequests(fastify, rateLimit, { caller: plugin, ask, path, standard: { max: 300, window: 60_000 } })
   }
 
-  fastify.post(path, { bodyLimit, schema: routeSchema(fastify.prefix, options) }, async (request, reply) => {
+  fastify.post(path, { bodyLimit, schema: routeSchema(fastify.prefix, settings.route) }, async (request, reply) => {
     const refusal = await revoke(request)
     if (refusal !== undefined) return refuse(refusal, request, reply)
     return reply.code(200).removeHeader('content-type').header('cache-control', 'no-store').send()

@@ -369,7 +369,7 @@ t.test('over HTTP/2, with and without a length', async t => {
 })
 
 t.test('the path, the prefix and a rate limit can be chosen', async t => {
-  const { inject, logged } = await serve(t, { path: '/revoke', prefix: '/auth', rateLimit: { max: 2 } })
+  const { inject, logged } = await serve(t, { route: { path: '/revoke', rateLimit: { max: 2 } }, prefix: '/auth' })
   const post = () => inject({ method: 'POST', url: '/auth/revoke', payload: 'token=x', headers: { 'content-type': form, ...shop } })
   t.strictSame([(await post()).status, (await post()).status], [200, 200])
   const refused = await post()
@@ -378,7 +378,7 @@ t.test('the path, the prefix and a rate limit can be chosen', async t => {
 })
 
 t.test('without a limit, 310 requests of one address pass; the standard limit is 300 a minute', async t => {
-  for (const [options, refused] of [[{}, 0], [{ rateLimit: {} }, 10]] as const) {
+  for (const [options, refused] of [[{}, 0], [{ route: { rateLimit: {} } }, 10]] as const) {
     const { post } = await serve(t, options)
     const statuses: number[] = []
     for (let sent = 0; sent < 310; sent++) statuses.push((await post('token=x', shop)).status)
@@ -390,10 +390,11 @@ t.test('wrong options are a TypeError that names the option', async t => {
   await assertMisuse(t, tokenRevocation, 'tokenRevocation', world().options, {
     authenticateClient: [undefined, null, 'x', {}],
     revokeToken: [undefined, null, 'x', {}],
-    path: ['', 'revoke', 5, null],
+    route: [null, 'x'],
+    'route.path': ['', 'revoke', 5, null],
     timeout: [0, -1, '5', NaN, null],
-    rateLimit: [null, 5],
-    'rateLimit.max': [0, 1.5]
+    'route.rateLimit': [null, 5],
+    'route.rateLimit.max': [0, 1.5]
   })
 })
 
@@ -404,7 +405,7 @@ t.test('the OpenAPI operation is named after prefix and path, and its security i
   app.addHook('onRoute', ({ schema }) => { schemas.push({ ...schema }) })
   const { options } = world()
   await app.register(tokenRevocation, options)
-  await app.register(tokenRevocation, { ...options, prefix: '/auth', path: '/revoke', security: [{ client: [] }] })
+  await app.register(tokenRevocation, { ...options, prefix: '/auth', route: { path: '/revoke', security: [{ client: [] }] } })
   t.strictSame(schemas.map(({ operationId, security, tags }) => ({ operationId, security, tags })), [
     { operationId: 'tokenRevocation', security: undefined, tags: ['logout'] },
     { operationId: 'tokenRevocationAuthRevoke', security: [{ client: [] }], tags: ['logout'] }

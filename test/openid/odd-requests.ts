@@ -186,14 +186,14 @@ async function hostOf (t: Test, issuer: TestIssuer) {
     sessions,
     sessionLifetime: hour,
     cookie: { name: 'sid', sessions },
-    rateLimit: { max: 1e9 }
+    route: { rateLimit: { max: 1e9 } }
   })
   await app.register(rpInitiatedLogout, {
     sessions: sessionStoreSource(sessions, { cookie: { name: 'sid' } }),
     issuers: [{ issuer: issuer.url, clientId, endSessionEndpoint: `${issuer.url}/logout` }],
     provider: session => failsSometimes({ issuer: issuer.url, ...(session !== undefined && { idToken: `${secret}.${secret}.${secret}` }) }),
     publicUrl: 'https://shop.example',
-    defaultReturnUrl: '/'
+    returnUrls: { default: '/' }
   })
   let logins = 0
   /** Creates a session: its token. */
