@@ -95,14 +95,18 @@ export function mysqlFeed ({ run, table, pollInterval, pageSize = 2000 }: MysqlF
   }
 }
 
-const numbersAtBeginning = 5000
+/** The position of a feed that still gives numbers before it begins: read as none. */
+const beforeBeginning = ''
 
-/** Begins anew, without a mark yet. Where no feed has given numbers for long, many marks have none: it would hand out all twice. */
-async function begin (feeding: Feeding): Promise<FeedPage> {
-  const { run, statements, beat } = feeding
+/**
+ * Begins anew, without a mark yet. Where no feed has given numbers for long, many marks have none, and it would hand out all
+ * of these twice. So it first gives numbers, some with each call, for a call that takes long looks like a server that is silent.
+ */
+async function begin ({ run, statements, beat, pageSize }: Feeding): Promise<FeedPage> {
   await beat()
-  const { changed } = await run(statements.number(numbersAtBeginning))
-  if (changed > numbersAtBeginning) return begin(feeding)
+  const numbers = 2 * pageSize
+  const { changed } = await run(statements.number(numbers))
+  if (changed > numbers) return { marks: [], position: beforeBeginning, complete: false }
   const { rows: [row] } = await run(statements.begin)
   const place: Place = { server: String(row?.['server']), seen: String(row?.['seen']), loaded: ['s', '', '', ''] }
   return { marks: [], position: JSON.stringify(place), complete: false }

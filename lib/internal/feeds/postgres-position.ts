@@ -12,15 +12,16 @@ export interface Place {
   readonly loaded?: MarkKey | undefined
   /** While it reads what is new in several pages: the snapshot that it will have seen then, and up to which mark it has come. */
   readonly next?: { readonly seen: string, readonly after: readonly [written: string, ...key: MarkKey] } | undefined
-  /** The last heartbeat that was found, and what had been seen before it was written. */
-  readonly proof?: { readonly id: string, readonly value: string, readonly seen: string } | undefined
+  /** The last heartbeat that was found or with which it began, and what had been seen before it was written. */
+  readonly proof: { readonly id: string, readonly value: string, readonly seen: string }
 }
 
 /** Reads a position. Returns `undefined` for one of another kind of feed. */
 export function placeOf (position: string | undefined): Place | undefined {
   try {
     const place = JSON.parse(position ?? 'null') as Partial<Place> | null
-    const isPlace = [place?.server, place?.session, place?.seen].every(part => typeof part === 'string')
+    const { proof } = place ?? {}
+    const isPlace = [place?.server, place?.session, place?.seen, proof?.id, proof?.value, proof?.seen].every(part => typeof part === 'string')
     return isPlace ? place as Place : undefined
   } catch {
     return undefined

@@ -5,7 +5,7 @@ import type { PostgresClient } from '../databases/postgres.ts'
 import { missingTable } from '../databases/sql-table.ts'
 import { markOfRow } from '../marks/row.ts'
 import type { FeedPage, Mark, RevocationFeed } from '../../revocation-store.ts'
-import { heartbeat } from './heartbeat.ts'
+import { heartbeat, type Heartbeat } from './heartbeat.ts'
 import { listen, type Listening } from './postgres-listening.ts'
 import { placeOf, transactionsOf, type MarkKey, type Place } from './postgres-position.ts'
 
@@ -30,8 +30,8 @@ const longestHeartbeat = 60_000
  * last, so it misses none, in whatever order transactions end and however long they take.
  *
  * A page is complete only if this connection found a heartbeat that was written through the pool after the question. After
- * a lost connection it goes on only if the server is the same, by its identifier and timeline, and still has the last
- * heartbeat: then it also has what was seen before that. Otherwise every mark is loaded again.
+ * a lost connection it goes on, also while it loads, only if the server is the same, by its identifier and timeline, and
+ * still has the last heartbeat: then it also has what was seen before that. Otherwise every mark is loaded again.
  *
  * @throws {TypeError} when the client is no pool; `caller` begins the message.
  */
@@ -48,7 +48,7 @@ export function postgresFeed (pool: PostgresClient, { names, table, caller, page
       const current = opened ??= open(signal => lend(signal).then(connection => listen(connection, statements, signal)), table)
       const listening = await current.listening
       const place = await placeOn(listening, placeOf(position))
-      if (place === undefined) return begin(listening)
+      if (place === undefined) return begin(listening, id, beat)
       if (place.loaded !== undefined) return load(listening, { ...place, loaded: place.loaded }, pageSize)
       if (place.next !== undefined) return readOn(listening, place, { id, pageSize })
 
@@ -124,16 +124,16 @@ async function placeOn (listening: Listening, place: Place | undefined): Promise
   const { server, session } = listening
   if (place?.server !== server) return undefined
   if (place.session === session) return place
-  const { proof } = place
-  if (proof === undefined || place.loaded !== undefined) return undefined
+  const { proof, loaded } = place
   const [row] = await listening.run('lastHeartbeat', proof.id)
-  return row?.['value'] === proof.value ? { server, session, seen: proof.seen, proof } : undefined
+  return row?.['value'] === proof.value ? { server, session, seen: proof.seen, proof, loaded } : undefined
 }
 
-/** Begins anew, without a mark yet. */
-async function begin ({ run, server, session }: Listening): Promise<FeedPage> {
+/** Begins anew, without a mark yet. The heartbeat is written behind what was seen, so that a load that is cut off can go on. */
+async function begin ({ run, server, session }: Listening, id: string, beat: Heartbeat): Promise<FeedPage> {
   const [row] = await run('begin')
-  const place: Place = { server, session, seen: String(row?.['snapshot']), loaded: ['s', '', '', ''] }
+  const seen = String(row?.['snapshot'])
+  const place: Place = { server, session, seen, loaded: ['s', '', '', ''], proof: { id, value: await beat(), seen } }
   return { marks: [], position: JSON.stringify(place), complete: false }
 }
 

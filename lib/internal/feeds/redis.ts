@@ -12,7 +12,7 @@ import type { RevocationFeed } from '../../revocation-store.ts'
 export interface RedisFeedSource {
   readonly keys: RevocationKeys
   readonly caller: string
-  /** Ids with their marks, while it loads. @default 500 */
+  /** Ids with their marks, while it loads. @default 1000 */
   readonly ids?: number
   /** Entries of the stream: one for each script that made marks. @default 50 */
   readonly entries?: number
@@ -74,7 +74,7 @@ interface Opened {
 }
 
 /** Listens to the channel that has the name of the stream's key, whatever prefix the client puts before it. */
-function openReader (connection: RedisConnection, { keys, ids = 500, entries = 50 }: RedisFeedSource, heartbeat: string): Opened {
+function openReader (connection: RedisConnection, { keys, ids = 1000, entries = 50 }: RedisFeedSource, heartbeat: string): Opened {
   const messages = messageBox()
   const listen = async () => {
     const channel = textOf(await connection.script('return KEYS[1]')([keys.feed]))

@@ -77,6 +77,23 @@ t.test('on a server', t => withMysql(t, async ({ url }) => {
     }
   })
 
+  await t.test('where many marks have no number, a feed that begins gives them some with each call', async t => {
+    let statements = 0
+    const { name, store, feed } = await fresh(t, 5, () => { statements++ })
+    await store.revoke(...Array.from({ length: 34 }, (_, index): Mark => ({ tokenId: `${index}`, until })))
+    const withoutNumber = async () => countOf(`SELECT id FROM ${name} WHERE written IS NULL`)
+    let position: string | undefined
+    for (const left of [24, 14, 4, 0]) {
+      statements = 0
+      const page = await feed.next(position, 1)
+      position = page.position
+      t.same([page.marks.length, page.complete, await withoutNumber()], [0, false, left])
+      t.ok(statements <= 3, `${statements} statements in one call`)
+    }
+    t.equal((await feed.next(position, 1)).marks.length, 5, 'then it loads')
+    t.equal((await readOn(feed, position)).ids.length, 34)
+  })
+
   await t.test('while one feed gives numbers, another one does not wait for it', async t => {
     const { name, store, feed } = await fresh(t)
     const { position } = await readOn(feed)

@@ -98,16 +98,40 @@ t.test('on a server', t => withPostgres(t, async ({ url }) => {
     }
   })
 
-  await t.test('a position of another server, another table or a load that was cut begins anew', async t => {
+  await t.test('a position of another server or another table begins anew', async t => {
     const { store, feed } = await fresh(t, 2)
     await store.revoke(...['a', 'b', 'c', 'd'].map((tokenId): Mark => ({ tokenId, until })))
     const { position } = await readOn(feed)
     const other = { ...JSON.parse(position), server: 'another/00000001/1' }
     t.same((await readOn(feed, JSON.stringify(other))).ids, ['a', 'b', 'c', 'd'])
-    const begun = await feed.next((await feed.next(undefined, 1)).position, 1)
-    t.equal(begun.marks.length, 2)
-    feed.close()
-    t.same((await readOn(feed, begun.position)).ids, ['a', 'b', 'c', 'd'])
+  })
+
+  await t.test('a load that is cut off goes on where it was, unless the server lost something', async t => {
+    for (const loss of ['nothing', 'the heartbeat'] as const) {
+      const { table, store, feed } = await fresh(t, 2)
+      await store.revoke(...['b', 'c', 'd', 'e'].map((tokenId): Mark => ({ tokenId, until })))
+      const cut = await feed.next((await feed.next(undefined, 1)).position, 1)
+      t.same(cut.marks.map(mark => 'tokenId' in mark && mark.tokenId), ['b', 'c'])
+      feed.close()
+      await store.revoke({ tokenId: 'a', until })
+      if (loss === 'the heartbeat') await pool.query(`UPDATE ${table} SET cutoff = 0 WHERE id LIKE 'h%'`)
+      const { ids } = await readOn(feed, cut.position)
+      t.same([...new Set(ids)], loss === 'nothing' ? ['a', 'd', 'e'] : ['a', 'b', 'c', 'd', 'e'], `${loss} was lost`)
+    }
+  })
+
+  await t.test('each page of a load has so many marks at most', async t => {
+    const { store, feed } = await fresh(t, 3)
+    await store.revoke(...Array.from({ length: 10 }, (_, index): Mark => ({ tokenId: `${index}`, until })))
+    const sizes: number[] = []
+    let position: string | undefined
+    for (let isComplete = false; !isComplete;) {
+      const page = await feed.next(position, 1)
+      sizes.push(page.marks.length)
+      position = page.position
+      isComplete = page.complete
+    }
+    t.same(sizes, [0, 3, 3, 3, 1, 0])
   })
 
   await t.test('no page is complete while what the store writes does not arrive', async t => {
