@@ -25,9 +25,13 @@ function parentOf (pid) {
 
 function usageOfOne (pid) {
   try {
-    const threads = readdirSync(`/proc/${pid}/task`)
-    return threads.reduce((sum, thread) => sum + Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]) / 1000, 0)
+    return readdirSync(`/proc/${pid}/task`).reduce((sum, thread) => sum + usageOfThread(pid, thread), 0)
   } catch {
     return 0
   }
+}
+
+/** CPU time of one thread of a process so far, in microseconds: of its main thread, unless another one is named. */
+export function usageOfThread (pid, thread = pid) {
+  return Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]) / 1000
 }

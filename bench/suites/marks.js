@@ -5,7 +5,10 @@ import { median, quantile, spread } from '../statistics.js'
 
 const kinds = ['redis', 'postgres']
 
-/** What following costs: loading marks, one more mark, doing nothing, by the number of replicas; and revoking under load. */
+/**
+ * What following costs: loading marks, one more mark, doing nothing, by the number of replicas, beside connections that only
+ * listen and write; and revoking under load.
+ */
 export async function marks ({ servers, plan, full, log }) {
   const present = kinds.filter(kind => servers.storeAt(kind) !== undefined)
   const results = { loading: [], replicas: [], revoking: [] }
@@ -20,7 +23,7 @@ export async function marks ({ servers, plan, full, log }) {
 
 async function loading ({ servers, full, log, kind }) {
   const results = []
-  for (const [place, marks] of (full ? [100_000, 300_000, 1_000_000] : [100_000]).entries()) {
+  for (const [place, marks] of (full ? [100_000, 300_000, 1_000_000] : [100_000, 1_000_000]).entries()) {
     const parameters = { store: { ...servers.storeAt(kind), database: 10 + place } }
     const ask = async (command) => {
       const server = await startSubject('loading-marks.js', parameters)
@@ -39,8 +42,10 @@ async function loading ({ servers, full, log, kind }) {
 async function replicas ({ servers, plan, full, log, kind }) {
   const results = []
   const { pid } = servers.storeAt(kind)
-  for (const count of full ? [0, 1, 10, 50, 100] : [1, 10]) {
-    const server = await startSubject('replicas.js', { store: { ...servers.storeAt(kind), database: 1 }, count })
+  const subjects = (full ? [0, 1, 10, 50, 100] : [1, 50]).map(count => ({ file: 'replicas.js', count }))
+  for (const { file, count } of [...subjects, { file: 'bare-connections.js', count: 50 }]) {
+    const isBare = file === 'bare-connections.js'
+    const server = await startSubject(file, { store: { ...servers.storeAt(kind), database: 1 }, count })
     await server.ask('run', { marks: 50, pause: 0 })
     const rounds = []
     for (let round = 0; round < plan.launches * plan.rounds; round++) {
@@ -50,16 +55,17 @@ async function replicas ({ servers, plan, full, log, kind }) {
       rounds.push({ idle: idle.cpu / idle.microseconds, perMark, delays: busy.result })
     }
     await server.end()
-    const delays = rounds.flatMap(round => round.delays)
+    const delays = isBare ? [] : rounds.flatMap(round => round.delays)
     const result = {
       kind,
       count,
+      isBare,
       idle: spread(rounds.map(round => round.idle)),
       perMark: spread(rounds.map(round => round.perMark)),
-      ...(count > 0 && { p50: median(delays), p99: quantile(delays, 0.99) })
+      ...(delays.length > 0 && { p50: median(delays), p99: quantile(delays, 0.99) })
     }
-    log(`${count} replicas, ${kind}: ${result.perMark.median.toFixed(2)} ms of the server's CPU time for a mark, ${(100 * result.idle.median).toFixed(2)} % of a core when idle` +
-      (count > 0 ? `, known after ${result.p50.toFixed(2)} ms, p99 ${result.p99.toFixed(2)} ms` : ''))
+    log(`${count} ${isBare ? 'bare connections' : 'replicas'}, ${kind}: ${result.perMark.median.toFixed(2)} ms of the server's CPU time for a mark, ${(100 * result.idle.median).toFixed(2)} % of a core when idle` +
+      (delays.length > 0 ? `, known after ${result.p50.toFixed(2)} ms, p99 ${result.p99.toFixed(2)} ms` : ''))
     results.push(result)
   }
   return results

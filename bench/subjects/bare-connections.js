@@ -1,0 +1,67 @@
+// The floor under replicas: so many connections that only listen, one of which sends a message, and that write one row now and then.
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { openClient } from './clients.js'
+
+/** As often as a replica proves that it is complete, in milliseconds. */
+const interval = 900
+/** As long as what is sent for one mark. */
+const message = 'x'.repeat(120)
+
+export default async function ({ store, count }) {
+  const { listen, write, send } = await kinds[store.kind](store)
+  const listeners = await Promise.all(Array.from({ length: count }, listen))
+  const writers = await Promise.all(Array.from({ length: count }, async () => write(randomUUID())))
+  for (const [index, writeOnce] of writers.entries()) {
+    setTimeout(() => setInterval(() => { writeOnce() }, interval), index * interval / count)
+  }
+  return {
+    run: async ({ marks, pause }) => {
+      for (let index = 0; index < marks; index++) {
+        const heard = Promise.all(listeners.map(hear => hear()))
+        await send()
+        await heard
+        await sleep(pause)
+      }
+    }
+  }
+}
+
+/** For each kind of server: a new connection that listens, another one that writes, and one that sends. */
+const kinds = {
+  redis: async store => {
+    const sender = await openClient(store)
+    return {
+      listen: async () => {
+        const client = await openClient(store)
+        await client.subscribe('bare')
+        return () => once(client, 'message')
+      },
+      write: async name => {
+        const client = await openClient(store)
+        return () => client.set(name, 1, 'PX', 60_000)
+      },
+      send: () => sender.publish('bare', message)
+    }
+  },
+
+  postgres: async store => {
+    const pool = await openClient(store)
+    await pool.query('CREATE TABLE IF NOT EXISTS bare (name text PRIMARY KEY, value bigint) WITH (fillfactor = 90)')
+    const connect = async () => (await openClient(store)).connect()
+    return {
+      listen: async () => {
+        const connection = await connect()
+        await connection.query('LISTEN bare')
+        return () => once(connection, 'notification')
+      },
+      write: async name => {
+        const connection = await connect()
+        await pool.query('INSERT INTO bare VALUES ($1, 0)', [name])
+        return () => connection.query({ name: 'write', text: 'UPDATE bare SET value = value + 1 WHERE name = $1', values: [name] })
+      },
+      send: () => pool.query('SELECT pg_notify($1, $2)', ['bare', message])
+    }
+  }
+}
