@@ -1,5 +1,5 @@
 import { cutoffOf, isCutOff, isSameCutoff, joinCutoffs, type Cutoff } from './cutoff.ts'
-import { hashId, secondOf } from './fingerprint-table.ts'
+import { secondOf, storedFormHash } from './fingerprint-table.ts'
 import { idOfMark, isId, markId } from './id.ts'
 import { keyedHash, type KeyedHash } from './keyed-hash.ts'
 import { expiryWord, slotTable } from './slot-table.ts'
@@ -10,6 +10,7 @@ const place = { at: 4, exceptAt: 6, issuer: 8, tenant: 11, except: 14 }
 const slotWords = 17
 const kinds = { subject: 0, issuer: 1, tenant: 2, except: 3 }
 type IdName = 'issuer' | 'tenant' | 'except'
+type ScopeName = 'issuer' | 'tenant'
 
 /** Stands for the id of a session that is not the one in question. No id is empty. */
 const anotherSession = ''
@@ -34,111 +35,123 @@ export interface CutoffTable {
 /** An empty {@link CutoffTable}. The hash is a parameter only for tests. */
 export function cutoffTable (hash: KeyedHash = keyedHash()): CutoffTable {
   const table = slotTable(slotWords)
-  const ids = slotIds(hash)
+  const slots = cutoffSlots(hash)
+  const hashId = storedFormHash(hash)
   const print = new Uint32Array(3)
 
   return {
     join (mark, now) {
       const own = cutoffOf(mark)
-      const stored = (id: string | undefined) => id === undefined ? undefined : idOfMark(id, mark)
-      const [issuer, tenant] = [stored(mark.issuer), stored(mark.tenant)]
-      const isSame = (shard: Uint32Array, slot: number) => ids.is(shard, slot, 'issuer', issuer) && ids.is(shard, slot, 'tenant', tenant)
+      const scope = { issuer: storedId(mark.issuer, mark), tenant: storedId(mark.tenant, mark) }
       hash(kinds.subject, idOfMark(mark.subject, mark), print)
-      const slot = table.take(print, now / 1000, isSame)
-      const shard = table.shard(print)
-      const known = shard[slot + expiryWord] === 0 ? undefined : readCutoff(shard, slot, ids, own.except)
-      const joined = known === undefined ? own : joinCutoffs(known, own)
-      if (known === undefined) {
-        ids.set(shard, slot, 'issuer', issuer)
-        ids.set(shard, slot, 'tenant', tenant)
+      const start = table.take(print, now / 1000, (shard, start) => slots.hasScope({ shard, start }, scope))
+      const slot = { shard: table.shard(print), start }
+      if (slot.shard[start + expiryWord] === 0) {
+        slots.setScope(slot, scope)
+        slots.write(slot, own)
+        return true
       }
-      writeCutoff(shard, slot, ids, joined)
-      return known === undefined || !isSameCutoff(known, joined)
+      const known = slots.read(slot, own.except)
+      const joined = joinCutoffs(known, own)
+      slots.write(slot, joined)
+      return !isSameCutoff(known, joined)
     },
     isRevoked (subject, credential, now) {
-      hashId(hash, kinds.subject, subject, print)
-      for (let slot = table.match(print, now / 1000, -1); slot !== -1; slot = table.match(print, now / 1000, slot)) {
-        const shard = table.shard(print)
-        if (shard[slot + 2] === print[2] && isRevokedBy(shard, slot, ids, credential)) return true
-      }
-      return false
+      hashId(kinds.subject, subject, print)
+      return table.some(print, now / 1000, (shard, start) =>
+        shard[start + 2] === print[2] && slots.isRevoked({ shard, start }, credential))
     },
-    sweep (now) {
-      table.sweep(now / 1000)
-    },
+    sweep: now => { table.sweep(now / 1000) },
     count: () => table.count(),
     size: () => table.bytes()
   }
 }
 
-/** Whether a live slot revokes a credential of its subject. Issuers and tenants are compared only if both sides name one. */
-function isRevokedBy (shard: Uint32Array, slot: number, ids: SlotIds, credential: Credential): boolean {
-  const { issuer, tenant, sessionId } = credential
-  if (isId(issuer) && !ids.is(shard, slot, 'issuer', undefined) && !ids.isOfCredential(shard, slot, 'issuer', issuer)) return false
-  if (isId(tenant) && !ids.is(shard, slot, 'tenant', undefined) && !ids.isOfCredential(shard, slot, 'tenant', tenant)) return false
-  // Few cutoffs leave a session alone, and ids take long to hash.
-  const session = sessionId === undefined || ids.is(shard, slot, 'except', undefined) ? undefined : markId(sessionId)
-  return isCutOff(readCutoff(shard, slot, ids, session), credential, 0)
+function storedId (id: string | undefined, mark: SubjectMark): string | undefined {
+  return id === undefined ? undefined : idOfMark(id, mark)
 }
 
-/** The cutoff in a slot, which holds only a fingerprint of the excepted session: it is this session or another one. */
-function readCutoff (shard: Uint32Array, slot: number, ids: SlotIds, session: string | undefined): Cutoff {
-  const isExcepted = session !== undefined && ids.is(shard, slot, 'except', session)
-  return {
-    at: instantAt(shard, slot + place.at),
-    exceptAt: instantAt(shard, slot + place.exceptAt),
-    except: ids.is(shard, slot, 'except', undefined) ? undefined : isExcepted ? session : anotherSession,
-    until: shard[slot + expiryWord] as number * 1000
-  }
-}
+/** Where the slot of a cutoff begins. */
+interface Slot { readonly shard: Uint32Array, readonly start: number }
 
-function writeCutoff (shard: Uint32Array, slot: number, ids: SlotIds, { at, exceptAt, except, until }: Cutoff): void {
-  setInstant(shard, slot + place.at, at)
-  setInstant(shard, slot + place.exceptAt, exceptAt)
-  if (except !== anotherSession) ids.set(shard, slot, 'except', except)
-  shard[slot + expiryWord] = secondOf(until)
-}
+/** Issuer and tenant, in their stored form. */
+interface Scope { readonly issuer: string | undefined, readonly tenant: string | undefined }
 
-interface SlotIds {
-  is (shard: Uint32Array, slot: number, name: IdName, id: string | undefined): boolean
-  /** The same for an id as a credential has it. */
-  isOfCredential (shard: Uint32Array, slot: number, name: 'issuer' | 'tenant', id: string): boolean
-  set (shard: Uint32Array, slot: number, name: IdName, id: string | undefined): void
-}
+/** Reads and writes the slots of cutoffs. */
+function cutoffSlots (hash: KeyedHash) {
+  const { print, printOfCredential } = slotPrints(hash)
 
-/**
- * Ids in their stored form as the fingerprints in a slot. Three zeros stand for none. The last issuer and the last tenant
- * are not hashed again: most hosts have one issuer.
- */
-function slotIds (hash: KeyedHash): SlotIds {
-  const print = new Uint32Array(3)
-  const last = { issuer: { id: '', print: new Uint32Array(3) }, tenant: { id: '', print: new Uint32Array(3) } }
-  const fingerprint = (name: IdName, id: string | undefined) => {
-    if (id === undefined) print[0] = print[1] = print[2] = 0
-    else hash(kinds[name], id, print)
-  }
+  const slots = {
+    hasScope: ({ shard, start }: Slot, { issuer, tenant }: Scope): boolean =>
+      isPrintAt(shard, start + place.issuer, print('issuer', issuer)) && isPrintAt(shard, start + place.tenant, print('tenant', tenant)),
 
-  return {
-    is (shard, slot, name, id) {
-      fingerprint(name, id)
-      return hasPrint(shard, slot + place[name], print)
+    setScope ({ shard, start }: Slot, { issuer, tenant }: Scope): void {
+      shard.set(print('issuer', issuer), start + place.issuer)
+      shard.set(print('tenant', tenant), start + place.tenant)
     },
-    isOfCredential (shard, slot, name, id) {
-      const known = last[name]
-      if (known.id !== id) {
-        hash(kinds[name], markId(id), known.print)
-        known.id = id
+
+    /** The cutoff in a slot, which holds only a fingerprint of the excepted session: it is this session or another one. */
+    read ({ shard, start }: Slot, session: string | undefined): Cutoff {
+      const isExcepted = session !== undefined && isPrintAt(shard, start + place.except, print('except', session))
+      return {
+        at: instantAt(shard, start + place.at),
+        exceptAt: instantAt(shard, start + place.exceptAt),
+        except: isPrintAt(shard, start + place.except, none) ? undefined : isExcepted ? session : anotherSession,
+        until: shard[start + expiryWord] as number * 1000
       }
-      return hasPrint(shard, slot + place[name], known.print)
     },
-    set (shard, slot, name, id) {
-      fingerprint(name, id)
-      for (let word = 0; word < 3; word++) shard[slot + place[name] + word] = print[word] as number
+
+    write ({ shard, start }: Slot, { at, exceptAt, except, until }: Cutoff): void {
+      setInstant(shard, start + place.at, at)
+      setInstant(shard, start + place.exceptAt, exceptAt)
+      if (except !== anotherSession) shard.set(print('except', except), start + place.except)
+      shard[start + expiryWord] = secondOf(until)
+    },
+
+    /** Whether a live slot revokes a credential of its subject. Issuers and tenants are compared only if both sides name one. */
+    isRevoked (slot: Slot, credential: Credential): boolean {
+      const isInScope = (name: ScopeName) => {
+        const id = credential[name]
+        const at = slot.start + place[name]
+        return !isId(id) || isPrintAt(slot.shard, at, none) || isPrintAt(slot.shard, at, printOfCredential(name, id))
+      }
+      if (!isInScope('issuer') || !isInScope('tenant')) return false
+      // Few cutoffs leave a session alone, and ids take long to hash.
+      const { sessionId } = credential
+      const session = sessionId === undefined || isPrintAt(slot.shard, slot.start + place.except, none) ? undefined : markId(sessionId)
+      return isCutOff(slots.read(slot, session), credential, 0)
+    }
+  }
+  return slots
+}
+
+/** The fingerprint that stands for no id. */
+const none = new Uint32Array(3)
+
+/** Fingerprints of ids, each valid until the next call. */
+function slotPrints (hash: KeyedHash) {
+  const own = new Uint32Array(3)
+  const hashId = storedFormHash(hash)
+  const last = { issuer: { id: '', print: new Uint32Array(3) }, tenant: { id: '', print: new Uint32Array(3) } }
+
+  return {
+    /** Of an id in its stored form. */
+    print (name: IdName, id: string | undefined): Uint32Array {
+      if (id === undefined) return none
+      hash(kinds[name], id, own)
+      return own
+    },
+    /** Of an id as a credential has it. The last issuer and the last tenant are not hashed again: most hosts have one issuer. */
+    printOfCredential (name: ScopeName, id: string): Uint32Array {
+      const known = last[name]
+      if (known.id !== id) hashId(kinds[name], id, known.print)
+      known.id = id
+      return known.print
     }
   }
 }
 
-function hasPrint (shard: Uint32Array, at: number, print: Uint32Array): boolean {
+function isPrintAt (shard: Uint32Array, at: number, print: Uint32Array): boolean {
   return shard[at] === print[0] && shard[at + 1] === print[1] && shard[at + 2] === print[2]
 }
 

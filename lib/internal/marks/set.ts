@@ -38,21 +38,21 @@ export function markSet (): MarkSet {
         return cutoffs.join(mark, now)
       }
       const issuer = mark.issuer === undefined ? undefined : idOfMark(mark.issuer, mark)
-      if ('tokenId' in mark) return table.add(token, idOfMark(mark.tokenId, mark), mark.until, now, issuer)
-      return table.add(session, idOfMark(mark.sessionId, mark), mark.until, now, issuer)
+      const [kind, id] = 'tokenId' in mark ? [token, mark.tokenId] : [session, mark.sessionId]
+      return table.add({ kind, id: idOfMark(id, mark), issuer }, mark.until, now)
     },
     check (credential, now) {
       const { tokenId, sessionId, subject } = credential
       const issuer = isId(credential.issuer) ? credential.issuer : undefined
-      const revoked = (isId(tokenId) && table.has(token, tokenId, now, issuer)) ||
-        (isId(sessionId) && table.has(session, sessionId, now, issuer)) ||
+      const revoked = (isId(tokenId) && table.has({ kind: token, id: tokenId, issuer }, now)) ||
+        (isId(sessionId) && table.has({ kind: session, id: sessionId, issuer }, now)) ||
         (hasCutoffs && isId(subject) && cutoffs.isRevoked(subject, credential, now))
       return revoked ? 'revoked' : 'live'
     },
     claim (key, until, now) {
       sweep(now)
-      const first = !table.has(claimed, key, now)
-      if (first) table.add(claimed, markId(key), until, now)
+      const first = !table.has({ kind: claimed, id: key }, now)
+      if (first) table.add({ kind: claimed, id: markId(key) }, until, now)
       return first
     },
     size: () => ({ subjects: cutoffs.count(), bytes: table.size() + cutoffs.size() })

@@ -6,6 +6,9 @@ const slotsForEachSweep = 8
 /** Which word of a slot is the second until which it stays. The words before it are its fingerprint. */
 export const expiryWord = 3
 
+/** Whether a slot, which begins there in its shard, is meant. */
+export type IsSlot = (shard: Uint32Array, slot: number) => boolean
+
 /**
  * A hash table of slots of equal size, in arrays that the garbage collector does not scan. The first three words of a slot
  * are a fingerprint, the fourth is the second until which the slot stays, and the others are the caller's. Each call does a
@@ -16,13 +19,13 @@ export interface SlotTable {
   shard (print: Uint32Array): Uint32Array
   /** Where in its shard the slot of this fingerprint begins; -1 if there is none, or its second has come. */
   find (print: Uint32Array, second: number): number
-  /** The next slot behind `after` with the same first two words, or the first one behind -1; -1 if there is none. */
-  match (print: Uint32Array, second: number, after: number): number
+  /** Whether this holds for a live slot with the same first two words. */
+  some (print: Uint32Array, second: number, holds: IsSlot): boolean
   /**
    * Finds a slot as `find` does, or makes one with zeros behind its fingerprint, whose second the caller must set then.
    * Where several slots have one fingerprint, `isSame` says which one is meant.
    */
-  take (print: Uint32Array, second: number, isSame?: (shard: Uint32Array, slot: number) => boolean): number
+  take (print: Uint32Array, second: number, isSame?: IsSlot): number
   /**
    * Looks at the next few slots, and frees the memory of a shard in which more than half of them have ended. Returns how
    * many slots it looked at.
@@ -47,14 +50,17 @@ export function slotTable (slotWords: number): SlotTable {
       const slot = slotOf(shard, print, slotWords)
       return word(shard, slot + expiryWord) > second ? slot : -1
     },
-    match (print, second, after) {
+    some (print, second, holds) {
       const shard = shardAt(shards, indexOf(print))
-      if (shard.length === 0) return -1
-      let slot = after === -1 ? firstSlotOf(shard, print, slotWords) : nextSlotOf(shard, after, slotWords)
-      for (; word(shard, slot + expiryWord) !== 0; slot = nextSlotOf(shard, slot, slotWords)) {
-        if (word(shard, slot) === print[0] && word(shard, slot + 1) === print[1] && word(shard, slot + expiryWord) > second) return slot
+      if (shard.length === 0) return false
+      const isMeant = (slot: number) => word(shard, slot) === print[0] && word(shard, slot + 1) === print[1] &&
+        word(shard, slot + expiryWord) > second && holds(shard, slot)
+      let slot = firstSlotOf(shard, print, slotWords)
+      while (word(shard, slot + expiryWord) !== 0) {
+        if (isMeant(slot)) return true
+        slot = nextSlotOf(shard, slot, slotWords)
       }
-      return -1
+      return false
     },
     take: (print, second, isSame = always) => take(shards, { print, second, isSame }),
     sweep: sweeper(shards),
@@ -73,7 +79,7 @@ interface Shards {
 interface Wanted {
   readonly print: Uint32Array
   readonly second: number
-  readonly isSame: (shard: Uint32Array, slot: number) => boolean
+  readonly isSame: IsSlot
 }
 
 function always (): boolean {

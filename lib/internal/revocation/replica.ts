@@ -179,30 +179,34 @@ interface Following {
   readonly signal: AbortSignal
 }
 
+/** Milliseconds. */
+const shortestPause = 10
+const longestPause = 1000
+
 /** Asks the feed for one page after the other. When the feed fails or is silent, it is closed and asked again after a pause. */
 async function follow ({ feed, timeout, onPage, onError, signal }: Following): Promise<void> {
   const ask = askWithin(1.5 * timeout + 500, caller)
   let position: string | undefined
-  let pause = 10
+  let pause = shortestPause
   // Read through a function: the signal changes while we wait.
   const stopped = () => signal.aborted
 
-  while (!stopped()) {
+  const takePage = async () => {
     const asked = instant(0)
-    try {
-      const page = await ask('feed.next', () => feed.next(position, timeout))
-      if (stopped()) return
-      await onPage(page, asked)
-      position = page.position
-      pause = 10
-    } catch (error) {
-      if (stopped()) return
-      onError(error)
-      feed.close()
-      await sleep(pause * (0.5 + Math.random()), undefined, { signal }).catch(() => {})
-      pause = Math.min(2 * pause, 1000)
-    }
+    const page = await ask('feed.next', () => feed.next(position, timeout))
+    if (stopped()) return
+    await onPage(page, asked)
+    position = page.position
+    pause = shortestPause
   }
+  const recover = async (error: unknown) => {
+    if (stopped()) return
+    onError(error)
+    feed.close()
+    await sleep(pause * (0.5 + Math.random()), undefined, { signal }).catch(() => {})
+    pause = Math.min(2 * pause, longestPause)
+  }
+  while (!stopped()) await takePage().catch(recover)
 }
 
 /** A moment by two clocks: the steady one stops while the machine sleeps, the wall clock may be set back. */
