@@ -85,26 +85,16 @@ export function mysqlRevocationStore (client: MysqlClient, options: MysqlRevocat
     },
 
     async claimOnce (key, until) {
-      const values = [`c${markId(key)}`, claimEnd(until), newMaker()] as const
+      const end = claimEnd(until)
       await sweep()
-      try {
-        await run(sql.claim(...values))
-        return true
-      } catch (error) {
-        if (!isDuplicate(error)) throw error
-        return (await run(sql.claimAgain(...values))).changed === 1
-      }
+      return claim(run, sql, { id: `c${markId(key)}`, end })
     },
 
     async migrate () {
       await run(revocationTable(table))
     },
 
-    async prune () {
-      let sum = 0
-      for (let deleted = rowsOfOneSweep; deleted === rowsOfOneSweep; sum += deleted) deleted = await deleteEnded()
-      return sum
-    },
+    prune: () => pruneWith(deleteEnded),
 
     feed: () => mysqlFeed({ run, table, pollInterval })
   }
@@ -182,6 +172,18 @@ async function revokeEach (run: RunMysql, sql: Statements, calls: readonly Revok
   })
 }
 
+/** Whether this is the first claim until its end. */
+async function claim (run: RunMysql, sql: Statements, { id, end }: { id: string, end: number }): Promise<boolean> {
+  const maker = newMaker()
+  try {
+    await run(sql.claim(id, end, maker))
+    return true
+  } catch (error) {
+    if (!isDuplicate(error)) throw error
+    return (await run(sql.claimAgain(id, end, maker))).changed === 1
+  }
+}
+
 /** The rows in an order that is the same for all who write, so that they do not wait for each other in a circle. */
 function inOrder (rows: readonly MarkRow[]): MarkRow[] {
   return rows.map(row => [keyOf(row), row] as const).sort(([one], [other]) => one < other ? -1 : 1).map(([, row]) => row)
@@ -237,4 +239,11 @@ const rowsOfOneSweep = 500
 function sometimes (act: () => Promise<unknown>): () => Promise<unknown> {
   let calls = 0
   return async () => calls++ % callsForEachSweep === 0 ? act() : undefined
+}
+
+/** Deletes until a statement finds less than it could delete. Resolves to the number of rows. */
+async function pruneWith (deleteEnded: () => Promise<number>): Promise<number> {
+  let sum = 0
+  for (let deleted = rowsOfOneSweep; deleted === rowsOfOneSweep; sum += deleted) deleted = await deleteEnded()
+  return sum
 }

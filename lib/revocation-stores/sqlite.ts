@@ -48,13 +48,7 @@ export function sqliteRevocationStore (database: SqliteDatabase, options: Sqlite
   const prepare = sqliteStatements(database, table, 'sqliteRevocationStore')
   const { add, extend, check, claim, sweep } = statements(quotedTable(table, 'sqliteRevocationStore'), prepare)
   const clock = cautiousClock()
-  let callsUntilSweep = 0
-
-  const sweepSometimes = () => {
-    if (callsUntilSweep-- > 0) return
-    sweep(clock(), 100 * callsForEachSweep)
-    callsUntilSweep = callsForEachSweep
-  }
+  const sweepSometimes = sometimes(() => { sweep(clock(), 100 * callsForEachSweep) })
 
   return {
     revoke (...marks) {
@@ -112,6 +106,16 @@ export function sqliteRevocationTable (table = 'logout_revocation'): string {
   PRIMARY KEY (id, issuer, tenant, "except")
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS ${quotedTable(`${table}_until`, caller)} ON ${quotedTable(table.replace(/^.*\./, ''), caller)} (until)`
+}
+
+/** Acts with the first call, and then with one of so many. */
+function sometimes (act: () => void): () => void {
+  let callsLeft = 0
+  return () => {
+    if (callsLeft-- > 0) return
+    act()
+    callsLeft = callsForEachSweep
+  }
 }
 
 /** One statement adds what revokes something more, and returns it; the other one makes what was known stay longer. */

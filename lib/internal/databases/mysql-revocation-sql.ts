@@ -121,14 +121,7 @@ export function revocationFeedStatements (table: string) {
         AND (id > ? OR issuer > ? OR (issuer = ? AND (tenant > ? OR (tenant = ? AND \`except\` > ?))))
         ORDER BY ${key.join(', ')} LIMIT ?) AS mark ON TRUE`, id, id, issuer, issuer, tenant, tenant, except, count),
 
-    heartbeat: (id: string, value: number) => `INSERT INTO ${table} (${columns}, maker, written)
-      SELECT given.*, 1, 0 FROM (
-        ${withValues('SELECT ? AS id, ? AS issuer, ? AS tenant, ? AS `except`, ? AS cutoff', id, '', '', '', value)},
-          ${clock} + 600000 AS \`until\`
-        UNION ALL ${withValues('SELECT ?, ?, ?, ?, 0, ?', 'n', '', '', '', Number.MAX_SAFE_INTEGER)}
-      ) AS given
-      ON DUPLICATE KEY UPDATE cutoff = given.cutoff,
-        \`until\` = IF(${table}.\`until\` < given.\`until\` - 300000, given.\`until\`, ${table}.\`until\`)`,
+    heartbeat: (id: string, value: number) => writeHeartbeat(table, id, value),
 
     // While another feed gives numbers, this one has nothing to do.
     number: (count: number) => `UPDATE (
@@ -151,4 +144,16 @@ export function revocationFeedStatements (table: string) {
         (SELECT ${columns}, NULL FROM ${table} FORCE INDEX (by_written) WHERE written IS NULL AND \`until\` > ${clock} LIMIT ${count})
       ) AS mark ON TRUE`
   }
+}
+
+/** Writes a heartbeat, and with the first one the row `turn`. */
+function writeHeartbeat (table: string, id: string, value: number): string {
+  return `INSERT INTO ${table} (${columns}, maker, written)
+    SELECT given.*, 1, 0 FROM (
+      ${withValues('SELECT ? AS id, ? AS issuer, ? AS tenant, ? AS `except`, ? AS cutoff', id, '', '', '', value)},
+        ${clock} + 600000 AS \`until\`
+      UNION ALL ${withValues('SELECT ?, ?, ?, ?, 0, ?', 'n', '', '', '', Number.MAX_SAFE_INTEGER)}
+    ) AS given
+    ON DUPLICATE KEY UPDATE cutoff = given.cutoff,
+      \`until\` = IF(${table}.\`until\` < given.\`until\` - 300000, given.\`until\`, ${table}.\`until\`)`
 }

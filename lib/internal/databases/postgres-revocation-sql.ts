@@ -82,9 +82,7 @@ DECLARE
   changed boolean;
 BEGIN
   IF sweep > 0 THEN
-    DELETE FROM ${table} WHERE ctid = ANY (ARRAY (
-      SELECT ctid FROM ${table} WHERE until < present - 60000 ORDER BY until LIMIT sweep FOR UPDATE SKIP LOCKED
-    ));
+    ${deleteEnded(table)}
   END IF;
   nth := 0;
   FOR call IN SELECT value FROM json_array_elements(calls) LOOP
@@ -99,18 +97,7 @@ BEGIN
       FOR mark IN SELECT * FROM json_to_recordset(call)
         AS given (id text, issuer text, tenant text, "except" text, cutoff bigint, until bigint)
       LOOP
-        CONTINUE WHEN mark.until <= present;
-        SELECT count(*) FILTER (WHERE cutoff >= mark.cutoff) AS excepting,
-          count(*) FILTER (WHERE cutoff >= mark.cutoff AND "except" IN ('', mark."except")) AS covering,
-          coalesce(bool_or("except" = mark."except" AND cutoff >= mark.cutoff AND until >= mark.until), false) AS contained
-        INTO known FROM ${table} WHERE id = mark.id AND issuer = mark.issuer AND tenant = mark.tenant AND until > present;
-        news := news OR (known.covering = 0 AND known.excepting < 2);
-        CONTINUE WHEN known.contained;
-        INSERT INTO ${table} AS old (${columns}, written)
-        VALUES (mark.id, mark.issuer, mark.tenant, mark."except", mark.cutoff, mark.until, pg_current_xact_id())
-        ON CONFLICT (${key}) DO UPDATE SET
-          cutoff = CASE WHEN old.until > present THEN greatest(old.cutoff, excluded.cutoff) ELSE excluded.cutoff END,
-          until = greatest(old.until, excluded.until), written = excluded.written;
+        ${addMark(table)}
         changed := true;
       END LOOP;
     END IF;
@@ -121,6 +108,29 @@ BEGIN
   END LOOP;
 END
 $function$;`
+}
+
+/** Deletes rows that ended a minute ago, but none that another transaction holds. */
+function deleteEnded (table: string): string {
+  return `DELETE FROM ${table} WHERE ctid = ANY (ARRAY (
+      SELECT ctid FROM ${table} WHERE until < present - 60000 ORDER BY until LIMIT sweep FOR UPDATE SKIP LOCKED
+    ));`
+}
+
+/** Adds the `mark` of the loop, unless it has ended or is contained in what is known; `news` becomes true if it revokes more. */
+function addMark (table: string): string {
+  return `CONTINUE WHEN mark.until <= present;
+        SELECT count(*) FILTER (WHERE cutoff >= mark.cutoff) AS excepting,
+          count(*) FILTER (WHERE cutoff >= mark.cutoff AND "except" IN ('', mark."except")) AS covering,
+          coalesce(bool_or("except" = mark."except" AND cutoff >= mark.cutoff AND until >= mark.until), false) AS contained
+        INTO known FROM ${table} WHERE id = mark.id AND issuer = mark.issuer AND tenant = mark.tenant AND until > present;
+        news := news OR (known.covering = 0 AND known.excepting < 2);
+        CONTINUE WHEN known.contained;
+        INSERT INTO ${table} AS old (${columns}, written)
+        VALUES (mark.id, mark.issuer, mark.tenant, mark."except", mark.cutoff, mark.until, pg_current_xact_id())
+        ON CONFLICT (${key}) DO UPDATE SET
+          cutoff = CASE WHEN old.until > present THEN greatest(old.cutoff, excluded.cutoff) ELSE excluded.cutoff END,
+          until = greatest(old.until, excluded.until), written = excluded.written;`
 }
 
 /** The statements of the store. */

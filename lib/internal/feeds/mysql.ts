@@ -35,6 +35,7 @@ interface Feeding {
   readonly id: string
   readonly beat: Heartbeat
   readonly pageSize: number
+  readonly pollInterval: number
 }
 
 /**
@@ -50,30 +51,9 @@ export function mysqlFeed ({ run, table, pollInterval, pageSize = 2000 }: MysqlF
   const statements = revocationFeedStatements(table)
   const id = `h${randomUUID()}`
   const beat = heartbeat(value => run(statements.heartbeat(id, Number(value))))
-  const feeding = { run, statements, id, beat, pageSize }
+  const feeding = { run, statements, id, beat, pageSize, pollInterval }
   let closing = new AbortController()
   let completeAt = -Infinity
-
-  /** Reads until there are marks, or until the time is over. */
-  const readWhenNew = async (place: Place, end: number, signal: AbortSignal): Promise<Reading> => {
-    const reading = await read(feeding, place)
-    const left = end - performance.now()
-    if (reading.page.marks.length > 0 || reading.isElsewhere || left <= 0) return reading
-    await sleep(Math.min(pollInterval, left), undefined, { signal })
-    return readWhenNew(place, end, signal)
-  }
-
-  /** Reads everything, and whether a heartbeat arrives. */
-  const readEnd = async (place: Place): Promise<FeedPage> => {
-    const asked = performance.now()
-    const value = await beat()
-    const { page, isElsewhere, isWhole, isNumbered, heartbeat } = await read(feeding, place)
-    if (isElsewhere) return page
-    if (heartbeat !== value) throw new Error('the feed reads from a server that does not have what the store has just written')
-    if (!isNumbered) await run(statements.number(Math.floor(pageSize / 2)))
-    if (isWhole) completeAt = asked
-    return { ...page, complete: isWhole }
-  }
 
   return {
     async next (position, timeout) {
@@ -81,9 +61,12 @@ export function mysqlFeed ({ run, table, pollInterval, pageSize = 2000 }: MysqlF
       const place = placeOf(position)
       if (place === undefined) return begin(feeding)
       if (place.loaded !== undefined) return load(feeding, place, place.loaded)
+
+      const asked = performance.now()
       const end = completeAt + timeout
-      const page = end > performance.now() ? (await readWhenNew(place, end, signal)).page : await readEnd(place)
+      const page = asked < end ? await readWhenNew(feeding, place, { end, signal }) : await readEnd(feeding, place)
       signal.throwIfAborted()
+      if (page.complete) completeAt = asked
       return page
     },
 
@@ -93,6 +76,32 @@ export function mysqlFeed ({ run, table, pollInterval, pageSize = 2000 }: MysqlF
       completeAt = -Infinity
     }
   }
+}
+
+interface Waiting {
+  /** Until when it waits, by `performance.now()`. */
+  readonly end: number
+  readonly signal: AbortSignal
+}
+
+/** Reads until there are marks, or until the time is over. */
+async function readWhenNew (feeding: Feeding, place: Place, { end, signal }: Waiting): Promise<FeedPage> {
+  const { page, isElsewhere } = await read(feeding, place)
+  const left = end - performance.now()
+  if (page.marks.length > 0 || isElsewhere || left <= 0) return page
+  await sleep(Math.min(feeding.pollInterval, left), undefined, { signal })
+  return readWhenNew(feeding, place, { end, signal })
+}
+
+/** Reads everything, and whether a heartbeat arrives. */
+async function readEnd (feeding: Feeding, place: Place): Promise<FeedPage> {
+  const { run, statements, beat, pageSize } = feeding
+  const value = await beat()
+  const { page, isElsewhere, isWhole, isNumbered, heartbeat } = await read(feeding, place)
+  if (isElsewhere) return page
+  if (heartbeat !== value) throw new Error('the feed reads from a server that does not have what the store has just written')
+  if (!isNumbered) await run(statements.number(Math.floor(pageSize / 2)))
+  return { ...page, complete: isWhole }
 }
 
 /** The position of a feed that still gives numbers before it begins: read as none. */

@@ -20,8 +20,8 @@ export interface Place {
 export function placeOf (position: string | undefined): Place | undefined {
   try {
     const place = JSON.parse(position ?? 'null') as Partial<Place> | null
-    const { proof } = place ?? {}
-    const isPlace = [place?.server, place?.session, place?.seen, proof?.id, proof?.value, proof?.seen].every(part => typeof part === 'string')
+    const { server, session, seen, proof } = place ?? {}
+    const isPlace = [server, session, seen, proof?.id, proof?.value, proof?.seen].every(part => typeof part === 'string')
     return isPlace ? place as Place : undefined
   } catch {
     return undefined

@@ -59,7 +59,7 @@ export function cutoffTable (hash: KeyedHash = keyedHash()): CutoffTable {
     isRevoked (subject, credential, now) {
       hashId(kinds.subject, subject, print)
       return table.some(print, now / 1000, (shard, start) =>
-        shard[start + 2] === print[2] && slots.isRevoked({ shard, start }, credential))
+        shard[start + 2] === print[2] && isRevoked(slots, { shard, start }, credential))
     },
     sweep: now => { table.sweep(now / 1000) },
     count: () => table.count(),
@@ -81,7 +81,7 @@ interface Scope { readonly issuer: string | undefined, readonly tenant: string |
 function cutoffSlots (hash: KeyedHash) {
   const { print, printOfCredential } = slotPrints(hash)
 
-  const slots = {
+  return {
     hasScope: ({ shard, start }: Slot, { issuer, tenant }: Scope): boolean =>
       isPrintAt(shard, start + place.issuer, print('issuer', issuer)) && isPrintAt(shard, start + place.tenant, print('tenant', tenant)),
 
@@ -108,21 +108,21 @@ function cutoffSlots (hash: KeyedHash) {
       shard[start + expiryWord] = secondOf(until)
     },
 
-    /** Whether a live slot revokes a credential of its subject. Issuers and tenants are compared only if both sides name one. */
-    isRevoked (slot: Slot, credential: Credential): boolean {
-      const isInScope = (name: ScopeName) => {
-        const id = credential[name]
-        const at = slot.start + place[name]
-        return !isId(id) || isPrintAt(slot.shard, at, none) || isPrintAt(slot.shard, at, printOfCredential(name, id))
-      }
-      if (!isInScope('issuer') || !isInScope('tenant')) return false
-      // Few cutoffs leave a session alone, and ids take long to hash.
-      const { sessionId } = credential
-      const session = sessionId === undefined || isPrintAt(slot.shard, slot.start + place.except, none) ? undefined : markId(sessionId)
-      return isCutOff(slots.read(slot, session), credential, 0)
+    /** Whether a slot may revoke a credential with this issuer or tenant: they are compared only if both sides name one. */
+    isInScope ({ shard, start }: Slot, name: ScopeName, id: string | undefined): boolean {
+      const at = start + place[name]
+      return !isId(id) || isPrintAt(shard, at, none) || isPrintAt(shard, at, printOfCredential(name, id))
     }
   }
-  return slots
+}
+
+/** Whether a live slot revokes a credential of its subject. */
+function isRevoked (slots: ReturnType<typeof cutoffSlots>, slot: Slot, credential: Credential): boolean {
+  const { issuer, tenant, sessionId } = credential
+  if (!slots.isInScope(slot, 'issuer', issuer) || !slots.isInScope(slot, 'tenant', tenant)) return false
+  // Few cutoffs leave a session alone, and ids take long to hash.
+  const session = sessionId === undefined || isPrintAt(slot.shard, slot.start + place.except, none) ? undefined : markId(sessionId)
+  return isCutOff(slots.read(slot, session), credential, 0)
 }
 
 /** The fingerprint that stands for no id. */

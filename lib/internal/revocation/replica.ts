@@ -52,9 +52,10 @@ const shareOfStaleness = 0.45
  * revoked, and the store is asked about everything else.
  *
  * Marks take 21 to 32 bytes for each token or session, and 91 to 136 for each subject. Loading takes time
- * in proportion to their number, about a second of processor time for 300,000, in short steps.
+ * in proportion to their number, about two seconds of processor time for a million, in short steps.
  *
- * @param store A store that can be followed: `redisRevocationStore(redis)`, `postgresRevocationStore(pool)`. It is not closed.
+ * @param store A store that can be followed: `redisRevocationStore(redis)`, `postgresRevocationStore(pool)` or
+ * `mysqlRevocationStore(pool)`. It is not closed.
  * @throws {TypeError} when the store has no `feed()`, or an option is wrong.
  * @example
  * ```ts
