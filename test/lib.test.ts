@@ -42,7 +42,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   contracts: ['types of fastify'],
   functions: ['contracts', 'internal/session-logout', 'internal/security-events', 'types of fastify'],
 
-  flows: ['contracts', 'internal/async', 'internal/plugin', 'internal/http', 'internal/revocation', 'fastify'],
+  flows: ['contracts', 'internal/async', 'internal/plugin', 'internal/http', 'internal/revocation', 'fastify', 'typebox'],
   'flows/global-token-revocation': ['internal/oauth', 'internal/security-events'],
   'flows/kratos-*': ['internal/kratos'],
   'flows/openid-*': ['internal/openid'],
@@ -74,15 +74,15 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   conformance: ['contracts', 'internal/conformance', 'types of fastify'],
 
   'internal/async': ['contracts'],
-  'internal/plugin': ['contracts', 'internal/async', 'fastify'],
+  'internal/plugin': ['contracts', 'internal/async', 'fastify', 'typebox'],
   'internal/http': ['internal/plugin', 'types of fastify'],
-  'internal/kratos': ['contracts', 'internal/plugin', 'internal/http', 'types of fastify'],
-  'internal/openid': ['contracts', 'internal/plugin', 'internal/jose', 'internal/http', 'types of fastify'],
+  'internal/kratos': ['contracts', 'internal/plugin', 'internal/http', 'types of fastify', 'typebox'],
+  'internal/openid': ['contracts', 'internal/plugin', 'internal/jose', 'internal/http', 'types of fastify', 'typebox'],
   'internal/security-events': ['contracts', 'internal/async', 'internal/http', 'internal/jose', 'internal/plugin', 'internal/revocation',
     'types of fastify'],
   'internal/session-logout': ['contracts', 'internal/plugin', 'internal/http', 'internal/marks', 'types of fastify'],
-  'internal/signinghub': ['internal/plugin', 'types of fastify'],
-  'internal/tenant-status': ['contracts', 'internal/plugin', 'types of fastify'],
+  'internal/signinghub': ['internal/plugin', 'types of fastify', 'typebox'],
+  'internal/tenant-status': ['contracts', 'internal/plugin', 'types of fastify', 'typebox'],
   'internal/revocation': ['contracts', 'internal/async', 'internal/marks', 'internal/plugin', 'types of fastify'],
   'internal/marks': ['contracts', 'internal/async', 'internal/databases'],
   'internal/feeds': ['contracts', 'internal/marks', 'internal/databases'],
@@ -90,7 +90,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'internal/databases': ['internal/records', 'types of internal/marks'],
   'internal/redis-sessions': ['contracts', 'internal/records', 'internal/databases'],
   'internal/jose': ['contracts', 'internal/plugin', 'internal/http', 'fast-jwt'],
-  'internal/oauth': ['internal/plugin', 'internal/http', 'internal/jose', 'types of fastify'],
+  'internal/oauth': ['internal/plugin', 'internal/http', 'internal/jose', 'types of fastify', 'typebox'],
   'internal/collections': [],
   'internal/conformance': ['contracts']
 }
@@ -102,7 +102,7 @@ function placeOf (name: string): string {
   if (functions.includes(name)) return 'functions'
   if (name.endsWith('.ts')) return dirname(name)
   if (/^(?:fastify|fastify-plugin|@fastify\/.*)$/.test(name)) return 'fastify'
-  return name
+  return name.startsWith('@sinclair/typebox') ? 'typebox' : name
 }
 
 /** What a file may import: what its folder may, and what is allowed to it by its own name. */

@@ -1,3 +1,4 @@
+import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Awaitable } from '../awaitable.ts'
@@ -13,7 +14,6 @@ import { freshSchema, operationId, type SecurityRequirement } from '../internal/
 import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
 import { limitRequests, type LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
 import { resolveRoute } from '../internal/plugin/route.ts'
-import { Type } from '../internal/plugin/schema.ts'
 import { collectEdges } from '../internal/security-events/edges.ts'
 import { endUsers, type SubjectSessionsStore, type UserEffects } from '../internal/security-events/end-users.ts'
 import { bodyLimit, bodyProblemOf, readJsonCommands, type JsonCommand } from '../internal/security-events/json-command.ts'

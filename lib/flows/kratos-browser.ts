@@ -1,3 +1,4 @@
+import { Type } from '@sinclair/typebox'
 import type {
   FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, FastifySchema, RouteHandlerMethod
 } from 'fastify'
@@ -27,7 +28,6 @@ import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.t
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
 import { assertFunctions, assertGroup, assertOption, duration } from '../internal/plugin/options.ts'
-import { Type } from '../internal/plugin/schema.ts'
 import type { OnLogout } from '../logout-event.ts'
 import type { SessionStore } from '../session-store.ts'
 

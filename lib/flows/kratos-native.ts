@@ -1,3 +1,4 @@
+import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Http2ServerRequest } from 'node:http2'
@@ -12,7 +13,6 @@ import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.t
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId } from '../internal/plugin/openapi.ts'
 import { assertFunctions, duration } from '../internal/plugin/options.ts'
-import { Type, type Static } from '../internal/plugin/schema.ts'
 import type { OnLogout } from '../logout-event.ts'
 import type { SessionStore } from '../session-store.ts'
 

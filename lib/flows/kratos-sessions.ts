@@ -1,3 +1,4 @@
+import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Awaitable } from '../awaitable.ts'
@@ -16,7 +17,6 @@ import { detachEndedSession } from '../internal/plugin/detach-session.ts'
 import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
 import type { SecurityRequirement } from '../internal/plugin/openapi.ts'
 import { assertFunctions, assertGroup, duration } from '../internal/plugin/options.ts'
-import { Type } from '../internal/plugin/schema.ts'
 import type { OnLogout } from '../logout-event.ts'
 import type { Session, SessionStore } from '../session-store.ts'
 

@@ -1,3 +1,4 @@
+import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import type { Awaitable } from '../awaitable.ts'
 import { openidErrorOf, openidFailures, sendOpenidError } from '../internal/openid/error.ts'
@@ -15,7 +16,6 @@ import { assertFunctions, assertGroup, assertOption, duration, lifetimeOf, whole
 import { pluginOrFactory } from '../internal/plugin/plugin-or-factory.ts'
 import { limitRequests, type LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
 import { resolveRoute } from '../internal/plugin/route.ts'
-import { Type } from '../internal/plugin/schema.ts'
 import type { LogoutEvent } from '../logout-event.ts'
 import type { BoundSession, ProviderLogout, ProviderSessionIndex } from '../provider-session-index.ts'
 import type { HostSession, SessionsById } from '../session-source.ts'

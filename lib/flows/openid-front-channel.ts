@@ -1,3 +1,4 @@
+import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, FastifySchema } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Awaitable } from '../awaitable.ts'
@@ -17,7 +18,6 @@ import { freshSchema, operationId, type SecurityRequirement } from '../internal/
 import { assertFunctions, assertGroup, assertOption, duration, lifetimeOf } from '../internal/plugin/options.ts'
 import { limitRequests, type LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
 import { resolveRoute } from '../internal/plugin/route.ts'
-import { Type } from '../internal/plugin/schema.ts'
 import type { LogoutEvent } from '../logout-event.ts'
 import type { BoundSession, ProviderSessionIndex } from '../provider-session-index.ts'
 import type { HostSession, SessionsById } from '../session-source.ts'

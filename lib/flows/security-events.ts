@@ -1,3 +1,4 @@
+import { Type } from '@sinclair/typebox'
 import type { FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { oauthErrorOf, oauthErrorSchema, sendJsonError, sendOAuthError } from '../internal/oauth/error.ts'
@@ -9,7 +10,6 @@ import { freshSchema, operationId, type SecurityRequirement } from '../internal/
 import { assertOption, duration } from '../internal/plugin/options.ts'
 import { limitRequests, type LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
 import { resolveRoute } from '../internal/plugin/route.ts'
-import { Type } from '../internal/plugin/schema.ts'
 import { eventReceiver, type SecurityEventOptions } from '../internal/security-events/receiver.ts'
 import { errorCodes, type EventRefusal } from '../internal/security-events/security-event-token.ts'
 import { resolveStream, type SecurityEventStream } from '../internal/security-events/streams.ts'

@@ -1,3 +1,4 @@
+import { Type } from '@sinclair/typebox'
 import type {
   FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, FastifySchema, HookHandlerDoneFunction, preHandlerHookHandler
 } from 'fastify'
@@ -8,7 +9,6 @@ import { wantsPage } from '../internal/http/wants-page.ts'
 import { freshSchema, operationId } from '../internal/plugin/openapi.ts'
 import { assertFunction, assertFunctions, assertGroup, assertOption } from '../internal/plugin/options.ts'
 import { pluginOrFactory } from '../internal/plugin/plugin-or-factory.ts'
-import { Type } from '../internal/plugin/schema.ts'
 import type { LogoutScope } from '../internal/revocation/logout-marks.ts'
 import { bodyLimit, fieldsOf, mediaTypes } from '../internal/session-logout/body.ts'
 import { isLogoutError, logoutError } from '../internal/session-logout/error.ts'
@@ -70,7 +70,9 @@ function routeSchema ({ prefix }: FastifyInstance, { path, scopes, security }: S
     tags: ['logout'],
     consumes: [...mediaTypes],
     body: Type.Object({
-      scope: Type.Optional(Type.Enum(scopes, { default: 'current', description: 'The sessions to log out' })),
+      scope: Type.Optional(Type.Unsafe<LogoutScope>({
+        type: 'string', enum: [...scopes], default: 'current', description: 'The sessions to log out'
+      })),
       return_to: Type.Optional(Type.String({ description: 'Where a browser goes afterwards: a path of this server, or an allowed URL' }))
     }),
     response: {

@@ -1,3 +1,4 @@
+import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Awaitable } from '../awaitable.ts'
@@ -12,7 +13,6 @@ import { freshSchema, operationId, type SecurityRequirement } from '../internal/
 import { assertOption, duration } from '../internal/plugin/options.ts'
 import { limitRequests, type LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
 import { resolveRoute } from '../internal/plugin/route.ts'
-import { Type } from '../internal/plugin/schema.ts'
 
 const plugin = 'tokenRevocation'
 const standardPath = '/oauth/revoke'

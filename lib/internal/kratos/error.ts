@@ -1,9 +1,9 @@
+import { Type } from '@sinclair/typebox'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { STATUS_CODES } from 'node:http'
 import { addVary } from '../http/vary.ts'
 import { verbatim } from '../plugin/host-isolation.ts'
 import { failureStatus } from '../plugin/failure-status.ts'
-import { Type } from '../plugin/schema.ts'
 
 /** One of Kratos' errors: its status, and the members that distinguish it from others of that status. */
 export interface KratosError {

@@ -1,5 +1,5 @@
+import { Type } from '@sinclair/typebox'
 import type { Session, SessionPage } from '../../session-store.ts'
-import { Type } from '../plugin/schema.ts'
 
 /** The query parameters of a list, for route schemas. */
 export const pageSchema = Type.Object({

@@ -1,6 +1,6 @@
+import { Type } from '@sinclair/typebox'
 import type { Awaitable } from '../../awaitable.ts'
 import { isLive, type Session } from '../../session-store.ts'
-import { Type } from '../plugin/schema.ts'
 
 /** Returns the identity of a subject as Ory's clients see it, or `null` for none. */
 export type KratosIdentity = (subject: string) => Awaitable<Readonly<Record<string, unknown>> | null>

@@ -1,9 +1,9 @@
+import { Type } from '@sinclair/typebox'
 import type { FastifyReply } from 'fastify'
 import { STATUS_CODES } from 'node:http'
 import { Outage } from '../plugin/ask.ts'
 import { failureStatus } from '../plugin/failure-status.ts'
 import { verbatim } from '../plugin/host-isolation.ts'
-import { Type } from '../plugin/schema.ts'
 
 /** An error as OAuth writes it. The description is one of a closed list: never a word of a token, or of a host's error. */
 export interface OAuthError {

@@ -1,9 +1,9 @@
+import { Type } from '@sinclair/typebox'
 import type { FastifyReply } from 'fastify'
 import { STATUS_CODES } from 'node:http'
 import { Outage } from '../plugin/ask.ts'
 import { failureStatus } from '../plugin/failure-status.ts'
 import { verbatim } from '../plugin/host-isolation.ts'
-import { Type } from '../plugin/schema.ts'
 
 /** An error of an OpenID Connect flow: its status, its name and, from a closed list, what is wrong. */
 export interface OpenidError {

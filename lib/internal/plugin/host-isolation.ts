@@ -1,10 +1,11 @@
+import { KindGuard } from '@sinclair/typebox'
+import { TypeCompiler } from '@sinclair/typebox/compiler'
 import type { FastifyInstance } from 'fastify'
 import { overrideHeaders } from './override-headers.ts'
-import { checkOf } from './schema.ts'
 
 /**
  * Makes an encapsulated scope independent of the host's parsers, compilers and Ajv options. Bodies are parsed only by the
- * parsers that the flow adds, and validated by the schemas of the flow without coercion. Invalid requests are refused even if
+ * parsers that the flow adds, and validated by their TypeBox schemas without coercion. Invalid requests are refused even if
  * the host sets `attachValidation` on every route. Schemas that hooks of the host add to a route only document it.
  *
  * Replies are independent of the host if they are sent as text with {@link verbatim}.
@@ -12,9 +13,9 @@ import { checkOf } from './schema.ts'
 export function isolateFromHost (scope: FastifyInstance): void {
   scope.removeAllContentTypeParsers()
   scope.setValidatorCompiler(({ schema, httpPart }) => {
-    const isValid = checkOf(schema)
-    if (httpPart !== 'body' || isValid === undefined) return () => true
-    return (value: unknown) => isValid(value) ? { value } : { error: new Error('the value does not match its schema') }
+    if (httpPart !== 'body' || !KindGuard.IsSchema(schema)) return () => true
+    const compiled = TypeCompiler.Compile(schema)
+    return (value: unknown) => compiled.Check(value) ? { value } : { error: new Error('the value does not match its schema') }
   })
   scope.setSerializerCompiler(() => JSON.stringify)
   scope.addHook('preHandler', ({ validationError }, _reply, done) => { done(validationError) })

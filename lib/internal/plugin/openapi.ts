@@ -1,3 +1,5 @@
+import { CloneType, type TSchema } from '@sinclair/typebox'
+
 /**
  * An OpenAPI security requirement: names of security schemes that the host's document declares, with their scopes. There is
  * no default, because `@fastify/swagger` cannot build a document whose routes name a scheme that it does not declare.
@@ -12,11 +14,5 @@ export function operationId (name: string, path: string): string {
 
 /** Returns a deep copy of a route's schema: hooks of the host may write into it, so no two routes may share an object. */
 export function freshSchema<Schema extends object> (schema: Schema): Schema {
-  return copyOf(schema) as Schema
-}
-
-function copyOf (value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(copyOf)
-  if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(Reflect.ownKeys(value).map(name => [name, copyOf(Reflect.get(value, name))]))
+  return CloneType(schema as unknown as TSchema) as unknown as Schema
 }

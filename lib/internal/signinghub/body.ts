@@ -1,6 +1,6 @@
+import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { overrideHeaders } from '../plugin/override-headers.ts'
-import { Type, type Static } from '../plugin/schema.ts'
 
 /** The `code` of the error for a body that is not JSON. Fastify's own code for it differs between versions. */
 export const notJson = 'LOGOUT_NOT_JSON'

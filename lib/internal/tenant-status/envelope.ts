@@ -1,7 +1,7 @@
+import { Type } from '@sinclair/typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { STATUS_CODES } from 'node:http'
 import { verbatim } from '../plugin/host-isolation.ts'
-import { Type } from '../plugin/schema.ts'
 
 /** The error in an envelope. */
 export interface TenantError {

@@ -1,8 +1,7 @@
-import { Type as TypeBox } from '@sinclair/typebox'
+import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { isolateFromHost, takeNoBodies, validateNothing, verbatim } from '../../../lib/internal/plugin/host-isolation.ts'
-import { Type } from '../../../lib/internal/plugin/schema.ts'
 
 async function serve (t: Test, scoped: (scope: FastifyInstance) => void, host: (app: FastifyInstance) => void = () => {}) {
   const app = Fastify({ ajv: { customOptions: { coerceTypes: 'array', removeAdditional: 'all' } } })
@@ -12,9 +11,9 @@ async function serve (t: Test, scoped: (scope: FastifyInstance) => void, host: (
   return app
 }
 
-const body = Type.Object({ n: Type.Integer() }, { additionalProperties: false })
+const body = Type.Object({ n: Type.Number() }, { additionalProperties: false })
 
-t.test('a body is validated by its schema, without coercion and without removing members', async t => {
+t.test('a body is validated by its TypeBox schema, without coercion and without removing members', async t => {
   for (const attachValidation of [false, true]) {
     const app = await serve(t, scope => {
       isolateFromHost(scope)
@@ -31,10 +30,8 @@ t.test('a body is validated by its schema, without coercion and without removing
 
 t.test('a schema that a hook of the host adds validates nothing', async t => {
   const json = { type: 'object', required: ['x-mine'], properties: { 'x-mine': { type: 'string' } } }
-  const typebox = TypeBox.Object({ 'x-mine': TypeBox.String() })
-  const ours = Type.Object({ 'x-mine': Type.String() })
-  const headers = [json, typebox, ours].map(headers => ({ headers }))
-  for (const added of [...headers, { querystring: json }, { querystring: ours }, { body: json }, { body: typebox }]) {
+  const typebox = Type.Object({ 'x-mine': Type.String() })
+  for (const added of [{ headers: json }, { querystring: json }, { headers: typebox }, { querystring: typebox }, { body: json }]) {
     const app = await serve(t, scope => {
       isolateFromHost(scope)
       scope.addContentTypeParser('*', { parseAs: 'string' }, (_request, text, done) => { done(null, text) })
@@ -63,7 +60,7 @@ t.test('validateNothing lets every request through', async t => {
   const app = await serve(t, scope => {
     isolateFromHost(scope)
     validateNothing(scope)
-    scope.get('/:id', { schema: { params: Type.Object({ id: Type.Integer() }) } }, async ({ params }) => params)
+    scope.get('/:id', { schema: { params: Type.Object({ id: Type.Number() }) } }, async ({ params }) => params)
   })
   t.equal((await app.inject('/text')).body, '{"id":"text"}')
 })

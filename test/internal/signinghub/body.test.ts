@@ -1,7 +1,7 @@
+import { Value } from '@sinclair/typebox/value'
 import Fastify, { type FastifyRequest } from 'fastify'
 import t from 'tap'
 import { acceptJson, bodySchema, notJson, readAnyBody } from '../../../lib/internal/signinghub/body.ts'
-import { isValid } from '../../is-valid.ts'
 
 t.test('the schema of the body, with an optional and a required push token', async t => {
   const optional = bodySchema({ required: false, maxLength: 3 })
@@ -22,7 +22,7 @@ t.test('the schema of the body, with an optional and a required push token', asy
     ['abc', false, false]
   ]
   for (const [body, fitsOptional, fitsRequired] of rows) {
-    t.strictSame([isValid(optional, body), isValid(required, body)], [fitsOptional, fitsRequired], JSON.stringify(body))
+    t.strictSame([Value.Check(optional, body), Value.Check(required, body)], [fitsOptional, fitsRequired], JSON.stringify(body))
   }
 })
 

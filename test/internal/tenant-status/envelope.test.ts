@@ -1,9 +1,9 @@
+import { Value } from '@sinclair/typebox/value'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import {
   sendTenantError, sendTenantSuccess, tenantErrorOfStatus, tenantErrorSchema, tenantSuccessSchema, type TenantError
 } from '../../../lib/internal/tenant-status/envelope.ts'
-import { isValid } from '../../is-valid.ts'
 
 async function answer (t: Test, error?: TenantError, id: string = 'req-7') {
   const app = Fastify({ genReqId: () => id })
@@ -17,8 +17,8 @@ t.test('the envelope of a success', async t => {
   t.equal(statusCode, 200)
   t.match(headers, { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store' })
   t.match(body, /^\{"meta":\{"requestId":"req-7","timestamp":"[-\d]{10}T[:\d]{8}\.\d{3}Z"\},"data":\{"success":true\}\}$/)
-  t.ok(isValid(tenantSuccessSchema, JSON.parse(body)))
-  t.notOk(isValid(tenantErrorSchema, JSON.parse(body)))
+  t.ok(Value.Check(tenantSuccessSchema, JSON.parse(body)))
+  t.notOk(Value.Check(tenantErrorSchema, JSON.parse(body)))
 })
 
 t.test('the envelope of a failure', async t => {
@@ -32,7 +32,7 @@ t.test('the envelope of a failure', async t => {
     t.match(headers, { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store' })
     const { meta, error: sent, ...rest } = JSON.parse(body)
     t.strictSame([meta.requestId, sent, rest], ['"\n', error, {}])
-    t.ok(isValid(tenantErrorSchema, JSON.parse(body)))
+    t.ok(Value.Check(tenantErrorSchema, JSON.parse(body)))
   }
 })
 
