@@ -9,7 +9,7 @@ import type { RedisClient } from '../../lib/internal/databases/redis.ts'
 import { findProgram, type PrivateServer } from './private-process.ts'
 import { busPort, withPrivateRedis } from './redis.ts'
 
-const options = { config: { 'cluster-enabled': 'yes', 'cluster-announce-ip': '127.0.0.1', 'cluster-node-timeout': '2000' } }
+const options = { config: { 'cluster-enabled': 'yes', 'cluster-announce-ip': '127.0.0.1', 'cluster-node-timeout': '15000' } }
 const slots = 16_384
 
 /**
