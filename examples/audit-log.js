@@ -23,6 +23,9 @@ export function audit (log) {
     },
     'fastify-logout:guard': ({ plugin, requestId, verdict }) => {
       if (verdict === 'revoked') log.warn({ event: 'audit.revoked', plugin, requestId }, 'a credential was used that is logged out')
+    },
+    'fastify-logout:delivery': ({ clientId, outcome, attempt, status }) => {
+      if (outcome !== 'failed') log.info({ event: 'audit.delivery', clientId, outcome, attempt, status }, 'an application was notified of a logout, or given up')
     }
   }
   for (const [name, listener] of Object.entries(listeners)) subscribe(name, /** @type {any} */ (listener))

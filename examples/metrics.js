@@ -13,6 +13,7 @@ export function measure (meter) {
   const refusals = meter.createCounter('fastify_logout.refusals', { unit: '{request}', description: 'Logout requests that were answered with an error' })
   const outages = meter.createCounter('fastify_logout.outages', { unit: '{call}', description: 'Calls to stores and functions of the host that failed or were late' })
   const verdicts = meter.createCounter('fastify_logout.guard.verdicts', { unit: '{request}', description: 'Credentials that a guard judged' })
+  const deliveries = meter.createCounter('fastify_logout.deliveries', { unit: '{attempt}', description: 'Attempts to notify other applications of logouts' })
   const duration = meter.createHistogram('fastify_logout.request.duration', {
     unit: 's',
     description: 'How long logout requests took, but for those that found nothing to log out',
@@ -34,6 +35,9 @@ export function measure (meter) {
     },
     'fastify-logout:guard': ({ plugin, verdict }) => {
       verdicts.add(1, { 'fastify_logout.plugin': plugin, 'fastify_logout.verdict': verdict })
+    },
+    'fastify-logout:delivery': ({ clientId, outcome }) => {
+      deliveries.add(1, { 'fastify_logout.client': clientId, 'fastify_logout.outcome': outcome })
     }
   }
   for (const [name, listener] of Object.entries(listeners)) subscribe(name, /** @type {any} */ (listener))

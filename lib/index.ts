@@ -40,7 +40,7 @@ export { tenantActivity } from './guards/tenant-activity.ts'
 export type { ActiveUser, TenantActivityOptions } from './guards/tenant-activity.ts'
 export type { Awaitable, Immediate, Promised } from './awaitable.ts'
 export type {
-  DiagnosticsMessages, GuardMessage, LogoutMessage, LogoutSummary, OutageMessage, RefusalMessage, RequestMessage
+  DeliveryMessage, DiagnosticsMessages, GuardMessage, LogoutMessage, LogoutSummary, OutageMessage, RefusalMessage, RequestMessage
 } from './internal/plugin/diagnostics.ts'
 export type { EndSessionIssuer, SessionProvider } from './internal/openid/rp-provider.ts'
 export type { KratosIdKind } from './internal/kratos/id.ts'
@@ -53,6 +53,18 @@ export type { LogoutError, LogoutErrorCode } from './internal/session-logout/err
 export type { SourceRevocations } from './internal/session-logout/marks.ts'
 export type { LogoutRouteOptions, ReturnUrlOptions, RouteOptions } from './internal/session-logout/route.ts'
 export type { LogoutActionsOptions } from './internal/session-logout/steps.ts'
+export { clientLogouts, logoutNotifier, notifyFirst } from './logout-notifier.ts'
+export type { EndedSessions } from './logout-notifier.ts'
+export type {
+  BackChannelClient, DeliveredUser, LogoutClient, SecurityEventsClient, WebhookClient
+} from './internal/delivery/clients.ts'
+export type { ClientLogout } from './internal/delivery/deliveries.ts'
+export type { DeliveryLog } from './internal/delivery/attempt.ts'
+export type {
+  DeliveryLimits, DeliveryNetwork, LogoutNotifier, LogoutNotifierOptions, NotifyOptions, SignMessage
+} from './internal/delivery/notifier.ts'
+export type { EndingSession, EndingSessions, SessionsEnd } from './internal/delivery/notify-first.ts'
+export type { SigningKey } from './internal/jose/jwt-signer.ts'
 export type { LogoutEvent, OnLogout, SubjectLogoutEvent } from './logout-event.ts'
 export { credentialOf, logoutMarks } from './internal/revocation/logout-marks.ts'
 export type { LogoutMarksOptions } from './internal/revocation/logout-marks.ts'

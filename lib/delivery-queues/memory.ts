@@ -49,8 +49,9 @@ export function memoryDeliveryQueue (options: MemoryDeliveryQueueOptions = {}): 
     },
 
     dead ({ limit, after = '' }) {
-      const ids = [...kept.dead.keys()].filter(id => id > after).sort().slice(0, limit)
-      return ids.flatMap(id => kept.dead.get(id) ?? []).map(({ delivery, reason }) => ({ delivery: { ...delivery }, reason }))
+      const page = [...kept.dead.values()].filter(({ delivery }) => delivery.id > after)
+        .sort((one, other) => one.delivery.id < other.delivery.id ? -1 : 1).slice(0, limit)
+      return page.map(({ delivery, reason }) => ({ delivery: { ...delivery }, reason }))
     },
 
     redeliver (id) {

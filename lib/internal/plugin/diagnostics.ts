@@ -43,19 +43,36 @@ export interface GuardMessage extends RequestMessage {
   readonly verdict: 'live' | 'revoked' | 'unknown'
 }
 
+/** An attempt to notify another application of a logout. */
+export interface DeliveryMessage {
+  readonly clientId: string
+  /** `failed`: it is attempted again. Everything but `delivered`, `failed` and `no-client` is dead. */
+  readonly outcome: 'delivered' | 'failed' | 'refused' | 'expired' | 'forbidden-address' | 'misconfigured' | 'no-client'
+  /** 1 for the first. */
+  readonly attempt: number
+  /** Of the application's response, if there was one. */
+  readonly status?: number | undefined
+  /** Milliseconds of this attempt. */
+  readonly duration: number
+  /** Milliseconds since the delivery was put into the queue. */
+  readonly age: number
+}
+
 /** The messages by the name of their channel. No message contains a token or the text of an error. */
 export interface DiagnosticsMessages {
   readonly 'fastify-logout:logout': LogoutMessage
   readonly 'fastify-logout:refusal': RefusalMessage
   readonly 'fastify-logout:outage': OutageMessage
   readonly 'fastify-logout:guard': GuardMessage
+  readonly 'fastify-logout:delivery': DeliveryMessage
 }
 
 const channels: { readonly [N in keyof DiagnosticsMessages]: Channel } = {
   'fastify-logout:logout': channel('fastify-logout:logout'),
   'fastify-logout:refusal': channel('fastify-logout:refusal'),
   'fastify-logout:outage': channel('fastify-logout:outage'),
-  'fastify-logout:guard': channel('fastify-logout:guard')
+  'fastify-logout:guard': channel('fastify-logout:guard'),
+  'fastify-logout:delivery': channel('fastify-logout:delivery')
 }
 
 /**

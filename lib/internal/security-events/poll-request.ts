@@ -1,3 +1,5 @@
+import { retryAfterOf } from '../http/retry-after.ts'
+
 /** How a transmitter is asked for events. */
 export interface PollRequest {
   readonly fetch: typeof globalThis.fetch
@@ -37,8 +39,6 @@ export class PollFailure extends Error {
 }
 
 const maxLength = 1024 * 1024
-/** The longest wait that a transmitter can ask for, in milliseconds. */
-const longestWait = 3_600_000
 
 /**
  * Asks a transmitter for events. `timeout`: it did not answer in time, as happens to long polls. Rejects for every other
@@ -79,7 +79,7 @@ async function answerOf ({ fetch, endpoint, authorization, body }: PollRequest, 
   })
   if (response.status !== 200) {
     await response.body?.cancel()
-    const retryAfter = waitOf(response.headers.get('retry-after'))
+    const retryAfter = retryAfterOf(response.headers.get('retry-after'))
     throw new PollFailure(`the transmitter responded with status ${response.status}`, { status: response.status, retryAfter })
   }
   return setsOf(await readText(response.body))
@@ -108,11 +108,4 @@ function parsed (text: string): unknown {
   } catch {
     throw new PollFailure('the response is not JSON')
   }
-}
-
-/** Seconds, or a date. */
-function waitOf (header: string | null): number | undefined {
-  if (header === null) return undefined
-  const wait = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now()
-  return Number.isNaN(wait) ? undefined : Math.min(Math.max(wait, 0), longestWait)
 }

@@ -9,7 +9,9 @@ import { memoryUserStatusStore } from '../../../lib/user-status-stores/memory.ts
 import { alice, host, requests, secret } from '../../diagnostics-host.ts'
 import { registerFlows } from '../../every-flow.ts'
 
-const names = ['fastify-logout:logout', 'fastify-logout:refusal', 'fastify-logout:outage', 'fastify-logout:guard'] as const
+const names = [
+  'fastify-logout:logout', 'fastify-logout:refusal', 'fastify-logout:outage', 'fastify-logout:guard', 'fastify-logout:delivery'
+] as const
 type Message = { [N in keyof DiagnosticsMessages]: { channel: N } & DiagnosticsMessages[N] }[keyof DiagnosticsMessages]
 
 /** A request to each plugin, by the name of the plugin. */
