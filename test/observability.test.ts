@@ -8,6 +8,7 @@ import t, { type Test } from 'tap'
 import { audit } from '../examples/audit-log.js'
 import { measure } from '../examples/metrics.js'
 import { build } from '../examples/observability.js'
+import { delivery, handOut } from './delivery-host.ts'
 import { host, requests, secret } from './diagnostics-host.ts'
 
 /** A meter, and what it has measured so far: the points of each instrument by its name. */
@@ -201,6 +202,8 @@ async function prometheusNames (t: Test): Promise<{ metrics: string[], attribute
   t.teardown(measure(meter))
   await ask(t, false)
   await ask(t, true)
+  const { attempt } = await handOut(t, undefined)
+  for (const since of [Date.now(), 0]) await attempt(delivery({ since }))
   const all = Object.values(await measured())
   const written = (name: string) => name.replaceAll('.', '_')
   const points = all.flatMap(({ dataPoints }) => dataPoints.flatMap(({ attributes }) => Object.entries(attributes)))

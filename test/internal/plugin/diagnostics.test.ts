@@ -6,6 +6,7 @@ import type { DiagnosticsMessages } from '../../../lib/internal/plugin/diagnosti
 import { kratosBrowserLogout, kratosLogout, kratosSessions, tenantActivity } from '../../../lib/index.ts'
 import { memorySessionStore } from '../../../lib/session-stores/memory.ts'
 import { memoryUserStatusStore } from '../../../lib/user-status-stores/memory.ts'
+import { handOut, startReceiver } from '../../delivery-host.ts'
 import { alice, host, requests, secret } from '../../diagnostics-host.ts'
 import { registerFlows } from '../../every-flow.ts'
 
@@ -310,6 +311,8 @@ t.test('docs/observability.md lists exactly the channels and the members of thei
   for (const app of [await host(t, false), await host(t, true)]) {
     for (const request of Object.values(requests)) await app.inject(request)
   }
+  const receiver = await startReceiver(t)
+  await (await handOut(t, { uri: receiver.url })).attempt()
   const published: Record<string, Set<string>> = {}
   for (const { channel, ...members } of messages) {
     const set = published[channel] ??= new Set()
