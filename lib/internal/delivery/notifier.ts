@@ -3,7 +3,7 @@ import type { Awaitable } from '../../awaitable.ts'
 import type { Delivery, DeliveryQueue, StopDelivering } from '../../delivery-queue.ts'
 import { jwtSigner, type SigningKey } from '../jose/jwt-signer.ts'
 import { askWithin, type Ask } from '../plugin/ask.ts'
-import { assertFunctions, assertOption, duration, lifetimeOf, wholeNumber } from '../plugin/options.ts'
+import { assertFunction, assertOption, duration, lifetimeOf, wholeNumber } from '../plugin/options.ts'
 import { addressPolicy } from './addresses.ts'
 import { deliveryAttempt, type DeliveryLog } from './attempt.ts'
 import { clientSlots } from './client-slots.ts'
@@ -168,7 +168,7 @@ function resolveOptions (options: LogoutNotifierOptions, caller: string) {
 function resolveNetwork ({ limits = {}, network = {} }: LogoutNotifierOptions, caller: string) {
   const { allowInsecure = false, allowAddresses = [], resolve, tls } = network
   assertOption(typeof allowInsecure === 'boolean', caller, 'network.allowInsecure', 'must be true or false')
-  assertFunctions({ 'network.resolve': resolve }, caller, ['network.resolve'])
+  assertFunction(resolve, caller, 'network.resolve')
   const isAllowedAddress = addressPolicy(allowAddresses, caller, 'network.allowAddresses')
   const timeout = duration(limits.timeout, 5000, caller, 'limits.timeout')
   return {
