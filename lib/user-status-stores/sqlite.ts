@@ -21,7 +21,8 @@ export interface SqliteUserStatusStore extends Immediate<Required<UserStatusStor
 
 /**
  * Keeps the status of users in a table of SQLite, shared by the processes of one machine. Every call is one statement,
- * which blocks this process while another one writes, for as long as the database's `busy_timeout` says.
+ * and a logout two: one that reads, and one that writes if the record still has the version that was read. A statement that
+ * writes blocks this process while another one writes, for as long as the database's `busy_timeout` says.
  *
  * Put the file into WAL mode before the store is made. Without it a process that reads makes logouts of other processes
  * fail as "locked", which a process warning says once. A host that writes to the table itself sets
@@ -62,7 +63,12 @@ export function sqliteUserStatusStore (database: SqliteDatabase, options: Sqlite
 
     logOut (user, change) {
       const { at, requestId } = checkedChange(change)
-      return beforeLogout(run.logOut(randomUUID(), at, requestId, ...idsOf(user))[0])
+      const ids = idsOf(user)
+      for (;;) {
+        const before = userStatusOf(run.get(...ids)[0])
+        if (before === undefined || !isOurs(before)) return before
+        if (run.logOut(randomUUID(), at, at, requestId, ...ids, before.version).length === 1) return before
+      }
     },
 
     set (user, status) {
@@ -98,7 +104,6 @@ export function sqliteUserStatusTable (table = 'logout_user_status'): string {
   logged_out_at INTEGER,
   last_seen_at INTEGER,
   request_id TEXT,
-  before_logout TEXT,
   PRIMARY KEY (tenant, subject)
 ) WITHOUT ROWID`
 }
@@ -114,21 +119,14 @@ function statements (table: string) {
       last_seen_at = coalesce(max(last_seen_at, new_seen), new_seen, last_seen_at)
       FROM (SELECT ? AS new_version, ? AS new_status, ? AS new_request, ? AS new_out, ? AS new_seen)
       WHERE tenant = ? AND subject = ? AND version = ? AND ${ours('now.status')} RETURNING version`,
-    logOut: `UPDATE ${table} AS now SET
-      before_logout = json_object('status', status, 'version', version, 'logged_out_at', logged_out_at, 'last_seen_at', last_seen_at),
-      version = iif(${ours('now.status')}, new_version, version),
-      logged_out_at = iif(${ours('now.status')}, max(coalesce(logged_out_at, new_out), new_out), logged_out_at),
-      request_id = iif(${ours('now.status')}, new_request, request_id),
-      status = iif(${ours('now.status')}, 'logged_out', status)
-      FROM (SELECT ? AS new_version, ? AS new_out, ? AS new_request)
-      WHERE tenant = ? AND subject = ? RETURNING before_logout`,
+    logOut: `UPDATE ${table} SET version = ?, status = 'logged_out', logged_out_at = max(coalesce(logged_out_at, ?), ?), request_id = ?
+      WHERE tenant = ? AND subject = ? AND version = ? AND ${ours('status')} RETURNING version`,
     set: `INSERT INTO ${table} (tenant, subject, version, status) VALUES (?, ?, ?, ?)
       ON CONFLICT (tenant, subject) DO UPDATE SET version = excluded.version, status = excluded.status RETURNING version`,
     remove: `DELETE FROM ${table} WHERE tenant = ? AND subject = ? RETURNING version`
   }
 }
 
-/** SQLite returns a row as it is after an update: `before_logout` carries what it was before. */
-function beforeLogout (row: Record<string, unknown> | undefined): UserStatus | undefined {
-  return row && userStatusOf(JSON.parse(String(row['before_logout'])))
+function isOurs ({ status }: UserStatus): boolean {
+  return status === 'logged_in' || status === 'logged_out'
 }

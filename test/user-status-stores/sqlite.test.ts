@@ -41,6 +41,42 @@ for (const { name, open, skip } of sqliteLibraries) {
       }
     })
 
+    await t.test('a logout begins again when the record has changed since it was read', async t => {
+      const database = open(':memory:')
+      t.teardown(() => database.close())
+      let between: (() => void) | undefined
+      const store = sqliteUserStatusStore({
+        exec: sql => database.exec(sql),
+        prepare (sql) {
+          const statement = database.prepare(sql)
+          return {
+            all (...values) {
+              const write = between
+              if (/^UPDATE/.test(sql)) between = undefined
+              if (between !== write) write?.()
+              return statement.all(...values)
+            }
+          }
+        }
+      })
+      await store.migrate()
+      const other = sqliteUserStatusStore(database)
+      store.set(alice, 'logged_in')
+      between = () => other.logOut(alice, { at: 5000, requestId: 'r-5' })
+      t.match(store.logOut(alice, logout), { status: 'logged_out', loggedOutAt: 5000 }, 'the other logout came first')
+      t.match(store.get(alice), { status: 'logged_out', loggedOutAt: 5000 }, 'the later time stays')
+      between = () => other.set(alice, 'suspended')
+      t.match(store.logOut(alice, logout), { status: 'suspended' })
+      between = () => database.exec("UPDATE logout_user_status SET status = 'banned'")
+      other.set(alice, 'logged_in')
+      t.match(store.logOut(alice, logout), { status: 'banned' }, 'also when the host changed the status and not the version')
+      t.match(store.get(alice), { status: 'banned' })
+      between = () => other.remove(alice)
+      other.set(alice, 'logged_in')
+      t.equal(store.logOut(alice, logout), undefined)
+      t.equal(between, undefined, 'each of them came in between')
+    })
+
     await t.test('it returns plain values, never a promise', async t => {
       const database = open(':memory:')
       t.teardown(() => database.close())
