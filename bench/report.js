@@ -1,7 +1,7 @@
 import { chart } from './svg.js'
 
 /** The report as Markdown, from what the suites answered. */
-export function report ({ machine, measured, plan, full, flows, sessions, openid, peers, guard, marks, growth, everywhere, weight }) {
+export function report ({ machine, measured, plan, full, flows, sessions, openid, peers, guard, marks, growth, everywhere, size, weight }) {
   return [
     heading(machine, measured, plan, full),
     ...flows === undefined ? [] : ['## Flows', methodNote, ...Object.entries(flows).map(flowSection)],
@@ -12,6 +12,7 @@ export function report ({ machine, measured, plan, full, flows, sessions, openid
     ...marks === undefined ? [] : [marksSection(marks)],
     ...growth === undefined ? [] : [growthSection(growth)],
     ...everywhere === undefined ? [] : [everywhereSection(everywhere)],
+    ...size === undefined ? [] : [sizeSection(size)],
     ...weight === undefined ? [] : [weightSection(weight)]
   ].join('\n\n') + '\n'
 }
@@ -72,8 +73,16 @@ function heading (machine, measured, plan, full) {
 
 function flowSection ([title, { results }]) {
   const beside = results.filter(({ against }) => against !== 'fastify-logout')
-  return `### ${title}\n\n${table(['', 'CPU', ...counted(results, ['instructions']), 'req/s', 'p50', 'p99', 'CPU, µs', 'req/s', 'p50, ms', 'p99, ms'],
-    beside.map(result => [result.name, ratio(result, 'cpu'), ...counted(results, [ratio(result, 'instructions')]), ratio(result, 'requestsPerSecond'), ratio(result, 'p50'), ratio(result, 'p99'), ...absolute(result)]))}`
+  const ofStore = (cells) => results.some(({ storeCpu }) => storeCpu !== undefined) ? cells : []
+  const head = ['', 'CPU', ...counted(results, ['instructions']), 'req/s', 'p50', 'p99', 'CPU, µs', ...ofStore(['CPU of the store, µs']), 'req/s', 'p50, ms', 'p99, ms']
+  const rows = beside.map(result => {
+    const [cpu, ...others] = absolute(result)
+    return [
+      result.name, ratio(result, 'cpu'), ...counted(results, [ratio(result, 'instructions')]), ratio(result, 'requestsPerSecond'),
+      ratio(result, 'p50'), ratio(result, 'p99'), cpu, ...ofStore([result.storeCpu?.toFixed(1) ?? '']), ...others
+    ]
+  })
+  return `### ${title}\n\n${table(head, rows)}`
 }
 
 function tripsSection (openid) {
@@ -153,6 +162,15 @@ function everywhereSection (everywhere) {
 ![Log out everywhere by the number of the subject's sessions](growth-everywhere.svg)
 
 ${table(['store', 'sessions of the subject', 'ms', 'middle half'], rows)}`
+}
+
+function sizeSection (size) {
+  const rows = size.map(({ kind, count, session, mark }) => [kind, count.toLocaleString('en'), session.toFixed(0), mark.toFixed(0)])
+  return `## Size
+
+Bytes for each session and for each mark, indexes included: memory of Redis, tables of the SQL databases, the file of SQLite. Two sessions to a user, ids of 22 characters, no device data.
+
+${table(['store', 'sessions and marks', 'bytes for a session', 'bytes for a mark'], rows)}`
 }
 
 function weightSection ({ nodeMilliseconds, results, first, memory }) {

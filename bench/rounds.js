@@ -1,6 +1,7 @@
 import { openConnections, sendAll } from './http-load.js'
 import { countInstructions } from './instructions.js'
 import { startSubject } from './server-process.js'
+import { canReadUsage, usageOf } from './server-usage.js'
 import { median, quantile, spread } from './statistics.js'
 
 /**
@@ -69,9 +70,11 @@ async function runRound (one, count, connections = 50) {
   const requests = await server.ask('seed', { from, count })
   const sockets = await openConnections(server.port, connections)
   const counted = await countInstructions(server.pid)
+  const storeUsage = usageOfStore(subject)
   const before = await server.ask('usage')
   const { seconds, latencies } = await sendAll(sockets, requests, server.status)
   const after = await server.ask('usage')
+  const storeCpu = storeUsage?.()
   const instructions = await counted()
   for (const socket of sockets) socket.destroy()
   for (const index of [from, from + count - 1]) {
@@ -81,13 +84,22 @@ async function runRound (one, count, connections = 50) {
     seconds,
     requestsPerSecond: count / seconds,
     cpu: (after.microseconds - before.microseconds) / count,
+    ...(storeCpu !== undefined && { storeCpu: storeCpu / count }),
     ...(instructions !== undefined && { instructions: instructions / count }),
     p50: median(latencies),
     p99: quantile(latencies, 0.99)
   }
 }
 
-const metrics = ['cpu', 'instructions', 'requestsPerSecond', 'p50', 'p99']
+/** Makes a function that returns what the database has used since, in microseconds; `undefined` where the store is no server. */
+function usageOfStore ({ parameters }) {
+  const { pid } = parameters?.store ?? {}
+  if (pid === undefined || !canReadUsage) return undefined
+  const before = usageOf(pid)
+  return () => usageOf(pid) - before
+}
+
+const metrics = ['cpu', 'storeCpu', 'instructions', 'requestsPerSecond', 'p50', 'p99']
 
 function summary ({ subject, rounds, more }, running) {
   const { name, against } = subject

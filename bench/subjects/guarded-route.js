@@ -2,11 +2,13 @@
 import { createVerifier } from 'fast-jwt'
 import Fastify from 'fastify'
 import { revocationGuard, revocationReplica } from '../../dist/index.js'
+import { openClient } from './clients.js'
 import { revocationStore } from './library-stores.js'
 import { jwt, userToken } from './signinghub-host.js'
 import { tokenAt } from './tokens.js'
 
 const callers = 500
+const minute = 60_000
 const day = 86_400_000
 
 export default async function ({ guard, store, marks }) {
@@ -17,8 +19,9 @@ export default async function ({ guard, store, marks }) {
     request.user = verify(request.headers.authorization.slice(7))
     done()
   })
-  if (guard === 'map' || guard === 'none') app.decorate('revoked', deadTokens(marks))
+  if (guarding[guard] === undefined) app.decorate('revoked', deadTokens(marks))
   if (guard === 'map') guardByHand(app)
+  if (guard === 'round trip' || guard === 'cutoff') guardByStore(app, await openClient(store), guard === 'cutoff' ? minute : 0)
   const revocations = await guarding[guard]?.(store, marks)
   if (revocations !== undefined) {
     await app.register(revocationGuard, {
@@ -45,6 +48,22 @@ function guardByHand (app) {
   app.addHook('preHandler', (request, reply, done) => {
     if (app.revoked.get(request.user.jti) > Date.now()) reply.code(401).send()
     else done()
+  })
+}
+
+/**
+ * The store is asked about each token, once in so long. Always is Keycloak's way: it looks a revoked token up for each
+ * request. Once in a minute is SuperTokens' way: a token says when it was last checked, and what is revoked lives on until
+ * that is over.
+ */
+function guardByStore (app, redis, every) {
+  const checked = new Map()
+  app.addHook('preHandler', async (request, reply) => {
+    const { jti } = request.user
+    const now = Date.now()
+    if (every > 0 && checked.get(jti) > now - every) return
+    if (await redis.exists(`revoked:${jti}`) === 1) return reply.code(401).send()
+    checked.set(jti, now)
   })
 }
 

@@ -11,6 +11,8 @@ export async function guard ({ servers, plan, full, log }) {
     guarded('by hand, a Map', { guard: 'map', marks }),
     guarded('guard, memory', { guard: 'memory', marks }),
     of('redis') && guarded('guard, replica of Redis', { guard: 'replica', store: of('redis'), marks }),
+    of('redis') && guarded('by hand, Redis once a minute for each token', { guard: 'cutoff', store: of('redis'), marks }),
+    of('redis') && guarded('by hand, Redis for each request', { guard: 'round trip', store: of('redis'), marks: 1000 }),
     full && guarded('guard, SQLite for each request', { guard: 'store', store: of('sqlite'), marks: marks / 10 }),
     of('redis') && guarded('guard, Redis for each request', { guard: 'store', store: of('redis'), marks: 1000 }),
     full && of('postgres') && guarded('guard, Postgres for each request', { guard: 'store', store: of('postgres'), marks: marks / 10 })
@@ -20,7 +22,7 @@ export async function guard ({ servers, plan, full, log }) {
   const results = await measure(subjects, { ...plan, log })
   for (const result of results) {
     const { parameters } = subjects.find(({ name }) => name === result.name)
-    if (parameters.guard !== 'none') result.marks = parameters.marks
+    if (!['none', 'cutoff', 'round trip'].includes(parameters.guard)) result.marks = parameters.marks
   }
   return { marks, results, sweep: await sweep(marks, full ? 20 : 3, log) }
 }
