@@ -7,7 +7,7 @@ import { oauthErrorOf, oauthErrorSchema, sendOAuthError, type OAuthError } from 
 import { allWithin } from '../internal/plugin/all-within.ts'
 import { askWithin } from '../internal/plugin/ask.ts'
 import { publishRefusals } from '../internal/plugin/diagnostics.ts'
-import { isolateFromHost, validateNothing } from '../internal/plugin/host-isolation.ts'
+import { isolateFromHost } from '../internal/plugin/host-isolation.ts'
 import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
@@ -202,7 +202,6 @@ async function routes (fastify: FastifyInstance, options: GlobalTokenRevocationO
 
   noActivity(fastify)
   isolateFromHost(fastify)
-  validateNothing(fastify)
   publishRefusals(fastify, plugin)
   readJsonCommands(fastify)
   fastify.setErrorHandler(answerFailure)

@@ -22,7 +22,7 @@ import { namedSessionCookie, sessionCookieReader, type SessionCookie } from '../
 import { askWithin } from '../internal/plugin/ask.ts'
 import { detachSession } from '../internal/plugin/detach-session.ts'
 import { publishRefusals } from '../internal/plugin/diagnostics.ts'
-import { isolateFromHost, validateNothing } from '../internal/plugin/host-isolation.ts'
+import { isolateFromHost } from '../internal/plugin/host-isolation.ts'
 import { levelWithoutRequests } from '../internal/plugin/log-level.ts'
 import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
@@ -212,7 +212,6 @@ async function routes (fastify: FastifyInstance, options: KratosBrowserLogoutOpt
   noActivity(fastify)
   isolateFromHost(fastify)
   publishRefusals(fastify, plugin)
-  validateNothing(fastify)
   fastify.setErrorHandler(answerFailure(settings))
 
   const [startUrl, submitUrl] = ['/self-service/logout/browser', '/self-service/logout']

@@ -8,7 +8,7 @@ import { assertSessionStore } from '../internal/kratos/options.ts'
 import { askWithin } from '../internal/plugin/ask.ts'
 import { detachSession } from '../internal/plugin/detach-session.ts'
 import { publishRefusals } from '../internal/plugin/diagnostics.ts'
-import { isolateFromHost } from '../internal/plugin/host-isolation.ts'
+import { isolateFromHost, validateBodies } from '../internal/plugin/host-isolation.ts'
 import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId } from '../internal/plugin/openapi.ts'
@@ -96,6 +96,7 @@ async function routes (fastify: FastifyInstance, options: KratosLogoutOptions): 
   const settings = resolveOptions(options, fastify)
   noActivity(fastify)
   isolateFromHost(fastify)
+  await validateBodies(fastify)
   publishRefusals(fastify, plugin)
   // Fastify caches the parser of a type that is named. For '*' it would search on each request.
   fastify.addContentTypeParser(['application/json', '*'], { parseAs: 'string' }, parseJson)

@@ -8,7 +8,7 @@ import { logoutTokenVerifier, type LogoutTokenContent, type LogoutTokenRefusal }
 import { sessionEnder } from '../internal/openid/session-ender.ts'
 import { askWithin } from '../internal/plugin/ask.ts'
 import { publishRefusals } from '../internal/plugin/diagnostics.ts'
-import { isolateFromHost, validateNothing } from '../internal/plugin/host-isolation.ts'
+import { isolateFromHost } from '../internal/plugin/host-isolation.ts'
 import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
@@ -202,7 +202,6 @@ async function routes (fastify: FastifyInstance, options: BackChannelLogoutOptio
 
   noActivity(fastify)
   isolateFromHost(fastify)
-  validateNothing(fastify)
   publishRefusals(fastify, plugin)
   readForms(fastify)
   fastify.setErrorHandler(answerFailure)

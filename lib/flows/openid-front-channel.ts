@@ -10,7 +10,7 @@ import { sessionEnder } from '../internal/openid/session-ender.ts'
 import { askWithin } from '../internal/plugin/ask.ts'
 import { detachEndedSession } from '../internal/plugin/detach-session.ts'
 import { publishRefusals } from '../internal/plugin/diagnostics.ts'
-import { isolateFromHost, validateNothing, verbatim } from '../internal/plugin/host-isolation.ts'
+import { isolateFromHost, verbatim } from '../internal/plugin/host-isolation.ts'
 import { levelWithoutRequests } from '../internal/plugin/log-level.ts'
 import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
@@ -224,7 +224,6 @@ async function routes (fastify: FastifyInstance, options: FrontChannelLogoutOpti
   const { ask, route: { path, rateLimit = {} }, policy } = settings
   noActivity(fastify)
   isolateFromHost(fastify)
-  validateNothing(fastify)
   publishRefusals(fastify, plugin)
   fastify.setErrorHandler(answerFailure)
   fastify.addHook('onSend', async (_request, reply) => { setHeaders(reply, policy) })

@@ -4,7 +4,7 @@ import fp from 'fastify-plugin'
 import { oauthErrorOf, oauthErrorSchema, sendJsonError, sendOAuthError } from '../internal/oauth/error.ts'
 import { askWithin } from '../internal/plugin/ask.ts'
 import { publishRefusals } from '../internal/plugin/diagnostics.ts'
-import { isolateFromHost, validateNothing } from '../internal/plugin/host-isolation.ts'
+import { isolateFromHost } from '../internal/plugin/host-isolation.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
 import { assertOption, duration } from '../internal/plugin/options.ts'
@@ -123,7 +123,6 @@ async function routes (fastify: FastifyInstance, options: SecurityEventsOptions)
 
   noActivity(fastify)
   isolateFromHost(fastify)
-  validateNothing(fastify)
   publishRefusals(fastify, plugin)
   fastify.addContentTypeParser([mediaType, '*'], { parseAs: 'string' }, (request, token, done) => {
     const type = request.headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase()

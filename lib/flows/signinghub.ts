@@ -8,7 +8,7 @@ import { bearerToken } from '../internal/http/bearer-token.ts'
 import { askWithin, type Ask } from '../internal/plugin/ask.ts'
 import { publishRefusals } from '../internal/plugin/diagnostics.ts'
 import { failureStatus } from '../internal/plugin/failure-status.ts'
-import { isolateFromHost, verbatim } from '../internal/plugin/host-isolation.ts'
+import { isolateFromHost, validateBodies, verbatim } from '../internal/plugin/host-isolation.ts'
 import { logoutNotice } from '../internal/plugin/logout-notice.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
@@ -236,6 +236,7 @@ async function routes (fastify: FastifyInstance, options: SigningHubLogoutOption
 
   noActivity(fastify)
   isolateFromHost(fastify)
+  await validateBodies(fastify)
   publishRefusals(fastify, plugin)
   acceptJson(fastify)
   fastify.setErrorHandler(answerFailure)

@@ -7,7 +7,7 @@ import { hasControls, readClientCredentials, usesBasic, type ClientCredentials }
 import { oauthErrorOf, oauthErrorSchema, sendOAuthError, type OAuthError } from '../internal/oauth/error.ts'
 import { askWithin } from '../internal/plugin/ask.ts'
 import { publishRefusals } from '../internal/plugin/diagnostics.ts'
-import { isolateFromHost, validateNothing } from '../internal/plugin/host-isolation.ts'
+import { isolateFromHost } from '../internal/plugin/host-isolation.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
 import { assertOption, duration } from '../internal/plugin/options.ts'
@@ -148,7 +148,6 @@ async function routes (fastify: FastifyInstance, options: TokenRevocationOptions
 
   noActivity(fastify)
   isolateFromHost(fastify)
-  validateNothing(fastify)
   publishRefusals(fastify, plugin)
   readForms(fastify)
   fastify.setErrorHandler(answerFailure)

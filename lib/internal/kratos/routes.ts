@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema, HTTPMethods, RouteHandlerMethod } from 'fastify'
-import { isolateFromHost, takeNoBodies, validateNothing } from '../plugin/host-isolation.ts'
+import { isolateFromHost, takeNoBodies } from '../plugin/host-isolation.ts'
 import { noActivity } from '../plugin/no-activity.ts'
 import { publishRefusals } from '../plugin/diagnostics.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../plugin/openapi.ts'
@@ -52,7 +52,6 @@ export function addKratosRoutes (scope: FastifyInstance, routes: readonly Kratos
   noActivity(scope)
   isolateFromHost(scope)
   publishRefusals(scope, options.plugin)
-  validateNothing(scope)
   takeNoBodies(scope)
   scope.setErrorHandler(answerKratosFailure)
   for (const route of routes) addRoute(scope, route, options)

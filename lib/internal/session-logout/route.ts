@@ -3,7 +3,7 @@ import { crossSiteCheck, type CrossSiteOptions, type CrossSiteVerdict } from '..
 import { returnToHost } from '../http/return-to.ts'
 import { addVary } from '../http/vary.ts'
 import { publishRefusals } from '../plugin/diagnostics.ts'
-import { isolateFromHost, validateNothing } from '../plugin/host-isolation.ts'
+import { isolateFromHost } from '../plugin/host-isolation.ts'
 import { noActivity } from '../plugin/no-activity.ts'
 import type { SecurityRequirement } from '../plugin/openapi.ts'
 import { assertGroup } from '../plugin/options.ts'
@@ -82,7 +82,6 @@ export function logoutRoute<S extends HostSession> (options: LogoutRouteOptions<
 export function prepareLogoutScope (scope: FastifyInstance, caller: string): void {
   noActivity(scope)
   isolateFromHost(scope)
-  validateNothing(scope)
   publishRefusals(scope, caller)
   readBodies(scope)
   scope.addHook('onSend', (_request, reply, _payload, done) => {

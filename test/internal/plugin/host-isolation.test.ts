@@ -1,13 +1,13 @@
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import { isolateFromHost, takeNoBodies, validateNothing, verbatim } from '../../../lib/internal/plugin/host-isolation.ts'
+import { isolateFromHost, takeNoBodies, validateBodies, verbatim } from '../../../lib/internal/plugin/host-isolation.ts'
 
-async function serve (t: Test, scoped: (scope: FastifyInstance) => void, host: (app: FastifyInstance) => void = () => {}) {
+async function serve (t: Test, scoped: (scope: FastifyInstance) => unknown, host: (app: FastifyInstance) => void = () => {}) {
   const app = Fastify({ ajv: { customOptions: { coerceTypes: 'array', removeAdditional: 'all' } } })
   t.teardown(() => app.close())
   host(app)
-  await app.register(async scope => { scoped(scope) })
+  await app.register(async scope => { await scoped(scope) })
   return app
 }
 
@@ -15,8 +15,9 @@ const body = Type.Object({ n: Type.Number() }, { additionalProperties: false })
 
 t.test('a body is validated by its TypeBox schema, without coercion and without removing members', async t => {
   for (const attachValidation of [false, true]) {
-    const app = await serve(t, scope => {
+    const app = await serve(t, async scope => {
       isolateFromHost(scope)
+      await validateBodies(scope)
       scope.addContentTypeParser('application/json', { parseAs: 'string' }, scope.getDefaultJsonParser('error', 'error'))
       scope.post('/', { schema: { body } }, async request => request.body)
     }, app => app.addHook('onRoute', route => { route.attachValidation = attachValidation }))
@@ -32,8 +33,9 @@ t.test('a schema that a hook of the host adds validates nothing', async t => {
   const json = { type: 'object', required: ['x-mine'], properties: { 'x-mine': { type: 'string' } } }
   const typebox = Type.Object({ 'x-mine': Type.String() })
   for (const added of [{ headers: json }, { querystring: json }, { headers: typebox }, { querystring: typebox }, { body: json }]) {
-    const app = await serve(t, scope => {
+    const app = await serve(t, async scope => {
       isolateFromHost(scope)
+      await validateBodies(scope)
       scope.addContentTypeParser('*', { parseAs: 'string' }, (_request, text, done) => { done(null, text) })
       scope.post('/', async () => 'mine')
     }, app => app.addHook('onRoute', route => { route.schema = { ...route.schema, ...added } }))
@@ -56,13 +58,14 @@ t.test('no parser of the host reads a body, and no serializer of the host writes
   t.equal((await app.inject('/text')).body, '{"as":"it is"}')
 })
 
-t.test('validateNothing lets every request through', async t => {
+t.test('nothing is validated, unless a flow asks for it', async t => {
   const app = await serve(t, scope => {
     isolateFromHost(scope)
-    validateNothing(scope)
-    scope.get('/:id', { schema: { params: Type.Object({ id: Type.Number() }) } }, async ({ params }) => params)
+    scope.addContentTypeParser('*', { parseAs: 'string' }, (_request, text, done) => { done(null, text) })
+    scope.post('/:id', { schema: { params: Type.Object({ id: Type.Number() }), body } }, async request => [request.params, request.body])
   })
-  t.equal((await app.inject('/text')).body, '{"id":"text"}')
+  const answer = await app.inject({ method: 'POST', url: '/text', payload: 'x', headers: { 'content-type': 'text/plain' } })
+  t.equal(answer.body, '[{"id":"text"},"x"]')
 })
 
 t.test('takeNoBodies ignores bodies of every media type', async t => {
