@@ -41,7 +41,7 @@ export async function watch (t: Test, store: FollowableRevocationStore, onPage: 
         const unknown = marks.filter(mark => watched.judge(mark) !== 'revoked')
         if (unknown.length === 0 && replica.staleness() < maxStaleness) return
         if (Date.now() > end) {
-          const state = `staleness ${replica.staleness()}, ${String(errors.at(-1))}`
+          const state = `staleness ${replica.staleness()}, ${String(errors.at(-1))}: ${String((errors.at(-1) as Error | undefined)?.cause)}`
           throw new Error(`${what}: ${unknown.length} of ${marks.length} marks are unknown, ${state}`)
         }
         await sleep(10)

@@ -3,8 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import t, { type Test } from 'tap'
 import type { FollowableRevocationStore } from '../../lib/revocation-store.ts'
+import { mysqlRevocationStore } from '../../lib/revocation-stores/mysql.ts'
 import { postgresRevocationStore } from '../../lib/revocation-stores/postgres.ts'
 import { redisRevocationStore } from '../../lib/revocation-stores/redis.ts'
+import { mysqlPool, withPrivateMysql } from '../servers/mysql.ts'
 import { withPrivatePostgres } from '../servers/postgres.ts'
 import { withPrivateRedis } from '../servers/redis.ts'
 import { tcpProxy } from '../servers/tcp-proxy.ts'
@@ -31,6 +33,15 @@ t.test('two replicas of one Postgres', t => withPrivatePostgres(t, async server 
   }
   await poolAt(server.port).migrate()
   await cutAtRandom(t, server.port, poolAt)
+}))
+
+t.test('two replicas of one MariaDB or MySQL', t => withPrivateMysql(t, async server => {
+  const storeAt = (port: number) => {
+    const pool = mysqlPool(t, server.url.replace(String(server.port), String(port)), { connectTimeout: 2000 })
+    return mysqlRevocationStore(pool, { timeout: 2000 })
+  }
+  await storeAt(server.port).migrate()
+  await cutAtRandom(t, server.port, storeAt)
 }))
 
 /** Half of all connections are cut again and again, while marks are made. No replica may call live by itself what was revoked before. */

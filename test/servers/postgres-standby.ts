@@ -6,19 +6,8 @@ import pg from 'pg'
 import type { Test } from 'tap'
 import { ping, postgresProgram, settings, unprivileged, withPrivatePostgres } from './postgres.ts'
 import { startPrivateServer, type PrivateServer } from './private-process.ts'
+import type { Replicated } from './replicated.ts'
 import { tcpProxy } from './tcp-proxy.ts'
-
-/** A primary and a standby that streams from it. */
-export interface Replicated {
-  readonly primary: PrivateServer
-  readonly standby: PrivateServer
-  /** Cuts the standby off: from now on it falls behind. */
-  cutReplication (): void
-  /** Waits until the standby has everything that the primary has committed. */
-  caughtUp (): Promise<void>
-  /** Kills the primary and makes the standby the new one. */
-  failOver (): Promise<void>
-}
 
 /** Runs a test against a primary and a standby of its own. Replication is asynchronous until the test changes that. */
 export async function withPostgresStandby (t: Test, use: (servers: Replicated) => Promise<void>): Promise<void> {
@@ -30,6 +19,11 @@ export async function withPostgresStandby (t: Test, use: (servers: Replicated) =
       standby,
       cutReplication: link.cut,
       caughtUp: () => caughtUp(primary, standby),
+      promote: () => queryOnce(standby.url, 'SELECT pg_promote()'),
+      async waitForStandby () {
+        await queryOnce(primary.url, "ALTER SYSTEM SET synchronous_standby_names = '*'")
+        await queryOnce(primary.url, 'SELECT pg_reload_conf()')
+      },
       async failOver () {
         await primary.kill()
         await queryOnce(standby.url, 'SELECT pg_promote()')

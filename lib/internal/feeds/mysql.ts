@@ -41,9 +41,9 @@ interface Feeding {
 /**
  * Follows the marks of a store in MySQL by asking for them again and again. It needs no connection of its own.
  *
- * It misses no mark, in whatever order transactions end and however long they take: what has no number yet is handed out each
- * time, and numbers become visible in their order. A page is complete only if it shows a heartbeat that was written after
- * the question.
+ * It misses no mark, in whatever order transactions end and however long they take: what has no number yet is in every page,
+ * and numbers become visible in their order. A page is complete only if it shows a heartbeat that was written after the
+ * question.
  *
  * On another server, for example after a failover, every mark is loaded again.
  */
@@ -54,6 +54,8 @@ export function mysqlFeed ({ run, table, pollInterval, pageSize = 2000 }: MysqlF
   const feeding = { run, statements, id, beat, pageSize, pollInterval }
   let closing = new AbortController()
   let completeAt = -Infinity
+  /** The marks without a number in the last page. */
+  let handedOut: ReadonlySet<string> = new Set()
 
   return {
     async next (position, timeout) {
@@ -64,9 +66,13 @@ export function mysqlFeed ({ run, table, pollInterval, pageSize = 2000 }: MysqlF
 
       const asked = performance.now()
       const end = completeAt + timeout
-      const page = asked < end ? await readWhenNew(feeding, place, { end, signal }) : await readEnd(feeding, place)
+      const isNew = ({ hasNumbers, unnumbered }: Reading) => hasNumbers || unnumbered.some(mark => !handedOut.has(mark))
+      const { page, unnumbered } = asked < end
+        ? await readWhenNew(feeding, place, { end, signal, isNew })
+        : await readEnd(feeding, place)
       signal.throwIfAborted()
       if (page.complete) completeAt = asked
+      handedOut = new Set(unnumbered)
       return page
     },
 
@@ -74,6 +80,7 @@ export function mysqlFeed ({ run, table, pollInterval, pageSize = 2000 }: MysqlF
       closing.abort(new Error('the feed was closed'))
       closing = new AbortController()
       completeAt = -Infinity
+      handedOut = new Set()
     }
   }
 }
@@ -82,26 +89,30 @@ interface Waiting {
   /** Until when it waits, by `performance.now()`. */
   readonly end: number
   readonly signal: AbortSignal
+  /** Whether something was read that was not in the last page. */
+  isNew (reading: Reading): boolean
 }
 
-/** Reads until there are marks, or until the time is over. */
-async function readWhenNew (feeding: Feeding, place: Place, { end, signal }: Waiting): Promise<FeedPage> {
-  const { page, isElsewhere } = await read(feeding, place)
+/** Reads until there is something new, or until the time is over. */
+async function readWhenNew (feeding: Feeding, place: Place, waiting: Waiting): Promise<Reading> {
+  const { end, signal, isNew } = waiting
+  const reading = await read(feeding, place)
   const left = end - performance.now()
-  if (page.marks.length > 0 || isElsewhere || left <= 0) return page
+  if (isNew(reading) || reading.isElsewhere || left <= 0) return reading
   await sleep(Math.min(feeding.pollInterval, left), undefined, { signal })
-  return readWhenNew(feeding, place, { end, signal })
+  return readWhenNew(feeding, place, waiting)
 }
 
 /** Reads everything, and whether a heartbeat arrives. */
-async function readEnd (feeding: Feeding, place: Place): Promise<FeedPage> {
+async function readEnd (feeding: Feeding, place: Place): Promise<Reading> {
   const { run, statements, beat, pageSize } = feeding
   const value = await beat()
-  const { page, isElsewhere, isWhole, isNumbered, heartbeat } = await read(feeding, place)
-  if (isElsewhere) return page
+  const reading = await read(feeding, place)
+  const { page, isElsewhere, isWhole, unnumbered, heartbeat } = reading
+  if (isElsewhere) return reading
   if (heartbeat !== value) throw new Error('the feed reads from a server that does not have what the store has just written')
-  if (!isNumbered) await run(statements.number(Math.floor(pageSize / 2)))
-  return { ...page, complete: isWhole }
+  if (unnumbered.length > 0) await run(statements.number(Math.floor(pageSize / 2)))
+  return { ...reading, page: { ...page, complete: isWhole } }
 }
 
 /** The position of a feed that still gives numbers before it begins: read as none. */
@@ -134,31 +145,38 @@ interface Reading {
   readonly page: FeedPage
   /** Whether every mark that was there is in it. */
   readonly isWhole: boolean
-  /** Whether each of the marks has a number. */
-  readonly isNumbered: boolean
+  /** Whether some of the marks have a number. */
+  readonly hasNumbers: boolean
+  /** The marks without one, each as a text. */
+  readonly unnumbered: readonly string[]
   /** Whether it is another server, so that the feed begins anew. */
   readonly isElsewhere: boolean
   readonly heartbeat: unknown
 }
 
-/** Reads the marks whose numbers have not been seen, and those that have none yet. */
-async function read (feeding: Feeding, place: Place): Promise<Reading> {
-  const { run, statements, id, pageSize } = feeding
-  const { rows } = await run(statements.read({ heartbeat: id, seen: place.seen, count: pageSize }))
+/**
+ * Reads the marks whose numbers have not been seen, and those that have none yet: of each at most `count`, or more where so
+ * many have one number.
+ */
+async function read (feeding: Feeding, place: Place, count = feeding.pageSize): Promise<Reading> {
+  const { rows } = await feeding.run(feeding.statements.read({ heartbeat: feeding.id, seen: place.seen, count }))
   const heartbeat = rows[0]?.['heartbeat']
   if (rows[0]?.['server'] !== place.server) {
-    return { page: await begin(feeding), isWhole: false, isNumbered: true, isElsewhere: true, heartbeat }
+    return { page: await begin(feeding), isWhole: false, hasNumbers: false, unnumbered: [], isElsewhere: true, heartbeat }
   }
 
   const found = rows.filter(isMark)
   const numbered = found.filter(row => row['written'] !== null)
-  const others = found.length - numbered.length
-  const seen = numbered.length < pageSize ? highest(numbered, place.seen) : nextToHighest(numbered, place.seen)
+  const unnumbered = found.filter(row => row['written'] === null)
+  const areAll = numbered.length < count
+  const seen = areAll ? highest(numbered, place.seen) : nextToHighest(numbered, place.seen)
+  if (!areAll && seen === place.seen) return read(feeding, place, 2 * count)
   const position = JSON.stringify({ server: place.server, seen })
   return {
     page: { marks: found.map(markOf), position, complete: false, now: Number(rows[0]?.['now']) },
-    isWhole: numbered.length < pageSize && others < pageSize,
-    isNumbered: others === 0,
+    isWhole: areAll && unnumbered.length < count,
+    hasNumbers: numbered.length > 0,
+    unnumbered: unnumbered.map(row => JSON.stringify([...keyOf(row), row['cutoff'], row['until']])),
     isElsewhere: false,
     heartbeat
   }

@@ -55,6 +55,41 @@ t.test('on a server', t => withMysql(t, async ({ url }) => {
     t.equal((await readOn(feed, position)).ids.length, 19)
   })
 
+  await t.test('marks of one number that are more than a page can have are all read: another feed has numbered them at once', async t => {
+    const { name, store, feed } = await fresh(t, 10)
+    let { position } = await readOn(feed)
+    await store.revoke(...Array.from({ length: 59 }, (_, index): Mark => ({ tokenId: `${index + 10}`, until })))
+    await pool.query(`UPDATE ${name} SET written = ${BigInt(JSON.parse(position).seen) + 1n} WHERE id LIKE 't%'`)
+    const ids = new Set<unknown>()
+    for (let pages = 0, complete = false; pages < 10 && !complete; pages++) {
+      const page = await feed.next(position, 1)
+      for (const mark of page.marks) ids.add('tokenId' in mark && mark.tokenId);
+      ({ position, complete } = page)
+    }
+    t.equal(ids.size, 59)
+  })
+
+  await t.test('marks that have no number yet are handed out at once, and then not again before there is something else', async t => {
+    let asked = 0
+    const { store, feed } = await fresh(t, 2000, () => { asked++ })
+    const { position } = await readOn(feed)
+    await store.revoke({ tokenId: 'a', until })
+    const first = await feed.next(position, 60_000)
+    t.equal(first.marks.length, 1)
+    asked = 0
+    const start = performance.now()
+    const waiting = feed.next(first.position, 60_000)
+    await sleep(100)
+    t.ok(asked <= 2 + (performance.now() - start) / 5, `${asked} questions in ${performance.now() - start} ms`)
+    await store.revoke({ tokenId: 'a', until: until + 1 })
+    t.match((await waiting).marks, [{ tokenId: 'a', until: until + 1 }], 'a longer life is something else')
+    const again = feed.next(first.position, 60_000)
+    await store.revoke({ tokenId: 'b', until })
+    t.equal((await again).marks.length, 2)
+    feed.close()
+    t.equal((await feed.next(first.position, 60_000)).marks.length, 2, 'when it was closed they count as new')
+  })
+
   await t.test('transactions that end in another order than they began are missed by no page', async t => {
     const { name, store, feed } = await fresh(t, 12)
     const hosts = await Promise.all([0, 1, 2].map(() => pool.getConnection()))
