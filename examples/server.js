@@ -20,12 +20,15 @@ export async function build (options, publicUrl = 'http://127.0.0.1:3000', store
   app.addHook('onClose', async () => { await stores.close?.() })
   await openapi.add(app, openapiVersion)
   const { sessions, ...kratosTokens } = await kratos.add(app, stores.sessions)
+  const signingHubTokens = await signingHub.add(app)
+  const tenantTokens = await tenantStatus.add(app, stores.users, stores.rateLimit)
+  const clients = { signingHub: signingHubTokens.token, tenant: tenantTokens.tenantToken, tenantUser: tenantTokens.token }
   return {
     app,
-    signingHub: await signingHub.add(app),
+    signingHub: signingHubTokens,
     kratos: kratosTokens,
-    demoPage: await demoPage.add(app, { sessions, publicUrl }),
-    tenantStatus: await tenantStatus.add(app, stores.users, stores.rateLimit)
+    demoPage: await demoPage.add(app, { sessions, publicUrl, clients }),
+    tenantStatus: tenantTokens
   }
 }
 

@@ -10,14 +10,17 @@ const save = () => sessionStorage.setItem('devices', JSON.stringify([...devices]
 /** Who this browser is, as far as the server says. */
 let browser
 
+/** The tokens of the clients that the server made when it started. */
+let tokens
+
 function say (text, isBad = false) {
   status.textContent = text
   status.classList.toggle('bad', isBad)
 }
 
 /** Asks the server and answers with what it said; `token` asks as another device, without the cookie of this browser. */
-async function call (method, path, { token, body, quietly = false } = {}) {
-  const headers = { accept: 'application/json' }
+async function call (method, path, { token, body, quietly = false, ...given } = {}) {
+  const headers = { accept: 'application/json', ...given.headers }
   if (token) headers['x-session-token'] = token
   if (body) headers['content-type'] = 'application/json'
   const response = await fetch(path, { method, headers, body: body && JSON.stringify(body), credentials: token ? 'omit' : 'same-origin' })
@@ -41,10 +44,14 @@ function record (method, path, { status: code, statusText }, text) {
   byId('silence').hidden = true
 }
 
+/** The session of this browser or of a token, and the tokens of the clients. A route of the demonstration's own: it is never a 401. */
+const sessionOf = async token => (await call('GET', '/demo/session', { token, quietly: true })).value
+
 /** Asks, without a line in the log, which sessions are live, and shows it. */
 async function refresh () {
-  const me = await call('GET', '/sessions/whoami', { quietly: true })
-  browser = me.ok ? me.value : undefined
+  const { session, clients } = await sessionOf()
+  browser = session
+  tokens = clients
   for (const [id, device] of devices) if (device.name === 'This browser' && id !== browser?.id) device.live = false
   if (browser) {
     learn(browser, 'This browser')
@@ -57,7 +64,7 @@ async function refresh () {
   // Without its token and without its user here, nothing can be said of a device.
   for (const [id, { subject, token, name }] of devices) if (!token && name !== 'This browser' && subject !== browser?.identity.id) devices.delete(id)
   for (const device of devices.values()) {
-    if (device.token && device.subject !== browser?.identity.id) device.live = (await call('GET', '/sessions/whoami', { token: device.token, quietly: true })).ok
+    if (device.token && device.subject !== browser?.identity.id) device.live = Boolean((await sessionOf(device.token)).session)
   }
   save()
   show()
@@ -76,9 +83,15 @@ function show () {
   byId('empty').hidden = devices.size > 0
   byId('everybody').hidden = !browser
   byId('browser-logout').hidden = !browser
+  byId('clients').hidden = false
   document.title = `${browser ? browser.identity.traits.name : 'Nobody'} · fastify-logout`
   if (status.textContent === '') say(browser ? `This browser is signed in as ${browser.identity.traits.name}.` : live ? 'This browser is signed out; other devices are not.' : 'Sign in to begin.')
 }
+
+/** Why a device is in the list that was not signed in on this page. */
+const origin = (name, since) => Date.parse(since) <= tokens.startedAt
+  ? 'The server signed it in when it started, for the curl lines in its terminal.'
+  : name === 'Another browser' ? 'It signed in on this page elsewhere.' : 'It was signed in from elsewhere.'
 
 function showDevice (list, id, { name, who, since, live, token }) {
   let row = list.querySelector(`[data-id="${CSS.escape(id)}"]`)
@@ -90,7 +103,9 @@ function showDevice (list, id, { name, who, since, live, token }) {
   const label = `${name}, ${who}`
   const set = (selector, text) => { row.querySelector(selector).textContent = text }
   set('h3', name)
-  set('.about', `${who}, since ${new Date(since).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })}`)
+  const time = new Date(since).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })
+  // The page has a token of every device that was signed in here.
+  set('.about', token || name === 'This browser' ? `${who}, since ${time}` : `${who}, since ${time}. ${origin(name, since)}`)
   set('.state', live ? 'Signed in' : 'Logged out')
   row.classList.toggle('over', !live)
 
@@ -161,6 +176,29 @@ const leave = async (target) => {
   location.assign(pathname + search)
 }
 
+/** The flows whose clients send tokens, as such clients call them. */
+const clients = {
+  signinghub: async () => {
+    const { ok } = await call('POST', '/v3/logout', {
+      headers: { authorization: `Bearer ${tokens.signingHub}` }, body: { device_token: 'alice-phone' }
+    })
+    say(ok ? 'Alice’s application is logged out, and its push token is forgotten.' : 'SigningHub: the logout failed.', !ok)
+  },
+  'tenant-log-out': async () => {
+    const { ok } = await call('GET', '/auth/logout', { headers: { 'x-tenant-token': tokens.tenant, 'x-token': tokens.tenantUser } })
+    say(ok ? 'Alice of Acme is logged_out, until she uses her token.' : 'Tenant status: the logout failed.', !ok)
+  },
+  'tenant-use': async () => {
+    const { ok } = await call('GET', '/me', { headers: { 'x-token': tokens.tenantUser } })
+    say(ok ? 'The token was used: Alice of Acme is logged_in again.' : 'Tenant status: the call failed.', !ok)
+  },
+  admin: async () => {
+    const { ok } = await call('DELETE', '/admin/identities/bob/sessions', { headers: { authorization: `Bearer ${tokens.admin}` } })
+    await refresh()
+    say(ok ? 'Every session of Bob Brown is over.' : 'The administrator was refused.', !ok)
+  }
+}
+
 /** One thing at a time; what goes wrong on the way is said. */
 let busy = Promise.resolve()
 function doing (work) {
@@ -171,6 +209,7 @@ byId('sign-in').addEventListener('submit', event => {
   event.preventDefault()
   doing(() => signIn(byId('user'), byId('device')))
 })
+for (const [id, work] of Object.entries(clients)) byId(id).addEventListener('click', () => doing(work))
 byId('leave').addEventListener('click', () => doing(() => leave(byId('return-to').value)))
 byId('others').addEventListener('click', () => doing(logOutOthers))
 byId('everywhere').addEventListener('click', () => doing(logOutEverywhere))
@@ -197,3 +236,4 @@ if (problem) {
   history.replaceState(null, '', '/')
 }
 doing(refresh)
+byId('sign-in').firstElementChild.disabled = false

@@ -52,13 +52,17 @@ const headers = {
   'x-content-type-options': 'nosniff'
 }
 
+/** @typedef {{ signingHub: string, tenant: string, tenantUser: string }} ClientTokens tokens of the flows beside this page's own */
+
 /**
  * @param {import('fastify').FastifyInstance} app
- * @param {{ sessions: import('fastify-logout').SessionStore, publicUrl: string }} options
+ * @param {{ sessions: import('fastify-logout').SessionStore, publicUrl: string, clients: ClientTokens }} options
  */
-export async function add (app, { sessions, publicUrl }) {
+export async function add (app, { sessions, publicUrl, clients }) {
   // The same words describe the cookie where it is set and where it is removed.
   const cookie = /** @type {const} */ ({ name: 'demo_session', path: '/', sameSite: 'lax', httpOnly: true, secure: false })
+  const cookieToken = (/** @type {string} */ header = '') => new RegExp(`(?:^|; )${cookie.name}=([^;]+)`).exec(header)?.[1] ?? ''
+  let startedAt = 0
   const adminKey = randomBytes(24).toString('base64url')
   const identity = (/** @type {string} */ subject) => ({ id: subject, schema_id: 'default', schema_url: '', traits: { name: people[subject] ?? subject } })
 
@@ -99,10 +103,26 @@ export async function add (app, { sessions, publicUrl }) {
     reply.header('cache-control', 'no-store')
     if (device !== 'This browser') return { id, token }
 
-    const before = new RegExp(`(?:^|; )${cookie.name}=([^;]+)`).exec(request.headers.cookie ?? '')?.[1]
-    if (before !== undefined) await sessions.logOut(before)
+    const before = cookieToken(request.headers.cookie)
+    if (before !== '') await sessions.logOut(before)
     reply.header('set-cookie', `${cookie.name}=${token}; Path=${cookie.path}; HttpOnly; SameSite=Lax`)
     return { id }
+  })
+
+  // What the page shows. Its answer is never an error, so that the browser's console has none before somebody logs out.
+  app.get('/demo/session', { schema: /** @type {object} */ ({ hide: true }) }, async ({ headers }, reply) => {
+    const session = await sessions.find(String(headers['x-session-token'] ?? cookieToken(headers.cookie)))
+    const live = session?.status === 'active' && session.expiresAt > Date.now() ? session : null
+    reply.header('cache-control', 'no-store')
+    return {
+      session: live && {
+        id: live.id,
+        identity: identity(live.subject),
+        devices: [{ user_agent: live.device?.userAgent }],
+        issued_at: new Date(live.createdAt)
+      },
+      clients: { ...clients, admin: adminKey, startedAt }
+    }
   })
 
   for (const [url, name, type] of files) {
@@ -110,7 +130,9 @@ export async function add (app, { sessions, publicUrl }) {
     app.get(url, { schema: /** @type {object} */ ({ hide: true }) }, async (_request, reply) => reply.headers(headers).type(type).send(text))
   }
   const { token: tablet } = await signIn('bob', 'Tablet')
-  return { adminKey, tablet, ...await signIn('bob', 'Phone') }
+  const phone = await signIn('bob', 'Phone')
+  startedAt = Date.now()
+  return { adminKey, tablet, ...phone }
 }
 
 /** @param {string} address @param {{ token: string, tablet: string }} demo */

@@ -83,11 +83,15 @@ t.test('Chromium', { skip: noBrowser }, async t => {
     const page = await context.newPage()
     const complaints: string[] = []
     page.on('pageerror', error => complaints.push(error.message))
-    page.on('console', message => { if (/Content.Security.Policy|Refused/i.test(message.text())) complaints.push(message.text()) })
+    const printed: string[] = []
+    page.on('console', message => {
+      printed.push(message.text())
+      if (/Content.Security.Policy|Refused/i.test(message.text())) complaints.push(message.text())
+    })
     page.on('request', request => { if (!request.url().startsWith(address)) complaints.push(`asked for ${request.url()}`) })
     await page.goto(address)
     await says(page, 'Sign in to begin.')
-    return { context, page, complaints }
+    return { context, page, complaints, printed }
   }
 
   await t.test('signs in, logs out through the page, ends on return_to with the cookie gone, and its other tab is refused', async t => {
@@ -282,6 +286,83 @@ t.test('Chromium', { skip: noBrowser }, async t => {
     }
   })
 
+  await t.test('prints nothing in the console when the page is loaded, nor when its cookie is over', async t => {
+    const { address } = await site(t)
+    const { context, page, complaints, printed } = await open(t, address)
+    t.strictSame(printed, [])
+    await signIn(page, 'This browser')
+    const [{ value = '' } = {}] = await context.cookies()
+    await page.getByRole('button', { name: 'Log out everywhere' }).click()
+    await says(page, 'Alice Adams is logged out everywhere.')
+    await context.addCookies([{ name: 'demo_session', value, url: address }])
+    await page.reload()
+    await says(page, 'Sign in to begin.')
+    t.strictSame([printed, complaints], [[], []])
+  })
+
+  await t.test('shows a notice first and a disabled form to a browser without scripts', async t => {
+    const { address } = await site(t)
+    const context = await browser.newContext({ javaScriptEnabled: false })
+    t.teardown(() => context.close())
+    const page = await context.newPage()
+    await page.goto(address)
+    const notice = page.locator('.notice')
+    const form = page.locator('#sign-in')
+    t.ok(await notice.isVisible())
+    const [top = NaN, below = NaN] = [(await notice.boundingBox())?.y, (await form.boundingBox())?.y]
+    t.ok(top < below)
+    for (const control of await form.locator('select, button').all()) t.ok(await control.isDisabled())
+    t.equal(await page.locator('button:visible:enabled').count(), 0, 'no button that does nothing')
+  })
+
+  await t.test('explains the devices that were signed in when the server started', async t => {
+    const { address } = await site(t)
+    const { page } = await open(t, address)
+    await page.getByLabel('User').selectOption('bob')
+    await page.getByRole('button', { name: 'Sign in', exact: true }).click()
+    await says(page, 'This browser is signed in as Bob Brown.')
+    for (const device of ['Phone', 'Tablet']) {
+      const row = page.getByRole('listitem').filter({ has: page.getByRole('heading', { name: device, exact: true }) })
+      t.match(await row.textContent(), 'The server signed it in when it started, for the curl lines in its terminal.')
+    }
+    const own = page.getByRole('listitem').filter({ has: page.getByRole('heading', { name: 'This browser', exact: true }) })
+    t.notMatch(await own.textContent(), 'when it started')
+  })
+
+  await t.test('calls the flows whose clients send tokens, and shows each answer in the same window as the button', async t => {
+    const { address, seen } = await site(t)
+    const { page, complaints } = await open(t, address, { width: 390, height: 844 })
+    const { token } = await (await page.request.post(`${address}/demo/sign-in`, { data: { user: 'bob', device: 'Phone' } })).json()
+    const whoami = () => page.request.get(`${address}/sessions/whoami`, { headers: { 'x-session-token': token } })
+    t.equal((await whoami()).status(), 200)
+    for (const [name, sentence, call] of [
+      ['Log out of SigningHub', 'its push token is forgotten', 'POST /v3/logout'],
+      ['Log out of Acme', 'Alice of Acme is logged_out', 'GET /auth/logout'],
+      ['Use the token', 'Alice of Acme is logged_in again', 'GET /me'],
+      ['Log out Bob everywhere', 'Every session of Bob Brown is over.', 'DELETE /admin/identities/bob/sessions']
+    ] as const) {
+      const button = page.getByRole('button', { name })
+      await button.click()
+      await says(page, sentence)
+      const answer = page.locator('#answers > li').first()
+      t.match(await answer.textContent(), call)
+      const [box, shown] = [await button.boundingBox(), await answer.locator('.code').boundingBox()]
+      for (const { y, height } of [box, shown].filter(one => one !== null)) t.ok(y >= 0 && y + height <= 844, `${call} at ${y}`)
+      t.ok((box?.y ?? NaN) + (box?.height ?? NaN) <= (shown?.y ?? NaN), 'and the answer does not cover the button')
+      t.match(seen.findLast(({ url }) => call.endsWith(url)), { status: call.startsWith('DELETE') ? 204 : 200 })
+    }
+    t.equal((await whoami()).status(), 401)
+    t.strictSame(complaints, [])
+  })
+
+  await t.test('leads to the document of all routes', async t => {
+    const { address } = await site(t)
+    const { page } = await open(t, address)
+    await page.getByRole('link', { name: 'All routes' }).click()
+    await page.waitForURL(url => url.pathname.startsWith('/docs'))
+    await page.getByText('/v3/logout').first().waitFor()
+  })
+
   await t.test('can use the page by keyboard alone, and keeps its focus', async t => {
     const { address } = await site(t)
     const { page } = await open(t, address)
@@ -293,7 +374,7 @@ t.test('Chromium', { skip: noBrowser }, async t => {
       await page.keyboard.press('Tab')
       order.push(await focus())
     }
-    t.strictSame(order.slice(0, 4), ['A Skip to the devices', 'SELECT user', 'SELECT device', 'BUTTON Sign in'])
+    t.strictSame(order, ['A Skip to the devices', 'A All routes', 'SELECT user', 'SELECT device', 'BUTTON Sign in'])
     await page.getByLabel('Device', { exact: true }).focus()
     await page.keyboard.press('Tab')
     await page.keyboard.press('Enter')
