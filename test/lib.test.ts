@@ -66,7 +66,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'revocation-stores': ['contracts', 'internal/marks', 'internal/records', 'internal/databases', 'internal/feeds'],
   'provider-session-indexes': ['contracts', 'internal/records', 'internal/databases', 'internal/collections'],
   'provider-session-indexes/redis': ['internal/marks'],
-  'delivery-queues': ['contracts', 'internal/records'],
+  'delivery-queues': ['contracts', 'internal/databases', 'internal/records'],
   'rate-limit-stores': ['internal/databases', 'internal/plugin'],
   'token-verifiers': [
     'contracts', 'internal/async', 'internal/jose', 'internal/oauth', 'internal/http', 'internal/collections', 'internal/plugin'
@@ -89,7 +89,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'internal/marks': ['contracts', 'internal/async', 'internal/databases'],
   'internal/feeds': ['contracts', 'internal/marks', 'internal/databases'],
   'internal/records': ['contracts'],
-  'internal/databases': ['internal/records', 'types of internal/marks'],
+  'internal/databases': ['internal/records', 'types of contracts', 'types of internal/marks'],
   'internal/redis-sessions': ['contracts', 'internal/records', 'internal/databases'],
   'internal/jose': ['contracts', 'internal/plugin', 'internal/http', 'fast-jwt'],
   'internal/oauth': ['internal/plugin', 'internal/http', 'internal/jose', 'types of fastify', 'typebox'],

@@ -40,6 +40,7 @@ export interface BullmqQueue {
   readonly opts: { readonly prefix?: string | undefined }
   /** Adds jobs, all or none. One whose `jobId` is there already is not added. */
   addBulk (jobs: BullmqNewJob[]): Promise<unknown>
+  /** Resolves to a job, in whatever state it is. */
   getJob (jobId: string): Promise<BullmqJob | undefined>
   /** Resolves to the ids of the jobs in these states. */
   getRanges (states: ['failed'], start: number, end: number): Promise<string[]>
@@ -47,6 +48,7 @@ export interface BullmqQueue {
 
 /** A Worker of BullMQ, as far as deliveries need it. */
 export interface BullmqWorker {
+  /** Adds a listener. */
   on (event: 'error', listener: (error: Error) => void): unknown
   /** Waits for the jobs in hand, and disconnects. */
   close (): Promise<void>

@@ -1,0 +1,127 @@
+import type { AttemptDelivery, DeliveryWorkOptions } from '../../delivery-queue.ts'
+import type { ClaimedDelivery, PgBossJobs } from './pg-boss.ts'
+
+/** How often a worker looks for deliveries whose process died, in milliseconds. */
+const lostInterval = 2000
+/** In milliseconds. */
+const afterFailure = 1000
+
+/** A worker that asks for deliveries again and again. */
+export interface PollingWorker {
+  /** Looks for deliveries now. */
+  wake (): void
+  /** Resolves when nothing is in hand. */
+  stop (): Promise<void>
+}
+
+/** How a worker asks, and what it asks. */
+export interface PollingOptions extends DeliveryWorkOptions {
+  readonly jobs: PgBossJobs
+  readonly pollingInterval: number
+  readonly onError: (error: unknown) => void
+}
+
+/** Starts a worker. Errors do not stop it: of those in a row, the first one is reported. */
+export function startPolling (attempt: AttemptDelivery, options: PollingOptions): PollingWorker {
+  const { jobs, parallel, timeout, pollingInterval } = options
+  const inHand = new Set<Promise<void>>()
+  const bell = alarm()
+  const report = onceForEachOutage(options.onError)
+  let isStopping = false
+  let isMoreThere = false
+  let lookedForLost = -Infinity
+
+  const handOut = (claimed: ClaimedDelivery): void => {
+    const handled = report(() => settle(claimed, attempt, jobs)).then(() => {
+      inHand.delete(handled)
+      if (isMoreThere) bell.ring()
+    })
+    inHand.add(handled)
+  }
+
+  const look = async (): Promise<void> => {
+    const now = performance.now()
+    if (now - lookedForLost >= lostInterval) {
+      await jobs.giveBackLost(timeout)
+      lookedForLost = now
+    }
+    const room = parallel - inHand.size
+    if (room === 0) return
+    const found = await jobs.claim(room)
+    isMoreThere = found.length === room
+    for (const claimed of found) {
+      if (isStopping) await jobs.giveBack(claimed, claimed.delivery, Date.now())
+      else handOut(claimed)
+    }
+  }
+
+  const loop = (async () => {
+    for (;;) {
+      if (isStopping) return
+      await report(look)
+      await bell.within(isStopping ? 0 : pollingInterval)
+    }
+  })()
+
+  return {
+    wake: bell.ring,
+    async stop () {
+      isStopping = true
+      bell.ring()
+      await loop
+      await Promise.all(inHand)
+    }
+  }
+}
+
+async function settle (claimed: ClaimedDelivery, attempt: AttemptDelivery, jobs: PgBossJobs): Promise<void> {
+  const outcome = await outcomeOf(claimed, attempt)
+  if (outcome === 'done') await jobs.forget(claimed)
+  else if ('dead' in outcome) await jobs.bury(claimed, outcome.dead)
+  else await jobs.giveBack(claimed, { ...outcome.delivery, id: claimed.delivery.id }, outcome.retryAt)
+}
+
+async function outcomeOf ({ delivery }: ClaimedDelivery, attempt: AttemptDelivery) {
+  try {
+    return await attempt({ ...delivery })
+  } catch {
+    return { retryAt: Date.now() + afterFailure, delivery }
+  }
+}
+
+/** Runs work, and reports an error unless the work before failed too. */
+function onceForEachOutage (onError: (error: unknown) => void) {
+  let isOut = false
+  return async (work: () => Promise<void>): Promise<void> => {
+    try {
+      await work()
+      isOut = false
+    } catch (error) {
+      if (!isOut) onError(error)
+      isOut = true
+    }
+  }
+}
+
+/** Something to wait for. If it rings while nobody waits, the next one waits for nothing. */
+function alarm () {
+  let hasRung = false
+  let stopWaiting = () => {}
+  return {
+    ring (): void {
+      hasRung = true
+      stopWaiting()
+    },
+    async within (milliseconds: number): Promise<void> {
+      await new Promise<void>(resolve => {
+        const timer = setTimeout(resolve, hasRung ? 0 : milliseconds)
+        stopWaiting = () => {
+          clearTimeout(timer)
+          resolve()
+        }
+      })
+      hasRung = false
+      stopWaiting = () => {}
+    }
+  }
+}
