@@ -32,18 +32,19 @@ export async function build (options) {
   }
 
   await app.register(globalTokenRevocation, {
-    senders: [{ issuer: provider.issuer, clientId, jwksUri: provider.jwksUri, tenant: 'acme' }],
-    endpointUrl: `${publicUrl}/global-token-revocation`,
-    revocations,
+    authenticate: {
+      senders: [{ issuer: provider.issuer, clientId, jwksUri: provider.jwksUri, tenant: 'acme' }],
+      endpointUrl: `${publicUrl}/global-token-revocation`,
+      revocations
+    },
     resolveSubject,
-    revokeRefreshTokens: false,
-    sessions
+    end: { revokeRefreshTokens: false, sessions }
   })
   await app.register(securityEvents, {
     streams: [{ issuer: provider.issuer, audience: publicUrl, jwksUri: provider.jwksUri, tenant: 'acme' }],
     revocations,
     resolveSubject,
-    sessions,
+    end: { sessions },
     onEvent: ({ type, users, at }) => { app.log.info({ type, users, at }, 'a security event') }
   })
 

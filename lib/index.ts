@@ -1,5 +1,7 @@
 export { globalTokenRevocation } from './flows/global-token-revocation.ts'
-export type { AuthenticatedSender, GlobalTokenRevocationOptions, RevocationCommand } from './flows/global-token-revocation.ts'
+export type {
+  AuthenticatedSender, CommandEffectsOptions, GlobalTokenRevocationOptions, RevocationCommand, SenderTokenOptions
+} from './flows/global-token-revocation.ts'
 export type {
   AttemptDelivery, DeadDelivery, DeadDeliveryQuery, Delivery, DeliveryOutcome, DeliveryQueue, DeliveryWorkOptions, StopDelivering
 } from './delivery-queue.ts'
@@ -97,10 +99,10 @@ export type {
   PhoneNumberSubject, SamlAssertionSubject, SimpleSubject, SubjectIdentifier, UnknownSubject, UriSubject, UserSubject
 } from './internal/security-events/subject-identifier.ts'
 export { securityEventPoller } from './security-event-poller.ts'
-export type { SecurityEventPoller, SecurityEventPollerOptions } from './internal/security-events/poller.ts'
+export type { PolledEventStream, SecurityEventPoller, SecurityEventPollerOptions } from './internal/security-events/poller.ts'
 export type { SubjectTolerance } from './internal/security-events/event-subject.ts'
 export type { EventAction } from './internal/security-events/event-types.ts'
-export type { SecurityEvent, SecurityEventOptions } from './internal/security-events/receiver.ts'
+export type { EventEffectsOptions, SecurityEvent, SecurityEventOptions } from './internal/security-events/receiver.ts'
 export type { SecurityEventStream } from './internal/security-events/streams.ts'
 export type { MessageIssuer } from './internal/jose/signed-message.ts'
 export type { UsedTokenStore } from './internal/security-events/used-tokens.ts'

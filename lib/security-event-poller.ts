@@ -18,14 +18,18 @@ import { poller, type SecurityEventPoller, type SecurityEventPollerOptions } fro
  *
  * const app = Fastify()
  * const poller = securityEventPoller({
- *   endpoint: 'https://transmitter.example/poll',
- *   authorization: () => `Bearer ${process.env['STREAM_TOKEN']}`,
- *   stream: { issuer: 'https://transmitter.example', audience: 'https://app.example', jwksUri: 'https://transmitter.example/keys' },
+ *   stream: {
+ *     issuer: 'https://transmitter.example',
+ *     audience: 'https://app.example',
+ *     jwksUri: 'https://transmitter.example/keys',
+ *     endpoint: 'https://transmitter.example/poll',
+ *     authorization: () => `Bearer ${process.env['STREAM_TOKEN']}`
+ *   },
  *   revocations: memoryRevocationStore(),
  *   resolveSubject: (subject, { issuer }) => {
  *     return subject.format === 'iss_sub' && subject.iss === issuer ? [{ subject: subject.sub }] : []
  *   },
- *   sessions: memorySessionStore(),
+ *   end: { sessions: memorySessionStore() },
  *   log: app.log
  * })
  * app.addHook('onReady', async () => poller.start())

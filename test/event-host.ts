@@ -33,25 +33,27 @@ export async function eventHost () {
       if (name === 'forbidden' || name === 'unable') return name
       return ['alice', 'bob'].includes(name) ? [{ subject: name }] : []
     },
-    revoke: {
-      revocations: {
-        revoke: (...marks) => {
-          steps.push(`mark ${marks.map(mark => 'subject' in mark ? mark.subject : '?').join()}`)
-          return revocations.revoke(...marks)
+    end: {
+      revoke: {
+        revocations: {
+          revoke: (...marks) => {
+            steps.push(`mark ${marks.map(mark => 'subject' in mark ? mark.subject : '?').join()}`)
+            return revocations.revoke(...marks)
+          }
+        },
+        lifetime: 3_600_000
+      },
+      alsoEnd: async (users, event) => { steps.push(`also end ${names(users)}${event.sessions === undefined ? '' : ' by session'}`) },
+      sessions: {
+        ...sessions,
+        logOutSubject: async query => {
+          steps.push(`sessions of ${query.subject}`)
+          return sessions.logOutSubject(query)
+        },
+        logOutById: async query => {
+          steps.push(`session ${query.id}`)
+          return sessions.logOutById(query)
         }
-      },
-      lifetime: 3_600_000
-    },
-    alsoEnd: async (users, event) => { steps.push(`also end ${names(users)}${event.sessions === undefined ? '' : ' by session'}`) },
-    sessions: {
-      ...sessions,
-      logOutSubject: async query => {
-        steps.push(`sessions of ${query.subject}`)
-        return sessions.logOutSubject(query)
-      },
-      logOutById: async query => {
-        steps.push(`session ${query.id}`)
-        return sessions.logOutById(query)
       }
     },
     onLogout: event => { told.push(event) },

@@ -96,14 +96,13 @@ async function registerEvents (app: FastifyInstance): Promise<void> {
       return authorization === `Bearer ${secrets.bearer}` ? { issuer: acme.issuer } : undefined
     },
     resolveSubject,
-    revokeRefreshTokens: false,
-    sessions
+    end: { revokeRefreshTokens: false, sessions }
   })
   await app.register(securityEvents, {
     streams: [{ issuer: acme.issuer, audience: acme.audience, key: acme.publicKey }],
     revocations: memoryRevocationStore(),
     resolveSubject,
-    sessions
+    end: { sessions }
   })
 }
 

@@ -5,8 +5,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { startTransmitter } from '../examples/event-transmitter.js'
 import type { OutageMessage } from '../lib/internal/plugin/diagnostics.ts'
-import type { SecurityEventPollerOptions } from '../lib/internal/security-events/poller.ts'
+import type { PolledEventStream, SecurityEventPollerOptions } from '../lib/internal/security-events/poller.ts'
 import { securityEventPoller } from '../lib/security-event-poller.ts'
+import { withOption } from './misuse.ts'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { eventHost } from './event-host.ts'
 import { acme, securityEventToken } from './event-senders.ts'
@@ -33,8 +34,11 @@ const sets = (given: Record<string, unknown>, others: object = {}): Answer => re
 const status = (code: number, headers: Record<string, string> = {}): Answer => response => { response.writeHead(code, headers).end() }
 const never: Answer = () => {}
 
+/** Changes of the options of a host, also of single members of the stream. */
+type Changes = Omit<Partial<SecurityEventPollerOptions>, 'stream'> & { readonly stream?: Partial<PolledEventStream> }
+
 /** A transmitter that answers as a test says, one answer after the other; the last one again and again. */
-async function start (t: Test, answers: Answer[], changes: Partial<SecurityEventPollerOptions> = {}) {
+async function start (t: Test, answers: Answer[], changes: Changes = {}) {
   const asked: Asked[] = []
   const server = createServer((request, response) => {
     json(request).then(body => {
@@ -56,11 +60,15 @@ async function start (t: Test, answers: Answer[], changes: Partial<SecurityEvent
   /** Another node of the host, over the same stores. */
   const node = () => securityEventPoller({
     ...world.options,
-    endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}/poll`,
-    authorization: () => 'Bearer token',
-    stream,
     log: { info: log('info'), warn: log('warn'), error: log('error') } as never,
-    ...changes
+    ...changes,
+    end: { ...world.options.end, ...changes.end },
+    stream: {
+      ...stream,
+      endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}/poll`,
+      authorization: () => 'Bearer token',
+      ...changes.stream
+    }
   })
   const poller = node()
   t.teardown(async () => {
@@ -144,7 +152,7 @@ t.test('L4, L11: an event that could not be carried out is in neither list, and 
   const tokens = { a: securityEventToken(acme, { claims: { jti: 'a' } }) }
   let isDown = true
   const { poller, asked, until, live, logs, told } = await start(t, [sets(tokens), sets(tokens), sets(tokens), never], {
-    alsoEnd: async () => { if (isDown) throw new Error('down') }
+    end: { alsoEnd: async () => { if (isDown) throw new Error('down') } }
   })
   poller.start()
   await until(() => asked.length === 2)
@@ -245,7 +253,7 @@ t.test('L8: Retry-After is heeded, in seconds and as a date', async t => {
 t.test('L8: after a 401 it asks for another token once, then it waits', async t => {
   let number = 0
   const { poller, asked, until, logs } = await start(t, [status(401), sets({}), status(401), status(401), never],
-    { authorization: async () => `Bearer ${++number}` })
+    { stream: { authorization: async () => `Bearer ${++number}` } })
   poller.start()
   await until(() => asked.length === 4)
   t.strictSame(asked.map(({ authorization }) => authorization), ['Bearer 1', 'Bearer 2', 'Bearer 3', 'Bearer 4'])
@@ -255,7 +263,7 @@ t.test('L8: after a 401 it asks for another token once, then it waits', async t 
 })
 
 t.test('a token that cannot be had is an outage', async t => {
-  const { poller, asked, logs, until } = await start(t, [never], { authorization: async () => { throw new Error('down') } })
+  const { poller, asked, logs, until } = await start(t, [never], { stream: { authorization: async () => { throw new Error('down') } } })
   poller.start()
   await until(() => logs.length === 1)
   t.equal(asked.length, 0)
@@ -274,9 +282,11 @@ t.test('L10: stop cuts the wait, and acknowledges what is done', async t => {
   const tokens = { a: securityEventToken(acme, { claims: { jti: 'a' } }), b: 'rubbish' }
   let release = () => {}
   const { poller, asked, until, steps } = await start(t, [sets(tokens), sets({})], {
-    alsoEnd: async () => {
-      steps.push('in hand')
-      await new Promise<void>(resolve => { release = resolve })
+    end: {
+      alsoEnd: async () => {
+        steps.push('in hand')
+        await new Promise<void>(resolve => { release = resolve })
+      }
     }
   })
   poller.start()
@@ -321,26 +331,27 @@ t.test('L10: stop resolves within five seconds, whatever hangs', async t => {
 
 t.test('L13 and other options that are wrong', async t => {
   const { options } = await eventHost()
-  const given = { ...options, endpoint: 'https://transmitter.example/poll', authorization: () => 'x', stream }
+  const valid = { ...stream, endpoint: 'https://transmitter.example/poll', authorization: () => 'x' }
+  const given = { ...options, stream: valid }
   for (const [option, values] of Object.entries({
-    endpoint: ['http://transmitter.example/poll', undefined, 'x'],
-    authorization: [undefined, 'Bearer x'],
+    'stream.endpoint': ['http://transmitter.example/poll', undefined, 'x'],
+    'stream.authorization': [undefined, 'Bearer x'],
     fetch: ['x'],
     timeout: [0, 'x'],
-    stream: [undefined, null],
+    stream: [undefined, null, 'x'],
     revocations: [undefined],
     resolveSubject: [undefined],
-    sessions: [null]
+    'end.sessions': [null]
   })) {
     for (const value of values) {
-      const make = () => securityEventPoller({ ...given, [option]: value } as never)
+      const make = () => securityEventPoller(withOption(given, option.split('.'), value) as never)
       t.throws(make, { name: 'TypeError', message: new RegExp(`^securityEventPoller: option "${option}" (must be|is missing)`) },
         `${option} ${String(value)}`)
     }
   }
-  t.throws(() => securityEventPoller({ ...given, stream: { ...stream, audience: '' } }),
+  t.throws(() => securityEventPoller({ ...given, stream: { ...valid, audience: '' } }),
     { message: /^securityEventPoller: option "stream\.audience" must be/ })
-  t.ok(securityEventPoller({ ...given, endpoint: 'http://127.0.0.1/poll' }))
+  t.ok(securityEventPoller({ ...given, stream: { ...valid, endpoint: 'http://127.0.0.1/poll' } }))
 })
 
 t.test('the example\'s transmitter, by long polls: repeats, order and more than one batch', async t => {
@@ -348,9 +359,13 @@ t.test('the example\'s transmitter, by long polls: repeats, order and more than 
   const { sessions, options, told, events } = await eventHost()
   const poller = securityEventPoller({
     ...options,
-    endpoint: transmitter.pollUrl,
-    authorization: () => transmitter.authorization,
-    stream: { issuer: transmitter.issuer, audience: 'us', jwksUri: transmitter.jwksUri }
+    stream: {
+      issuer: transmitter.issuer,
+      audience: 'us',
+      jwksUri: transmitter.jwksUri,
+      endpoint: transmitter.pollUrl,
+      authorization: () => transmitter.authorization
+    }
   })
   t.teardown(async () => {
     await poller.stop()
@@ -370,7 +385,7 @@ t.test('without a log nothing is logged, whatever happens', async t => {
   const ignored = securityEventToken(acme, { claims: { jti: 'ignored', events: { 'https://example.com/event': {} } } })
   const good = securityEventToken(acme, { claims: { jti: 'good' } })
   const { poller, asked, until } = await start(t, [sets({ ignored, good, rubbish: 'rubbish' }), never], {
-    log: undefined, onEvent: async () => { throw new Error('down') }, alsoEnd: async () => { throw new Error('down') }
+    log: undefined, onEvent: async () => { throw new Error('down') }, end: { alsoEnd: async () => { throw new Error('down') } }
   })
   poller.start()
   await until(() => asked.length === 2)

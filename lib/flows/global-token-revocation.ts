@@ -5,13 +5,13 @@ import type { Awaitable } from '../awaitable.ts'
 import { bearerToken } from '../internal/http/bearer-token.ts'
 import { oauthErrorOf, oauthErrorSchema, sendOAuthError, type OAuthError } from '../internal/oauth/error.ts'
 import { allWithin } from '../internal/plugin/all-within.ts'
-import { askWithin } from '../internal/plugin/ask.ts'
+import { askWithin, type Ask } from '../internal/plugin/ask.ts'
 import { publishRefusals } from '../internal/plugin/diagnostics.ts'
 import { isolateFromHost } from '../internal/plugin/host-isolation.ts'
 import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
-import { assertFunctions, assertOption, duration } from '../internal/plugin/options.ts'
+import { assertFunctions, assertGroup, assertOption, duration } from '../internal/plugin/options.ts'
 import { limitRequests, type LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
 import { resolveRoute } from '../internal/plugin/route.ts'
 import { collectEdges } from '../internal/security-events/edges.ts'
@@ -43,33 +43,48 @@ export interface AuthenticatedSender extends EventSender {
   readonly tolerate?: ReadonlyArray<'subject'> | undefined
 }
 
-/**
- * The options of {@link globalTokenRevocation}. Required are `resolveSubject`, `revokeRefreshTokens`, one of `sessions`,
- * `revoke` and `alsoEnd`, and either `authenticate` or `senders` with `endpointUrl` and `revocations`.
- */
-export interface GlobalTokenRevocationOptions extends UserEffects<RevocationCommand, FastifyRequest> {
+/** Who may send commands: senders with tokens of their own. `senders`, `endpointUrl` and `revocations` are required. */
+export interface SenderTokenOptions {
   /** Who may send commands, and by which keys. */
-  readonly senders?: readonly RevocationSender[] | undefined
+  readonly senders: readonly RevocationSender[]
   /** The URL of this route exactly as it was given to the senders: it is the `aud` of their tokens. */
-  readonly endpointUrl?: string | undefined
+  readonly endpointUrl: string
   /** Remembers which tokens were used, until they have expired. Every node must use the same store, and no replica of it. */
-  readonly revocations?: UsedTokenStore | undefined
-  /** Replaces the tokens of `senders` by an authentication of the host's. `undefined` refuses the request with 401. */
-  readonly authenticate?: ((request: FastifyRequest) => Awaitable<AuthenticatedSender | undefined>) | undefined
-  /**
-   * Finds the users that a subject names. It must only find users of whom this sender may speak: those of its tenant.
-   * The response is 404 for `[]`, 403 for `forbidden` and 422 for `unable`.
-   */
-  readonly resolveSubject: ResolveSubject<UserSubject, FastifyRequest>
+  readonly revocations: UsedTokenStore
+  /** How far the clocks of sender and host may differ, in milliseconds. @default 60000 */
+  readonly clockTolerance?: number | undefined
+  /** Tokens that live longer are refused. In milliseconds. @default 900000 */
+  readonly maxTokenLifetime?: number | undefined
+}
+
+/** What a command ends. `revokeRefreshTokens`, and one of `revoke`, `alsoEnd` and `sessions`, are required. */
+export interface CommandEffectsOptions extends UserEffects<RevocationCommand, FastifyRequest> {
   /** Ends every refresh token of these users. `false` if the host issues none. It must succeed, and is repeated with the command. */
   readonly revokeRefreshTokens: ((users: readonly AffectedUser[], command: RevocationCommand,
     request: FastifyRequest) => Awaitable<unknown>) | false
   /** Ends every session of these users. @default no sessions are ended */
   readonly sessions?: SubjectSessionsStore | undefined
-  /** How far the clocks of sender and host may differ, in milliseconds. @default 60000 */
-  readonly clockTolerance?: number | undefined
-  /** Tokens that live longer are refused. In milliseconds. @default 900000 */
-  readonly maxTokenLifetime?: number | undefined
+}
+
+/** The options of {@link globalTokenRevocation}. `authenticate`, `resolveSubject` and `end` are required. */
+export interface GlobalTokenRevocationOptions {
+  /**
+   * Who may send commands: senders with tokens of their own, or a function of the host that authenticates the request.
+   * Its `undefined` refuses the request with 401.
+   */
+  readonly authenticate: SenderTokenOptions | ((request: FastifyRequest) => Awaitable<AuthenticatedSender | undefined>)
+  /**
+   * Finds the users that a subject names. It must only find users of whom this sender may speak: those of its tenant.
+   * The response is 404 for `[]`, 403 for `forbidden` and 422 for `unable`.
+   */
+  readonly resolveSubject: ResolveSubject<UserSubject, FastifyRequest>
+  /** What a command ends. */
+  readonly end: CommandEffectsOptions
+  /**
+   * Called once for each user, on the edge as far as the store can tell: with `end.sessions` if at least one of them ended,
+   * without them each time. Awaited. Its failure is logged and does not change the response.
+   */
+  readonly onLogout?: ((event: LogoutEvent, request: FastifyRequest) => Awaitable<unknown>) | undefined
   /** Where the route is, how often it may be called, and how it is documented. */
   readonly route?: {
     /** The path of the route, below the plugin's `prefix`. @default '/global-token-revocation' */
@@ -84,41 +99,42 @@ export interface GlobalTokenRevocationOptions extends UserEffects<RevocationComm
 }
 
 function resolveOptions (options: GlobalTokenRevocationOptions, { log }: FastifyInstance) {
-  const { resolveSubject, revokeRefreshTokens } = options
+  const { resolveSubject, onLogout } = options
   assertOption(typeof resolveSubject === 'function', plugin, 'resolveSubject',
     'is missing: pass a function (subject, sender, request) => users')
-  assertOption(typeof revokeRefreshTokens === 'function' || revokeRefreshTokens === false, plugin, 'revokeRefreshTokens',
-    'is missing: pass a function (users, command, request), or false if you issue no refresh tokens')
+  assertFunctions(options, plugin, ['onLogout'])
   const timeout = duration(options.timeout, 2000, plugin, 'timeout')
   const ask = askWithin(timeout, plugin, log)
-  const { alsoEnd, onLogout } = options
   return {
     ask,
     allWithin: 5 * timeout,
     route: resolveRoute(options.route, '/global-token-revocation', plugin),
     resolveSubject,
-    end: endUsers(options, plugin, ask),
-    revokeRefreshTokens,
-    alsoEnd,
+    ...resolveEnd(options.end, ask),
     notify: logoutNotice<LogoutEvent>(plugin, ask, { onLogout, summaryOf: sessionSummary }),
-    ...resolveAuthentication(options, timeout)
+    ...resolveAuthentication(options.authenticate, timeout)
   }
 }
 
-function resolveAuthentication (options: GlobalTokenRevocationOptions, timeout: number) {
-  const { authenticate, senders = [], endpointUrl = '', revocations } = options
-  assertFunctions(options, plugin, ['authenticate'])
-  const times = resolveTokenTimes(options, plugin)
-  if (authenticate !== undefined) {
-    for (const option of ['senders', 'endpointUrl', 'revocations'] as const) {
-      assertOption(options[option] === undefined, plugin, option, 'must not be given together with "authenticate"')
-    }
-    return { authenticate }
-  }
+function resolveEnd (options: CommandEffectsOptions, ask: Ask) {
+  const end = endUsers(options, plugin, ask)
+  const { revokeRefreshTokens, alsoEnd } = options
+  assertOption(typeof revokeRefreshTokens === 'function' || revokeRefreshTokens === false, plugin, 'end.revokeRefreshTokens',
+    'is missing: pass a function (users, command, request), or false if you issue no refresh tokens')
+  return { end, revokeRefreshTokens, alsoEnd }
+}
+
+function resolveAuthentication (authenticate: GlobalTokenRevocationOptions['authenticate'], timeout: number) {
+  if (typeof authenticate === 'function') return { authenticate }
+  assertOption(authenticate !== undefined, plugin, 'authenticate',
+    'is missing: pass { senders, endpointUrl, revocations }, or a function request => sender')
+  assertGroup(authenticate, plugin, 'authenticate', '{ senders, endpointUrl, revocations }')
+  const { senders = [], endpointUrl = '', revocations } = authenticate
+  const times = resolveTokenTimes(authenticate, plugin)
   const isUrl = typeof endpointUrl === 'string' && /^https?:\/\/[^/?#]+[^?#]*$/.test(endpointUrl) && URL.canParse(endpointUrl)
-  assertOption(isUrl, plugin, 'endpointUrl', 'must be the absolute URL that the senders were given, without a query')
-  assertOption(typeof revocations?.check === 'function' && typeof revocations.revoke === 'function', plugin, 'revocations',
-    'is missing: pass a revocation store, for example redisRevocationStore(redis)')
+  assertOption(isUrl, plugin, 'authenticate.endpointUrl', 'must be the absolute URL that the senders were given, without a query')
+  assertOption(typeof revocations?.check === 'function' && typeof revocations.revoke === 'function', plugin,
+    'authenticate.revocations', 'is missing: pass a revocation store, for example redisRevocationStore(redis)')
   return { revocations, verify: revocationTokenVerifier({ senders, endpointUrl, ...times }, plugin, timeout) }
 }
 
@@ -172,21 +188,22 @@ const admission = Symbol('fastify-logout.global-token-revocation.admission')
  *
  * const app = Fastify()
  * await app.register(globalTokenRevocation, {
- *   senders: [{
- *     issuer: 'https://acme.okta.com',
- *     clientId: '0oa1',
- *     jwksUri: 'https://acme.okta.com/oauth2/v1/keys',
- *     tenant: 'acme'
- *   }],
- *   endpointUrl: 'https://app.example/global-token-revocation',
- *   revocations: memoryRevocationStore(),
+ *   authenticate: {
+ *     senders: [{
+ *       issuer: 'https://acme.okta.com',
+ *       clientId: '0oa1',
+ *       jwksUri: 'https://acme.okta.com/oauth2/v1/keys',
+ *       tenant: 'acme'
+ *     }],
+ *     endpointUrl: 'https://app.example/global-token-revocation',
+ *     revocations: memoryRevocationStore()
+ *   },
  *   resolveSubject: (subject, { issuer, tenant }) => {
  *     if (subject.format !== 'iss_sub' || subject.iss !== issuer) return []
  *     const user = users.get(`${tenant} ${subject.sub}`)
  *     return user === undefined ? [] : [{ subject: user, tenant }]
  *   },
- *   revokeRefreshTokens: false,
- *   sessions: memorySessionStore()
+ *   end: { revokeRefreshTokens: false, sessions: memorySessionStore() }
  * })
  * ```
  */

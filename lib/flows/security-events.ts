@@ -18,8 +18,7 @@ const plugin = 'securityEvents'
 
 // Options
 
-/** The options of {@link securityEvents}. Required are `streams`, `revocations`, `resolveSubject`, and one of `sessions`,
-  `revoke` and `alsoEnd`. */
+/** The options of {@link securityEvents}. `streams`, `revocations`, `resolveSubject` and `end` are required. */
 export interface SecurityEventsOptions extends SecurityEventOptions<FastifyRequest> {
   /** Who may send events, and by which keys. */
   readonly streams: readonly SecurityEventStream[]
@@ -108,7 +107,7 @@ function routeSchema (path: string, security: readonly SecurityRequirement[] | u
  *   resolveSubject: (subject, { issuer }) => {
  *     return subject.format === 'iss_sub' && subject.iss === issuer ? [{ subject: subject.sub }] : []
  *   },
- *   sessions: memorySessionStore(),
+ *   end: { sessions: memorySessionStore() },
  *   onEvent: ({ type, users, at }) => { app.log.info({ type, users, at }, 'a security event') }
  * })
  * ```

@@ -33,8 +33,6 @@ const app = Fastify({ logger: { level: 'trace', stream: { write: (line: string) 
 let number = 0
 const sessions = memorySessionStore({ maxSessions: 1_000_000 })
 const common = {
-  revocations: memoryRevocationStore(),
-  sessions,
   timeout: 1000,
   resolveSubject: (subject: { readonly format: string }) => {
     number++
@@ -44,14 +42,16 @@ const common = {
     return number % 7 === 0 ? [] : [{ subject: `${secret}-${subject.format}` }]
   }
 }
+const revocations = memoryRevocationStore()
 await app.register(globalTokenRevocation, {
   ...common,
-  senders: [{ issuer, clientId: 'us', key, algorithms: ['ES256'], tolerate: ['subject'] }],
-  endpointUrl,
-  revokeRefreshTokens: false
+  authenticate: { senders: [{ issuer, clientId: 'us', key, algorithms: ['ES256'], tolerate: ['subject'] }], endpointUrl, revocations },
+  end: { revokeRefreshTokens: false, sessions }
 })
 await app.register(securityEvents, {
   ...common,
+  revocations,
+  end: { sessions },
   streams: [
     { issuer, audience: 'us', key, algorithms: ['ES256'], tolerate: ['risc-draft', 'event-subject'], criticalMembers: ['device'] },
     { issuer: 'https://umbrella.example', audience: 'us', key, algorithms: ['ES256'], authorization: `Bearer ${secret}` }

@@ -39,12 +39,14 @@ export async function startNode ({ database: file, told, publicKey }: SharedFile
       if (death?.step === step && death.when === 'after') process.kill(process.pid, 'SIGKILL')
       return result
     }
+  const used = { check: revocations.check, revoke: at('remember', revocations.revoke) }
   const common = {
-    revocations: { check: revocations.check, revoke: at('remember', revocations.revoke) },
-    revoke: { revocations: { revoke: at('mark', revocations.revoke) }, lifetime: 3_600_000 },
-    alsoEnd: at('alsoEnd', () => {}),
-    sessions: {
-      list: sessions.list, logOutById: at('sessions', sessions.logOutById), logOutSubject: at('sessions', sessions.logOutSubject)
+    end: {
+      revoke: { revocations: { revoke: at('mark', revocations.revoke) }, lifetime: 3_600_000 },
+      alsoEnd: at('alsoEnd', () => {}),
+      sessions: {
+        list: sessions.list, logOutById: at('sessions', sessions.logOutById), logOutSubject: at('sessions', sessions.logOutSubject)
+      }
     },
     onLogout: at('onLogout', event => { appendFileSync(told, `${JSON.stringify(event)}\n`) }),
     timeout: 10_000
@@ -55,13 +57,19 @@ export async function startNode ({ database: file, told, publicKey }: SharedFile
   app.addHook('onClose', async () => { database.close() })
   await app.register(globalTokenRevocation, {
     ...common,
-    senders: [{ ...sender, key: publicKey }],
-    endpointUrl,
+    authenticate: { senders: [{ ...sender, key: publicKey }], endpointUrl, revocations: used },
     resolveSubject,
-    revokeRefreshTokens: at('revokeRefreshTokens', () => database.prepare("DELETE FROM refresh_token WHERE subject = 'alice'").run())
+    end: {
+      ...common.end,
+      revokeRefreshTokens: at('revokeRefreshTokens', () => database.prepare("DELETE FROM refresh_token WHERE subject = 'alice'").run())
+    }
   })
   await app.register(securityEvents, {
-    ...common, streams: [{ issuer: sender.issuer, audience: 'us', key: publicKey }], resolveSubject, onEvent: at('onEvent', () => {})
+    ...common,
+    streams: [{ issuer: sender.issuer, audience: 'us', key: publicKey }],
+    revocations: used,
+    resolveSubject,
+    onEvent: at('onEvent', () => {})
   })
   return { app, database, sessions, revocations }
 }

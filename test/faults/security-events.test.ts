@@ -33,11 +33,13 @@ function failingHost (failures: number) {
   }
   const options = {
     revocations: { check: flaky(revocations.check), revoke: flaky(revocations.revoke) },
-    revoke: { revocations: { revoke: flaky(revocations.revoke) }, lifetime: 600_000 },
     resolveSubject: flaky(({ id }: { readonly id?: string }) => id === undefined ? [] : [{ subject: id }]),
-    alsoEnd: flaky(() => {}),
-    sessions: {
-      list: flaky(sessions.list), logOutById: flaky(sessions.logOutById), logOutSubject: flaky(sessions.logOutSubject)
+    end: {
+      revoke: { revocations: { revoke: flaky(revocations.revoke) }, lifetime: 600_000 },
+      alsoEnd: flaky(() => {}),
+      sessions: {
+        list: flaky(sessions.list), logOutById: flaky(sessions.logOutById), logOutSubject: flaky(sessions.logOutSubject)
+      }
     },
     onLogout: (event: LogoutEvent) => { told.push(event) }
   }
@@ -52,9 +54,10 @@ t.test('D1: no request is answered with success before the stores said yes, and 
   t.teardown(() => app.close())
   await app.register(globalTokenRevocation, {
     ...options as object,
-    senders: [{ issuer: acme.issuer, clientId: acme.clientId, key: acme.publicKey }],
-    endpointUrl,
-    revokeRefreshTokens: false
+    authenticate: {
+      senders: [{ issuer: acme.issuer, clientId: acme.clientId, key: acme.publicKey }], endpointUrl, revocations: options.revocations
+    },
+    end: { ...options.end, revokeRefreshTokens: false }
   } as never)
   await app.register(securityEvents, { ...options, streams: [stream] })
   const statuses: Record<number, number> = {}
@@ -96,7 +99,7 @@ t.test('D7: with a store that is frozen, a call is given up after two seconds', 
   t.teardown(() => app.close())
   const frozen = async () => new Promise<never>(() => {})
   await app.register(securityEvents,
-    { ...options, streams: [stream], sessions: { logOutSubject: frozen, list: frozen, logOutById: frozen } })
+    { ...options, streams: [stream], end: { sessions: { logOutSubject: frozen, list: frozen, logOutById: frozen } } })
   const before = performance.now()
   const { statusCode } = await app.inject({
     method: 'POST',
@@ -141,7 +144,9 @@ t.test('D5: a transmitter that repeats, reorders, stalls and fails: each good ev
     const events = [...waiting].sort(() => Math.random() - 0.5).slice(0, 16)
     return response.end(JSON.stringify({ sets: Object.fromEntries(events), moreAvailable: Math.random() < 0.5 }))
   }
-  const poller = securityEventPoller({ ...options as object, ...await startTransmitter(t, answer), stream, timeout: 500 } as never)
+  const poller = securityEventPoller({
+    ...options as object, stream: { ...stream, ...await startTransmitter(t, answer) }, timeout: 500
+  } as never)
   t.teardown(() => poller.stop())
   poller.start()
   for (let waited = 0; waiting.size > 0 && waited < 2000; waited++) await sleep(100)

@@ -1,7 +1,9 @@
 import Fastify, { type FastifyServerOptions } from 'fastify'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { globalTokenRevocation, type GlobalTokenRevocationOptions } from '../../lib/flows/global-token-revocation.ts'
+import {
+  globalTokenRevocation, type CommandEffectsOptions, type GlobalTokenRevocationOptions, type SenderTokenOptions
+} from '../../lib/flows/global-token-revocation.ts'
 import type { LogoutEvent } from '../../lib/logout-event.ts'
 import { memoryRevocationStore, type MemoryRevocationStore } from '../../lib/revocation-stores/memory.ts'
 import { memorySessionStore, type MemorySessionStore } from '../../lib/session-stores/memory.ts'
@@ -73,45 +75,60 @@ async function host (): Promise<Host> {
       { id: `${subject} ${name}`, subject, createdAt: now, expiresAt: now + 60_000, keepUntil: now + 60_000 })
   }
 
-  const options: GlobalTokenRevocationOptions = {
-    senders: [sender, otherSender],
-    endpointUrl,
-    revocations,
+  const options = {
+    authenticate: { senders: [sender, otherSender], endpointUrl, revocations },
     resolveSubject: async (subject, { tenant }) => {
       steps.push(`resolve ${JSON.stringify(subject)} for ${tenant}`)
       const name = subject.format === 'email' ? subject.email : subject.format === 'iss_sub' ? subject.sub : ''
       const found = users.get(`${tenant} ${name}`)
       return typeof found === 'string' ? found : found === undefined ? [] : [found]
     },
-    revoke: {
-      revocations: {
-        revoke: (...marks) => {
-          steps.push(`mark ${marks.map(mark => 'subject' in mark ? `${mark.subject} of ${mark.tenant}` : '?').join()}`)
-          return revocations.revoke(...marks)
-        }
+    end: {
+      revoke: {
+        revocations: {
+          revoke: (...marks) => {
+            steps.push(`mark ${marks.map(mark => 'subject' in mark ? `${mark.subject} of ${mark.tenant}` : '?').join()}`)
+            return revocations.revoke(...marks)
+          }
+        },
+        lifetime: 3_600_000
       },
-      lifetime: 3_600_000
-    },
-    revokeRefreshTokens: async users => { steps.push(`refresh tokens of ${users.map(({ subject }) => subject).join()}`) },
-    alsoEnd: async users => { steps.push(`also end ${users.map(({ subject }) => subject).join()}`) },
-    sessions: {
-      logOutSubject: async query => {
-        steps.push(`sessions of ${query.subject}`)
-        return sessions.logOutSubject(query)
+      revokeRefreshTokens: async users => { steps.push(`refresh tokens of ${users.map(({ subject }) => subject).join()}`) },
+      alsoEnd: async users => { steps.push(`also end ${users.map(({ subject }) => subject).join()}`) },
+      sessions: {
+        logOutSubject: async query => {
+          steps.push(`sessions of ${query.subject}`)
+          return sessions.logOutSubject(query)
+        }
       }
     },
     onLogout: event => { told.push(event) }
-  }
+  } satisfies GlobalTokenRevocationOptions
   const live = async (subject: string) => (await sessions.list({ subject, limit: 10 })).length
   return { sessions, revocations, steps, told, logs, options, addSession, live }
 }
 
-async function start (t: Test, changes: Partial<GlobalTokenRevocationOptions> = {}, server: FastifyServerOptions = {}) {
+/** Changes of the options of a host, also of single members of `authenticate` and `end`. */
+type Changes = Omit<Partial<GlobalTokenRevocationOptions>, 'authenticate' | 'end'> & {
+  readonly authenticate?: Partial<SenderTokenOptions>
+  readonly end?: Partial<CommandEffectsOptions>
+}
+
+function changed (options: Awaited<ReturnType<typeof host>>['options'], changes: Changes): GlobalTokenRevocationOptions {
+  return {
+    ...options,
+    ...changes,
+    authenticate: { ...options.authenticate, ...changes.authenticate } as SenderTokenOptions,
+    end: { ...options.end, ...changes.end }
+  }
+}
+
+async function start (t: Test, changes: Changes = {}, server: FastifyServerOptions = {}) {
   const world = await host()
   const app = Fastify({ logger: { level: 'trace', stream: { write: line => { world.logs.push(line) } } }, ...server })
   t.teardown(() => app.close())
   const { inject, send } = wire(app)
-  await app.register(globalTokenRevocation, { ...world.options, ...changes })
+  await app.register(globalTokenRevocation, changed(world.options, changes))
   const post = (payload: unknown, token: string | undefined = revocationToken(acme), headers: Record<string, string> = {}) => inject({
     method: 'POST',
     url: '/global-token-revocation',
@@ -210,7 +227,7 @@ t.test('used tokens of two senders with the same jti are kept apart', async t =>
 })
 
 t.test('used tokens are remembered as long as they are accepted, as marks that revoke no real token', async t => {
-  const { post, revocations } = await start(t, { clockTolerance: 5000 })
+  const { post, revocations } = await start(t, { authenticate: { clockTolerance: 5000 } })
   const marks: number[] = []
   revocations.onRevoked(mark => { if ('tokenId' in mark) marks.push(mark.until) })
   const exp = seconds() + 300
@@ -266,8 +283,10 @@ t.test('the host is told which sender speaks, and in which request', async t => 
 
 t.test('what a host writes into what it is given changes nothing', async t => {
   const { post, told } = await start(t, {
-    revokeRefreshTokens: users => { for (const user of users) Object.assign(user, { subject: 'bob@acme' }) },
-    alsoEnd: users => { (users as unknown[]).length = 0 }
+    end: {
+      revokeRefreshTokens: users => { for (const user of users) Object.assign(user, { subject: 'bob@acme' }) },
+      alsoEnd: users => { (users as unknown[]).length = 0 }
+    }
   })
   t.same(await post(byEmail('alice@acme')), done)
   t.match(told, [{ subject: 'alice@acme' }])
@@ -353,7 +372,7 @@ t.test('G13, G16, G17, G18: what differs within the rules is accepted', async t 
 })
 
 t.test('the longest lifetime and the tolerance are the host\'s to choose', async t => {
-  const { withToken } = await start(t, { maxTokenLifetime: 60_000, clockTolerance: 0 })
+  const { withToken } = await start(t, { authenticate: { maxTokenLifetime: 60_000, clockTolerance: 0 } })
   const now = seconds()
   t.same(await withToken({ claims: { exp: now + 61, iat: now } }), badToken('time'))
   t.same(await withToken({ claims: { exp: now + 59, iat: now - 1 } }), done)
@@ -365,7 +384,10 @@ t.test('G14, G20: keys of a key set; an unknown key is refused, and a key set th
   t.teardown(() => issuer.close())
   issuer.addKey('a', 'RS256')
   const { post, live } = await start(t,
-    { senders: [{ issuer: issuer.url, clientId: acme.clientId, jwksUri: `${issuer.url}${jwksPath}`, tenant: 'acme' }], timeout: 300 })
+    {
+      authenticate: { senders: [{ issuer: issuer.url, clientId: acme.clientId, jwksUri: `${issuer.url}${jwksPath}`, tenant: 'acme' }] },
+      timeout: 300
+    })
   const now = seconds()
   const claims = { iss: issuer.url, sub: acme.clientId, aud: endpointUrl, iat: now, exp: now + 300 }
   const typ = 'global-token-revocation+jwt'
@@ -435,7 +457,7 @@ t.test('a body over 64 KiB is refused', async t => {
 })
 
 t.test('G24: the member "subject" of draft 02 is accepted from a sender that may send it', async t => {
-  const { post } = await start(t, { senders: [{ ...sender, tolerate: ['subject'] }, otherSender] })
+  const { post } = await start(t, { authenticate: { senders: [{ ...sender, tolerate: ['subject'] }, otherSender] } })
   const { sub_id: subject } = byEmail('alice@acme')
   t.same(await post({ subject }), done)
   t.same(await post({ sub_id: null, subject }), invalid('sub_id'), 'sub_id counts where it is given')
@@ -448,15 +470,15 @@ t.test('G26: the token is judged before the body is read', async t => {
   t.same(await post('x'.repeat(70_000), 'x'), badToken('type'))
 })
 
-function brokenSteps (way: string, step: () => Promise<never>): Readonly<Record<string, Partial<GlobalTokenRevocationOptions>>> {
+function brokenSteps (way: string, step: () => Promise<never>): Readonly<Record<string, Changes>> {
   return {
     [`resolveSubject ${way}`]: { resolveSubject: step },
-    [`revoke ${way}`]: { revoke: { revocations: { revoke: step }, lifetime: 1000 } },
-    [`revokeRefreshTokens ${way}`]: { revokeRefreshTokens: step },
-    [`alsoEnd ${way}`]: { alsoEnd: step },
-    [`sessions ${way}`]: { sessions: { logOutSubject: step } },
-    [`the check of used tokens ${way}`]: { revocations: { check: step, revoke: () => true } },
-    [`remembering used tokens ${way}`]: { revocations: { check: () => 'live', revoke: step } }
+    [`revoke ${way}`]: { end: { revoke: { revocations: { revoke: step }, lifetime: 1000 } } },
+    [`revokeRefreshTokens ${way}`]: { end: { revokeRefreshTokens: step } },
+    [`alsoEnd ${way}`]: { end: { alsoEnd: step } },
+    [`sessions ${way}`]: { end: { sessions: { logOutSubject: step } } },
+    [`the check of used tokens ${way}`]: { authenticate: { revocations: { check: step, revoke: () => true } } },
+    [`remembering used tokens ${way}`]: { authenticate: { revocations: { check: () => 'live', revoke: step } } }
   }
 }
 
@@ -477,7 +499,9 @@ t.test('G27: a step that fails or is late is a 503, and the same request finishe
   let isBroken = true
   const app = Fastify()
   t.teardown(() => app.close())
-  await app.register(globalTokenRevocation, { ...world.options, alsoEnd: async () => { if (isBroken) throw new Error('down') } })
+  await app.register(globalTokenRevocation, changed(world.options, {
+    end: { alsoEnd: async () => { if (isBroken) throw new Error('down') } }
+  }))
   const request = {
     method: 'POST' as const,
     url: '/global-token-revocation',
@@ -501,25 +525,29 @@ t.test('all steps together take at most five times the timeout', async t => {
       await slow()
       return [{ subject: 'alice@acme' }, { subject: 'bob@acme' }]
     },
-    revokeRefreshTokens: slow,
-    alsoEnd: slow,
-    revocations: {
-      check: async () => {
-        await slow()
-        return 'live' as const
+    end: {
+      revokeRefreshTokens: slow,
+      alsoEnd: slow,
+      revoke: {
+        revocations: { revoke: slow }, lifetime: 1000
       },
-      revoke: async () => {
-        await slow()
-        return true
+      sessions: {
+        logOutSubject: async () => {
+          await slow()
+          return 3
+        }
       }
     },
-    revoke: {
-      revocations: { revoke: slow }, lifetime: 1000
-    },
-    sessions: {
-      logOutSubject: async () => {
-        await slow()
-        return 3
+    authenticate: {
+      revocations: {
+        check: async () => {
+          await slow()
+          return 'live' as const
+        },
+        revoke: async () => {
+          await slow()
+          return true
+        }
       }
     }
   })
@@ -531,11 +559,13 @@ t.test('a store that says yes after the timeout is told of once, and the repeat 
   let release = () => {}
   const { post, told, sessions } = await start(t, {
     timeout: 30,
-    sessions: {
-      logOutSubject: async query => {
-        const ended = await sessions.logOutSubject(query)
-        await new Promise<void>(resolve => { release = resolve })
-        return ended
+    end: {
+      sessions: {
+        logOutSubject: async query => {
+          const ended = await sessions.logOutSubject(query)
+          await new Promise<void>(resolve => { release = resolve })
+          return ended
+        }
       }
     }
   })
@@ -564,7 +594,7 @@ t.test('G29: other methods are the host\'s 404', async t => {
 
 t.test('G30: each sender has its own keys, clients and tenant on one path', async t => {
   const second = { ...sender, clientId: 'second', tenant: 'acme-two' }
-  const { post, steps } = await start(t, { senders: [sender, second, otherSender] })
+  const { post, steps } = await start(t, { authenticate: { senders: [sender, second, otherSender] } })
   t.same(await post(byEmail('alice@acme'), revocationToken(umbrella)), refused(404, 'not_found'))
   t.same(await post(byEmail('alice@acme'), revocationToken(acme, { claims: { sub: 'second' } })), refused(404, 'not_found'))
   t.same(await post(byEmail('alice@acme')), done)
@@ -574,7 +604,7 @@ t.test('G30: each sender has its own keys, clients and tenant on one path', asyn
 })
 
 t.test('a host that authenticates senders itself needs no tokens of theirs', async t => {
-  const { senders, endpointUrl, revocations, ...others } = (await host()).options
+  const { authenticate: _tokens, ...others } = (await host()).options
   const app = Fastify()
   t.teardown(() => app.close())
   const { inject } = wire(app)
@@ -607,7 +637,7 @@ t.test('a host that authenticates senders itself needs no tokens of theirs', asy
 })
 
 t.test('only a sender with an issuer is let in, whatever else "authenticate" returns', async t => {
-  const { senders, endpointUrl, revocations, ...others } = (await host()).options
+  const { authenticate: _tokens, ...others } = (await host()).options
   const answers: unknown[] = [undefined, null, false, true, 0, 1, '', 'yes', [], {}, { issuer: '' }, { issuer: 5 }]
   const statuses: number[] = []
   for (const answer of answers) {
@@ -623,18 +653,18 @@ t.test('only a sender with an issuer is let in, whatever else "authenticate" ret
 })
 
 t.test('without sessions the host is notified each time, and a store that cannot count is told of without a number', async t => {
-  const { post, told } = await start(t, { sessions: undefined })
+  const { post, told } = await start(t, { end: { sessions: undefined } })
   await post(byEmail('alice@acme'))
   await post(byEmail('alice@acme'))
   t.strictSame(told, [{ scope: 'all', subject: 'alice@acme', tenant: 'acme' }, { scope: 'all', subject: 'alice@acme', tenant: 'acme' }])
-  const uncounted = await start(t, { sessions: { logOutSubject: () => {} }, resolveSubject: () => [{ subject: 'alice@acme' }] })
+  const uncounted = await start(t, { end: { sessions: { logOutSubject: () => {} } }, resolveSubject: () => [{ subject: 'alice@acme' }] })
   await uncounted.post(byEmail('alice@acme'))
   t.strictSame(uncounted.told, [{ scope: 'all', subject: 'alice@acme' }])
 })
 
 t.test('the session store learns the tenant of a user who has one', async t => {
   const queries: unknown[] = []
-  const { post } = await start(t, { sessions: { logOutSubject: query => { queries.push(query) } } })
+  const { post } = await start(t, { end: { sessions: { logOutSubject: query => { queries.push(query) } } } })
   await post(byEmail('alice@acme'))
   t.strictSame(queries, [{ subject: 'alice@acme', tenant: 'acme', count: true }])
 })
@@ -646,7 +676,7 @@ t.test('a host that fails in onLogout changes nothing', async t => {
 })
 
 t.test('a host without refresh tokens says so', async t => {
-  const { post, steps } = await start(t, { revokeRefreshTokens: false, alsoEnd: undefined, revoke: undefined })
+  const { post, steps } = await start(t, { end: { revokeRefreshTokens: false, alsoEnd: undefined, revoke: undefined } })
   t.same(await post(byEmail('alice@acme')), done)
   t.strictSame(steps.slice(1), ['sessions of alice@acme'])
 })
@@ -654,8 +684,10 @@ t.test('a host without refresh tokens says so', async t => {
 t.test('the command that the host is given', async t => {
   const given: unknown[] = []
   const { post } = await start(t, {
-    revokeRefreshTokens: (users, command, request) => { given.push(users, command, request.method) },
-    alsoEnd: (users, command, request) => { given.push(users, command, request.method) }
+    end: {
+      revokeRefreshTokens: (users, command, request) => { given.push(users, command, request.method) },
+      alsoEnd: (users, command, request) => { given.push(users, command, request.method) }
+    }
   })
   await post(byEmail('alice@acme'))
   for (const half of [given.slice(0, 3), given.slice(3)]) {
@@ -725,43 +757,37 @@ t.test('a missing or wrong option is a TypeError that names it', async t => {
   const functions = [null, 'x', {}]
   const wrong: WrongOptions = {
     resolveSubject: [undefined, ...functions],
-    revokeRefreshTokens: [undefined, true, ...functions],
-    sessions: [null, {}, 'x', { logOutSubject: 'x' }],
-    alsoEnd: functions,
+    'end.revokeRefreshTokens': [undefined, true, ...functions],
+    'end.sessions': [null, {}, 'x', { logOutSubject: 'x' }],
+    'end.alsoEnd': functions,
     onLogout: functions,
-    revoke: [null, 'x'],
-    'revoke.revocations': [undefined, {}],
-    'revoke.lifetime': [undefined, 0, 'x'],
-    'revoke.clockTolerance': [-1, 'x'],
-    senders: [undefined, [], 'x'],
-    endpointUrl: [undefined, '', 'x', '/path', 'ftp://a.example', 'https://a.example/?x', 'https://a.example/#x', 'https://', 5],
-    revocations: [undefined, null, {}, { check: () => 'live' }, { revoke: () => true }],
+    end: [undefined, null, 'x', []],
+    'end.revoke': [null, 'x'],
+    'end.revoke.revocations': [undefined, {}],
+    'end.revoke.lifetime': [undefined, 0, 'x'],
+    'end.revoke.clockTolerance': [-1, 'x'],
+    'authenticate.senders': [undefined, [], 'x'],
+    'authenticate.endpointUrl': [undefined, '', 'x', '/path', 'ftp://a.example', 'https://a.example/?x', 'https://a.example/#x', 'https://', 5],
+    'authenticate.revocations': [undefined, null, {}, { check: () => 'live' }, { revoke: () => true }],
     route: [null, 'x'],
     'route.path': ['', 'x', 5],
     timeout: [0, 'x'],
-    clockTolerance: [-1, 'x', 3_600_001],
-    maxTokenLifetime: [0, 'x'],
-    authenticate: functions
+    'authenticate.clockTolerance': [-1, 'x', 3_600_001],
+    'authenticate.maxTokenLifetime': [0, 'x'],
+    authenticate: [undefined, null, 'x', []]
   }
   await assertMisuse(t, globalTokenRevocation as never, 'globalTokenRevocation', options, wrong)
-  for (const option of ['senders', 'endpointUrl', 'revocations'] as const) {
-    const { senders, endpointUrl, revocations, ...others } = options
-    const given = { senders, endpointUrl, revocations }
-    await t.rejects(Promise.resolve(Fastify().register(globalTokenRevocation,
-      { ...others, authenticate: () => undefined, [option]: given[option] })), {
-      name: 'TypeError', message: `globalTokenRevocation: option "${option}" must not be given together with "authenticate"`
-    })
-  }
-  const { sessions, revoke, alsoEnd, ...nothing } = options
-  await t.rejects(Promise.resolve(Fastify().register(globalTokenRevocation, nothing)), {
-    message: 'globalTokenRevocation: option "sessions" is missing: pass one of "sessions", "revoke" and "alsoEnd" at least'
+  await t.rejects(Promise.resolve(Fastify().register(globalTokenRevocation, { ...options, end: { revokeRefreshTokens: false } })), {
+    message: 'globalTokenRevocation: option "end" must have "sessions", "revoke" or "alsoEnd" at least'
   })
 })
 
 t.test('a sender that is missing something, or has it wrong, is a TypeError that names it', async t => {
   const { options } = await host()
   const misuse = (senders: unknown, start: string) => t.rejects(
-    Promise.resolve(Fastify().register(globalTokenRevocation, { ...options, senders: senders as never })).catch((error: Error) => {
+    Promise.resolve(Fastify().register(globalTokenRevocation, changed(options, {
+      authenticate: { senders: senders as never }
+    }))).catch((error: Error) => {
       throw Object.assign(error, { message: error.message.slice(0, start.length) })
     }), { name: 'TypeError', message: start })
   const wrong: WrongOptions = {
@@ -774,9 +800,11 @@ t.test('a sender that is missing something, or has it wrong, is a TypeError that
   }
   for (const [name, values] of Object.entries(wrong)) {
     for (const value of values) {
-      await misuse([otherSender, { ...sender, [name]: value }], `globalTokenRevocation: option "senders[1].${name}" must be`)
+      await misuse([otherSender, { ...sender, [name]: value }], `globalTokenRevocation: option "authenticate.senders[1].${name}" must be`)
     }
   }
-  for (const given of [null, 'x']) await misuse([otherSender, given], 'globalTokenRevocation: option "senders[1]" must be an object')
-  await misuse([sender, sender], 'globalTokenRevocation: option "senders" must name each issuer and clientId once')
+  for (const given of [null, 'x']) {
+    await misuse([otherSender, given], 'globalTokenRevocation: option "authenticate.senders[1]" must be an object')
+  }
+  await misuse([sender, sender], 'globalTokenRevocation: option "authenticate.senders" must name each issuer and clientId once')
 })

@@ -44,7 +44,9 @@ async function start (
   const app = Fastify({ logger: { level: 'trace', stream: { write: (line: string) => { logs.push(line) } } } })
   t.teardown(() => app.close())
   const { inject } = wire(app)
-  await app.register(securityEvents, { ...world.options, streams: [{ ...stream, ...streamChanges }, otherStream], ...changes })
+  await app.register(securityEvents, {
+    ...world.options, streams: [{ ...stream, ...streamChanges }, otherStream], ...changes, end: { ...world.options.end, ...changes.end }
+  })
   const push = (payload: string, headers: Record<string, string> = {}) => inject({
     method: 'POST', url: '/security-events', headers: { 'content-type': 'application/secevent+jwt', ...headers }, payload
   })
@@ -132,7 +134,9 @@ t.test('events log out or are ignored by their type, and the host may choose oth
   t.strictSame(steps, [], 'nobody is asked')
   t.match(logged('security-event.ignored')[0], { level: 30, sender: acme.issuer, type: ignored[0], jti: String })
 
-  const chosen = await start(t, { actions: { [sessionRevoked]: 'ignore', [String(ignored[0])]: 'log-out', [verification]: 'log-out' } })
+  const chosen = await start(t, {
+    events: { actions: { [sessionRevoked]: 'ignore', [String(ignored[0])]: 'log-out', [verification]: 'log-out' } }
+  })
   t.same(await chosen.sendEvent(sessionRevoked), accepted)
   t.same(await chosen.sendEvent(verification, {}, { sub_id: { format: 'opaque', id: 's1' } }), accepted,
     'an event about the stream logs nobody out')
@@ -318,9 +322,9 @@ t.test('P17, P18: a stream with an authorization must send it, and each its own'
 t.test('P20, D1: a step that fails or is late is a 503, and the repeat finishes', async t => {
   const broken = (step: () => Promise<never>): Readonly<Record<string, Partial<SecurityEventsOptions>>> => ({
     resolveSubject: { resolveSubject: step },
-    revoke: { revoke: { revocations: { revoke: step }, lifetime: 1000 } },
-    alsoEnd: { alsoEnd: step },
-    logOutSubject: { sessions: { logOutSubject: step, list: () => [], logOutById: () => undefined } },
+    revoke: { end: { revoke: { revocations: { revoke: step }, lifetime: 1000 } } },
+    alsoEnd: { end: { alsoEnd: step } },
+    logOutSubject: { end: { sessions: { logOutSubject: step, list: () => [], logOutById: () => undefined } } },
     check: { revocations: { check: step, revoke: () => true } },
     remember: { revocations: { check: () => 'live', revoke: step } }
   })
@@ -334,7 +338,7 @@ t.test('P20, D1: a step that fails or is late is a 503, and the repeat finishes'
     }
   }
   let isDown = true
-  const { push, live, told, events } = await start(t, { alsoEnd: async () => { if (isDown) throw new Error('down') } })
+  const { push, live, told, events } = await start(t, { end: { alsoEnd: async () => { if (isDown) throw new Error('down') } } })
   const token = securityEventToken(acme)
   t.same(await push(token), outage)
   t.strictSame(await live('alice'), all('alice'))
@@ -349,11 +353,13 @@ t.test('a late event whose sessions cannot all be ended is a 503, and each end i
   const world = await eventHost()
   let isDown = true
   const { sendEvent, told } = await start(t, {
-    sessions: {
-      ...world.sessions,
-      logOutById: async query => {
-        if (isDown && query.id === 'alice-b') throw new Error('down')
-        return world.sessions.logOutById(query)
+    end: {
+      sessions: {
+        ...world.sessions,
+        logOutById: async query => {
+          if (isDown && query.id === 'alice-b') throw new Error('down')
+          return world.sessions.logOutById(query)
+        }
       }
     }
   })
@@ -369,12 +375,14 @@ t.test('a late event does not tell of sessions that ended in the meantime', asyn
   const world = await eventHost()
   for (const name of ['a', 'b']) await world.addSession('alice', name, Date.now() - 600_000)
   const { sendEvent, told } = await start(t, {
-    sessions: {
-      ...world.sessions,
-      logOutById: async query => {
-        if (query.id === 'alice-b') return undefined
-        await world.sessions.logOutById(query)
-        return world.sessions.logOutById(query)
+    end: {
+      sessions: {
+        ...world.sessions,
+        logOutById: async query => {
+          if (query.id === 'alice-b') return undefined
+          await world.sessions.logOutById(query)
+          return world.sessions.logOutById(query)
+        }
       }
     }
   })
@@ -387,12 +395,14 @@ t.test('sessions of a late event that end after the timeout are told of once', a
   const waiting: Array<() => void> = []
   const { sendEvent, told } = await start(t, {
     timeout: 40,
-    sessions: {
-      ...world.sessions,
-      logOutById: async query => {
-        const before = await world.sessions.logOutById(query)
-        await new Promise<void>(resolve => { waiting.push(resolve) })
-        return before
+    end: {
+      sessions: {
+        ...world.sessions,
+        logOutById: async query => {
+          const before = await world.sessions.logOutById(query)
+          await new Promise<void>(resolve => { waiting.push(resolve) })
+          return before
+        }
       }
     }
   })
@@ -454,7 +464,7 @@ t.test('P25: a stream that was stopped is a warning', async t => {
 async function withIndex (t: Test) {
   const world = await eventHost()
   const { index } = world
-  const started = await start(t, { index, sessionLifetime: 3_600_000 }, {}, world)
+  const started = await start(t, { end: { index, sessionLifetime: 3_600_000 } }, {}, world)
   const bind = (sid: string, sessionId: string, issuer = acme.issuer) => {
     const [subject = ''] = sessionId.split('-')
     index.bind({ issuer, subject, sid, issuedAt: Date.now() - 10_000 }, { sessionId, subject }, Date.now() + 60_000)
@@ -650,7 +660,7 @@ t.test('P36: Okta\'s transmitter names the subject in the event, with or without
 })
 
 t.test('events are remembered as long as the host says', async t => {
-  const { send, revocations } = await start(t, { remember: 60_000 })
+  const { send, revocations } = await start(t, { events: { remember: 60_000 } })
   const untils: number[] = []
   revocations.onRevoked(mark => { if ('tokenId' in mark) untils.push(mark.until - Date.now()) })
   await send()
@@ -659,7 +669,7 @@ t.test('events are remembered as long as the host says', async t => {
 })
 
 t.test('without sessions the host is told each time, by marks and alsoEnd alone', async t => {
-  const { send, told } = await start(t, { sessions: undefined, alsoEnd: undefined })
+  const { send, told } = await start(t, { end: { sessions: undefined, alsoEnd: undefined } })
   await send()
   await send()
   t.strictSame(told, [{ scope: 'all', subject: 'alice' }, { scope: 'all', subject: 'alice' }])
@@ -710,14 +720,16 @@ t.test('a missing or wrong option is a TypeError that names it', async t => {
   const wrong: WrongOptions = {
     resolveSubject: [undefined, ...functions],
     revocations: [undefined, null, {}, { check: () => 'live' }, { revoke: () => true }],
-    sessions: [null, {}, { logOutSubject: () => 1 }, { logOutSubject: () => 1, list: () => [] }],
-    revoke: [null, 'x'],
-    alsoEnd: functions,
+    'end.sessions': [null, {}, { logOutSubject: () => 1 }, { logOutSubject: () => 1, list: () => [] }],
+    end: [undefined, null, 'x', []],
+    'end.revoke': [null, 'x'],
+    'end.alsoEnd': functions,
     onLogout: functions,
     onEvent: functions,
-    actions: [null, 'x', { [sessionRevoked]: 'logout' }, { [sessionRevoked]: undefined }],
-    remember: [0, -1, 'x'],
-    index: [null, {}, 'x'],
+    events: [null, 'x', []],
+    'events.actions': [null, 'x', { [sessionRevoked]: 'logout' }, { [sessionRevoked]: undefined }],
+    'events.remember': [0, -1, 'x'],
+    'end.index': [null, {}, 'x'],
     route: [null, 'x'],
     'route.path': ['', 'x', 5],
     timeout: [0, 'x'],
@@ -749,8 +761,11 @@ t.test('a missing or wrong option is a TypeError that names it', async t => {
   }
   await misuse({ streams: [null] }, 'securityEvents: option "streams[0]" must be an object')
   const { index } = await eventHost()
-  await misuse({ index, sessions: undefined }, 'securityEvents: option "sessions" is missing: pass a session store, which "index" needs')
-  await misuse({ index }, 'securityEvents: option "sessionLifetime" is missing')
-  await misuse({ index, sessionLifetime: 0 }, 'securityEvents: option "sessionLifetime" must be')
-  await misuse({ sessions: undefined, revoke: undefined, alsoEnd: undefined }, 'securityEvents: option "sessions" is missing: pass one of')
+  await misuse({ end: { ...options.end, index, sessions: undefined } },
+    'securityEvents: option "end.sessions" is missing: pass a session store, which "end.index" needs')
+  await misuse({ end: { ...options.end, index } }, 'securityEvents: option "end.sessionLifetime" is missing')
+  await misuse({ end: { ...options.end, index, sessionLifetime: 0 } }, 'securityEvents: option "end.sessionLifetime" must be')
+  await misuse({ end: { sessions: undefined, revoke: undefined, alsoEnd: undefined } },
+    'securityEvents: option "end" must have "sessions", "revoke" or "alsoEnd"')
+  await misuse({ end: undefined }, 'securityEvents: option "end" is missing: pass { sessions }, { revoke } or { alsoEnd }')
 })

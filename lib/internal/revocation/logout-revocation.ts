@@ -55,17 +55,17 @@ export function credentialOfPrincipal (claims: Claims, token: string, { subject,
  *
  * @throws {TypeError} for what is missing or wrong in it
  */
-export function resolveRevoke (option: LogoutRevocation, caller: string) {
-  assertOption(typeof option === 'object' && option !== null, caller, 'revoke',
+export function resolveRevoke (given: LogoutRevocation, caller: string, option = 'revoke') {
+  assertOption(typeof given === 'object' && given !== null, caller, option,
     'must be an object, { revocations, lifetime }, when it is given')
-  const { revocations, scope = 'current', clockTolerance = 0 } = option
-  assertOption(typeof revocations?.revoke === 'function', caller, 'revoke.revocations',
+  const { revocations, scope = 'current', clockTolerance = 0 } = given
+  assertOption(typeof revocations?.revoke === 'function', caller, `${option}.revocations`,
     'is missing: pass a revocation store, for example redisRevocationStore(redis)')
-  assertOption(['current', 'all'].includes(scope), caller, 'revoke.scope', 'must be "current" or "all"')
-  assertOption(option.lifetime !== undefined, caller, 'revoke.lifetime',
+  assertOption(['current', 'all'].includes(scope), caller, `${option}.scope`, 'must be "current" or "all"')
+  assertOption(given.lifetime !== undefined, caller, `${option}.lifetime`,
     'is missing: pass the longest lifetime of a token, in milliseconds')
-  const lifetime = lifetimeOf(option.lifetime, 0, caller, 'revoke.lifetime')
-  assertOption(typeof clockTolerance === 'number' && clockTolerance >= 0, caller, 'revoke.clockTolerance',
+  const lifetime = lifetimeOf(given.lifetime, 0, caller, `${option}.lifetime`)
+  assertOption(typeof clockTolerance === 'number' && clockTolerance >= 0, caller, `${option}.clockTolerance`,
     'must be a number of milliseconds, 0 or more')
   return { revocations, scope, lifetime, clockTolerance }
 }

@@ -4,7 +4,7 @@ import type { LogoutEvent } from '../../logout-event.ts'
 import { isLive, type Session, type SessionPage, type SessionStore, type SubjectLogout } from '../../session-store.ts'
 import { inParallel } from '../async/in-parallel.ts'
 import type { Ask } from '../plugin/ask.ts'
-import { assertFunctions, assertOption } from '../plugin/options.ts'
+import { assertFunction, assertGroup, assertOption } from '../plugin/options.ts'
 import { logoutMarks } from '../revocation/logout-marks.ts'
 import { resolveRevoke, type LogoutRevocation } from '../revocation/logout-revocation.ts'
 import type { Edges } from './edges.ts'
@@ -30,7 +30,7 @@ export interface EventSessionsStore extends SubjectSessionsStore, Pick<SessionSt
   list (page: SessionPage & OfTenant): Awaitable<readonly Session[]>
 }
 
-/** What ends when a user is logged out by a message from elsewhere. At least one of the first three is required. */
+/** What ends when a user is logged out by a message from elsewhere. One of `revoke`, `alsoEnd` and `sessions` is required. */
 export interface UserEffects<Event, Request extends FastifyRequest | undefined> {
   /**
    * Revokes what was issued to the user until then, by marks that a `revocationGuard` honours.
@@ -39,11 +39,6 @@ export interface UserEffects<Event, Request extends FastifyRequest | undefined> 
   readonly revoke?: UserRevocation | undefined
   /** Ends what else the user has: downstream clients, open connections. It must succeed, and is repeated with the message. */
   readonly alsoEnd?: ((users: readonly AffectedUser[], event: Event, request: Request) => Awaitable<unknown>) | undefined
-  /**
-   * Called once for each user, on the edge as far as the store can tell: with `sessions` if at least one of them ended,
-   * without them each time. Awaited. Its failure is logged and does not change the response.
-   */
-  readonly onLogout?: ((event: LogoutEvent, request: Request) => Awaitable<unknown>) | undefined
 }
 
 /** Ends everything of users. */
@@ -54,7 +49,7 @@ export interface EndUsers {
   endSessions (users: readonly AffectedUser[], cutoff: number, edges: Edges): Promise<void>
 }
 
-/** What this needs of the options of a flow. */
+/** What this needs of the option `end` of a flow. */
 export interface EndUsersOptions {
   readonly revoke?: UserRevocation | undefined
   readonly alsoEnd?: unknown
@@ -74,13 +69,15 @@ const parallel = 16
  * @throws {TypeError} for an option that is wrong, and if nothing is given that could end
  */
 export function endUsers (options: EndUsersOptions, caller: string, ask: Ask): EndUsers {
+  assertOption(options !== undefined, caller, 'end', 'is missing: pass { sessions }, { revoke } or { alsoEnd } at least')
+  assertGroup(options, caller, 'end', '{ sessions, revoke }')
   const { revoke, sessions, alsoEnd } = options
-  assertOption([revoke, sessions, alsoEnd].some(given => given !== undefined), caller, 'sessions',
-    'is missing: pass one of "sessions", "revoke" and "alsoEnd" at least')
-  assertFunctions(options, caller, ['alsoEnd', 'onLogout'])
-  assertOption(sessions === undefined || typeof sessions?.logOutSubject === 'function', caller, 'sessions',
+  assertOption([revoke, sessions, alsoEnd].some(given => given !== undefined), caller, 'end',
+    'must have "sessions", "revoke" or "alsoEnd" at least')
+  assertFunction(alsoEnd, caller, 'end.alsoEnd')
+  assertOption(sessions === undefined || typeof sessions?.logOutSubject === 'function', caller, 'end.sessions',
     'must be a session store, for example redisSessionStore(redis), or { logOutSubject }')
-  const marking = revoke === undefined ? undefined : resolveRevoke(revoke, caller)
+  const marking = revoke === undefined ? undefined : resolveRevoke(revoke, caller, 'end.revoke')
   const endOf = sessions === undefined ? undefined : endingSessions(sessions, ask)
 
   return {

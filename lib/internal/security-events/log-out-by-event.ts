@@ -8,7 +8,7 @@ import { assertOption, lifetimeOf } from '../plugin/options.ts'
 import type { Edges } from './edges.ts'
 import { endUsers, type EndUsers, type EventSessionsStore } from './end-users.ts'
 import { sessionRevoked } from './event-types.ts'
-import type { SecurityEventOptions } from './receiver.ts'
+import type { EventEffectsOptions, SecurityEventOptions } from './receiver.ts'
 import type { ReceivedEvent } from './security-event-token.ts'
 import type { KnownStream, VerifiedEvent } from './streams.ts'
 import type { SubjectIdentifier } from './subject-identifier.ts'
@@ -46,9 +46,10 @@ const parallel = 16
 export function endingByEvent<Request extends FastifyRequest | undefined> (
   options: SecurityEventOptions<Request>, caller: string, ask: Ask
 ): LogOutByEvent<Request> {
-  const { resolveSubject, alsoEnd } = options
-  const settings = { ask, resolveSubject, alsoEnd, end: endUsers(options, caller, ask) }
-  const index = resolveIndex(options, caller)
+  const { resolveSubject } = options
+  const end = endUsers(options.end, caller, ask)
+  const settings = { ask, resolveSubject, alsoEnd: options.end.alsoEnd, end }
+  const index = resolveIndex(options.end, caller)
 
   return async (about, work) => {
     const { received, stream } = about.verified
@@ -65,7 +66,7 @@ const nothing: Ended = { users: [] }
 interface Settings<Request extends FastifyRequest | undefined> {
   readonly ask: Ask
   readonly resolveSubject: SecurityEventOptions<Request>['resolveSubject']
-  readonly alsoEnd: SecurityEventOptions<Request>['alsoEnd']
+  readonly alsoEnd: EventEffectsOptions<Request>['alsoEnd']
   readonly end: EndUsers
 }
 
@@ -144,17 +145,17 @@ function sessionOf (subject: SubjectIdentifier, { issuer }: KnownStream): { read
 }
 
 function resolveIndex<Request extends FastifyRequest | undefined> (
-  { index, sessions, sessionLifetime }: SecurityEventOptions<Request>, caller: string
+  { index, sessions, sessionLifetime }: EventEffectsOptions<Request>, caller: string
 ): Index | undefined {
   assertOption(sessions === undefined || (typeof sessions.list === 'function' && typeof sessions.logOutById === 'function'), caller,
-    'sessions', 'must be a session store, for example redisSessionStore(redis), with logOutSubject, list and logOutById')
+    'end.sessions', 'must be a session store, for example redisSessionStore(redis), with logOutSubject, list and logOutById')
   if (index === undefined) return undefined
-  assertOption(typeof index?.logOut === 'function', caller, 'index',
+  assertOption(typeof index?.logOut === 'function', caller, 'end.index',
     'must be an index of provider sessions, for example memoryProviderSessionIndex()')
-  assertOption(sessions !== undefined, caller, 'sessions', 'is missing: pass a session store, which "index" needs')
-  assertOption(sessionLifetime !== undefined, caller, 'sessionLifetime',
+  assertOption(sessions !== undefined, caller, 'end.sessions', 'is missing: pass a session store, which "end.index" needs')
+  assertOption(sessionLifetime !== undefined, caller, 'end.sessionLifetime',
     'is missing: pass the longest lifetime of a session, in milliseconds')
-  const lifetime = lifetimeOf(sessionLifetime, 0, caller, 'sessionLifetime')
+  const lifetime = lifetimeOf(sessionLifetime, 0, caller, 'end.sessionLifetime')
   return {
     sessions,
     boundTo: (sid, { received: { at }, stream: { issuer } }) => {

@@ -5,22 +5,26 @@ import { inParallel } from '../async/in-parallel.ts'
 import { isSecureUrl } from '../http/secure-url.ts'
 import { askWithin } from '../plugin/ask.ts'
 import { publish } from '../plugin/diagnostics.ts'
-import { assertFunctions, assertOption, duration } from '../plugin/options.ts'
+import { assertFunctions, assertGroup, assertOption, duration } from '../plugin/options.ts'
 import { poll, PollFailure, type PollBody, type PolledToken } from './poll-request.ts'
 import { eventReceiver, type EventContext, type SecurityEventOptions } from './receiver.ts'
 import { resolveStream, type SecurityEventStream } from './streams.ts'
 
-/**
- * The options of `securityEventPoller`. Required are `endpoint`, `authorization`, `stream`, `revocations`,
- * `resolveSubject`, and one of `sessions`, `revoke` and `alsoEnd`. The host's functions get `undefined` as their request.
- */
-export interface SecurityEventPollerOptions extends SecurityEventOptions<undefined> {
+/** A stream of security events that is polled: who sends them, to whom, and where they are. */
+export interface PolledEventStream extends Omit<SecurityEventStream, 'authorization'> {
   /** The `endpoint_url` of the stream: https, or http on this machine. */
   readonly endpoint: string
   /** Returns the whole `Authorization` header, such as `Bearer <token>`. Called for each poll, and once more after a 401. */
   readonly authorization: () => Awaitable<string>
-  /** Who sends events, and by which keys. Its own `authorization` is not used. */
-  readonly stream: SecurityEventStream
+}
+
+/**
+ * The options of `securityEventPoller`. `stream`, `revocations`, `resolveSubject` and `end` are required. The host's
+ * functions get `undefined` as their request.
+ */
+export interface SecurityEventPollerOptions extends SecurityEventOptions<undefined> {
+  /** Who sends events, by which keys, and where they are. */
+  readonly stream: PolledEventStream
   /** How long the transmitter may let a poll wait, in milliseconds. A later answer is not waited for. @default 65000 */
   readonly timeout?: number | undefined
   /** Where refused and ignored events and outages are logged, such as `app.log`. @default nothing is logged */
@@ -201,12 +205,14 @@ async function waitFor (milliseconds: number, signal: AbortSignal): Promise<void
 type Settings = ReturnType<typeof resolveOptions>
 
 function resolveOptions (options: SecurityEventPollerOptions, caller: string) {
-  const { endpoint, authorization, stream, log = silent } = options
-  assertOption(isSecureUrl(endpoint), caller, 'endpoint', 'must be an https URL without a password (http only for this machine)')
-  assertOption(typeof authorization === 'function', caller, 'authorization',
+  const { stream, log = silent } = options
+  assertGroup(stream, caller, 'stream', '{ issuer, audience, jwksUri, endpoint, authorization }')
+  const { endpoint, authorization, ...sender } = stream
+  assertOption(isSecureUrl(endpoint), caller, 'stream.endpoint', 'must be an https URL without a password (http only for this machine)')
+  assertOption(typeof authorization === 'function', caller, 'stream.authorization',
     'is missing: pass a function that returns the Authorization header')
   assertFunctions(options, caller, ['fetch'])
-  const known = resolveStream(stream, { caller, at: 'stream' }, callTimeout)
+  const known = resolveStream(sender, { caller, at: 'stream' }, callTimeout)
   const ask = askWithin(callTimeout, caller, log)
   return {
     caller,
@@ -214,7 +220,7 @@ function resolveOptions (options: SecurityEventPollerOptions, caller: string) {
     log,
     timeout: duration(options.timeout, 65_000, caller, 'timeout'),
     fetch: options.fetch ?? ((url, init) => globalThis.fetch(url, init)) as typeof globalThis.fetch,
-    authorize: async () => ask('authorization', authorization),
+    authorize: async () => ask('stream.authorization', authorization),
     receive: eventReceiver(options, [known], { caller, timeout: callTimeout, log })
   }
 }

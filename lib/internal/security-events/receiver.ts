@@ -5,7 +5,7 @@ import type { BoundSession, ProviderSessionIndex } from '../../provider-session-
 import { allWithin } from '../plugin/all-within.ts'
 import { askWithin } from '../plugin/ask.ts'
 import { logoutNotice, sessionSummary } from '../plugin/logout-notice.ts'
-import { assertFunctions, assertOption, lifetimeOf } from '../plugin/options.ts'
+import { assertFunctions, assertGroup, assertOption, lifetimeOf } from '../plugin/options.ts'
 import { collectEdges } from './edges.ts'
 import type { EventSessionsStore, UserEffects } from './end-users.ts'
 import { isAboutStream, isVerification, standardAction, streamUpdated, type EventAction } from './event-types.ts'
@@ -35,24 +35,8 @@ export interface SecurityEvent {
   readonly sessions?: readonly BoundSession[] | undefined
 }
 
-/** What {@link securityEvents} and {@link securityEventPoller} have in common. */
-export interface SecurityEventOptions<Request extends FastifyRequest | undefined> extends UserEffects<SecurityEvent, Request> {
-  /** Remembers which events were received. Every node must use the same store, and no replica of it. */
-  readonly revocations: UsedTokenStore
-  /** How long received events are remembered, in milliseconds. A transmitter must not repeat them later. @default 604800000 */
-  readonly remember?: number | undefined
-  /**
-   * Finds the users that a subject means. It must only find users of whom this transmitter may speak: those of its tenant.
-   * Nobody, `forbidden` and `unable` are the same: the event is accepted and ends nothing.
-   */
-  readonly resolveSubject: ResolveSubject<SubjectIdentifier, Request>
-  /** What happens on events, by the URIs of their types. @default those of revoked sessions and accounts log out, all others are ignored */
-  readonly actions?: Readonly<Record<string, EventAction>> | undefined
-  /**
-   * Called for every event, ignored ones included, after it had its effect and not for repeats. Awaited. Its failure is
-   * logged and does not change the response.
-   */
-  readonly onEvent?: ((event: SecurityEvent, request: Request) => Awaitable<unknown>) | undefined
+/** What an event ends. One of `revoke`, `alsoEnd` and `sessions` is required. */
+export interface EventEffectsOptions<Request extends FastifyRequest | undefined> extends UserEffects<SecurityEvent, Request> {
   /** Ends the sessions of users. An event that is older than a minute leaves newer sessions alone. @default no sessions are ended */
   readonly sessions?: EventSessionsStore | undefined
   /**
@@ -62,6 +46,39 @@ export interface SecurityEventOptions<Request extends FastifyRequest | undefined
   readonly index?: Pick<ProviderSessionIndex, 'logOut'> | undefined
   /** The longest lifetime of a session, in milliseconds. */
   readonly sessionLifetime?: number | undefined
+}
+
+/** What {@link securityEvents} and {@link securityEventPoller} have in common. */
+export interface SecurityEventOptions<Request extends FastifyRequest | undefined> {
+  /** Remembers which events were received. Every node must use the same store, and no replica of it. */
+  readonly revocations: UsedTokenStore
+  /**
+   * Finds the users that a subject means. It must only find users of whom this transmitter may speak: those of its tenant.
+   * Nobody, `forbidden` and `unable` are the same: the event is accepted and ends nothing.
+   */
+  readonly resolveSubject: ResolveSubject<SubjectIdentifier, Request>
+  /** What ends. */
+  readonly end: EventEffectsOptions<Request>
+  /** What events do, and how long they are remembered. */
+  readonly events?: {
+    /**
+     * What happens on events, by the URIs of their types.
+     * @default those of revoked sessions and accounts log out, all others are ignored
+     */
+    readonly actions?: Readonly<Record<string, EventAction>> | undefined
+    /** How long received events are remembered, in milliseconds. A transmitter must not repeat them later. @default 604800000 */
+    readonly remember?: number | undefined
+  } | undefined
+  /**
+   * Called for every event, ignored ones included, after it had its effect and not for repeats. Awaited. Its failure is
+   * logged and does not change the response.
+   */
+  readonly onEvent?: ((event: SecurityEvent, request: Request) => Awaitable<unknown>) | undefined
+  /**
+   * Called once for each user, on the edge as far as the store can tell: with `end.sessions` if at least one of them ended,
+   * without them each time. Awaited. Its failure is logged and does not change the response.
+   */
+  readonly onLogout?: ((event: LogoutEvent, request: Request) => Awaitable<unknown>) | undefined
 }
 
 /** Where an event came from, and where the log goes. */
@@ -188,14 +205,16 @@ interface Settings<Request extends FastifyRequest | undefined> extends ReturnTyp
 function resolveOptions<Request extends FastifyRequest | undefined> (
   options: SecurityEventOptions<Request>, { caller, timeout, log }: ReceiverContext
 ) {
-  const { revocations, resolveSubject, actions = {}, onEvent, onLogout } = options
+  const { revocations, resolveSubject, events = {}, onEvent, onLogout } = options
   assertOption(typeof revocations?.check === 'function' && typeof revocations.revoke === 'function', caller, 'revocations',
     'is missing: pass a revocation store, for example redisRevocationStore(redis)')
   assertOption(typeof resolveSubject === 'function', caller, 'resolveSubject',
     'is missing: pass a function (subject, sender, request) => users')
-  assertFunctions(options, caller, ['onEvent'])
+  assertFunctions(options, caller, ['onEvent', 'onLogout'])
+  assertGroup(events, caller, 'events', '{ actions, remember }')
+  const { actions = {}, remember } = events
   const isKnown = typeof actions === 'object' && actions !== null && Object.values(actions).every(isAction)
-  assertOption(isKnown, caller, 'actions', 'must be an object of "log-out" or "ignore" by the URIs of event types')
+  assertOption(isKnown, caller, 'events.actions', 'must be an object of "log-out" or "ignore" by the URIs of event types')
   const ask = askWithin(timeout, caller, log)
   return {
     ask,
@@ -205,7 +224,7 @@ function resolveOptions<Request extends FastifyRequest | undefined> (
     notify: logoutNotice<LogoutEvent, Request>(caller, ask, { onLogout, summaryOf: sessionSummary }),
     logOut: endingByEvent(options, caller, ask),
     actions: new Map(Object.entries(actions)),
-    remember: lifetimeOf(options.remember, week, caller, 'remember')
+    remember: lifetimeOf(remember, week, caller, 'events.remember')
   }
 }
 

@@ -104,10 +104,11 @@ function instantOf (seconds: unknown): number {
 }
 
 function resolveSenders (senders: readonly RevocationSender[], caller: string, timeout: number): readonly KnownSender[] {
-  assertOption(Array.isArray(senders) && senders.length > 0, caller, 'senders', 'is missing: pass a list of at least one sender')
-  const resolved = senders.map((given, index) => resolveSender(given, { caller, at: `senders[${index}]` }, timeout))
+  assertOption(Array.isArray(senders) && senders.length > 0, caller, 'authenticate.senders',
+    'is missing: pass a list of at least one sender')
+  const resolved = senders.map((given, index) => resolveSender(given, { caller, at: `authenticate.senders[${index}]` }, timeout))
   const names = new Set(resolved.map(({ sender: { issuer, clientId } }) => JSON.stringify([issuer, clientId])))
-  assertOption(names.size === resolved.length, caller, 'senders', 'must name each issuer and clientId once')
+  assertOption(names.size === resolved.length, caller, 'authenticate.senders', 'must name each issuer and clientId once')
   return resolved
 }
 
@@ -143,7 +144,7 @@ export function resolveTokenTimes (options: {
   readonly maxTokenLifetime?: number | undefined
 }, caller: string) {
   const { clockTolerance = 60_000 } = options
-  assertOption(typeof clockTolerance === 'number' && clockTolerance >= 0 && clockTolerance <= 3_600_000, caller, 'clockTolerance',
-    'must be a number of milliseconds, 0 to an hour')
-  return { clockTolerance, maxTokenLifetime: duration(options.maxTokenLifetime, 900_000, caller, 'maxTokenLifetime') }
+  const isTolerance = typeof clockTolerance === 'number' && clockTolerance >= 0 && clockTolerance <= 3_600_000
+  assertOption(isTolerance, caller, 'authenticate.clockTolerance', 'must be a number of milliseconds, 0 to an hour')
+  return { clockTolerance, maxTokenLifetime: duration(options.maxTokenLifetime, 900_000, caller, 'authenticate.maxTokenLifetime') }
 }
