@@ -34,13 +34,13 @@ t.test('the tables of routes of the pages of the flows list exactly the routes a
     kratosAdmin: [kratosAdmin, { sessions, authorize: () => true }],
     tenantStatusLogout: [tenantStatusLogout, { users: memoryUserStatusStore(), verifyToken, authenticateTenant: () => 'acme' }],
     globalTokenRevocation: [globalTokenRevocation, {
-      authenticate: () => undefined, resolveSubject: () => [], revokeRefreshTokens: false, sessions
+      authenticate: () => undefined, resolveSubject: () => [], end: { revokeRefreshTokens: false, sessions }
     }],
     securityEvents: [securityEvents, {
       streams: [{ issuer: 'https://transmitter.example', audience: 'us' }],
       revocations: memoryRevocationStore(),
       resolveSubject: () => [],
-      sessions
+      end: { sessions }
     }],
     tokenRevocation: [tokenRevocation, { authenticateClient: () => undefined, revokeToken: () => undefined }],
     rpInitiatedLogout: [rpInitiatedLogout, { ...openid, ...urls, sessions: source, provider: () => undefined, route: { allowGet: true } }],
