@@ -98,6 +98,29 @@ t.test('on a server', t => withPostgres(t, async ({ url }) => {
     }
   })
 
+  await t.test('after a lost connection it reads again what only the last page had: no heartbeat has come after that', async t => {
+    const { store, feed } = await fresh(t)
+    const { position } = await readOn(feed)
+    await store.revoke({ tokenId: 'last', until })
+    const last = await readOn(feed, position)
+    t.same(last.ids, ['last'])
+    feed.close()
+    const again = await readOn(feed, last.position)
+    t.same(again.ids, ['last'])
+    const { position: proven } = await readOn(feed, again.position)
+    feed.close()
+    t.same((await readOn(feed, proven)).ids, [])
+  })
+
+  await t.test('the heartbeat of a load is written behind what the load begins with', async t => {
+    const { table, feed } = await fresh(t)
+    const { position } = await feed.next(undefined, 1)
+    const { seen, proof } = JSON.parse(position)
+    const { rows } = await pool.query(`SELECT id, cutoff::text AS value, xmin::text AS written FROM ${table}`)
+    t.same(proof, { id: rows[0]?.id, value: rows[0]?.value, seen })
+    t.ok(Number(rows[0]?.written) >= Number(seen.split(':')[1]), `written by ${rows[0]?.written}, seen ${seen}`)
+  })
+
   await t.test('a position of another server or another table begins anew', async t => {
     const { store, feed } = await fresh(t, 2)
     await store.revoke(...['a', 'b', 'c', 'd'].map((tokenId): Mark => ({ tokenId, until })))

@@ -48,6 +48,15 @@ t.test('on a server', t => withPrivateRedis(t, async ({ url }) => {
     const { ids, pages } = await readOn(feed, position)
     t.same(ids, ['0', '1', '2', '3', '4', '5', '6', '7'])
     t.ok(pages <= 4, `${pages} pages`)
+
+    feed.close()
+    let place = position
+    for (const expected of [['0', '1', '2'], ['3', '4', '5'], ['6', '7']]) {
+      const page = await feed.next(place, 60_000)
+      t.same(page.marks.map(mark => 'tokenId' in mark && mark.tokenId), expected)
+      t.equal(page.complete, expected.length < 3)
+      place = page.position
+    }
   })
 
   await t.test('many marks are loaded some at a time: those that end together, those that are extended or removed meanwhile', async t => {
@@ -131,6 +140,38 @@ t.test('on a server', t => withPrivateRedis(t, async ({ url }) => {
       await redis.publish(channel, message)
       t.same(await next.then(({ marks, position }) => [marks, position]), [[], page.position], message)
     }
+  })
+
+  await t.test('a message that cannot be read makes the stream be read at once, which proves nothing', async t => {
+    const channel = `another channel ${made}`
+    const hardOfHearing = {
+      evalsha: redis.evalsha.bind(redis),
+      eval: redis.eval.bind(redis),
+      duplicate: () => {
+        const connection = redis.duplicate()
+        const subscribe = connection.subscribe.bind(connection)
+        return Object.assign(connection, { subscribe: async () => subscribe(channel) })
+      }
+    }
+    const { prefix, store } = fresh(t)
+    const feed = redisFeed(hardOfHearing, { keys: revocationKeys(prefix, 'test'), caller: 'test' })
+    t.teardown(() => feed.close())
+    const { position } = await readOn(feed, undefined)
+    const next = feed.next(position, 60_000)
+    await store.revoke({ tokenId: 'unheard', until })
+    await redis.publish(channel, 'rubbish')
+    t.match(await next, { marks: [{ tokenId: 'unheard' }], complete: false })
+  })
+
+  await t.test('what was added before it listened needs no message', async t => {
+    const { feed, store } = fresh(t)
+    const { position } = await readOn(feed, undefined)
+    feed.close()
+    await store.revoke({ tokenId: 'meanwhile', until })
+    const read = await readOn(feed, position)
+    t.same(read.ids, ['meanwhile'])
+    await sleep(1050)
+    t.same((await readOn(feed, read.position)).ids, [])
   })
 
   await t.test('messages that were read before are not taken for a gap', async t => {
