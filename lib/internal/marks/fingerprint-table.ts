@@ -10,6 +10,8 @@ const latestSecond = 0xffff_ffff
 export interface KindOfId {
   readonly kind: number
   readonly id: string
+  /** Whether the id is a digest already. A digest is never looked up. */
+  readonly isDigest?: boolean
   readonly issuer?: string | undefined
 }
 
@@ -21,7 +23,7 @@ export interface KindOfId {
  * Instants are kept in seconds, rounded up.
  */
 export interface FingerprintTable {
-  /** Adds an id in its stored form ({@link markId}), as its issuer is, or makes it stay longer. Returns whether it was not there. */
+  /** Adds an id, or makes it stay longer. Its issuer is in its stored form ({@link markId}). Returns whether it was not there. */
   add (entry: KindOfId, until: number, now: number): boolean
   /** Whether an id was added. An issuer keeps ids apart only if both sides name one. */
   has (entry: KindOfId, now: number): boolean
@@ -46,10 +48,11 @@ export function fingerprintTable (hash: KeyedHash = keyedHash()): FingerprintTab
   }
 
   return {
-    add ({ kind, id, issuer }, until, now) {
+    add ({ kind, id, isDigest, issuer }, until, now) {
       const expiry = secondOf(until)
       if (expiry <= now / 1000) return false
-      hash(kind, id, print)
+      if (isDigest === true) hash(kind, id, print)
+      else hashId(kind, id, print)
       hasIssuers ||= issuer !== undefined
       if (issuer !== undefined) print[2] = wordOfIssuer(hash, issuer)
       const slot = table.take(print, now / 1000)

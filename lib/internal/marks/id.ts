@@ -14,8 +14,13 @@ export function markId (id: string): string {
 }
 
 /** The stored form of an id that a mark names: a mark out of a store has it already. */
-export function idOfMark (id: string, { digested }: Pick<Mark, 'digested'>): string {
-  return digested === true && `${id}`.startsWith('#') ? id : markId(id)
+export function idOfMark (id: string, mark: Pick<Mark, 'digested'>): string {
+  return isDigest(id, mark) ? id : markId(id)
+}
+
+/** Whether an id that a mark names is a digest already: its stored form. */
+export function isDigest (id: string, { digested }: Pick<Mark, 'digested'>): boolean {
+  return digested === true && `${id}`.startsWith('#')
 }
 
 /** Whether an id has the form in which it is stored, provided that it is of printable ASCII. */

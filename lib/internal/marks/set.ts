@@ -1,6 +1,6 @@
 import { cutoffTable } from './cutoff-table.ts'
 import { fingerprintTable } from './fingerprint-table.ts'
-import { idOfMark, isId, markId } from './id.ts'
+import { idOfMark, isDigest, isId } from './id.ts'
 import type { Credential, Mark, Verdict } from '../../revocation-store.ts'
 
 /** The live marks in this process's memory: 21 to 32 bytes for each token or session, 91 to 136 for each subject. */
@@ -39,7 +39,7 @@ export function markSet (): MarkSet {
       }
       const issuer = mark.issuer === undefined ? undefined : idOfMark(mark.issuer, mark)
       const [kind, id] = 'tokenId' in mark ? [token, mark.tokenId] : [session, mark.sessionId]
-      return table.add({ kind, id: idOfMark(id, mark), issuer }, mark.until, now)
+      return table.add({ kind, id, isDigest: isDigest(id, mark), issuer }, mark.until, now)
     },
     check (credential, now) {
       const { tokenId, sessionId, subject } = credential
@@ -51,8 +51,9 @@ export function markSet (): MarkSet {
     },
     claim (key, until, now) {
       sweep(now)
-      const first = !table.has({ kind: claimed, id: key }, now)
-      if (first) table.add({ kind: claimed, id: markId(key) }, until, now)
+      const entry = { kind: claimed, id: key }
+      const first = !table.has(entry, now)
+      if (first) table.add(entry, until, now)
       return first
     },
     size: () => ({ subjects: cutoffs.count(), bytes: table.size() + cutoffs.size() })

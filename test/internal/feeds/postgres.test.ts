@@ -176,10 +176,15 @@ t.test('on a server', t => withPostgres(t, async ({ url }) => {
   await t.test('it takes one connection for itself, gives the others back, and all of them when it is closed', async t => {
     const { feed } = await fresh(t)
     const taken = () => pool.totalCount - pool.idleCount
+    let closed = 0
+    const count = () => { closed++ }
+    pool.on('remove', count)
     const { position } = await readOn(feed)
     t.equal(taken(), 1)
     await readOn(feed, position)
     t.equal(taken(), 1)
+    t.equal(closed, 0)
+    pool.off('remove', count)
     const waiting = feed.next(position, 20_000).catch(() => {})
     feed.close()
     await waiting

@@ -84,9 +84,10 @@ t.test('an id is found by itself alone: neither by its stored form nor by the st
     fc.string({ unit: 'grapheme', minLength: 1, maxLength: 200 }),
     fc.constantFrom('#', '#a', `#${'a'.repeat(43)}`, 'a'.repeat(128), 'a'.repeat(129), `${'a'.repeat(127)}\n`)
   )
-  fc.assert(fc.property(ids, ids, (id, other) => {
+  fc.assert(fc.property(ids, ids, fc.boolean(), (id, other, isDigest) => {
     const table = fingerprintTable()
-    table.add({ kind: 0, id: markId(id) }, now + hour, now)
+    if (isDigest) table.add({ kind: 0, id: markId(id), isDigest }, now + hour, now)
+    else table.add({ kind: 0, id }, now + hour, now)
     return table.has({ kind: 0, id }, now) && !table.has({ kind: 1, id }, now) &&
       table.has({ kind: 0, id: other }, now) === (other === id) && table.has({ kind: 0, id: markId(id) }, now) === (markId(id) === id)
   }))

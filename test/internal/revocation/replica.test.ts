@@ -86,7 +86,7 @@ t.test('a feed that never resolves is closed and asked again, with the position 
   await replica.start()
   play(() => new Promise(() => {}))
   await eventually(() => closed() > 0, 'given up')
-  t.match(errors[0], { message: 'feed.next failed', cause: { message: /no answer within/ } })
+  t.match(errors[0], { message: 'feed.next failed', cause: { message: 'no answer within 527 ms' } })
   const before = asked.length
   play(() => page([{ tokenId: 't', until }], true, { position: 'there' }))
   await eventually(() => replica.check({ tokenId: 't' }) === 'revoked' && replica.staleness() < 40, 'healed')
@@ -282,8 +282,10 @@ t.test('start never hangs, close ends everything, and both may be called twice',
   const many = played(t)
   many.play(() => page(Array.from({ length: 2000 }, (_, index): Mark => ({ tokenId: `${index}`, until }))))
   const closing = many.replica()
-  closing.onRevoked(() => { closing.close() })
+  const closed: Array<Promise<void>> = []
+  closing.onRevoked(() => { closed.push(closing.close()) })
   await closing.start()
+  await Promise.all(closed)
   t.equal(closing.check({ tokenId: '1999' }), 'live', 'nor the rest of a page')
   t.equal(closing.staleness(), Infinity)
 
@@ -313,6 +315,33 @@ t.test('close closes the feed and waits for its last answer, and a closed replic
   await replica.start()
   t.equal(replica.check({ tokenId: 'again' }), 'revoked')
   t.ok(replica.staleness() < 60_000)
+})
+
+t.test('staleness counts from the question, not from the answer', async t => {
+  const { play, replica: make } = played(t)
+  play(() => sleep(200).then(() => page([])))
+  const replica = make({ maxStaleness: 60_000 })
+  await replica.start()
+  t.ok(replica.staleness() >= 190, `${replica.staleness()} ms`)
+})
+
+t.test('after a success the pauses begin anew', async t => {
+  const { asked, play, replica: make } = played(t)
+  play(() => Promise.reject(new Error('down')))
+  const replica = make({ maxStaleness: 60_000, onError () {} })
+  replica.start()
+  await eventually(() => asked.length === 8, 'pauses of about a second')
+  play(() => page([]))
+  await eventually(() => replica.staleness() < 60_000, 'a success')
+  let failedAt = 0
+  let askedAgainAt = 0
+  play(() => {
+    if (failedAt > 0) askedAgainAt ||= performance.now()
+    else failedAt = performance.now()
+    return Promise.reject(new Error('down'))
+  })
+  await eventually(() => askedAgainAt > 0, 'asked again')
+  t.ok(askedAgainAt - failedAt < 500, `${askedAgainAt - failedAt} ms after the failure`)
 })
 
 t.test('a feed that fails is asked again after pauses that grow', async t => {
