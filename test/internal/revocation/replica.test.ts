@@ -196,6 +196,22 @@ t.test('a node whose clock is ten minutes ahead or behind forgets no mark before
   }
 })
 
+t.test('a mark that comes while the clock is ten minutes ahead is known once the clock is right again', async t => {
+  const { now } = Date
+  t.teardown(() => Object.assign(Date, { now }))
+  const { asked, play, replica: make } = played(t)
+  const replica = make()
+  await replica.start()
+  Date.now = () => now() + 10 * minute
+  play(() => page([{ tokenId: 'short', until: now() + 5 * minute }]))
+  const before = asked.length
+  await eventually(() => asked.length > before + 2, 'the page with the mark')
+  play(() => page([]))
+  await eventually(() => asked.length > before + 4, 'pages without it')
+  Object.assign(Date, { now })
+  t.equal(replica.check({ tokenId: 'short' }), 'revoked')
+})
+
 t.test('a listener that throws or rejects keeps nothing from anybody', async t => {
   const errors: unknown[] = []
   const replica = played(t).replica({ onError: error => errors.push(error) })
