@@ -67,7 +67,17 @@ export function prepareAll<Name extends string> (
  * connection wrote afterwards would be lost with it. So it is rolled back.
  */
 export function inTransaction<T> (database: SqliteDatabase, write: () => T): T {
-  const [commit, rollback] = begin(database) ? ['COMMIT', 'ROLLBACK'] : [release, `ROLLBACK TO ${savepoint}; ${release}`]
+  const isOwn = begin(database, () => database.exec(`SAVEPOINT ${savepoint}`))
+  const savepointEnds = { commit: release, rollback: `ROLLBACK TO ${savepoint}; ${release}` }
+  return committed(database, write, isOwn ? { commit: 'COMMIT', rollback: 'ROLLBACK' } : savepointEnds)
+}
+
+interface TransactionEnds {
+  readonly commit: string
+  readonly rollback: string
+}
+
+function committed<T> (database: SqliteDatabase, write: () => T, { commit, rollback }: TransactionEnds): T {
   try {
     const written = write()
     database.exec(commit)
@@ -76,6 +86,15 @@ export function inTransaction<T> (database: SqliteDatabase, write: () => T): T {
     undo(database, rollback)
     throw error
   }
+}
+
+/**
+ * Runs writes as one, as {@link inTransaction} does, but never as a part of a transaction of the host: within one, it does
+ * nothing and returns `undefined`.
+ */
+export function inOwnTransaction<T> (database: SqliteDatabase, write: () => T): T | undefined {
+  if (!begin(database, () => {})) return undefined
+  return committed(database, write, { commit: 'COMMIT', rollback: 'ROLLBACK' })
 }
 
 /** Runs a migration. While another process has locked the file, it waits for up to five seconds. */
@@ -92,14 +111,14 @@ export async function migrateSqlite (database: SqliteDatabase, definition: strin
 const savepoint = 'fastify_logout'
 const release = `RELEASE ${savepoint}`
 
-/** Begins a transaction and returns true, or sets a savepoint within the transaction of the host and returns false. */
-function begin (database: SqliteDatabase): boolean {
+/** Begins a transaction and returns true. Within a transaction of the host, calls the function and returns false. */
+function begin (database: SqliteDatabase, whenWithin: () => unknown): boolean {
   try {
     database.exec('BEGIN IMMEDIATE')
     return true
   } catch (error) {
     if (!String(error).includes('within a transaction')) throw error
-    database.exec(`SAVEPOINT ${savepoint}`)
+    whenWithin()
     return false
   }
 }
