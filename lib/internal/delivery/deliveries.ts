@@ -6,6 +6,7 @@ import type { LogoutClient } from './clients.ts'
 
 /** A logout that a client is to be notified of. At least one of `subject` and `sid` is there. */
 export interface ClientLogout {
+  /** The application, as `findClient` knows it. */
   readonly clientId: string
   /** The user, as the client knows them. Alone, it means all sessions of the user. */
   readonly subject?: string | undefined
