@@ -6,8 +6,12 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
+import { WebSocket } from 'ws'
 import * as jwt from '../../examples/jwt.js'
+import * as openConnections from '../../examples/open-connections.js'
 import { build } from '../../examples/own-user-table.js'
+import * as passport from '../../examples/passport.js'
+import * as secureSession from '../../examples/secure-session.js'
 import * as session from '../../examples/session.js'
 import { setCookies } from '../session-host.ts'
 import { withMysql } from '../servers/mysql.ts'
@@ -41,6 +45,9 @@ const counts = {
   server: 9,
   session: 7,
   jwt: 7,
+  'secure-session': 6,
+  passport: 6,
+  'open-connections': 4,
   signinghub: 2,
   kratos: 2,
   'tenant-status': 3,
@@ -65,7 +72,9 @@ for (const [example, count] of Object.entries(counts)) {
   })
 }
 
-for (const [example, { build }] of [['session', session], ['jwt', jwt]] as const) {
+const hosts = { session, jwt, 'secure-session': secureSession, passport }
+
+for (const [example, { build }] of Object.entries(hosts)) {
   t.test(`the logout of examples/${example}.js clears each cookie, can be repeated, and ends what the device did not send`, async t => {
     const { app, cookies: { laptop, phone, tablet } } = await build()
     t.teardown(() => app.close())
@@ -103,6 +112,38 @@ t.test('examples/jwt.js tells access tokens from refresh tokens', async t => {
   t.equal((await app.inject({ url: '/me', headers: swapped })).statusCode, 401)
   t.equal((await app.inject({ method: 'POST', url: '/refresh', headers: swapped })).statusCode, 401)
   t.equal((await app.inject({ method: 'POST', url: '/refresh' })).statusCode, 401)
+})
+
+t.test('a logout of examples/open-connections.js ends the WebSocket and the stream of events of its session alone', async t => {
+  const { app, live, cookies } = await openConnections.build()
+  t.teardown(() => app.close())
+  const address = await app.listen({ port: 0, host: '127.0.0.1' })
+  const open = async (cookie: string) => {
+    const socket = new WebSocket(`${address.replace('http', 'ws')}/chat`, { headers: { cookie } })
+    t.teardown(() => socket.terminate())
+    await once(socket, 'open')
+    const events = await fetch(`${address}/events`, { headers: { cookie } })
+    return { socket, events }
+  }
+  const said = async (socket: WebSocket, text: string) => {
+    socket.send(text)
+    const [data] = await once(socket, 'message')
+    return String(data)
+  }
+  t.equal((await fetch(`${address}/events`)).status, 401)
+  const [phone, laptop] = [await open(cookies.phone), await open(cookies.laptop)]
+  t.strictSame([await said(phone.socket, 'hello'), live.count()], ['you said hello', 4])
+  const closed = once(phone.socket, 'close')
+  for (let time = 0; time < 2; time++) {
+    t.equal((await fetch(`${address}/logout`, { method: 'POST', headers: { cookie: cookies.phone } })).status, 204)
+  }
+  const [code] = await closed
+  t.equal(code, 3000)
+  t.equal(await phone.events.text(), 'data: you are logged in\n\n', 'the stream ends after what was written')
+  t.equal(await said(laptop.socket, 'still here'), 'you said still here')
+  t.equal((await fetch(`${address}/events`, { headers: { cookie: cookies.phone } })).status, 401)
+  await laptop.events.body?.cancel()
+  laptop.socket.terminate()
 })
 
 for (const [env, address] of [
