@@ -47,7 +47,7 @@ t.test('an error thrown by the callback is not passed to the callback', async t 
   t.equal(calls, 1)
   const uncaught = t.capture(process, 'emit', () => true)
   callBack(faulty, async () => 1)
-  await new Promise(resolve => setTimeout(resolve, 5))
+  for (let turn = 0; turn < 3; turn++) await new Promise(resolve => setImmediate(resolve))
   uncaught.restore()
   const events = uncaught().map(({ args: [name] }) => name)
   t.same(events.filter(name => name === 'uncaughtException' || name === 'unhandledRejection'), ['uncaughtException'])
