@@ -52,7 +52,7 @@ async function documentOf (openapi: NonNullable<FastifyDynamicSwaggerOptions['op
       ...(secured && { route: { security: [{ tenantToken: [], userToken: [] }] } })
     })
     await app.register(tokenRevocation, {
-      prefix, authenticateClient: () => undefined, revokeToken: () => undefined, ...(secured && { security: [{ client: [] }] })
+      prefix, authenticateClient: () => undefined, revokeToken: () => undefined, ...(secured && { route: { security: [{ client: [] }] } })
     })
   }
   await app.ready()
