@@ -185,6 +185,23 @@ t.test('A6: a logout that succeeds after the timeout is told once, and the retry
   t.equal(events.length, 2)
 })
 
+t.test('A1: a logout that succeeds after it was rejected clears nothing in a response that is not sent yet', async t => {
+  const own = ownSessions()
+  let open = () => {}
+  const gate = new Promise<void>(resolve => { open = resolve })
+  const logOut: typeof own.sessions.logOut = async request => { await gate; return own.sessions.logOut(request) }
+  const { run, logOut: logOutHere, events } = await host(t, { timeout: 20, sessions: { ...own.sessions, logOut } })
+  const laptop = own.logIn(1)
+  const answer = await run(laptop, async (request, reply) => {
+    const { code } = await logOutHere(request, reply).catch((error: { code: string }) => error) as { code: string }
+    open()
+    await new Promise(resolve => setTimeout(resolve, 20))
+    return code
+  })
+  t.match(answer, { status: 200, result: 'LOGOUT_UNAVAILABLE', cleared: false })
+  t.strictSame([own.isLive(laptop), events.length], [false, 1])
+})
+
 t.test('A7: there is no cross-site check', async t => {
   const own = ownSessions()
   const { logOut } = logoutActions({ sessions: own.sessions })

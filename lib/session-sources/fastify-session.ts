@@ -6,6 +6,7 @@ import { assertOption } from '../internal/plugin/options.ts'
 import { logoutMarks } from '../internal/revocation/logout-marks.ts'
 import { protectionOf, sessionMarkId, type SessionProtection } from '../internal/revocation/protected-session-store.ts'
 import { logoutError, misconfigured } from '../internal/session-logout/error.ts'
+import { loginTimeCheck } from '../internal/session-logout/login-time.ts'
 import { markedById, subjectMark } from '../internal/session-logout/marks.ts'
 import type { Credential } from '../revocation-store.ts'
 import type { SessionsById, SessionSource } from '../session-source.ts'
@@ -71,6 +72,7 @@ export function fastifySessionSource (store: object, options: FastifySessionSour
   assertOption(typeof cookieName === 'string' && cookieName !== '', caller, 'cookieName', 'must be the cookieName of @fastify/session')
   const { revocations, lifetime } = protection
   const open = sessionOpener(store, protection, cookieName)
+  const checkLoginTime = loginTimeCheck(caller, 'Return "loggedInAt" from the option "credential" of protectSessionStore.')
 
   return {
     readsCookie: true,
@@ -78,6 +80,7 @@ export function fastifySessionSource (store: object, options: FastifySessionSour
     find: async request => {
       const { credential, user } = open(request)
       if (user === undefined) return undefined
+      checkLoginTime(credential, request)
       return await whileDetached(request, () => revocations.check(credential)) === 'live' ? user : undefined
     },
 

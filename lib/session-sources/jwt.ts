@@ -6,6 +6,7 @@ import { isId } from '../internal/marks/id.ts'
 import { assertFunctions, assertOption, lifetimeOf } from '../internal/plugin/options.ts'
 import { credentialOf, logoutMarks } from '../internal/revocation/logout-marks.ts'
 import { misconfigured } from '../internal/session-logout/error.ts'
+import { loginTimeCheck } from '../internal/session-logout/login-time.ts'
 import { assertRevocations, markedById, subjectMark, type SourceRevocations } from '../internal/session-logout/marks.ts'
 import { requestCookie } from '../internal/session-logout/request-cookie.ts'
 import { principalOf } from '../principal.ts'
@@ -83,6 +84,7 @@ const longestToken = 16_384
 export function jwtSource<C extends Claims> (options: JwtSourceOptions<C>): JwtSource<C> {
   const { revocations, lifetime, clockTolerance, places, verifiedTokens, idsToEnd } = resolveOptions(options)
   const withoutSessionId = new WeakMap<FastifyRequest, string>()
+  const checkLoginTime = loginTimeCheck(caller, 'Give tokens an "iat", or return "loggedInAt" from the option "credential".')
   const isLive = async (credential: Credential) => await revocations.check(credential) === 'live'
 
   /** Ends the session of some tokens. Resolves it if it was live and this call ended it. */
@@ -101,6 +103,7 @@ export function jwtSource<C extends Claims> (options: JwtSourceOptions<C>): JwtS
       for (const { credential, session } of await verifiedTokens(request)) {
         const { expiresAt = Infinity } = credential
         if (session === undefined || expiresAt + clockTolerance <= Date.now() || !await isLive(credential)) continue
+        checkLoginTime(credential, request)
         if (credential.sessionId === undefined) withoutSessionId.set(request, session.id)
         return session
       }

@@ -3,6 +3,7 @@ import { isId } from '../internal/marks/id.ts'
 import { assertFunctions, assertOption, lifetimeOf } from '../internal/plugin/options.ts'
 import { logoutMarks } from '../internal/revocation/logout-marks.ts'
 import { misconfigured } from '../internal/session-logout/error.ts'
+import { loginTimeCheck } from '../internal/session-logout/login-time.ts'
 import { assertRevocations, markedById, subjectMark, type SourceRevocations } from '../internal/session-logout/marks.ts'
 import type { Credential } from '../revocation-store.ts'
 import type { HostSession, SessionsById, SessionSource } from '../session-source.ts'
@@ -69,6 +70,7 @@ const slowestRequest = 3_600_000
  */
 export function secureSessionSource<S extends SecureSession> (options: SecureSessionSourceOptions<S>): SecureSessionSource<S> {
   const { revocations, lifetime, openSession, deleteSession } = resolveOptions(options)
+  const checkLoginTime = loginTimeCheck(caller, 'Return "issuedAt" from the option "sessionOf".')
 
   return {
     readsCookie: true,
@@ -78,7 +80,9 @@ export function secureSessionSource<S extends SecureSession> (options: SecureSes
     find: async request => {
       const session = openSession(request)
       const credential = credentialOf(session)
-      return credential !== undefined && await revocations.check(credential) === 'live' ? session : undefined
+      if (credential === undefined) return undefined
+      checkLoginTime(credential, request)
+      return await revocations.check(credential) === 'live' ? session : undefined
     },
 
     logOut: async request => {

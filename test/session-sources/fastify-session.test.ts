@@ -265,6 +265,18 @@ t.test('M2, M3, M4: one mark for this session, or for all of its user until now;
   t.ok((marks[0]?.until ?? 0) > now + 25 * 3_600_000 - 1)
 })
 
+t.test('M4: a session without a login time is a warning that names the option, once', async t => {
+  const { logIn, logged } = await host(t)
+  const untimed = { user: 'bob', loggedInAt: null }
+  const [timed, first, second] = [await logIn(), await logIn(untimed), await logIn(untimed)]
+  await timed.send({ ...logOut, payload: { scope: 'others' } })
+  t.strictSame(logged(), [])
+  for (const own of [first, second]) await own.send({ ...logOut, payload: { scope: 'others' } })
+  t.match(logged(), [{ level: 40, event: 'logout.no-login-time', msg: /"loggedInAt" from the option "credential" of protectSessionStore/ }])
+  t.equal(logged().length, 1)
+  t.notMatch(JSON.stringify(logged()), 'bob')
+})
+
 t.test('F9: the public id is the digest of the session id', async t => {
   const { logIn, kept, events, marks } = await host(t)
   const own = await logIn({ user: 'alice', tenant: 'acme' })

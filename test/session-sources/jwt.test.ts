@@ -352,6 +352,15 @@ t.test('M5: a login in the same second as the cutoff is live with a login time i
   t.strictSame([await memory.check(credential(claims)), await memory.check(credentialOf(claims))], ['live', 'revoked'])
 })
 
+t.test('M4: a token without a login time is a warning that names the option, once', async t => {
+  const { app, sign, logOut, logged } = await host(t)
+  await logOut({ bearer: sign({ sid: 's1' }), scope: 'others' })
+  t.strictSame(logged(), [])
+  for (const sid of ['s2', 's3']) await logOut({ bearer: app.jwt.sign({ sub: 'bob', sid }, { noTimestamp: true }), scope: 'others' })
+  t.match(logged(), [{ level: 40, event: 'logout.no-login-time', msg: /Give tokens an "iat"/ }])
+  t.equal(logged().length, 1)
+})
+
 t.test('M8: whether a session was live is judged by its newest token', async t => {
   const { app, memory, logOut, events } = await host(t, { source: { from: ['bearer', { name: 'refresh' }] } })
   const tokens = [hoursAgo(2), hoursAgo(1), undefined].map((iat, index) => {

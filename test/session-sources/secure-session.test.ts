@@ -204,6 +204,15 @@ t.test('M3, M4: a subject mark ends sessions by their login time; one without a 
   t.match(marks, [{ subject: 'alice', tenant: 'acme', except: 'a' }, { sessionId: 'a' }])
 })
 
+t.test('M4: a session without a login time is a warning that names the option, once', async t => {
+  const { logIn, logged } = await host(t)
+  await (await logIn()).send({ ...logOut, payload: { scope: 'others' } })
+  t.strictSame(logged(), [])
+  for (const id of ['s2', 's3']) await (await logIn({ id, user: 'bob' })).send({ ...logOut, payload: { scope: 'others' } })
+  t.match(logged(), [{ level: 40, event: 'logout.no-login-time', msg: /Return "issuedAt" from the option "sessionOf"/ }])
+  t.equal(logged().length, 1)
+})
+
 t.test('M11: numbers are their text in marks', async t => {
   const { logIn, marks, events, me } = await host(t)
   const [own, other] = [await logIn({ id: 1, user: 7, issuedAt: Date.now() - 1 }), await logIn({
