@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import mysql from 'mysql2/promise'
 import t, { type Test } from 'tap'
+import { mysqlRevocationStore } from '../../lib/revocation-stores/mysql.ts'
 import { mysqlSessionStore } from '../../lib/session-stores/mysql.ts'
 import { killConnections, mysqlPool, withPrivateMysql } from '../servers/mysql.ts'
 import { tcpProxy } from '../servers/tcp-proxy.ts'
@@ -117,3 +118,43 @@ async function refusals (t: Test, pool: mysql.Pool, url: string) {
     t.match(node.logged.join(), /table nowhere is missing.*: run migrate\(\)/)
   })
 }
+
+/** The files of the server do not grow: InnoDB reports a full table as on a full disk. */
+const fullSoon = { config: { 'innodb-file-per-table': '0', 'innodb-data-file-path': 'ibdata1:12M' } }
+
+t.test('a server without room: what was answered is the truth, reading goes on, and it heals', t => withPrivateMysql(t, async server => {
+  const pool = mysqlPool(t, server.url)
+  const [sessions, revocations] = [mysqlSessionStore(pool), mysqlRevocationStore(pool)]
+  await sessions.migrate()
+  await revocations.migrate()
+  const node = await host(sessions)
+  await create(sessions, 'first')
+  const made: string[] = []
+  const fill = async () => {
+    for (let index = 0; ; index++) {
+      await create(sessions, `fill-${index}`)
+      made.push(`fill-${index}`)
+    }
+  }
+  await t.rejects(fill, { errno: 1114, message: /is full/ })
+  t.comment(`${made.length} sessions fit`)
+
+  const marks = Array.from({ length: 20_000 }, (_, index) => ({ tokenId: `token-${index}`, until: Date.now() + 3_600_000 }))
+  await t.rejects(async () => revocations.revoke(...marks), { errno: 1114, message: /is full/ }, 'marks')
+  t.equal(await revocations.check({ tokenId: 'token-0' }), 'live', 'a call that was rejected has revoked nothing')
+
+  for (const id of ['first', ...made.slice(0, 20)]) {
+    const { status, body } = await node.logOut(id)
+    const after = (await sessions.find(tokenOf(id)))?.status
+    if (status === 204) t.equal(after, 'logged_out')
+    else t.match({ status, body, after }, { status: 500, body: failed, after: 'active' })
+  }
+
+  await pool.query("DELETE FROM logout_session WHERE id LIKE 'fill%'")
+  for (let attempt = 0, opened = false; attempt < 100 && !opened; attempt++) {
+    await sleep(100)
+    opened = await Promise.resolve(create(sessions, 'later')).then(() => true, () => false)
+  }
+  t.equal((await sessions.find(tokenOf('later')))?.status, 'active', 'once there is room')
+  t.equal(await until204(node, 'later'), 204)
+}, fullSoon))

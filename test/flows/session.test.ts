@@ -1038,3 +1038,29 @@ t.test('H4: the operationId has the prefix, and the path if it is another', asyn
   }
   t.strictSame(names, ['logout', 'logoutAuth', 'logoutSignOut', 'logoutV1AppSignOut'])
 })
+
+t.test('H4: the security that the host names is in the OpenAPI document, and none otherwise', async t => {
+  const schemas: unknown[] = []
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.addHook('onRoute', ({ schema }) => { schemas.push(schema) })
+  const { sessions } = ownSessions()
+  const security = [{ sessionCookie: [] }]
+  for (const options of [{}, { prefix: '/auth', route: { security } }]) {
+    await app.register(sessionLogout, { sessions, ...options } as SessionLogoutOptions)
+  }
+  const [plain, secured] = schemas as Array<Record<string, unknown>>
+  t.notOk(plain && 'security' in plain)
+  t.strictSame(secured?.['security'], security)
+})
+
+t.test('each call may take five seconds by default', async t => {
+  const { logIn, logOut, broken } = await host(t)
+  const cookie = logIn(1)
+  broken.set('logOut', 'hangs')
+  const delays: unknown[] = []
+  const { setTimeout: later } = globalThis
+  t.intercept(globalThis, 'setTimeout', { value: (run: () => void, delay?: number) => { delays.push(delay); return later(run, 1) } })
+  sameAnswer(t, await logOut(cookie), failure('LOGOUT_UNAVAILABLE', { 'retry-after': '5' }))
+  t.ok(delays.includes(5000), `${delays}`)
+})
