@@ -1,7 +1,7 @@
 import { chart } from './svg.js'
 
 /** The report as Markdown, from what the suites answered. */
-export function report ({ machine, measured, plan, full, flows, sessions, openid, peers, guard, marks, growth, everywhere, size, weight }) {
+export function report ({ machine, measured, plan, full, flows, sessions, openid, peers, guard, marks, growth, connections, everywhere, size, weight }) {
   return [
     heading(machine, measured, plan, full),
     ...flows === undefined ? [] : ['## Flows', methodNote, ...Object.entries(flows).map(flowSection)],
@@ -11,6 +11,7 @@ export function report ({ machine, measured, plan, full, flows, sessions, openid
     ...guard === undefined ? [] : [guardSection(guard)],
     ...marks === undefined ? [] : [marksSection(marks)],
     ...growth === undefined ? [] : [growthSection(growth)],
+    ...connections === undefined ? [] : [connectionsSection(connections)],
     ...everywhere === undefined ? [] : [everywhereSection(everywhere)],
     ...size === undefined ? [] : [sizeSection(size)],
     ...weight === undefined ? [] : [weightSection(weight)]
@@ -118,6 +119,8 @@ ${table(['store', 'marks', 'CPU, ms', 'CPU for a mark, µs', 'took, ms', 'at onc
   kind, marks.toLocaleString('en'), cpu.toFixed(0), (1000 * cpu / marks).toFixed(2), milliseconds.toFixed(0), longest.toFixed(1), (bytes / marks).toFixed(0)
 ]))}
 
+For each tenfold of marks, a mark takes ${slopes(loading, ({ marks }) => marks, ({ marks, cpu }) => cpu / marks)} of the CPU time.
+
 ![CPU time of a replica for each mark that it loads, by the number of marks](growth-loading.svg)
 
 What the server spends on one mark, \`revoke\` included, and on replicas while nothing happens; and the time from the call of \`revoke\` until the replicas know the mark. All replicas are in one process, which takes the marks in turn. "Bare connections" are the floor: 50 that only listen while one message is sent, and that each write one row in 0.9 s, as often as a replica proves that it is complete.
@@ -125,6 +128,8 @@ What the server spends on one mark, \`revoke\` included, and on replicas while n
 ${table(['store', 'replicas', 'CPU of the server for a mark, ms', 'idle, % of a core', 'known after, ms', 'p99, ms'], replicas.map(({ kind, count, isBare, perMark, idle, p50, p99 }) => [
   kind, isBare ? `${count} bare connections` : count, withSpread(perMark), withSpread(idle, 100), ...p50 === undefined ? ['', ''] : [p50.toFixed(2), p99.toFixed(2)]
 ]))}
+
+For each tenfold of replicas, a mark takes ${slopes(replicas.filter(({ count, isBare }) => count > 0 && !isBare), ({ count }) => count, ({ perMark }) => perMark.median)} of the server's CPU time.
 
 ![CPU time of the server for each mark, by the number of replicas](growth-replicas.svg)
 
@@ -139,20 +144,45 @@ function withSpread ({ median, low, high }, factor = 1) {
   return `${(factor * median).toFixed(2)} (${(factor * low).toFixed(2)} to ${(factor * high).toFixed(2)})`
 }
 
+function slopes (points, x, y) {
+  return [...new Set(points.map(({ kind }) => kind))].map(name => `${slope(points.filter(({ kind }) => kind === name), x, y)} on ${name}`).join(', ')
+}
+
 function linesOf (points, place) {
   return [...new Set(points.map(({ kind }) => kind))].map(name => ({ name, points: points.filter(({ kind }) => kind === name).map(place) }))
 }
 
-function growthSection ({ sessions, connections }) {
-  const bySessions = Object.entries(sessions).flatMap(([kind, points]) => points.map(point => [kind, point.sessions.toLocaleString('en'), ratio(point, 'cpu'), ratio(point, 'p50')]))
-  const byConnections = connections.flatMap(({ kind, connections, results }) => results.map(result => [kind, connections.toLocaleString('en'), result.name, ratio(result, 'cpu'), ratio(result, 'p50'), ratio(result, 'p99'), ...absolute(result)]))
+function growthSection ({ sessions, tenants = {} }) {
   return `## Growth
 
 ![CPU time of a logout by the number of sessions](growth-sessions.svg)
 
-${table(['store', 'sessions in the store', 'CPU', 'p50'], bySessions)}
+Slope: what the last line of a store has of the CPU time of its first, for each tenfold in between.
 
-${table(['store', 'connections', '', 'CPU', 'p50', 'p99', 'CPU, µs', 'req/s', 'p50, ms', 'p99, ms'], byConnections)}`
+${table(['store', 'sessions in the store', 'CPU', 'p50', 'slope'], growthRows(sessions, 'sessions'))}${
+  Object.keys(tenants).length === 0 ? '' : `\n\nTenant-status-style logouts, beside a user in each of so many tenants.\n\n${table(['store', 'tenants', 'CPU', 'p50', 'slope'], growthRows(tenants, 'tenants'))}`}`
+}
+
+function growthRows (curves, of) {
+  return Object.entries(curves).flatMap(([kind, points]) => points.map((point, place) => [
+    kind, point[of].toLocaleString('en'), ratio(point, 'cpu'), ratio(point, 'p50'),
+    place === points.length - 1 ? slope(points, one => one[of], one => one.ratios.cpu.median) : ''
+  ]))
+}
+
+/** The factor for each tenfold between the first point and the last one. */
+function slope (points, x, y) {
+  const [first, last] = [points[0], points.at(-1)]
+  return `${((y(last) / y(first)) ** (1 / Math.log10(x(last) / x(first)))).toFixed(2)}x`
+}
+
+function connectionsSection (connections) {
+  const rows = connections.flatMap(({ kind, connections, results }) => results.map(result => [kind, connections.toLocaleString('en'), result.name, ratio(result, 'cpu'), ratio(result, 'p50'), ratio(result, 'p99'), ...absolute(result)]))
+  return `## Connections
+
+Kratos-style logouts over a thousand connections, and over a lone one, each request after the answer to the one before.
+
+${table(['store', 'connections', '', 'CPU', 'p50', 'p99', 'CPU, µs', 'req/s', 'p50, ms', 'p99, ms'], rows)}`
 }
 
 function everywhereSection (everywhere) {

@@ -2,18 +2,32 @@ import { measure } from '../rounds.js'
 
 const kinds = ['memory', 'sqlite', 'redis', 'postgres']
 
-/** How the cost of a logout depends on how many sessions there are, and how many connections. */
-export async function growth ({ servers, plan, full, log }) {
-  const present = kinds.filter(kind => servers.storeAt(kind) !== undefined)
-  return {
-    sessions: await bySessions(full ? present : ['memory'], { servers, plan, full, log }),
-    connections: await byConnections({ servers, plan, full, log })
-  }
+/** How the cost of a logout depends on how many sessions there are, and on how many tenants. */
+export async function growth (context) {
+  return { sessions: await bySessions(context), tenants: await byTenants(context) }
 }
 
-async function bySessions (kinds, { servers, plan, full, log }) {
+async function byTenants ({ servers, plan, full, log }) {
   const curves = {}
-  for (const kind of kinds) {
+  const sizes = full ? [1, 1_000, 100_000] : [1, 1_000]
+  for (const kind of full ? kinds : ['memory']) {
+    if (servers.storeAt(kind) === undefined) continue
+    log(`a logout with ${sizes.join(', ')} tenants, ${kind}`)
+    const subjects = sizes.map((tenants, place) => ({
+      name: `${tenants}`,
+      file: 'tenant-library.js',
+      parameters: { store: kind === 'sqlite' ? servers.storeAt(kind) : { ...servers.storeAt(kind), database: place + 6 }, tenants },
+      against: `${sizes[0]}`
+    }))
+    curves[kind] = (await measure(subjects, { ...plan, log })).map(({ name, cpu, p50, ratios }) => ({ tenants: Number(name), cpu, p50, ratios }))
+  }
+  return curves
+}
+
+async function bySessions ({ servers, plan, full, log }) {
+  const curves = {}
+  for (const kind of full ? kinds : ['memory']) {
+    if (servers.storeAt(kind) === undefined) continue
     const sizes = full ? [1_000, 100_000, 1_000_000] : [1_000, 100_000]
     log(`a logout with ${sizes.join(', ')} sessions, ${kind}`)
     const subjects = sizes.map((preload, place) => ({
@@ -27,19 +41,4 @@ async function bySessions (kinds, { servers, plan, full, log }) {
     curves[kind] = (await measure(subjects, { ...turns, log })).map(({ name, cpu, p50, ratios }) => ({ sessions: Number(name), cpu, p50, ratios }))
   }
   return curves
-}
-
-async function byConnections ({ servers, plan, full, log }) {
-  const results = []
-  for (const [kind, connections] of [['memory', 1000], ...full ? kinds.map(kind => [kind, 1]) : []]) {
-    if (servers.storeAt(kind) === undefined) continue
-    log(`${connections} connections, ${kind}`)
-    const subjects = [
-      { name: 'by hand', file: 'kratos-by-hand.js' },
-      { name: 'fastify-logout', file: 'kratos-library.js', against: 'by hand' },
-      ...kind === 'postgres' ? [{ name: 'fastify-logout, named statements', file: 'kratos-library.js', named: true, against: 'by hand' }] : []
-    ].map(({ named, ...subject }) => ({ ...subject, parameters: { store: { ...servers.storeAt(kind), ...kind === 'redis' || kind === 'postgres' ? { database: named ? 5 : 4 } : {}, named } } }))
-    results.push({ kind, connections, results: await measure(subjects, { ...plan, connections, log }) })
-  }
-  return results
 }
