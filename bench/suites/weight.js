@@ -82,6 +82,8 @@ const library = [new URL('flows/kratos-native.js', dist).href, new URL('session-
 
 const subjects = [
   { name: 'Fastify alone', imports: ['fastify'], packages: ['fastify'] },
+  { name: 'Fastify, TypeBox', imports: ['fastify', '@sinclair/typebox'], packages: ['fastify', '@sinclair/typebox'] },
+  { name: 'Fastify, TypeBox, its compiler', imports: ['fastify', '@sinclair/typebox', '@sinclair/typebox/compiler'], packages: ['fastify', '@sinclair/typebox'] },
   { name: 'Fastify, fast-jwt, TypeBox, a handler by hand', imports: ['fastify', 'fast-jwt', '@sinclair/typebox'], packages: ['fastify', 'fast-jwt', '@sinclair/typebox', '@fastify/rate-limit'] },
   { name: 'Fastify, fastify-logout: one flow, memory store, fast-jwt', imports: ['fastify', ...library], packages: ['fastify', '.'] },
   { name: 'Fastify, @fastify/session, connect-redis', imports: ['fastify', '@fastify/cookie', '@fastify/session', 'connect-redis', 'redis'], packages: ['fastify', '@fastify/cookie', '@fastify/session', 'connect-redis', 'redis'] },
