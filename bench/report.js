@@ -123,7 +123,7 @@ For each tenfold of marks, a mark takes ${slopes(loading, ({ marks }) => marks, 
 
 ![CPU time of a replica for each mark that it loads, by the number of marks](growth-loading.svg)
 
-What the server spends on one mark, \`revoke\` included, and on replicas while nothing happens; and the time from the call of \`revoke\` until the replicas know the mark. All replicas are in one process, which takes the marks in turn. "Bare connections" are the floor: 50 that only listen while one message is sent, and that each write one row in 0.9 s, as often as a replica proves that it is complete.
+What the server spends on one mark, \`revoke\` included, and on replicas while nothing happens; and the time from the call of \`revoke\` until the replicas know the mark. All replicas are in one process, which takes the marks in turn. "Bare connections" are the floor: 50 that only listen while one message is sent, and that each write one row in 1.5 s, as often as a replica proves that it is complete.
 
 ${table(['store', 'replicas', 'CPU of the server for a mark, ms', 'idle, % of a core', 'known after, ms', 'p99, ms'], replicas.map(({ kind, count, isBare, perMark, idle, p50, p99 }) => [
   kind, isBare ? `${count} bare connections` : count, withSpread(perMark), withSpread(idle, 100), ...p50 === undefined ? ['', ''] : [p50.toFixed(2), p99.toFixed(2)]

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { openClient } from './clients.js'
 
 /** As often as a replica proves that it is complete, in milliseconds. */
-const interval = 900
+const interval = 1500
 /** As long as what is sent for one mark. */
 const message = 'x'.repeat(120)
 

@@ -37,17 +37,16 @@ export interface RevocationReplica extends RevocationStore, RevocationSource {
 /** How many marks are added in one turn of the event loop, which takes less than a millisecond. */
 const marksOfOneTurn = 500
 
-/**
- * How much of `maxStaleness` one question may take. A page proves what was true when its question was asked, so just before
- * a page comes, two questions have passed since the last proof: less than half leaves time for the answers.
- */
-const shareOfStaleness = 0.45
+/** After what share of `maxStaleness` the replica proves again that it is complete. The rest is time for the answer. */
+const shareOfStaleness = 0.75
+/** The least that one question may wait: a feed that cannot prove anything is not asked all the time. */
+const leastShare = 0.05
 
 /**
  * Keeps every live mark of a store in this process's memory, so that a request costs one lookup there and no round trip.
  *
- * A mark that is made on another node counts here within milliseconds. Twice in every `maxStaleness`, the replica proves
- * that it is complete: the feed must find what the store has just written. Without that proof for longer than
+ * A mark that is made on another node counts here within milliseconds. Before `maxStaleness` has passed, the replica proves
+ * again that it is complete: the feed must find what the store has just written. Without that proof for longer than
  * `maxStaleness`, because the server is out of reach, was demoted or is another one, what is known to be revoked stays
  * revoked, and the store is asked about everything else.
  *
@@ -105,6 +104,7 @@ function follower (
   { feed, maxStaleness, onError }: ResolvedOptions
 ): Pick<RevocationReplica, 'start' | 'close' | 'staleness'> {
   const completeAt = instant(-Infinity)
+  const staleness = () => since(completeAt)
   let following: { readonly stop: AbortController, readonly ended: Promise<void> } | undefined
 
   return {
@@ -119,8 +119,7 @@ function follower (
           onError.reset()
           resolve()
         }
-        const timeout = Math.ceil(shareOfStaleness * maxStaleness)
-        following = { stop, ended: follow({ feed, timeout, onPage, onError: onError.report, signal: stop.signal }) }
+        following = { stop, ended: follow({ feed, maxStaleness, staleness, onPage, onError: onError.report, signal: stop.signal }) }
       })
       await Promise.race([complete, sleep(maxStaleness, undefined, { signal: stop.signal }).catch(() => {})])
     },
@@ -134,7 +133,7 @@ function follower (
       await closed?.ended
     },
 
-    staleness: () => since(completeAt)
+    staleness
   }
 }
 
@@ -174,7 +173,8 @@ function replicaMemory (onError: Reporter) {
 
 interface Following {
   readonly feed: RevocationFeed
-  readonly timeout: number
+  readonly maxStaleness: number
+  readonly staleness: () => number
   readonly onPage: (page: FeedPage, asked: Instant) => Promise<void>
   readonly onError: (error: unknown) => void
   readonly signal: AbortSignal
@@ -185,8 +185,8 @@ const shortestPause = 10
 const longestPause = 1000
 
 /** Asks the feed for one page after the other. When the feed fails or is silent, it is closed and asked again after a pause. */
-async function follow ({ feed, timeout, onPage, onError, signal }: Following): Promise<void> {
-  const ask = askWithin(1.5 * timeout + 500, caller)
+async function follow ({ feed, maxStaleness, staleness, onPage, onError, signal }: Following): Promise<void> {
+  const ask = askWithin(maxStaleness + 500, caller)
   let position: string | undefined
   let pause = shortestPause
   // Read through a function: the signal changes while we wait.
@@ -194,6 +194,8 @@ async function follow ({ feed, timeout, onPage, onError, signal }: Following): P
 
   const takePage = async () => {
     const asked = instant(0)
+    // A page may prove only what was true when it was asked for, so the question waits less the older the last proof is.
+    const timeout = Math.ceil(Math.max(leastShare * maxStaleness, shareOfStaleness * maxStaleness - staleness()))
     const page = await ask('feed.next', () => feed.next(position, timeout))
     if (stopped()) return
     await onPage(page, asked)

@@ -86,18 +86,42 @@ t.test('a feed that never resolves is closed and asked again, with the position 
   await replica.start()
   play(() => new Promise(() => {}))
   await eventually(() => closed() > 0, 'given up')
-  t.match(errors[0], { message: 'feed.next failed', cause: { message: 'no answer within 527 ms' } })
+  t.match(errors[0], { message: 'feed.next failed', cause: { message: 'no answer within 540 ms' } })
   const before = asked.length
   play(() => page([{ tokenId: 't', until }], true, { position: 'there' }))
   await eventually(() => replica.check({ tokenId: 't' }) === 'revoked' && replica.staleness() < 40, 'healed')
   t.equal(asked[before]?.position, 'here')
 })
 
-t.test('two questions in a row are answered within the staleness, and the first one has no position', async t => {
-  const { asked, replica: make } = played(t)
-  await make({ maxStaleness: 399 }).start()
+t.test('the first question has no position and hardly waits, the next ones wait until it is time for another proof', async t => {
+  const { asked, play, replica: make } = played(t)
+  const replica = make({ maxStaleness: 60_000 })
+  await replica.start()
   await eventually(() => asked.length > 2, 'some questions')
-  t.same(asked.slice(0, 2), [{ position: undefined, timeout: 180 }, { position: 'p', timeout: 180 }])
+  t.same(asked[0], { position: undefined, timeout: 3000 })
+  t.equal(asked[1]?.position, 'p')
+  t.ok(asked.slice(1).every(({ timeout }) => timeout > 30_000 && timeout <= 45_000), 'three quarters of the staleness')
+  play(() => page([], false))
+  const before = asked.length
+  await eventually(() => asked.length > before + 20, 'questions that prove nothing')
+  const last = asked.at(-1)?.timeout ?? NaN
+  t.ok(last < 45_000 && last <= (asked[before + 1]?.timeout ?? NaN), 'they wait less, the older the last proof is')
+})
+
+t.test('a feed that waits as long as it may, and then proves what was true before, keeps a replica up to date', async t => {
+  const { play, asked, replica: make } = played(t)
+  const replica = make({ maxStaleness: 400 })
+  await replica.start()
+  let oldest = 0
+  play(async () => {
+    await sleep(asked.at(-1)?.timeout ?? 0)
+    oldest = Math.max(oldest, asked.at(-1)?.timeout ?? 0)
+    return page([])
+  })
+  const timeouts = () => asked.map(({ timeout }) => timeout)
+  await eventually(() => asked.length > 5 && timeouts().slice(-4).some(timeout => timeout === 20), 'two rounds')
+  t.ok(oldest <= 300, `${oldest} ms in one question`)
+  t.ok(timeouts().every((timeout, index) => index < 2 || timeout + (timeouts()[index - 1] ?? 0) < 400), `${timeouts()}`)
 })
 
 t.test('marks in any order, twice, and from here and there at once, add up', async t => {
