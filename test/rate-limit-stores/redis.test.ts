@@ -40,7 +40,8 @@ t.test('on a server that others use too', t => withRedis(t, async ({ url }) => {
       for (let i = 1; i <= 30; i++) t.equal(await status(), 200)
       const refused = await app.inject('/')
       t.equal(refused.statusCode, 429)
-      t.equal(refused.headers['retry-after'], '60')
+      const retryAfter = Number(refused.headers['retry-after'])
+      t.ok(retryAfter > 50 && retryAfter <= 60, 'the window began with the first request')
       t.equal(refused.headers['x-ratelimit-remaining'], '0')
     })
   }
