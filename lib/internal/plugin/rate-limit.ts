@@ -1,6 +1,4 @@
-import rateLimit, {
-  normalizeIP, type FastifyRateLimitOptions, type FastifyRateLimitStore, type FastifyRateLimitStoreCtor
-} from '@fastify/rate-limit'
+import type { FastifyRateLimitOptions, FastifyRateLimitStore, FastifyRateLimitStoreCtor } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Awaitable } from '../../awaitable.ts'
 import type { Ask } from './ask.ts'
@@ -56,12 +54,15 @@ export interface LimitedPlugin {
 
 /**
  * Limits the routes of this scope, and only them. The host's own limiter, its key and its error body have no effect here. A
- * request over the limit is refused by an error with `statusCode: 429`.
+ * request over the limit is refused by an error with `statusCode: 429`. `@fastify/rate-limit` is imported only when there
+ * is a limit.
  *
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/ for the `ietf` headers
  */
 export async function limitRequests (scope: FastifyInstance, limit: LogoutRateLimit, plugin: LimitedPlugin): Promise<void> {
-  const { max, window, keyGenerator, store, skipOnError, headers } = resolveOptions(limit, plugin)
+  const settings = resolveOptions(limit, plugin)
+  const { default: rateLimit, normalizeIP } = await import('@fastify/rate-limit')
+  const { max, window, store, skipOnError, headers, keyGenerator = addressOf(normalizeIP) } = settings
   const counted = Symbol('fastify-logout.rate-limit')
   scope.decorateRequest(counted, false)
 
@@ -94,7 +95,7 @@ export async function limitRequests (scope: FastifyInstance, limit: LogoutRateLi
 
 function resolveOptions (limit: LogoutRateLimit, { caller, standard }: LimitedPlugin) {
   assertGroup(limit, caller, 'route.rateLimit', '{ max: 100 }')
-  const { max = standard.max, headers = 'legacy', store, keyGenerator = addressOf, whenUnavailable = 'allow' } = limit
+  const { max = standard.max, headers = 'legacy', store, keyGenerator, whenUnavailable = 'allow' } = limit
   assertOption(Number.isInteger(max) && max > 0, caller, 'route.rateLimit.max', 'must be a positive integer')
   assertOption(['legacy', 'ietf', 'both', 'none'].includes(headers), caller, 'route.rateLimit.headers',
     'must be "legacy", "ietf", "both" or "none"')
@@ -106,8 +107,8 @@ function resolveOptions (limit: LogoutRateLimit, { caller, standard }: LimitedPl
 }
 
 /** The address of a client. Clients on a Unix socket have none and count as one. */
-function addressOf ({ ip }: { readonly ip?: string | undefined }): string {
-  return normalizeIP(withoutPort(ip ?? ''))
+function addressOf (normalize: (address: string) => string) {
+  return ({ ip }: { readonly ip?: string | undefined }): string => normalize(withoutPort(ip ?? ''))
 }
 
 /** Some proxies write the client's port into `X-Forwarded-For`. With it, each connection would count as another address. */
