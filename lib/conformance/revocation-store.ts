@@ -144,7 +144,7 @@ export const revocationStoreRules: ReadonlyArray<Rule<MakeRevocationStore>> = [
       const subject = id(`u${index}`)
       const joined = [...order, ...order.slice(0, 2)].map(mark => ({ ...mark, subject }))
       for (const mark of joined) await store.revoke(mark)
-      await judgeByModel(store, subject, marks, now)
+      await judgeByModel(store, { subject, marks, now })
     }
   }),
 
@@ -157,7 +157,7 @@ export const revocationStoreRules: ReadonlyArray<Rule<MakeRevocationStore>> = [
   rule('marks that are made at the same time are all kept', async ({ store, id, now, until }) => {
     const marks = Array.from({ length: 20 }, (_, index) => ({ cutoff: now - index * second, except: index === 0 ? 'a' : undefined, until }))
     await Promise.all(marks.map(async mark => store.revoke({ ...mark, subject: id('u') }, { tokenId: id(`t${mark.cutoff}`), until })))
-    await judgeByModel(store, id('u'), marks, now)
+    await judgeByModel(store, { subject: id('u'), marks, now })
     for (const { cutoff } of marks) await judge(store, { tokenId: id(`t${cutoff}`) }, 'revoked')
   }),
 
@@ -354,8 +354,14 @@ async function judge (store: RevocationStore, credential: Credential, expected: 
   equal(await store.check(credential), expected, `${expected} was expected of ${JSON.stringify(credential)}`)
 }
 
+interface Marked {
+  readonly subject: string
+  readonly marks: readonly Cutoff[]
+  readonly now: number
+}
+
 /** Revoked is what one of the marks revokes alone. */
-async function judgeByModel (store: RevocationStore, subject: string, marks: readonly Cutoff[], now: number): Promise<void> {
+async function judgeByModel (store: RevocationStore, { subject, marks, now }: Marked): Promise<void> {
   for (const sessionId of ['a', 'b', 'c', undefined]) {
     for (const age of [0, 5, 10, 15, 20, 25, 30, 35]) {
       const issuedAt = now - age * second

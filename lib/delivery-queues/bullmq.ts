@@ -109,12 +109,7 @@ export function bullmqDeliveryQueue (options: BullmqDeliveryQueueOptions): Bullm
       const settings = { ...survival, lockDuration: timeout, connection, concurrency: parallel, prefix: queue.opts.prefix }
       const worker = new Worker(queue.name, process as never, settings as never)
       if (onError !== undefined) worker.on('error', onError)
-      return async () => {
-        const closed = worker.close()
-        await Promise.allSettled(inHand)
-        await Promise.race([closed, sleep(closeTimeout)])
-        return 0
-      }
+      return () => close(worker, inHand)
     },
 
     async dead ({ limit, after }) {
@@ -131,6 +126,13 @@ export function bullmqDeliveryQueue (options: BullmqDeliveryQueueOptions): Bullm
       return isRetried(job)
     }
   }
+}
+
+async function close (worker: BullmqWorker, inHand: ReadonlySet<Promise<void>>): Promise<number> {
+  const closed = worker.close()
+  await Promise.allSettled(inHand)
+  await Promise.race([closed, sleep(closeTimeout)])
+  return 0
 }
 
 function resolveOptions ({ queue, Worker, connection, onError }: BullmqDeliveryQueueOptions) {

@@ -101,12 +101,14 @@ function add (kept: Kept, delivery: Delivery): void {
 }
 
 function handOut (kept: Kept): void {
-  for (const worker of kept.workers) {
-    for (const [id, delivery] of kept.ready) {
-      if (worker.inHand.size >= worker.parallel) break
-      kept.ready.delete(id)
-      handTo(worker, delivery, kept)
-    }
+  for (const worker of kept.workers) fillHands(worker, kept)
+}
+
+function fillHands (worker: Worker, kept: Kept): void {
+  for (const [id, delivery] of kept.ready) {
+    if (worker.inHand.size >= worker.parallel) return
+    kept.ready.delete(id)
+    handTo(worker, delivery, kept)
   }
 }
 

@@ -234,13 +234,13 @@ async function routes (fastify: FastifyInstance, options: GlobalTokenRevocationO
     schema: routeSchema(fastify.prefix + path, security),
     onRequest: async (request, reply) => {
       const admitted = await authenticate(request)
-      if ('problem' in admitted) return refuse(request, reply, refusals.token(admitted.problem), admitted)
+      if ('problem' in admitted) return refuse(request, reply, { error: refusals.token(admitted.problem), sender: admitted })
       request.setDecorator(admission, admitted)
     },
     handler: async (request, reply) => {
       const admitted = request.getDecorator<AdmittedSender>(admission)
       const refusal = await allWithin(settings.allWithin, () => revoke(request, admitted))
-      if (refusal !== undefined) return refuse(request, reply, refusal, admitted.sender)
+      if (refusal !== undefined) return refuse(request, reply, { error: refusal, sender: admitted.sender })
       return reply.code(204).removeHeader('content-type').header('cache-control', 'no-store').send()
     }
   })
@@ -355,9 +355,12 @@ const refusals = {
   unable: { status: 422, error: 'unable' }
 }
 
-function refuse (
-  request: FastifyRequest, reply: FastifyReply, error: OAuthError, sender: { readonly issuer?: string | undefined } | undefined
-): FastifyReply {
+interface Refusal {
+  readonly error: OAuthError
+  readonly sender: { readonly issuer?: string | undefined } | undefined
+}
+
+function refuse (request: FastifyRequest, reply: FastifyReply, { error, sender }: Refusal): FastifyReply {
   const code = error.description ?? error.error
   request.log.warn({ event: 'security-event.refused', sender: sender?.issuer ?? 'unknown', code },
     'a command to log a user out was refused')
@@ -368,7 +371,8 @@ function refuse (
 function answerFailure (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const problem = bodyProblemOf(thrown)
   if (problem !== undefined) {
-    refuse(request, reply, refusals.invalid(problem), request.getDecorator<AdmittedSender | null>(admission)?.sender)
+    const sender = request.getDecorator<AdmittedSender | null>(admission)?.sender
+    refuse(request, reply, { error: refusals.invalid(problem), sender })
     return
   }
   const error = oauthErrorOf(thrown, reply)

@@ -98,12 +98,16 @@ function resolveOptions (options: KratosBrowserLogoutOptions, fastify: FastifyIn
 type Settings = ReturnType<typeof resolveOptions>
 
 function resolveUrls ({ publicUrl, returnUrls }: KratosBrowserLogoutOptions) {
-  const base = absoluteUrl(publicUrl, plugin, 'publicUrl', 'where browsers reach these routes, for example "https://login.example/auth"')
+  const base = absoluteUrl(publicUrl, {
+    caller: plugin, option: 'publicUrl', meaning: 'where browsers reach these routes, for example "https://login.example/auth"'
+  })
   assertOption(!/[?#]/.test(publicUrl), plugin, 'publicUrl', 'must have no query and no fragment')
   assertOption(returnUrls !== undefined, plugin, 'returnUrls', "is missing: pass { default: 'https://app.example/goodbye' }")
   assertGroup(returnUrls, plugin, 'returnUrls', "{ default: 'https://app.example/goodbye' }")
   const { default: afterLogout, allowed = [], error } = returnUrls
-  const standard = absoluteUrl(afterLogout, plugin, 'returnUrls.default', 'where browsers are sent after a logout')
+  const standard = absoluteUrl(afterLogout, {
+    caller: plugin, option: 'returnUrls.default', meaning: 'where browsers are sent after a logout'
+  })
   assertOption(Array.isArray(allowed), plugin, 'returnUrls.allowed', 'must be a list of absolute URLs')
   const found = base.href.replace(/\/+$/, '')
   return {
@@ -111,7 +115,11 @@ function resolveUrls ({ publicUrl, returnUrls }: KratosBrowserLogoutOptions) {
     judgeReturnTo: returnToWithin({
       standard, allowed: [...allowed, `${found}/self-service`], caller: plugin, option: 'returnUrls.allowed'
     }),
-    errorPage: error === undefined ? undefined : absoluteUrl(error, plugin, 'returnUrls.error', 'where browsers are sent after an error')
+    errorPage: error === undefined
+      ? undefined
+      : absoluteUrl(error, {
+        caller: plugin, option: 'returnUrls.error', meaning: 'where browsers are sent after an error'
+      })
   }
 }
 

@@ -81,7 +81,9 @@ const plugin = 'rpInitiatedLogout'
 
 function resolveOptions (options: RpInitiatedLogoutOptions) {
   const { sessions, publicUrl, csrf = {} } = options
-  const base = absoluteUrl(publicUrl, plugin, 'publicUrl', 'where browsers find these routes, such as "https://app.example"')
+  const base = absoluteUrl(publicUrl, {
+    caller: plugin, option: 'publicUrl', meaning: 'where browsers find these routes, such as "https://app.example"'
+  })
   assertOption(!/[?#]/.test(publicUrl), plugin, 'publicUrl', 'must have no query and no fragment')
   assertOption(options.returnUrls?.default !== undefined, plugin, 'returnUrls.default',
     'is missing: say where browsers go after the logout')

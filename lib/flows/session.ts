@@ -280,4 +280,4 @@ function asFastifyDoes (payload: unknown): string {
 }
 
 /** A hook of any style: it calls `done`, or returns a promise. */
-type AnyHook = (this: FastifyInstance, request: FastifyRequest, reply: FastifyReply, done?: HookHandlerDoneFunction) => unknown
+type AnyHook = (this: FastifyInstance, ...given: [FastifyRequest, FastifyReply, HookHandlerDoneFunction?]) => unknown

@@ -82,19 +82,12 @@ const longestToken = 16_384
  * ```
  */
 export function jwtSource<C extends Claims> (options: JwtSourceOptions<C>): JwtSource<C> {
-  const { revocations, lifetime, clockTolerance, places, verifiedTokens, idsToEnd } = resolveOptions(options)
+  const settings = resolveOptions(options)
+  const { revocations, lifetime, clockTolerance, places, verifiedTokens, idsToEnd } = settings
   const withoutSessionId = new WeakMap<FastifyRequest, string>()
   const checkLoginTime = loginTimeCheck(caller, 'Give tokens an "iat", or return "loggedInAt" from the option "credential".')
   const isLive = async (credential: Credential) => await revocations.check(credential) === 'live'
-
-  /** Ends the session of some tokens. Resolves it if it was live and this call ended it. */
-  const end = async ({ credential, session }: VerifiedToken<C>): Promise<JwtSession<C> | undefined> => {
-    const { issuedAt = Infinity, sessionId, tokenId } = credential
-    const ids = sessionId === undefined || tokenId === undefined ? credential : { ...credential, tokenId: undefined }
-    const wasLive = issuedAt + lifetime + clockTolerance > Date.now() && await isLive(ids)
-    const ended = await revocations.revoke(...logoutMarks(ids, { lifetime, clockTolerance }))
-    return ended && wasLive ? session : undefined
-  }
+  const end = endingSession(settings)
 
   return {
     readsCookie: places.some(({ remove }) => remove !== undefined),
@@ -125,6 +118,19 @@ export function jwtSource<C extends Claims> (options: JwtSourceOptions<C>): JwtS
     ...markedById(revocations, { lifetime, clockTolerance }),
 
     forget: (_request, reply) => { for (const { remove } of places) remove?.(reply) }
+  }
+}
+
+interface Settings<C extends Claims> extends ReturnType<typeof resolveOptions<C>> {}
+
+/** Ends the session of some tokens. Resolves it if it was live and this call ended it. */
+function endingSession<C extends Claims> ({ revocations, lifetime, clockTolerance }: Settings<C>) {
+  return async ({ credential, session }: VerifiedToken<C>): Promise<JwtSession<C> | undefined> => {
+    const { issuedAt = Infinity, sessionId, tokenId } = credential
+    const ids = sessionId === undefined || tokenId === undefined ? credential : { ...credential, tokenId: undefined }
+    const wasLive = issuedAt + lifetime + clockTolerance > Date.now() && await revocations.check(ids) === 'live'
+    const ended = await revocations.revoke(...logoutMarks(ids, { lifetime, clockTolerance }))
+    return ended && wasLive ? session : undefined
   }
 }
 

@@ -25,10 +25,10 @@ export interface RedisSessionStoreOptions {
 
 const caller = 'redisSessionStore'
 
-function resolveOptions (redis: RedisClient, options: RedisSessionStoreOptions): { prefix: string, cluster: boolean } {
+function resolveOptions (redis: RedisClient, options: RedisSessionStoreOptions) {
   const { prefix = 'logout-session', cluster } = options
   assertOption(cluster === undefined || typeof cluster === 'boolean', caller, 'cluster', 'must be a boolean')
-  return { prefix: keyPrefix(prefix, caller), cluster: cluster ?? isClusterClient(redis) }
+  return { keys: sessionKeys(keyPrefix(prefix, caller)), cluster: cluster ?? isClusterClient(redis) }
 }
 
 /** {@link redisSessionStore} */
@@ -68,8 +68,7 @@ export interface RedisSessionStore extends Promised<SessionStore> {}
  */
 export function redisSessionStore (redis: RedisClient, options: RedisSessionStoreOptions = {}): RedisSessionStore {
   const script = redisScripts(redis, caller)
-  const { prefix, cluster } = resolveOptions(redis, options)
-  const keys = sessionKeys(prefix)
+  const { keys, cluster } = resolveOptions(redis, options)
   const inSteps = sessionsOnCluster(script, keys)
   const sessions = oneServerOrCluster(cluster, { oneServer: sessionsOnOneServer(script, keys, inSteps), cluster: inSteps })
 
@@ -81,9 +80,7 @@ export function redisSessionStore (redis: RedisClient, options: RedisSessionStor
       if (!stored) throw new Error('a session with this token or id exists already')
     },
 
-    find (token) {
-      return sessions(way => way.find(tokenDigest(token)))
-    },
+    find: token => sessions(way => way.find(tokenDigest(token))),
 
     logOut (token) {
       const call = newCall()
@@ -92,9 +89,8 @@ export function redisSessionStore (redis: RedisClient, options: RedisSessionStor
 
     async logOutById (asked) {
       const query = queryById(asked)
-      if (query === undefined) return undefined
       const call = newCall()
-      return sessions(way => way.logOutById({ id: query.id, subject: query.subject ?? undefined }, call))
+      return query && sessions(way => way.logOutById({ id: query.id, subject: query.subject ?? undefined }, call))
     },
 
     async logOutSubject ({ count, ...asked }) {
@@ -106,8 +102,7 @@ export function redisSessionStore (redis: RedisClient, options: RedisSessionStor
 
     async list (page) {
       const query = queryPage(page)
-      if (query === undefined) return []
-      return sessions(way => way.list({ ...page, subject: query.subject, except: query.except ?? undefined }))
+      return query === undefined ? [] : sessions(way => way.list({ ...page, subject: query.subject, except: query.except ?? undefined }))
     }
   }
 }

@@ -78,10 +78,7 @@ export function sqliteSessionStore (database: SqliteDatabase, options: SqliteSes
       return undefined
     },
 
-    list (page) {
-      const query = queryPage(page)
-      return query === undefined ? [] : pageOf(run, query)
-    },
+    list: page => pageOf(run, queryPage(page)),
 
     migrate: () => migrateSqlite(database, sessionTables(names)),
 
@@ -122,7 +119,9 @@ function countEnded (run: Statements, query: SubjectQuery): number {
   return Number(run.countEnded(query.subject, epoch, Date.now())[0]?.['ended'])
 }
 
-function pageOf (run: Statements, { subject, except, start, limit }: PageQuery): Session[] {
+function pageOf (run: Statements, query: PageQuery | undefined): Session[] {
+  if (query === undefined) return []
+  const { subject, except, start, limit } = query
   return run.list(subject, Date.now(), except, start.createdAt, start.id, limit).map(sessionOfRow)
 }
 

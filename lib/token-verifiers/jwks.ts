@@ -105,7 +105,7 @@ function resolveIssuer (given: JwksIssuer, at: string, { limits, times, claimOpt
   const audiences = nonEmptyStrings(audience, caller, `${at}.audience`)
   return {
     name: issuer,
-    keys: publishedKeys(given, pinned, { caller, at }, { limits, times }),
+    keys: publishedKeys(given, pinned, { caller, at, limits, times }),
     checkClaims: expectedClaims(caller, { issuers, audiences, required: ['exp', 'iss', 'aud'] }, claimOptions)
   }
 }

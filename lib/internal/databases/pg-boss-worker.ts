@@ -23,55 +23,73 @@ export interface PollingOptions extends DeliveryWorkOptions {
 
 /** Starts a worker. Errors do not stop it: of those in a row, the first one is reported. */
 export function startPolling (attempt: AttemptDelivery, options: PollingOptions): PollingWorker {
-  const { jobs, parallel, timeout, pollingInterval } = options
-  const inHand = new Set<Promise<void>>()
   const bell = alarm()
-  const report = onceForEachOutage(options.onError)
-  let isStopping = false
-  let isMoreThere = false
-  let lookedForLost = -Infinity
-
-  const handOut = (claimed: ClaimedDelivery): void => {
-    const handled = report(() => settle(claimed, attempt, jobs)).then(() => {
-      inHand.delete(handled)
-      if (isMoreThere) bell.ring()
-    })
-    inHand.add(handled)
+  const polling: Polling = {
+    ...options,
+    attempt,
+    bell,
+    report: onceForEachOutage(options.onError),
+    inHand: new Set(),
+    isStopping: false,
+    isMoreThere: false,
+    lookedForLost: -Infinity
   }
-
-  const look = async (): Promise<void> => {
-    const now = performance.now()
-    if (now - lookedForLost >= lostInterval) {
-      await jobs.giveBackLost(timeout)
-      lookedForLost = now
-    }
-    const room = parallel - inHand.size
-    if (room === 0) return
-    const found = await jobs.claim(room)
-    isMoreThere = found.length === room
-    for (const claimed of found) {
-      if (isStopping) await jobs.giveBack(claimed, claimed.delivery, Date.now())
-      else handOut(claimed)
-    }
-  }
-
-  const loop = (async () => {
-    for (;;) {
-      if (isStopping) return
-      await report(look)
-      await bell.within(isStopping ? 0 : pollingInterval)
-    }
-  })()
+  const polled = poll(polling)
 
   return {
     wake: bell.ring,
     async stop () {
-      isStopping = true
+      polling.isStopping = true
       bell.ring()
-      await loop
-      await Promise.all(inHand)
+      await polled
+      await Promise.all(polling.inHand)
     }
   }
+}
+
+interface Polling extends PollingOptions {
+  readonly attempt: AttemptDelivery
+  readonly bell: ReturnType<typeof alarm>
+  readonly report: ReturnType<typeof onceForEachOutage>
+  readonly inHand: Set<Promise<void>>
+  isStopping: boolean
+  /** Whether the last look found as many deliveries as there was room for. */
+  isMoreThere: boolean
+  /** When it last looked for deliveries whose process died. */
+  lookedForLost: number
+}
+
+async function poll (polling: Polling): Promise<void> {
+  while (!polling.isStopping) {
+    await polling.report(() => look(polling))
+    await polling.bell.within(polling.isStopping ? 0 : polling.pollingInterval)
+  }
+}
+
+async function look (polling: Polling): Promise<void> {
+  const { jobs, parallel, timeout, inHand } = polling
+  const now = performance.now()
+  if (now - polling.lookedForLost >= lostInterval) {
+    await jobs.giveBackLost(timeout)
+    polling.lookedForLost = now
+  }
+  const room = parallel - inHand.size
+  if (room === 0) return
+  const found = await jobs.claim(room)
+  polling.isMoreThere = found.length === room
+  for (const claimed of found) {
+    if (polling.isStopping) await jobs.giveBack(claimed, claimed.delivery, Date.now())
+    else handOut(claimed, polling)
+  }
+}
+
+function handOut (claimed: ClaimedDelivery, polling: Polling): void {
+  const { attempt, jobs, inHand, bell, report } = polling
+  const handled = report(() => settle(claimed, attempt, jobs)).then(() => {
+    inHand.delete(handled)
+    if (polling.isMoreThere) bell.ring()
+  })
+  inHand.add(handled)
 }
 
 async function settle (claimed: ClaimedDelivery, attempt: AttemptDelivery, jobs: PgBossJobs): Promise<void> {

@@ -61,18 +61,29 @@ const longest = "interval '30 days'"
  * The statements that pg-boss has no function for: it cannot give a job back with other data or at a chosen time, nor list
  * jobs by their state in all versions. The columns are the same from version 10 to 12.
  */
-export function pgBossJobs ({ boss, name, schema }: PgBossPlace) {
-  const run = async (text: string, ...values: unknown[]) => {
+export function pgBossJobs (place: PgBossPlace) {
+  const run = statements(place)
+  return { ...handing(place, run), ...deadJobs(run) }
+}
+
+/** Runs a statement about the jobs of a queue, whose name is its first value. */
+type RunStatement = (text: string, ...values: unknown[]) => Promise<ReadonlyArray<Readonly<Record<string, unknown>>>>
+
+function statements ({ boss, name, schema }: PgBossPlace): RunStatement {
+  return async (text, ...values) => {
     const { rows } = await boss.getDb().executeSql(text.replace('<job>', `${schema}.job`), [name, ...values])
     return rows
   }
+}
 
+/** What happens to the jobs that wait and that are in hand. */
+function handing ({ boss, name }: PgBossPlace, run: RunStatement) {
   return {
     /** Adds deliveries whose ids are not there, all or none. */
     async add (deliveries: readonly Delivery[], db: PgBossDatabase | undefined): Promise<void> {
       const unique = new Map(deliveries.map(delivery => [jobId(delivery.id), delivery]))
       const jobs = Array.from(unique, ([id, delivery]) => newJob(name, id, delivery))
-      const added = await insert(boss, name, jobs, db)
+      const added = await insert(boss, { name, jobs, db })
       // Version 10 ignores jobs for a queue that is not there.
       if (isNothing(added) && isNothing(await boss.getQueue(name))) {
         throw new Error(`the queue ${name} of pg-boss is missing: run migrate()`)
@@ -95,16 +106,21 @@ export function pgBossJobs ({ boss, name, schema }: PgBossPlace) {
         WHERE name = $1 AND id = $2 AND retry_count = $3 AND state = 'active'`, jobId, claim, content({ delivery }), at)
     },
 
-    /** Keeps a delivery that is not handed out any more. */
-    async bury ({ jobId, claim, delivery }: ClaimedDelivery, reason: string): Promise<void> {
-      await run(`UPDATE <job> SET state = 'created', data = $4, start_after = ${never}, keep_until = ${never}
-        WHERE name = $1 AND id = $2 AND retry_count = $3 AND state = 'active'`, jobId, claim, content({ delivery, reason }))
-    },
-
     /** Gives back what is in hand for longer than this, in milliseconds: its process died. */
     async giveBackLost (timeout: number): Promise<void> {
       await run(`UPDATE <job> SET state = 'retry', start_after = now()
         WHERE name = $1 AND state = 'active' AND started_on < now() - $2 * interval '1 millisecond'`, timeout)
+    }
+  }
+}
+
+/** What happens to the jobs that are dead. */
+function deadJobs (run: RunStatement) {
+  return {
+    /** Keeps a delivery that is not handed out any more. */
+    async bury ({ jobId, claim, delivery }: ClaimedDelivery, reason: string): Promise<void> {
+      await run(`UPDATE <job> SET state = 'created', data = $4, start_after = ${never}, keep_until = ${never}
+        WHERE name = $1 AND id = $2 AND retry_count = $3 AND state = 'active'`, jobId, claim, content({ delivery, reason }))
     },
 
     async dead (limit: number, after: string | undefined): Promise<DeadDelivery[]> {
@@ -147,9 +163,13 @@ function newJob (name: string, id: string, delivery: Delivery) {
   return { name, id, data: { delivery } satisfies Content, retryLimit: 1_000_000, expireInSeconds: 3600 }
 }
 
-async function insert (
-  boss: PgBossClient, name: string, jobs: ReadonlyArray<ReturnType<typeof newJob>>, db: PgBossDatabase | undefined
-): Promise<unknown> {
+interface NewJobs {
+  readonly name: string
+  readonly jobs: ReadonlyArray<ReturnType<typeof newJob>>
+  readonly db: PgBossDatabase | undefined
+}
+
+async function insert (boss: PgBossClient, { name, jobs, db }: NewJobs): Promise<unknown> {
   const options = db === undefined ? {} : { db }
   try {
     return await boss.insert(...[name, jobs, options] as never[])

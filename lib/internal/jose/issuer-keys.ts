@@ -41,9 +41,9 @@ export interface IssuerKeys {
 
 /** The keys that an issuer publishes, fetched when they are needed. The algorithms must be of key pairs. */
 export function publishedKeys (
-  place: KeyPlace, algorithms: readonly SignatureAlgorithm[], option: OptionPlace, { limits, times }: KeyFetching
+  place: KeyPlace, algorithms: readonly SignatureAlgorithm[], { caller, at, limits, times }: OptionPlace & KeyFetching
 ): IssuerKeys {
-  const load = keyLoader(keyLocation(place, option), limits, times.refreshAfter)
+  const load = keyLoader(keyLocation(place, { caller, at }), limits, times.refreshAfter)
   const keys = remoteJwkSet(place.issuer, load, times)
   const accepts = accepting(algorithms)
   return {

@@ -59,7 +59,8 @@ function keysOf (given: MessageIssuer, option: OptionPlace, { timeout, allowedIn
       'must not be given together with jwksUri or discoveryUri')
     return givenKey(key, algorithms, option)
   }
-  return publishedKeys(given, algorithms, option, {
+  return publishedKeys(given, algorithms, {
+    ...option,
     limits: { fetch: (url, init) => globalThis.fetch(url, init), timeout, maxLength: 256 * 1024 },
     times: { cooldown: 30_000, allowedInARow, refreshAfter: 600_000, clockTolerance }
   })

@@ -1,6 +1,8 @@
 import { actTogether } from '../databases/redis-batch.ts'
 import { listOf, numberOf, type Reply, type RunScript } from '../databases/redis.ts'
-import { entryOf, pageValues, sessionOfReply, sessionOfText, sortable, type RedisSessions, type SessionKeys } from './layout.ts'
+import {
+  entryOf, pageValues, sessionOfReply, sessionOfText, sortable, type NewRecord, type RedisSessions, type SessionKeys
+} from './layout.ts'
 import { activeLua, endLua, enterLua, listLua } from './subject-lua.ts'
 
 /**
@@ -12,16 +14,11 @@ import { activeLua, endLua, enterLua, listLua } from './subject-lua.ts'
  * server, and a session is not logged out because nobody looked there.
  */
 export function sessionsOnOneServer (script: (lua: string) => RunScript, keys: SessionKeys, inSteps: RedisSessions): RedisSessions {
-  const [create, find, logOut, logOutById, logOutSubject, list] = [
-    script(createLua), script(findLua), actTogether(script, logOutLua), script(logOutByIdLua), script(logOutSubjectLua), script(listLiveLua)
-  ] as const
+  const { create, find, logOut, logOutById, logOutSubject, list } = prepared(script)
 
   return {
     async create (session, call) {
-      const { record, digest } = session
-      const subject = encodeURIComponent(record.subject)
-      const declared = [keys.session(digest), keys.id(record.id), keys.subject(subject)]
-      const values = [JSON.stringify(record), digest, subject, entryOf(session), `${record.keepUntil}`]
+      const { declared, values } = creation(session, keys)
       return numberOf(await create(declared, call, ...values)) === 1
     },
 
@@ -54,6 +51,27 @@ export function sessionsOnOneServer (script: (lua: string) => RunScript, keys: S
       const reply = await list([key], ...pageValues(page), subject, keys.tail(key))
       return reply === null ? inSteps.list(page) : listOf(reply).map(text => sessionOfText(text, true))
     }
+  }
+}
+
+function prepared (script: (lua: string) => RunScript) {
+  return {
+    create: script(createLua),
+    find: script(findLua),
+    logOut: actTogether(script, logOutLua),
+    logOutById: script(logOutByIdLua),
+    logOutSubject: script(logOutSubjectLua),
+    list: script(listLiveLua)
+  }
+}
+
+/** The keys and values with which a session is created. */
+function creation (session: NewRecord, keys: SessionKeys) {
+  const { record, digest } = session
+  const subject = encodeURIComponent(record.subject)
+  return {
+    declared: [keys.session(digest), keys.id(record.id), keys.subject(subject)],
+    values: [JSON.stringify(record), digest, subject, entryOf(session), `${record.keepUntil}`]
   }
 }
 

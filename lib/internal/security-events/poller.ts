@@ -110,18 +110,25 @@ interface Polling {
 async function pollUntil (stopped: AbortSignal, polling: Polling): Promise<void> {
   let failures = 0
   while (!stopped.aborted) {
-    const began = performance.now()
-    try {
-      const isProgress = await pollOnce(stopped, polling)
-      failures = 0
-      if (!isProgress) await waitFor(began + pause - performance.now(), stopped)
-    } catch (error) {
-      if (stopped.aborted) break
-      reportFailure(error, performance.now() - began, polling.settings)
-      await waitFor(backoff(error, failures++), stopped)
-    }
+    const failure = await pollInTurn(stopped, polling)
+    if (failure === undefined) failures = 0
+    else await waitFor(backoff(failure.error, failures++), stopped)
   }
   await acknowledgeLast(polling)
+}
+
+/** Polls, and waits before the next poll if there was nothing to report. Resolves to the failure, which it has logged. */
+async function pollInTurn (stopped: AbortSignal, polling: Polling): Promise<{ readonly error: unknown } | undefined> {
+  const began = performance.now()
+  try {
+    const isProgress = await pollOnce(stopped, polling)
+    if (!isProgress) await waitFor(began + pause - performance.now(), stopped)
+    return undefined
+  } catch (error) {
+    if (stopped.aborted) return undefined
+    reportFailure(error, performance.now() - began, polling.settings)
+    return { error }
+  }
 }
 
 /** Polls, and carries the events out. Returns whether there was something that the transmitter must know. */

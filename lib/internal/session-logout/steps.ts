@@ -139,7 +139,9 @@ function resolveOptions<S extends HostSession> (options: LogoutActionsOptions<S>
   }
   assertFunctions(options, caller, ['onLogout'])
   const timeout = duration(options.timeout, 5000, caller, 'timeout')
-  const base = publicUrl === undefined ? undefined : absoluteUrl(publicUrl, caller, 'publicUrl', 'where browsers find the host')
+  const base = publicUrl === undefined
+    ? undefined
+    : absoluteUrl(publicUrl, { caller, option: 'publicUrl', meaning: 'where browsers find the host' })
   const clear = clearing(options.clear, caller)
   const isHttps = (request: FastifyRequest) => (base?.protocol ?? `${request.protocol}:`) === 'https:'
 

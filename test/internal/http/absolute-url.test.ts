@@ -1,7 +1,9 @@
 import t from 'tap'
 import { absoluteUrl } from '../../../lib/internal/http/absolute-url.ts'
 
-const read = (given: unknown) => absoluteUrl(given as string, 'aPlugin', 'anUrl', 'where it is')
+const read = (given: unknown) => absoluteUrl(given as string, {
+  caller: 'aPlugin', option: 'anUrl', meaning: 'where it is'
+})
 
 t.test('an absolute http or https URL is parsed', async t => {
   for (const [given, href] of [

@@ -20,9 +20,12 @@ function fetching (keys: readonly object[], status = 200): KeyFetching {
 }
 
 t.test('the keys that an issuer publishes verify its tokens, and no others', async t => {
-  const keys = publishedKeys({ issuer, jwksUri: `${issuer}/keys` }, ['RS256'], option, fetching([
-    { ...rsa.publicKey.export({ format: 'jwk' }), kid: 'a' }, { ...smallRsa.publicKey.export({ format: 'jwk' }), kid: 'small' }
-  ]))
+  const keys = publishedKeys({ issuer, jwksUri: `${issuer}/keys` }, ['RS256'], {
+    ...option,
+    ...fetching([
+      { ...rsa.publicKey.export({ format: 'jwk' }), kid: 'a' }, { ...smallRsa.publicKey.export({ format: 'jwk' }), kid: 'small' }
+    ])
+  })
   const verify = async (token: string) => keys.verify(token, readUnchecked(token))
   t.match(await verify(signJwt(rsa.privateKey, 'RS256', claims, { kid: 'a' })), claims)
   t.match(await verify(signJwt(rsa.privateKey, 'RS256', claims)), claims, 'without a key id by the only key for its algorithm')
@@ -37,7 +40,7 @@ t.test('the keys that an issuer publishes verify its tokens, and no others', asy
 })
 
 t.test('keys that cannot be fetched are no refusal', async t => {
-  const keys = publishedKeys({ issuer, jwksUri: `${issuer}/keys` }, ['RS256'], option, fetching([], 500))
+  const keys = publishedKeys({ issuer, jwksUri: `${issuer}/keys` }, ['RS256'], { ...option, ...fetching([], 500) })
   const token = signJwt(rsa.privateKey, 'RS256', claims, { kid: 'a' })
   await t.rejects(async () => keys.verify(token, readUnchecked(token)), { message: `the keys of ${issuer} could not be fetched` })
 })
@@ -85,7 +88,7 @@ t.test('algorithms are a list of known ones', async t => {
 })
 
 t.test('keys are only fetched from secure URLs', async t => {
-  const place = (given: object) => () => publishedKeys({ issuer, ...given }, ['RS256'], option, fetching([]))
+  const place = (given: object) => () => publishedKeys({ issuer, ...given }, ['RS256'], { ...option, ...fetching([]) })
   t.throws(place({ issuer: 'http://login.example' }),
     { message: /^aPlugin: option "senders\[0\]\.issuer" must be an https URL .* Otherwise give its jwksUri$/ })
   t.throws(place({ discoveryUri: 'http://login.example' }),
