@@ -77,12 +77,7 @@ export function sqliteDeliveryQueue (database: SqliteDatabase, options: SqliteDe
     },
 
     redeliver (id) {
-      const key = tokenDigest(id)
-      const isRevived = inTransaction(database, () => {
-        const [dead] = run.findDead(key)
-        if (dead === undefined) return false
-        return run.revive(JSON.stringify(asNew(JSON.parse(String(dead['delivery'])))), Date.now(), key).length > 0
-      })
+      const isRevived = inTransaction(database, () => revive(run, tokenDigest(id)))
       setImmediate(wake)
       return isRevived
     },
@@ -111,6 +106,13 @@ function warn (error: unknown): void {
 }
 
 type Statements = Readonly<Record<keyof ReturnType<typeof deliveryStatements>, RunSqlite>>
+
+/** Makes a dead delivery a new one. Whether it was there. */
+function revive (run: Statements, key: string): boolean {
+  const [dead] = run.findDead(key)
+  if (dead === undefined) return false
+  return run.revive(JSON.stringify(asNew(JSON.parse(String(dead['delivery'])))), Date.now(), key).length > 0
+}
 
 interface WorkerSettings {
   readonly database: SqliteDatabase
