@@ -7,11 +7,11 @@ import { tokenDigest } from '../token-digest.ts'
 /** A job of BullMQ, as far as a delivery needs it. */
 export interface BullmqJob {
   /** What the job was added with. */
-  readonly data: Delivery
+  readonly data: unknown
   /** Why the job failed. */
   readonly failedReason?: string | undefined
   /** Replaces the data. */
-  updateData (data: Delivery): Promise<unknown>
+  updateData (data: never): Promise<unknown>
   /** Gives the job back until a time in epoch milliseconds. */
   moveToDelayed (timestamp: number, token?: string): Promise<unknown>
   /** Whether the job failed for good. */
@@ -20,26 +20,12 @@ export interface BullmqJob {
   retry (state: 'failed'): Promise<unknown>
 }
 
-/** A job that is added to a {@link BullmqQueue}. */
-export interface BullmqNewJob {
-  readonly name: string
-  readonly data: Delivery
-  readonly opts: {
-    readonly jobId: string
-    readonly attempts: number
-    readonly backoff: { readonly type: 'fixed', readonly delay: number }
-    readonly removeOnComplete: boolean
-    readonly removeOnFail: boolean
-    readonly stackTraceLimit: number
-  }
-}
-
 /** A Queue of BullMQ, as far as deliveries need it. */
 export interface BullmqQueue {
   readonly name: string
   readonly opts: { readonly prefix?: string | undefined }
   /** Adds jobs, all or none. One whose `jobId` is there already is not added. */
-  addBulk (jobs: BullmqNewJob[]): Promise<unknown>
+  addBulk (jobs: never[]): Promise<unknown>
   /** Resolves to a job, in whatever state it is. */
   getJob (jobId: string): Promise<BullmqJob | undefined>
   /** Resolves to the ids of the jobs in these states. */
@@ -96,7 +82,7 @@ export function bullmqDeliveryQueue (options: BullmqDeliveryQueueOptions): Bullm
   return {
     async enqueue (deliveries) {
       const records = deliveries.map(deliveryRecord)
-      if (records.length > 0) await queue.addBulk(records.map(newJob))
+      if (records.length > 0) await queue.addBulk(records.map(newJob) as never[])
     },
 
     async work (attempt, { parallel, timeout }) {
@@ -122,7 +108,7 @@ export function bullmqDeliveryQueue (options: BullmqDeliveryQueueOptions): Bullm
     async redeliver (id) {
       const job = await queue.getJob(jobId(id))
       if (job === undefined || !await job.isFailed()) return false
-      await job.updateData(asNew(job.data))
+      await job.updateData(asNew(deliveryOf(job)) as never)
       return isRetried(job)
     }
   }
@@ -159,7 +145,7 @@ const afterFailure = 1000
 /** BullMQ waits for a Redis that is gone: so many milliseconds are enough. */
 const closeTimeout = 2000
 
-function newJob (delivery: Delivery): BullmqNewJob {
+function newJob (delivery: Delivery) {
   return {
     name: 'delivery',
     data: delivery,
@@ -180,10 +166,11 @@ function jobId (id: string): string {
 }
 
 async function settle (job: BullmqJob, token: string | undefined, attempt: AttemptDelivery): Promise<void> {
-  const outcome = await outcomeOf(job.data, attempt)
+  const delivery = deliveryOf(job)
+  const outcome = await outcomeOf(delivery, attempt)
   if (outcome === 'done') return
   if ('dead' in outcome) throw named('UnrecoverableError', outcome.dead)
-  await job.updateData({ ...outcome.delivery, id: job.data.id })
+  await job.updateData({ ...outcome.delivery, id: delivery.id } as never)
   await job.moveToDelayed(outcome.retryAt, token)
   throw named('DelayedError', 'the delivery is tried again later')
 }
@@ -202,8 +189,12 @@ function named (name: string, message: string): Error {
   return Object.assign(new Error(message), { name })
 }
 
-function deadDelivery ({ data, failedReason = 'unknown' }: BullmqJob): DeadDelivery {
-  return { delivery: data, reason: failedReason }
+function deadDelivery (job: BullmqJob): DeadDelivery {
+  return { delivery: deliveryOf(job), reason: job.failedReason ?? 'unknown' }
+}
+
+function deliveryOf ({ data }: BullmqJob): Delivery {
+  return data as Delivery
 }
 
 /** Of two callers at once, BullMQ refuses one: the job has not failed any more. */
