@@ -54,6 +54,8 @@ export async function startProvider ({ host, port, issuer, clients }) {
   await once(server, 'listening')
   return {
     provider,
+    // What signs its tokens: for a host that sends logout tokens in the provider's name.
+    signingKey: { privateKey, keyId: 'one' },
     close: async () => {
       server.closeAllConnections()
       server.close()

@@ -2,8 +2,11 @@ import { once } from 'node:events'
 import { createServer, type RequestListener } from 'node:http'
 import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
-import t from 'tap'
-import { openidHost, serve, testIssuer } from '../openid-host.ts'
+import t, { type Test } from 'tap'
+import { memoryDeliveryQueue } from '../../lib/delivery-queues/memory.ts'
+import type { ClientLogout } from '../../lib/index.ts'
+import { logoutNotifier } from '../../lib/logout-notifier.ts'
+import { openidHost, path, serve, testIssuer, type TestIssuer } from '../openid-host.ts'
 import { jwksPath, type Issuer } from '../servers/issuer.ts'
 import { badLogoutTokens, logoutToken } from './bad-logout-tokens.ts'
 
@@ -56,6 +59,7 @@ async function servePeer (issuer: Issuer) {
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/backchannel-logout`
   return {
     logouts,
+    url,
     fail: (fails: boolean) => { down = fails },
     send: async (token: string) => {
       const response = await fetch(url, {
@@ -96,4 +100,47 @@ t.test('an outage is 503 here, and 400 there, so that a provider does not send t
   const peer = await servePeer(issuer)
   peer.fail(true)
   t.equal((await peer.send(logoutToken({ ...issuer.keyring, ...ofPeer }))).status, 400)
+})
+
+/** Notifies one client at this address, and returns what was logged. */
+async function notify (t: Test, { issuer, keyring }: { issuer: string, keyring: TestIssuer['keyring'] }, uri: string, logout: object) {
+  const lines: unknown[] = []
+  const log = (line: unknown) => { lines.push(line) }
+  const notifier = logoutNotifier({
+    issuer,
+    sign: { privateKey: keyring.privateKey, algorithm: 'RS256', keyId: keyring.kid },
+    findClient: () => ({ uri }),
+    queue: memoryDeliveryQueue({ stopTimeout: 0 }),
+    network: { allowInsecure: true, allowAddresses: ['127.0.0.1'] },
+    wait: 10_000,
+    log: { warn: log, error: log }
+  })
+  t.teardown(await notifier.start())
+  await notifier.notify([{ clientId: keyring.clientId, at: Date.now(), ...logout } satisfies ClientLogout])
+  return lines
+}
+
+t.test('what logoutNotifier sends ends the sessions of backChannelLogout: by sid, by subject, and those of no one else', async t => {
+  const issuer = await testIssuer(t)
+  const host = openidHost()
+  const { app } = await serve(t, issuer, host)
+  const uri = `${await app.listen({ port: 0, host: '127.0.0.1' })}${path}`
+  for (const sid of ['phone', 'laptop']) host.logIn(sid, { issuer: issuer.url, sid })
+  host.logIn('of bob', { issuer: issuer.url, subject: 'bob', sid: 'bob' })
+  const states = () => ['phone', 'laptop', 'of bob'].map(host.statusOf)
+  const sender = { issuer: issuer.url, keyring: issuer.keyring }
+  t.strictSame(await notify(t, sender, uri, { subject: 'alice', sid: 'phone' }), [])
+  t.strictSame(states(), ['logged_out', 'active', 'active'])
+  t.strictSame(await notify(t, sender, uri, { subject: 'alice' }), [])
+  t.strictSame(states(), ['logged_out', 'logged_out', 'active'])
+})
+
+t.test('what logoutNotifier sends is accepted by express-openid-connect, and an outage there is tried again', async t => {
+  const issuer = await testIssuer(t)
+  const peer = await servePeer(issuer)
+  const sender = { issuer: ofPeer.issuer, keyring: issuer.keyring }
+  t.strictSame(await notify(t, sender, peer.url, { subject: 'alice', sid: 'phone' }), [])
+  t.match([...peer.logouts.keys()].sort(), ['https://login.example|alice', 'https://login.example|phone'])
+  peer.fail(true)
+  t.match(await notify(t, sender, peer.url, { subject: 'bob' }), [{ event: 'logout.delivery-failed', status: 400 }])
 })
