@@ -311,6 +311,15 @@ t.test('S11 four attempts for one client and twenty at all: a client that hangs 
   await stop()
 })
 
+t.test('S7 S11 what has expired takes no place, and is dead at once although its client hangs', async t => {
+  const receiver = await startReceiver(t, () => {})
+  const { attempt } = await handOut(t, { uri: receiver.url }, { limits: { parallelPerClient: 1, timeout: 300 } })
+  const hanging = attempt()
+  t.strictSame(await attempt(delivery({ id: 'd2', since: 0 })), { dead: 'expired' })
+  t.match(await attempt(delivery({ id: 'd3' })), { retryAt: Number, delivery: { attempt: 1 } }, 'sent away')
+  t.match(await hanging, { delivery: { attempt: 2 } })
+})
+
 t.test('S15 when the queue refuses or is late, notify rejects, and the caller responds with a 503', async t => {
   const { queue } = handQueue()
   const options = { issuer, sign, findClient: () => undefined, limits: { timeout: 50 } }

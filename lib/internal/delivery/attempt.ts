@@ -35,10 +35,11 @@ export interface AttemptSettings {
 export function deliveryAttempt (settings: AttemptSettings): AttemptDelivery {
   const { slots, first } = settings
   return async delivery => {
-    const place = slots.take(delivery.clientId, delivery.id)
+    const isExpired = Date.now() >= expiryOf(delivery, settings.lifetimes)
+    const place = isExpired ? () => {} : slots.take(delivery.clientId, delivery.id)
     if (typeof place === 'number') return { retryAt: Math.ceil(Date.now() + place), delivery }
     const start = performance.now()
-    const report = await attemptOnce(delivery, settings)
+    const report = isExpired ? { attempted: 'expired' } as const : await attemptOnce(delivery, settings)
     place()
     const step = nextStep(delivery, report.attempted, settings.lifetimes)
     observe({ delivery, report, step, duration: performance.now() - start }, settings.log)
@@ -55,7 +56,6 @@ interface Report {
 }
 
 async function attemptOnce (delivery: Delivery, settings: AttemptSettings): Promise<Report> {
-  if (Date.now() >= expiryOf(delivery, settings.lifetimes)) return { attempted: 'expired' }
   try {
     const prepared = await allWithin(settings.timeout, () => prepare(delivery, settings))
     return prepared === undefined ? { attempted: 'no-client' } : await sendTo(prepared, settings)

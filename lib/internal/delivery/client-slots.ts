@@ -11,12 +11,15 @@ interface Client {
   inHand: number
   /** How long an attempt takes, in milliseconds. */
   duration: number
-  /** The ids of deliveries that were sent away, and when. */
+  /** The ids of deliveries that were sent away, and when they come back. */
   readonly sentAway: Map<string, number>
+  /** When those that did not come back were last forgotten. */
+  swept: number
 }
 
 const shortestWait = 50
 const longestWait = 30_000
+const overdue = 2000
 const usualDuration = 100
 
 /** @param most the places of each client */
@@ -31,7 +34,7 @@ export function clientSlots (most: number): ClientSlots {
 
   return {
     take (clientId, id) {
-      const client = clients.get(clientId) ?? { inHand: 0, duration: usualDuration, sentAway: new Map() }
+      const client = clients.get(clientId) ?? { inHand: 0, duration: usualDuration, sentAway: new Map(), swept: 0 }
       clients.set(clientId, client)
       const now = performance.now()
       client.sentAway.delete(id)
@@ -42,17 +45,20 @@ export function clientSlots (most: number): ClientSlots {
   }
 }
 
-/** The more there are, the longer each waits: they come back about as fast as the client takes them. */
-function sendAway ({ sentAway, duration }: Client, id: string, { now, most }: { readonly now: number, readonly most: number }): number {
-  forgetOld(sentAway, now)
-  sentAway.set(id, now)
-  return Math.min(Math.max(sentAway.size * duration / most, shortestWait), longestWait)
+/**
+ * The more there are, the longer they wait: spread at random, so that they come back about twice as fast as the client takes
+ * them. Whoever comes back in vain does not have to stand at the end again.
+ */
+function sendAway (client: Client, id: string, { now, most }: { readonly now: number, readonly most: number }): number {
+  const { sentAway, duration } = client
+  if (now - client.swept >= overdue) forgetOverdue(client, now)
+  const wait = shortestWait + Math.random() * Math.min((sentAway.size + 1) * duration / most, longestWait)
+  sentAway.set(id, now + wait)
+  return wait
 }
 
-/** Those that another process got meanwhile. */
-function forgetOld (sentAway: Map<string, number>, now: number): void {
-  for (const [id, time] of sentAway) {
-    if (time > now - 2 * longestWait) return
-    sentAway.delete(id)
-  }
+/** Another process has got those that did not come back. */
+function forgetOverdue (client: Client, now: number): void {
+  client.swept = now
+  for (const [id, time] of client.sentAway) if (time + overdue < now) client.sentAway.delete(id)
 }
