@@ -1,8 +1,8 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import type { Awaitable } from '../awaitable.ts'
-import { openidErrorOf, openidFailures, sendOpenidError } from '../internal/openid/error.ts'
 import { bodyLimit, formOf, mediaTypes, readForms } from '../internal/http/form.ts'
+import { oauthErrorOf, oauthFailures, sendOAuthError } from '../internal/oauth/error.ts'
 import { resolveIssuers, type LogoutTokenIssuer } from '../internal/openid/logout-issuer.ts'
 import { logoutTokenVerifier, type LogoutTokenContent, type LogoutTokenRefusal } from '../internal/openid/logout-token.ts'
 import { sessionEnder } from '../internal/openid/session-ender.ts'
@@ -151,7 +151,7 @@ function routeSchema (prefix: string, { route: { path, security }, maxTokenLengt
     body: Type.Object({ logout_token: Type.String({ maxLength: maxTokenLength, description: 'A Logout Token that the provider signed' }) }),
     response: {
       200: Type.Null({ description: 'The sessions are logged out, now or before' }),
-      ...openidFailures({
+      ...oauthFailures({
         400: 'The logout token is refused', 413: 'The body is too long', 429: 'Too many requests', 503: 'The outcome is unknown: retry'
       })
     }
@@ -245,11 +245,11 @@ function logout ({ ask, index, endSessions, alsoEnd, until }: Settings) {
 function refuse ({ fault, issuer = 'unknown', tolerance }: LogoutTokenRefusal, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const hint = tolerance !== undefined && { tolerance }
   request.log.warn({ event: 'logout.token-refused', issuer, reason: fault, ...hint }, 'a logout token was refused')
-  return sendOpenidError(reply, { status: 400, error: 'invalid_request', description: `logout token: ${fault}` })
+  return sendOAuthError(reply, { status: 400, error: 'invalid_request', description: `logout token: ${fault}` })
 }
 
 function answerFailure (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  const error = openidErrorOf(thrown, reply)
+  const error = oauthErrorOf(thrown, reply)
   if (error.status >= 500) request.log.error({ err: thrown, event: 'logout.outage' }, 'a logout could not be completed')
-  sendOpenidError(reply, error)
+  sendOAuthError(reply, error)
 }

@@ -5,7 +5,7 @@ import type { Awaitable } from '../awaitable.ts'
 import { cookieReader, cookieRemover, type CookieIdentity, type CredentialCookie, type ReadCookie } from '../internal/http/cookie.ts'
 import { isPrefetch } from '../internal/http/prefetch.ts'
 import { queryOf } from '../internal/http/query.ts'
-import { openidErrorOf, openidFailures, sendOpenidError, type OpenidError } from '../internal/openid/error.ts'
+import { oauthErrorOf, oauthFailures, sendOAuthError, type OAuthError } from '../internal/oauth/error.ts'
 import { sessionEnder } from '../internal/openid/session-ender.ts'
 import { askWithin } from '../internal/plugin/ask.ts'
 import { detachEndedSession } from '../internal/plugin/detach-session.ts'
@@ -171,7 +171,7 @@ function routeSchema (prefix: string, { path, security }: Settings['route']) {
     }),
     response: {
       200: { description: 'The sessions are logged out, now or before', content: { 'text/html': { schema: Type.String() } } },
-      ...openidFailures({
+      ...oauthFailures({
         400: 'The issuer or the session is missing or not known by this name',
         403: 'The request is a prefetch, or not for a frame',
         429: 'Too many requests',
@@ -234,9 +234,9 @@ async function routes (fastify: FastifyInstance, options: FrontChannelLogoutOpti
   const schema = freshSchema(routeSchema(fastify.prefix, settings.route))
   fastify.get(path, { exposeHeadRoute: false, logLevel, schema }, async (request, reply) => {
     const refused = refusalOf(request)
-    if (refused !== undefined) return sendOpenidError(reply, refused)
+    if (refused !== undefined) return sendOAuthError(reply, refused)
     const named = sessionNamed(request, settings)
-    if ('status' in named) return sendOpenidError(reply, named)
+    if ('status' in named) return sendOAuthError(reply, named)
     await logOut(named, request, reply)
     return reply.type('text/html; charset=utf-8').serializer(verbatim).send('<!doctype html><title>Logged out</title>')
   })
@@ -251,7 +251,7 @@ function setHeaders (reply: FastifyReply, policy: string): void {
 }
 
 /** A browser says what a request is for. Only a frame is what a provider's page embeds. */
-function refusalOf ({ headers }: FastifyRequest): OpenidError | undefined {
+function refusalOf ({ headers }: FastifyRequest): OAuthError | undefined {
   const destination = headers['sec-fetch-dest']
   const isFrame = destination === undefined || destination === 'iframe' || destination === 'frame'
   return isFrame && !isPrefetch(headers) ? undefined : { status: 403, error: 'access_denied' }
@@ -265,7 +265,7 @@ interface NamedSession {
 
 const longestId = 1024
 
-function sessionNamed (request: FastifyRequest, { issuers, missingIssuer }: Settings): NamedSession | OpenidError {
+function sessionNamed (request: FastifyRequest, { issuers, missingIssuer }: Settings): NamedSession | OAuthError {
   const query = queryOf(request)
   const [[issuer = missingIssuer, ...otherIssuers], [sid, ...otherSids]] = [query.getAll('iss'), query.getAll('sid')]
   if (otherIssuers.length > 0 || otherSids.length > 0) return invalid('repeated')
@@ -295,12 +295,12 @@ function isAmong (sessions: readonly BoundSession[], session: { readonly id: str
 
 // Errors
 
-function invalid (fault: 'repeated' | 'iss and sid are required' | 'unknown issuer' | 'sid'): OpenidError {
+function invalid (fault: 'repeated' | 'iss and sid are required' | 'unknown issuer' | 'sid'): OAuthError {
   return { status: 400, error: 'invalid_request', description: `frontchannel logout: ${fault}` }
 }
 
 function answerFailure (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  const error = openidErrorOf(thrown, reply)
+  const error = oauthErrorOf(thrown, reply)
   if (error.status >= 500) request.log.error({ err: thrown, event: 'logout.outage' }, 'a logout could not be completed')
-  sendOpenidError(reply, error)
+  sendOAuthError(reply, error)
 }

@@ -6,9 +6,9 @@ import type { CrossSiteOptions } from '../internal/http/cross-site.ts'
 import { isPrefetch } from '../internal/http/prefetch.ts'
 import { queryOf } from '../internal/http/query.ts'
 import { wantsJson } from '../internal/http/wants-json.ts'
+import { oauthErrorOf, oauthFailures, sendJson, sendOAuthError, type OAuthError } from '../internal/oauth/error.ts'
 import { endSessionPage } from '../internal/openid/end-session-page.ts'
 import { clientIdFor, endSessionRequest, type EndSessionRequest } from '../internal/openid/end-session-request.ts'
-import { openidErrorOf, openidFailures, sendOpenidError, sendOpenidJson, type OpenidError } from '../internal/openid/error.ts'
 import { logoutStates, longestTarget } from '../internal/openid/logout-state.ts'
 import { resolveProviders, type EndSessionIssuer, type ResolvedProvider, type SessionProvider } from '../internal/openid/rp-provider.ts'
 import { verbatim } from '../internal/plugin/host-isolation.ts'
@@ -120,7 +120,7 @@ type Settings = ReturnType<typeof resolveOptions>
 
 // Schema
 
-const failures = openidFailures({
+const failures = oauthFailures({
   400: 'The body is malformed, or return_to is not allowed',
   403: 'The request is a prefetch, or another site made the browser send it',
   503: 'The outcome is unknown: retry'
@@ -334,7 +334,7 @@ function goingOn ({ maxUrlLength }: Settings) {
     if (headers['hx-request'] === 'true') return sendEmpty(reply.code(204).header('hx-redirect', url))
     if (wantsJson(headers)) {
       const body = form === undefined ? { logout_url: url } : { logout_url: form.endpoint, method: 'post', fields: form.fields }
-      return sendOpenidJson(reply.code(200), body)
+      return sendJson(reply, 200, body)
     }
     return form === undefined ? sendEmpty(reply.code(303).header('location', url)) : sendForm(reply, form)
   }
@@ -371,7 +371,7 @@ function allowedOr (targetOf: Settings['targetOf'], remembered: string | undefin
 
 // Errors
 
-const errors: Readonly<Record<string, OpenidError>> = {
+const errors: Readonly<Record<string, OAuthError>> = {
   LOGOUT_PREFETCH: { status: 403, error: 'access_denied' },
   LOGOUT_CROSS_SITE: { status: 403, error: 'access_denied' },
   LOGOUT_BODY: { status: 400, error: 'invalid_request', description: 'logout: malformed body' },
@@ -379,8 +379,8 @@ const errors: Readonly<Record<string, OpenidError>> = {
 }
 
 function answerFailure (thrown: FastifyError | null, request: FastifyRequest, reply: FastifyReply): void {
-  const error = (isLogoutError(thrown) ? errors[thrown.code] : undefined) ?? openidErrorOf(thrown, reply)
+  const error = (isLogoutError(thrown) ? errors[thrown.code] : undefined) ?? oauthErrorOf(thrown, reply)
   if (isLogoutError(thrown)) logLogoutFailure(request, thrown)
   else if (error.status >= 500) request.log.error({ err: thrown, event: 'logout.outage' }, 'a request to a logout route failed')
-  sendOpenidError(reply, error)
+  sendOAuthError(reply, error)
 }

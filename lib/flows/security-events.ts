@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { oauthErrorOf, oauthErrorSchema, sendJsonError, sendOAuthError } from '../internal/oauth/error.ts'
+import { oauthErrorOf, oauthErrorSchema, sendJson, sendOAuthError } from '../internal/oauth/error.ts'
 import { askWithin } from '../internal/plugin/ask.ts'
 import { publishRefusals } from '../internal/plugin/diagnostics.ts'
 import { isolateFromHost } from '../internal/plugin/host-isolation.ts'
@@ -161,7 +161,7 @@ const badMediaType: EventRefusal = { err: 'invalid_request', description: 'media
 function refuse (request: FastifyRequest, reply: FastifyReply, { err, description, issuer = 'unknown', jti }: EventRefusal): FastifyReply {
   request.log.warn({ event: 'security-event.refused', sender: issuer, code: err, description, jti }, 'a security event was refused')
   reply.header('content-language', 'en')
-  return sendJsonError(reply, 400, { err, description })
+  return sendJson(reply, 400, { err, description })
 }
 
 function refuseSender (request: FastifyRequest, reply: FastifyReply): FastifyReply {
@@ -169,7 +169,7 @@ function refuseSender (request: FastifyRequest, reply: FastifyReply): FastifyRep
   request.log.warn({ event: 'security-event.refused', sender: 'unknown', code: refusal.err, description: refusal.description },
     'a security event was refused')
   reply.headers({ 'www-authenticate': 'Bearer', 'content-language': 'en' })
-  return sendJsonError(reply, 401, refusal)
+  return sendJson(reply, 401, refusal)
 }
 
 /** Everything that is thrown: by the host's functions, by Fastify while it reads the body, by hooks of the host. */

@@ -18,7 +18,7 @@ export interface JsonRequest {
 }
 
 /** A response whose body was read. */
-export interface JsonAnswer {
+export interface JsonResponse {
   readonly status: number
   readonly json: unknown
 }
@@ -27,7 +27,7 @@ export interface JsonAnswer {
  * Sends a request and reads JSON. Rejects for another status, a redirect, a body that is too long or not JSON, without a
  * connection, and after the timeout, whatever `fetch` does. The error repeats nothing of the request or the response.
  */
-export function requestJson (limits: RequestLimits, url: string, { alsoRead, ...request }: JsonRequest = {}): Promise<JsonAnswer> {
+export function requestJson (limits: RequestLimits, url: string, { alsoRead, ...request }: JsonRequest = {}): Promise<JsonResponse> {
   const abort = new AbortController()
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
@@ -43,17 +43,17 @@ export function requestJson (limits: RequestLimits, url: string, { alsoRead, ...
   })
 }
 
-async function readJson (response: Response, maxLength: number, readable: ReadonlyArray<number | undefined>): Promise<JsonAnswer> {
+async function readJson (response: Response, maxLength: number, readable: ReadonlyArray<number | undefined>): Promise<JsonResponse> {
   const { status, redirected, body } = response
   if (redirected || !readable.includes(status)) {
     await body?.cancel()
-    throw new Error(redirected ? 'the answer came by a redirect' : `answered with status ${status}`)
+    throw new Error(redirected ? 'the response is a redirect' : `the response has status ${status}`)
   }
   const text = await readText(body, maxLength)
   try {
     return { status, json: JSON.parse(text) }
   } catch {
-    throw new Error('the answer is not JSON')
+    throw new Error('the response is not JSON')
   }
 }
 
@@ -62,7 +62,7 @@ async function readText (body: Response['body'], maxLength: number): Promise<str
   let length = 0
   for await (const chunk of body ?? []) {
     length += chunk.length
-    if (length > maxLength) throw new Error(`the answer is longer than ${maxLength} bytes`)
+    if (length > maxLength) throw new Error(`the response is longer than ${maxLength} bytes`)
     chunks.push(chunk)
   }
   return Buffer.concat(chunks).toString()

@@ -3,6 +3,7 @@ import type { Awaitable } from '../../awaitable.ts'
 import type { LogoutEvent } from '../../logout-event.ts'
 import type { BoundSession } from '../../provider-session-index.ts'
 import type { HostSession, SessionsById } from '../../session-source.ts'
+import { inParallel } from '../async/in-parallel.ts'
 import type { Ask } from '../plugin/ask.ts'
 import type { NotifyLogout } from '../plugin/logout-notice.ts'
 
@@ -32,14 +33,10 @@ export function sessionEnder<S extends HostSession> (
     })
   }
 
+  /** Resolves to the outages, which are reported already. */
   const endEach = async (given: readonly BoundSession[], request: FastifyRequest): Promise<unknown[]> => {
-    const waiting = given.values()
-    const outages: unknown[] = []
-    const work = async () => {
-      for (const session of waiting) await end(session, request).catch((outage: unknown) => { outages.push(outage) })
-    }
-    await Promise.all(Array.from({ length: Math.min(parallel, given.length) }, work))
-    return outages
+    const outages = await inParallel(given, parallel, session => end(session, request).then(() => [], (outage: unknown) => [outage]))
+    return outages.flat()
   }
 
   return async (given, request, finish) => {

@@ -33,15 +33,15 @@ t.test('the JSON of a 200 and of one other status is returned', async t => {
 
 t.test('a response that cannot be read is a rejection that quotes nothing of it', async t => {
   const answers: Readonly<Record<string, readonly [listener: RequestListener, message: RegExp]>> = {
-    'another status': [(_request, response) => response.writeHead(500).end('{"secret":1}'), /^answered with status 500$/],
-    'an empty 204': [(_request, response) => response.writeHead(204).end(), /^answered with status 204$/],
-    'a redirect': [(_request, response) => response.writeHead(302, { location: '/secret' }).end(), /^answered with status 302$/],
-    'not JSON': [(_request, response) => response.end('secret'), /^the answer is not JSON$/],
-    'no body': [(_request, response) => response.end(), /^the answer is not JSON$/],
-    'too long': [(_request, response) => response.end(JSON.stringify('x'.repeat(100))), /^the answer is longer than 100 bytes$/],
+    'another status': [(_request, response) => response.writeHead(500).end('{"secret":1}'), /^the response has status 500$/],
+    'an empty 204': [(_request, response) => response.writeHead(204).end(), /^the response has status 204$/],
+    'a redirect': [(_request, response) => response.writeHead(302, { location: '/secret' }).end(), /^the response has status 302$/],
+    'not JSON': [(_request, response) => response.end('secret'), /^the response is not JSON$/],
+    'no body': [(_request, response) => response.end(), /^the response is not JSON$/],
+    'too long': [(_request, response) => response.end(JSON.stringify('x'.repeat(100))), /^the response is longer than 100 bytes$/],
     'too long when unpacked': [
       (_request, response) => response.setHeader('content-encoding', 'gzip').end(gzipSync(JSON.stringify('x'.repeat(10_000)))),
-      /^the answer is longer than 100 bytes$/
+      /^the response is longer than 100 bytes$/
     ],
     'a connection that ends': [(_request, response) => { response.socket?.destroy() }, /./],
     'a body that ends too soon': [
@@ -62,7 +62,7 @@ t.test('a redirect that the host\'s fetch followed is refused, and its body is c
   let cancelled = false
   const body = new ReadableStream({ cancel: () => { cancelled = true } })
   const fetch = async () => Object.defineProperty(new Response(body), 'redirected', { value: true })
-  await t.rejects(requestJson({ ...limits, fetch }, 'http://127.0.0.1/'), { message: 'the answer came by a redirect' })
+  await t.rejects(requestJson({ ...limits, fetch }, 'http://127.0.0.1/'), { message: 'the response is a redirect' })
   t.ok(cancelled)
 })
 

@@ -1,6 +1,6 @@
 import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
 import t from 'tap'
-import { oauthErrorOf, sendJsonError, sendOAuthError, type OAuthError } from '../../../lib/internal/oauth/error.ts'
+import { oauthErrorOf, oauthFailures, sendJson, sendOAuthError, type OAuthError } from '../../../lib/internal/oauth/error.ts'
 import { Outage } from '../../../lib/internal/plugin/ask.ts'
 
 async function answer (send: (request: FastifyRequest, reply: FastifyReply) => FastifyReply) {
@@ -23,7 +23,7 @@ t.test('an error is JSON that the host does not rewrite', async t => {
   t.strictSame(await answer((_request, reply) => sendOAuthError(reply, { status: 404, error: 'not_found' })), {
     statusCode: 404, headers: common, body: '{"error":"not_found"}'
   })
-  t.strictSame(await answer((_request, reply) => sendJsonError(reply, 400, { err: 'x' })),
+  t.strictSame(await answer((_request, reply) => sendJson(reply, 400, { err: 'x' })),
     { statusCode: 400, headers: common, body: '{"err":"x"}' })
 })
 
@@ -33,19 +33,24 @@ t.test('a 503 says when to retry', async t => {
   })
 })
 
-t.test('whatever was thrown has an error of its own', async t => {
-  const of = async (thrown: unknown) => {
-    let found: OAuthError | undefined
-    await answer((_request, reply) => {
-      found = oauthErrorOf(thrown, reply)
-      return reply.send('')
-    })
-    return found
-  }
-  t.strictSame(await of(new Outage('sessions.logOut', new Error('down'))), { status: 503, error: 'temporarily_unavailable' })
-  t.strictSame(await of(new Error('a secret')), { status: 500, error: 'server_error' })
-  for (const [status, error] of [[413, 'payload_too_large'], [429, 'too_many_requests'], [503, 'temporarily_unavailable'],
-    [418, 'i_m_a_teapot'], [499, 'error']] as const) {
-    t.strictSame(await of(Object.assign(new Error('a secret'), { statusCode: status })), { status, error })
-  }
+t.test('what was thrown has a status and a name, and nothing of its text', async t => {
+  const reply = { statusCode: 200 } as never
+  for (const [thrown, status, error] of [
+    [new Outage('sessions.logOut', new Error('secret')), 503, 'temporarily_unavailable'],
+    [new Error('secret'), 500, 'server_error'],
+    [null, 500, 'server_error'],
+    ['secret', 500, 'server_error'],
+    [Object.assign(new Error('secret'), { statusCode: 503 }), 503, 'temporarily_unavailable'],
+    [Object.assign(new Error('secret'), { statusCode: 413 }), 413, 'payload_too_large'],
+    [Object.assign(new Error('secret'), { statusCode: 415 }), 415, 'unsupported_media_type'],
+    [Object.assign(new Error('secret'), { status: 429 }), 429, 'too_many_requests'],
+    [Object.assign(new Error('secret'), { statusCode: 418 }), 418, 'i_m_a_teapot'],
+    [Object.assign(new Error('secret'), { statusCode: 499 }), 499, 'error'],
+    [Object.assign(new Error('secret'), { statusCode: 599 }), 599, 'error']
+  ] as const) t.strictSame(oauthErrorOf(thrown, reply), { status, error })
+})
+
+t.test('every other failure is declared too', async t => {
+  t.strictSame(Object.keys(oauthFailures({ 400: 'The request is malformed' })).sort(), ['400', '4xx', '5xx'])
+  t.equal(oauthFailures({ 400: 'malformed' })['400']?.description, 'malformed')
 })
