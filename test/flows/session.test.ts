@@ -793,6 +793,17 @@ t.test('a source with logOut alone offers the scope current', async t => {
   for (const scope of ['others', 'all']) sameAnswer(t, await logOut('sid=x', { scope }), failure('LOGOUT_SCOPE'))
 })
 
+t.test('a source that lacks find or logOutSubject offers the scope current only', async t => {
+  for (const missing of ['find', 'logOutSubject'] as const) {
+    const { [missing]: _, ...sessions } = ownSessions().sessions
+    const { logIn, logOut } = await host(t, { sessions: sessions as SessionSource<OwnSession> })
+    const cookie = logIn(1)
+    for (const scope of ['others', 'all']) {
+      sameAnswer(t, await logOut(cookie, { scope }), failure('LOGOUT_SCOPE'), `${scope} without ${missing}`)
+    }
+  }
+})
+
 t.test('a forget that throws is logged, and the logout succeeds', async t => {
   const lines: string[] = []
   const logger = { stream: { write: (line: string) => { lines.push(line) } } }

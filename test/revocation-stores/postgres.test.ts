@@ -10,13 +10,23 @@ import {
 } from '../../lib/revocation-stores/postgres.ts'
 import { valueTypes } from '../servers/postgres-types.ts'
 import { withPostgres } from '../servers/postgres.ts'
-import { everyMark, follows } from './follow.ts'
+import { postgresDatabase } from '../servers/sql.ts'
+import { everyMark } from './follow.ts'
+import { eventuallyRevoked, revocationsOnSql } from './on-sql.ts'
 
-const minute = 60_000
-const until = Date.now() + 60 * minute
+const until = Date.now() + 3_600_000
 const timeouts = { query_timeout: 20_000, connectionTimeoutMillis: 20_000 }
 
 t.test('on a server', t => withPostgres(t, async ({ url }) => {
+  await revocationsOnSql(t, {
+    ...postgresDatabase(max => quiet(new pg.Pool({ connectionString: url, max, ...timeouts }))),
+    store: (client, options) => postgresRevocationStore(client, options),
+    drop: table => [`DROP TABLE IF EXISTS ${table}`, `DROP FUNCTION IF EXISTS ${table}_revoke`],
+    insert: (table, rows) => `INSERT INTO ${table} VALUES ${rows.map(({ id, cutoff = 0, until }) => (
+      `('${id}', '', '', '', ${cutoff}, ${until}, '1')`
+    )).join()}`
+  })
+
   const pool = new pg.Pool({ connectionString: url, max: 8, ...timeouts })
   pool.on('error', () => {})
   const tables: string[] = []
@@ -32,13 +42,6 @@ t.test('on a server', t => withPostgres(t, async ({ url }) => {
     return { table, store }
   }
 
-  for (const batch of [true, false]) {
-    await t.test(`the rules, ${batch ? 'with' : 'without'} shared statements`, async t => {
-      const { store } = await fresh({ batch })
-      for (const rule of revocationStoreRules) await t.resolves(rule.check(() => store), rule.name)
-    })
-  }
-
   for (const { what, types } of valueTypes) {
     await t.test(`the rules, with a client that gives ${what}`, async t => {
       const { table } = await fresh()
@@ -48,24 +51,6 @@ t.test('on a server', t => withPostgres(t, async ({ url }) => {
       for (const rule of [...revocationStoreRules, ...revocationFeedRules]) await t.resolves(rule.check(() => store), rule.name)
     })
   }
-
-  await t.test('the rules of a feed', async t => {
-    const { store } = await fresh()
-    for (const rule of revocationFeedRules) await t.resolves(rule.check(() => store), rule.name)
-  })
-
-  await t.test('the rules, through a replica', async t => {
-    const { store } = await fresh()
-    const replica = revocationReplica(store)
-    t.teardown(() => replica.close())
-    await replica.start()
-    for (const rule of revocationStoreRules) await t.resolves(rule.check(() => replica), rule.name)
-  })
-
-  await t.test('a replica follows', async t => {
-    const { store } = await fresh()
-    await follows(t, store)
-  })
 
   for (const level of ['REPEATABLE READ', 'SERIALIZABLE']) {
     await t.test(`the rules hold for a role whose transactions are ${level}`, async t => {
@@ -81,57 +66,6 @@ t.test('on a server', t => withPostgres(t, async ({ url }) => {
       await t.resolves(Promise.all(marks.map((mark, index) => (index % 2 === 0 ? same : store).revoke(mark))))
     })
   }
-
-  await t.test('stores added to a third one give the verdicts of one', async t => {
-    const [one, two, whole, merged] = [await fresh(), await fresh(), await fresh(), await fresh()] as const
-    const marks: Mark[] = [
-      { subject: 'u', cutoff: 10, except: 'a', until }, { subject: 'u', cutoff: 8, except: 'b', until },
-      { subject: 'u', cutoff: 6, until }, { tokenId: 't', until }
-    ]
-    for (const [index, mark] of marks.entries()) await (index % 2 === 0 ? one : two).store.revoke(mark)
-    await whole.store.revoke(...marks)
-    for (const { store } of [two, one]) await merged.store.revoke(...await everyMark(store))
-    for (const sessionId of ['a', 'b', 'c']) {
-      for (const issuedAt of [5, 6, 7, 8, 9, 10, 11]) {
-        const credential = { subject: 'u', sessionId, issuedAt }
-        t.equal(await merged.store.check(credential), await whole.store.check(credential))
-      }
-    }
-    t.equal(await merged.store.check({ tokenId: 't' }), 'revoked')
-  })
-
-  await t.test('rows that ended a minute ago are forgotten with the calls that come, claims too', async t => {
-    const { table, store } = await fresh()
-    const fill = () => pool.query(`INSERT INTO ${table} SELECT unnest(ARRAY['told', 'cold', 'hold', 'tnew']), '', '', '', 0,
-      (extract(epoch FROM now()) * 1000)::bigint - unnest(ARRAY[61000, 61000, 61000, 50000]), '1'`)
-    const left = async () => (await pool.query(`SELECT id FROM ${table} WHERE id LIKE '_old' OR id = 'tnew' ORDER BY id`)).rows
-    await fill()
-    for (let call = 0; call < 16; call++) await store.revoke({ tokenId: 'again', until })
-    t.same(await left(), [{ id: 'tnew' }])
-    await pool.query(`DELETE FROM ${table}`)
-    await fill()
-    for (let call = 0; call < 16; call++) await store.claimOnce(`k${call}`, until)
-    t.same(await left(), [{ id: 'tnew' }])
-  })
-
-  await t.test('a mark that has ended takes no part in one that is made later', async t => {
-    const { table, store } = await fresh()
-    await pool.query(`INSERT INTO ${table} VALUES ('uu', '', '', '', 1000, (extract(epoch FROM now()) * 1000)::bigint - 1, '1')`)
-    t.equal(await store.revoke({ subject: 'u', cutoff: 10, until }), true)
-    t.equal(await store.check({ subject: 'u', issuedAt: 11 }), 'live')
-    t.equal(await store.revoke({ subject: 'v', cutoff: 1000, until: 1 }, { subject: 'v', cutoff: 10, until }), true)
-    t.equal(await store.check({ subject: 'v', issuedAt: 11 }), 'live')
-  })
-
-  await t.test('ten thousand marks and one in one call are all made, and resolve true once', async t => {
-    const { store } = await fresh()
-    const marks = Array.from({ length: 10_001 }, (_, index): Mark => ({ tokenId: `t${index}`, until }))
-    t.equal(await store.revoke(...marks), true)
-    t.equal(await store.revoke(...marks), false)
-    t.equal((await everyMark(store)).length, marks.length)
-    for (const index of [0, 49, 50, 10_000]) t.equal(await store.check({ tokenId: `t${index}` }), 'revoked')
-    t.equal(await store.revoke(...marks, { tokenId: 'one more', until }), true)
-  })
 
   await t.test('calls of one turn share statements, of which few are under way at once, and a check need not wait for them', async t => {
     const { table } = await fresh()
@@ -151,74 +85,6 @@ t.test('on a server', t => withPostgres(t, async ({ url }) => {
     t.equal(await store.revoke(), false)
     t.equal(await store.check({}), 'live')
     t.equal(statements, 21, 'nothing is asked for nothing')
-  })
-
-  await t.test('a transaction that revoked and stays open holds up nobody else, and its marks are followed once it commits', async t => {
-    const { table, store } = await fresh()
-    const replica = revocationReplica(store)
-    t.teardown(() => replica.close())
-    await replica.start()
-    const host = await pool.connect()
-    t.teardown(() => host.release(true))
-    await host.query('BEGIN')
-    const within = postgresRevocationStore(host, { table, batch: false })
-    t.equal(await within.revoke({ subject: 'alice', cutoff: 10, until }, { tokenId: 'alices', until }), true)
-
-    let isLockedOver = false
-    const locked = store.revoke({ subject: 'alice', cutoff: 20, until }).finally(() => { isLockedOver = true })
-    const subjects = Array.from({ length: 50 }, (_, index) => `bob${index}`)
-    const others = await Promise.all(subjects.map(async subject => store.revoke({ subject, cutoff: 10, until })))
-    t.notOk(others.includes(false))
-    t.equal(isLockedOver, false)
-    await eventuallyRevoked(replica, { subject: 'bob49', issuedAt: 10 })
-    t.equal(await replica.check({ tokenId: 'alices' }), 'live')
-
-    await host.query('COMMIT')
-    t.equal(await locked, true)
-    await eventuallyRevoked(replica, { tokenId: 'alices' })
-    await eventuallyRevoked(replica, { subject: 'alice', issuedAt: 20 })
-  })
-
-  await t.test('a transaction that is rolled back has revoked nothing, anywhere', async t => {
-    const { table, store } = await fresh()
-    const replica = revocationReplica(store)
-    t.teardown(() => replica.close())
-    await replica.start()
-    const host = await pool.connect()
-    t.teardown(() => host.release(true))
-    await host.query('BEGIN')
-    await postgresRevocationStore(host, { table, batch: false }).revoke({ tokenId: 't', until })
-    await host.query('ROLLBACK')
-    await store.revoke({ tokenId: 'later', until })
-    await eventuallyRevoked(replica, { tokenId: 'later' })
-    t.equal(await replica.check({ tokenId: 't' }), 'live')
-    t.equal(await store.check({ tokenId: 't' }), 'live')
-  })
-
-  await t.test('a node whose clock is ten minutes ahead or behind ends no mark early and keeps none from working', async t => {
-    const { now } = Date
-    t.teardown(() => Object.assign(Date, { now }))
-    for (const error of [10 * minute, -10 * minute]) {
-      const { store } = await fresh()
-      await store.revoke({ tokenId: 'short', until: now() + 5 * minute })
-      Date.now = () => now() + error
-      for (let call = 0; call < 20; call++) await store.revoke({ tokenId: 'own', until: now() + 5 * minute })
-      for (const tokenId of ['short', 'own']) t.equal(await store.check({ tokenId }), 'revoked', tokenId)
-      t.equal(await store.check({ tokenId: 'other' }), 'live')
-      t.equal(await store.claimOnce('k', now() + 5 * minute), true)
-      t.equal(await store.claimOnce('k', now() + 5 * minute), false)
-      t.equal((await everyMark(store)).length, 2)
-      Object.assign(Date, { now })
-      t.equal(await store.check({ tokenId: 'short' }), 'revoked')
-    }
-  })
-
-  await t.test('a claim may end at a fraction of a millisecond, and must end at an instant', async t => {
-    const { store } = await fresh()
-    t.equal(await store.claimOnce('k', until + 0.5), true)
-    t.equal(await store.claimOnce('k', until), false)
-    await t.rejects(store.claimOnce('x', NaN), { name: 'TypeError', message: /"until" must be an instant/ })
-    t.equal(await store.claimOnce('x', until), true)
   })
 
   await t.test('tables of one name in two schemas, found by the search path, are followed apart', async t => {
@@ -244,17 +110,6 @@ t.test('on a server', t => withPostgres(t, async ({ url }) => {
     t.equal(await two.replica.check({ tokenId: 't' }), 'live')
   })
 
-  await t.test('a missing table says what to do', async t => {
-    const missing = postgresRevocationStore(pool, { table: 'not_there' })
-    await t.rejects(missing.check({ tokenId: 't' }), { message: 'table not_there is missing: run migrate()' })
-    await t.rejects(missing.revoke({ tokenId: 't', until }), {
-      message: /table not_there is missing, or another version made it: run migrate\(\)/
-    })
-    const feed = missing.feed()
-    await t.rejects(feed.next(undefined, 1), { message: 'table not_there is missing: run migrate()' })
-    feed.close()
-  })
-
   await t.test('a schema may stand in front of the table', async t => {
     await pool.query('CREATE SCHEMA IF NOT EXISTS with_schema')
     t.teardown(() => pool.query('DROP SCHEMA with_schema CASCADE'))
@@ -277,11 +132,10 @@ t.test('misuse is a TypeError that names what is wrong', async t => {
   t.match(postgresRevocationTable(), /CREATE TABLE IF NOT EXISTS "logout_revocation"/)
 })
 
-async function eventuallyRevoked (replica: { check (credential: object): unknown }, credential: object): Promise<void> {
-  for (let attempt = 0; await replica.check(credential) !== 'revoked'; attempt++) {
-    if (attempt > 1000) throw new Error(`never revoked: ${JSON.stringify(credential)}`)
-    await new Promise(resolve => setTimeout(resolve, 5))
-  }
+/** A pool that says nothing of connections that end. */
+function quiet (pool: pg.Pool): pg.Pool {
+  pool.on('error', () => {})
+  return pool
 }
 
 function counted (pool: pg.Pool, hooks: { before (): void, after (): void }): PostgresClient {
