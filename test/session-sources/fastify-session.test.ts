@@ -266,7 +266,10 @@ t.test('M2, M3, M4: one mark for this session, or for all of its user until now;
 })
 
 t.test('M4: a session without a login time is a warning that names the option, once', async t => {
-  const { logIn, logged } = await host(t)
+  const { device, logIn, logged } = await host(t)
+  t.equal((await device().send({ ...logOut, payload: { scope: 'others' } })).statusCode, 401)
+  t.equal((await (await logIn({ saves: 1 })).send({ ...logOut, payload: { scope: 'others' } })).statusCode, 401)
+  t.strictSame(logged(), [], 'a session without a user needs none')
   const untimed = { user: 'bob', loggedInAt: null }
   const [timed, first, second] = [await logIn(), await logIn(untimed), await logIn(untimed)]
   await timed.send({ ...logOut, payload: { scope: 'others' } })
@@ -327,6 +330,15 @@ t.test('a cookie that was signed with an older secret is known', async t => {
   t.strictSame([response.statusCode, kept.size, events.length], [204, 0, 1])
 })
 
+t.test('a session without a user is known by a cookie that was signed with an older secret', async t => {
+  const { logIn, device, kept } = await host(t, { plugin: { secret: ['another secret with at least 32 characters', secret] } })
+  await logIn({ saves: 1 })
+  const [sessionId = ''] = kept.keys()
+  const older = new (await import('@fastify/cookie')).Signer(secret).sign(sessionId)
+  t.equal((await device().send({ ...logOut, headers: { cookie: `sessionId=${encodeURIComponent(older)}` } })).statusCode, 204)
+  t.equal(kept.size, 0)
+})
+
 t.test('a signer that hides the id is known by what it signs, or by the user of the session', async t => {
   let salt = 0
   const hide = (value: string) => Buffer.from(value).toString('hex')
@@ -359,6 +371,13 @@ t.test('A4: a session that the host has destroyed or made anew while it handles 
         Object.assign(request.session, { user: 'alice', loggedInAt: Date.now() })
         await own.actions?.logOutOthers(request, reply)
       })
+      app.post('/others-then-all', async (request, reply) => {
+        await own.actions?.logOutOthers(request, reply)
+        const { sessionId } = request.session
+        await request.session.regenerate(['user', 'loggedInAt'])
+        const ended = await own.actions?.logOut(request, reply)
+        return { isAnother: request.session.sessionId !== sessionId, ended: ended !== undefined && ended.id !== tokenDigest(sessionId) }
+      })
       app.post('/twice', async (request, reply) => {
         await own.actions?.logOut(request, reply)
         return { again: await own.actions?.logOut(request, reply) ?? null }
@@ -380,6 +399,14 @@ t.test('A4: a session that the host has destroyed or made anew while it handles 
   const tablet = device()
   t.equal((await tablet.send({ method: 'POST', url: '/only-here' })).statusCode, 200)
   t.strictSame(await Promise.all([laptop, tablet].map(userOf)), [null, 'alice'], 'also for a session that this request has opened')
+
+  const again = await laptop.send({ method: 'POST', url: '/only-here' })
+  t.equal(again.statusCode, 200)
+  const anew = await laptop.send({ method: 'POST', url: '/others-then-all' })
+  t.strictSame(anew.json(), { isAnother: true, ended: true }, 'the session that it has now is the one that ends')
+  const back = await laptop.send({ method: 'POST', url: '/only-here' })
+  t.equal(back.statusCode, 200)
+  await tablet.send({ method: 'POST', url: '/only-here' })
 
   const twice = await tablet.send({ method: 'POST', url: '/twice' })
   t.strictSame(twice.json(), { again: null })
@@ -416,6 +443,30 @@ t.test('what a request puts into its session while the others are logged out is 
   const device = await logIn()
   t.equal((await device.send({ method: 'POST', url: '/others' })).statusCode, 200)
   t.strictSame([replaced, await userOf(device)], [[true], 'renamed'])
+})
+
+t.test('a session that the host sets while the others are logged out stays', async t => {
+  const own: { actions?: LogoutActions } = {}
+  let seen: unknown
+  const { store, memory, logIn } = await host(t, {
+    before: app => app.post('/others', async (request, reply) => {
+      const ended = own.actions?.logOutOthers(request, reply)
+      await revoking
+      Object.assign(request, { session: null })
+      release()
+      await ended
+      seen = request.session
+    })
+  })
+  let begin = () => {}
+  let release = () => {}
+  const revoking = new Promise<void>(resolve => { begin = resolve })
+  const gate = new Promise<void>(resolve => { release = resolve })
+  const { revoke } = memory
+  Object.assign(memory, { revoke: async (...marks: Mark[]) => { begin(); await gate; return revoke(...marks) } })
+  own.actions = logoutActions({ sessions: fastifySessionSource(store) })
+  await (await logIn()).send({ method: 'POST', url: '/others' })
+  t.equal(seen, null)
 })
 
 t.test('a missing or wrong option is a TypeError that names it', async t => {

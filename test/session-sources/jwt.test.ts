@@ -172,6 +172,16 @@ t.test('J2: a token whose lifetime has passed belongs to no session any more: no
   t.equal(events.length, 1, 'a token without a time may be live')
 })
 
+t.test('J2: the tolerance for clocks is added to the lifetime of a token', async t => {
+  const hours = (count: number) => count * 3_600_000
+  const { app, logOut, events } = await host(t, { source: { lifetime: hours(2), clockTolerance: hours(1) } })
+  for (const [age, told] of [[4, 0], [2.5, 1]] as const) {
+    const iat = Math.floor(Date.now() / 1000 - age * 3600)
+    t.strictSame(await logOut({ bearer: app.jwt.sign({ sub: 'alice', sid: `s${age}`, iat, exp: iat + 60 }) }), done)
+    t.equal(events.length, told, `${age} hours old`)
+  }
+})
+
 t.test('J3: with a forged access token, the refresh token is ended', async t => {
   const { sign, logOut, marks, isLive } = await host(t)
   const refresh = sign({ sid: 's1' }, '30d')
@@ -308,6 +318,8 @@ t.test('J10: what is no token is not asked about; each of two cookies of one nam
     t.equal((await app.inject({ method: 'POST', url: '/logout', headers })).statusCode, 204)
   }
   t.strictSame(verified, [])
+  await app.inject({ method: 'POST', url: '/logout', headers: { authorization: `Bearer ${'a'.repeat(16_384)}` } })
+  t.equal(verified.length, 1, 'as long as a token may be')
   t.equal((await app.inject({ method: 'POST', url: '/logout', headers: { cookie: 'refresh=%zz; refresh=%E0%A4%A' } })).statusCode, 204,
     'broken percent encoding')
   const [first, second] = [sign({ sid: 's1' }), sign({ sid: 's2' })]
