@@ -158,6 +158,20 @@ t.test('on a server', t => withMysql(t, async ({ url }) => {
     t.same((await readOn(feed, position)).ids, ['u'])
   })
 
+  await t.test('numbers go by the clock, so that a server that lost its last numbers gives greater ones', async t => {
+    const { name, store, feed } = await fresh(t)
+    await store.revoke({ tokenId: 'before', until })
+    const { position } = await readOn(feed)
+    const { seen } = JSON.parse(position)
+    const [[row]] = await pool.query<RowDataPacket[]>('SELECT UNIX_TIMESTAMP() * 1000 AS now')
+    t.ok(Math.abs(Number(BigInt(seen) / 1024n) - Number(row?.['now'])) < 600_000, `${seen} at ${row?.['now']}`)
+    await pool.query(`UPDATE ${name} SET written = 0 WHERE id = 'n'`)
+    await store.revoke({ tokenId: 'after', until })
+    const read = await readOn(feed, position)
+    t.same(read.ids, ['after'])
+    t.ok(BigInt(JSON.parse((await readOn(feed, read.position)).position).seen) > BigInt(seen))
+  })
+
   await t.test('on another server it begins anew, while it loads too', async t => {
     const { store, feed } = await fresh(t, 2)
     await store.revoke(...['a', 'b', 'c', 'd'].map((tokenId): Mark => ({ tokenId, until })))
