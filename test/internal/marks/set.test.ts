@@ -71,6 +71,15 @@ t.test('marks outlive what they revoke, and then disappear', async t => {
   }
 })
 
+t.test('a mark that has ended adds nothing, not even within the second of its end', async t => {
+  const marks = markSet()
+  const [now, until] = [1_000_500, 1_000_400]
+  for (const mark of [{ tokenId: 't', until }, { sessionId: 's', until }, { subject: 'alice', cutoff: 1, until }]) {
+    t.equal(marks.join(mark, now), false, JSON.stringify(mark))
+  }
+  t.match(marks.size(), { subjects: 0, bytes: 0 })
+})
+
 t.test('the memory of ended marks is given back as others come', async t => {
   const set = markSet()
   for (let index = 0; index < 5000; index++) {
