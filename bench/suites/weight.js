@@ -86,6 +86,7 @@ const subjects = [
   { name: 'Fastify, TypeBox, its compiler', imports: ['fastify', '@sinclair/typebox', '@sinclair/typebox/compiler'], packages: ['fastify', '@sinclair/typebox'] },
   { name: 'Fastify, fast-jwt, TypeBox, a handler by hand', imports: ['fastify', 'fast-jwt', '@sinclair/typebox'], packages: ['fastify', 'fast-jwt', '@sinclair/typebox', '@fastify/rate-limit'] },
   { name: 'Fastify, fastify-logout: one flow, memory store, fast-jwt', imports: ['fastify', ...library], packages: ['fastify', '.'] },
+  { name: 'Fastify, fastify-logout: every flow and guard', imports: ['fastify', new URL('index.js', dist).href], packages: ['fastify', '.'] },
   { name: 'Fastify, @fastify/session, connect-redis', imports: ['fastify', '@fastify/cookie', '@fastify/session', 'connect-redis', 'redis'], packages: ['fastify', '@fastify/cookie', '@fastify/session', 'connect-redis', 'redis'] },
   { name: 'Express, express-session, connect-redis', imports: ['express', 'express-session', 'connect-redis', 'redis'], packages: ['express', 'express-session', 'connect-redis', 'redis'] },
   { name: 'Fastify, better-auth', imports: ['fastify', 'better-auth', 'better-auth/node'], packages: ['fastify', 'better-auth'] },
