@@ -8,6 +8,8 @@ const [begin, end] = ['<!-- sizing: made by node bench/sizing.js -->\n', '<!-- e
 /** What the table takes for granted. Who differs scales the rows. */
 const assumed = { sessionsOfUser: 2, logoutsOfUserPerDay: 1, peakByMean: 10, share: 0.5, tokenMinutes: 15, replicas: 10, replicasMost: 50 }
 
+const titles = { redis: 'Redis', postgres: 'Postgres', mysql: 'MariaDB' }
+
 const results = JSON.parse(readFileSync(new URL('results.json', import.meta.url), 'utf8'))
 const text = tables(results)
 if (process.argv.includes('--print')) {
@@ -58,8 +60,6 @@ function tables ({ flows, size, guard, marks }) {
     ])
   ])
 }
-
-const titles = { redis: 'Redis', postgres: 'Postgres', mysql: 'MariaDB' }
 
 function amount (value) {
   return value >= 10 ? Math.ceil(value).toLocaleString('en') : value >= 0.1 ? value.toFixed(1) : 'under 0.1'
