@@ -257,7 +257,7 @@ t.test('S11 of a body at most 64 KiB are read', async t => {
     response.writeHead(200)
     for (let part = 0; part < 200; part++) response.write('a'.repeat(65_536))
   })
-  const { attempt } = await handOut(t, { uri: receiver.url })
+  const { attempt } = await handOut(t, { uri: receiver.url }, { limits: { timeout: 600_000 } })
   t.equal(await attempt(), 'done')
   while (cut.length === 0) await sleep(5)
   t.strictSame(cut, [true], 'the connection was closed before the end')

@@ -29,10 +29,11 @@ export interface BetterAuth {
 }
 
 /**
- * Installs better-auth into a folder of its own, and starts it. Beside the packages of this repository its peer
+ * Installs better-auth into a folder of its own, and starts it. With `dist`, the `logoutNotifier` of that build sends its logout
+ * tokens. Beside the packages of this repository its peer
  * dependencies do not fit.
  */
-export async function startBetterAuth (client: string): Promise<BetterAuth> {
+export async function startBetterAuth (client: string, dist?: string): Promise<BetterAuth> {
   const folder = mkdtempSync(join(tmpdir(), 'fastify-logout-better-auth-'))
   writeFileSync(join(folder, 'package.json'), JSON.stringify({
     private: true, dependencies: { 'better-auth': version, '@better-auth/oauth-provider': version }
@@ -43,7 +44,7 @@ export async function startBetterAuth (client: string): Promise<BetterAuth> {
   writeFileSync(program, readFileSync(fileURLToPath(new URL('better-auth.mjs.txt', import.meta.url))))
 
   const port = await freePort()
-  const child = spawn(process.execPath, [program, String(port), client], { cwd: folder, stdio: ['pipe', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [program, String(port), client, ...dist === undefined ? [] : [dist]], { cwd: folder, stdio: ['pipe', 'pipe', 'inherit'] })
   const waiting: Array<{ resolve (value: unknown): void, reject (error: Error): void }> = []
   createInterface({ input: child.stdout }).on('line', line => {
     if (line.startsWith('reply ')) waiting.shift()?.resolve(JSON.parse(line.slice('reply '.length)))

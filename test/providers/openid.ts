@@ -27,8 +27,10 @@ interface Client {
   readonly tolerate?: readonly LogoutTokenTolerance[]
 }
 
-/** A host that listens where the provider expects its client, and verifies ID Tokens. */
-async function host (t: Test, port: number, { issuer, clientId, algorithms, tolerate = [] }: Client) {
+/** A host that listens where the provider expects its client, and verifies ID Tokens. It is down for so many logout tokens. */
+async function host (
+  t: Test, port: number, { issuer, clientId, algorithms, tolerate = [] }: Client, isDown: { for: number } = { for: 0 }
+) {
   const publicUrl = `http://127.0.0.1:${port}`
   const lines: Array<Record<string, unknown>> = []
   const app = Fastify({ logger: { level: 'info', stream: { write: (line: string) => { lines.push(JSON.parse(line)) } } } })
@@ -41,7 +43,12 @@ async function host (t: Test, port: number, { issuer, clientId, algorithms, tole
   app.addHook('onResponse', async ({ url }, { statusCode }) => { if (url === '/backchannel-logout') answers.push(statusCode) })
   await app.register(backChannelLogout, {
     issuers,
-    index,
+    index: {
+      logOut: logout => {
+        if (isDown.for-- > 0) throw new Error('planted')
+        return index.logOut(logout)
+      }
+    },
     sessions,
     sessionLifetime: 8 * 3_600_000,
     onLogout: event => { if (event.scope === 'session') ended.push(String(event.session.id)) }
@@ -118,6 +125,20 @@ t.test('better-auth', async t => {
     t.strictSame(await comeBack(returned.replace('localhost', '127.0.0.1'), cookie), [303, '/goodbye'])
     t.strictSame(await answered(2), [200, 200], 'and its logout token finds the session ended')
   })
+})
+
+t.test('S19 better-auth with logoutNotifier: signing out ends the session here, also if this host was down at that moment', async t => {
+  const port = await freePort()
+  const provider = await startBetterAuth(`http://localhost:${port}`, new URL('../../dist', import.meta.url).href)
+  t.teardown(() => provider.remove())
+  const { issuer, clientId } = provider
+  const isDown = { for: 1 }
+  const { open, isLive, ended, answered } = await host(t, port, { issuer, clientId, algorithms: ['EdDSA'] }, isDown)
+  const first = await open(await provider.logIn(nonce()))
+  const second = await open(await provider.logIn(nonce()))
+  t.equal(await provider.signOut(), 200)
+  t.strictSame(await answered(2), [503, 200])
+  t.strictSame([await isLive(first), await isLive(second), ended.length], [true, false, 1])
 })
 
 t.test('Glewlwyd', { skip: !hasGlewlwyd && missing('install Glewlwyd (apt-get install glewlwyd)') }, async t => {
