@@ -320,6 +320,18 @@ t.test('S7 S11 what has expired takes no place, and is dead at once although its
   t.match(await hanging, { delivery: { attempt: 2 } })
 })
 
+t.test('S12 a delivery that waits for its next attempt holds up no later one of the same client', async t => {
+  const receiver = await startReceiver(t)
+  const { notifier } = await handOut(t, { uri: receiver.url }, { queue: memoryDeliveryQueue({ stopTimeout: 0 }) })
+  receiver.respond = response => response.writeHead(503).end()
+  await notifier.notify([{ clientId: 'shop', sid: 'first' }])
+  receiver.respond = response => response.writeHead(200).end()
+  await notifier.notify([{ clientId: 'shop', sid: 'second' }])
+  while (receiver.seen.length < 3) await sleep(20)
+  const sids = await Promise.all(receiver.seen.map(async ({ body }) => (await verify(body)).payload['sid']))
+  t.strictSame(sids, ['first', 'second', 'first'])
+})
+
 t.test('S15 when the queue refuses or is late, notify rejects, and the caller responds with a 503', async t => {
   const { queue } = handQueue()
   const options = { issuer, sign, findClient: () => undefined, limits: { timeout: 50 } }

@@ -10,4 +10,5 @@ echo "# Node $(node --version), SQLite $(node --print 'process.versions.sqlite')
 node --eval 'new (process.getBuiltinModule("node:sqlite").DatabaseSync)(":memory:").close()'
 
 npm exec -- tap --disable-coverage --allow-incomplete-coverage test/{session,user-status,revocation}-stores/sqlite.test.ts \
-  test/internal/databases/sqlite.test.ts test/faults/*sqlite.test.ts test/end-to-end/examples.test.ts
+  test/{provider-session-indexes,delivery-queues}/sqlite.test.ts test/internal/databases/sqlite.test.ts \
+  test/faults/*sqlite.test.ts test/end-to-end/examples.test.ts

@@ -61,7 +61,7 @@ for (const { name, open, skip } of sqliteLibraries) {
       t.strictSame(seen, ['committed'])
     })
 
-    t.test('what another worker had in hand for too long is handed out again, and its late outcome changes nothing', async t => {
+    t.test('S14 what another worker had in hand for too long is handed out again, and its late outcome changes nothing', async t => {
       const { queue } = await memory(t, { pollInterval: 20 })
       const hands: Delivery[] = []
       const late: Array<() => void> = []

@@ -1,6 +1,8 @@
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { inTransaction, migrateSqlite, prepareAll, sqliteStatements, type SqliteDatabase } from '../../../lib/internal/databases/sqlite.ts'
+import {
+  inOwnTransaction, inTransaction, migrateSqlite, prepareAll, sqliteStatements, type SqliteDatabase
+} from '../../../lib/internal/databases/sqlite.ts'
 import { sqliteLibraries, type OpenSqlite } from '../../servers/sqlite-libraries.ts'
 import { warningsOf } from './warnings.ts'
 
@@ -75,6 +77,20 @@ for (const { name, open, skip } of sqliteLibraries) {
       inTransaction(ours, () => add(4))
       ours.exec('ROLLBACK TO of_the_host; RELEASE of_the_host')
       t.strictSame(committed(), [1, 2])
+    })
+
+    t.test('a transaction of its own begins within no transaction of the host', async t => {
+      const { ours, theirs, add, committed } = withNumbers(t)
+      t.strictSame(inOwnTransaction(ours, () => add(1))?.length, 1)
+      t.throws(() => inOwnTransaction(ours, () => [add(2), add(1)]), /UNIQUE/)
+      t.strictSame(committed(), [1])
+      ours.exec('BEGIN')
+      t.equal(inOwnTransaction(ours, () => add(3)), undefined)
+      ours.exec('COMMIT')
+      theirs.exec('BEGIN IMMEDIATE')
+      t.throws(() => inOwnTransaction(ours, () => add(4)), /locked/)
+      theirs.exec('COMMIT')
+      t.strictSame(committed(), [1])
     })
 
     t.test('after SQLite rolled back by itself, its own error is thrown and nothing stays open', async t => {
