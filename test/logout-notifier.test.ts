@@ -234,6 +234,10 @@ t.test('S10 a client that requires a sid is not notified without one', async t =
   t.equal(enqueued.length, 0)
   await notifier.notify([{ clientId: 'shop', sid: '1' }], {})
   t.equal(enqueued.length, 1)
+  const asked: string[] = []
+  const lenient = await handOut(t, undefined, { wait: 0, findClient: clientId => { asked.push(clientId); return {} } })
+  await lenient.notifier.notify(['alice', 'bob'].flatMap(subject => [{ clientId: 'shop', subject }, { clientId: 'mail', subject, sid: '1' }]))
+  t.strictSame(asked, ['shop'], 'each client that gets no sid is looked up once')
 })
 
 t.test('S11 an attempt takes no longer than its timeout until the headers, and the body is not waited for', async t => {

@@ -28,7 +28,8 @@ export async function deliveriesOf (
 ): Promise<readonly Delivery[]> {
   const since = Date.now()
   const deliveries = logouts.map(logout => deliveryOf(logout, since))
-  await Promise.all(deliveries.filter(({ sid }) => sid === undefined).map(async ({ clientId }) => {
+  const withoutSid = new Set(deliveries.filter(({ sid }) => sid === undefined).map(({ clientId }) => clientId))
+  await Promise.all(Array.from(withoutSid, async clientId => {
     const client = await findClient(clientId)
     const isRequired = client !== undefined && client !== null && 'sessionRequired' in client && client.sessionRequired === true
     if (isRequired) throw new TypeError('logoutNotifier: the client requires a "sid" for each logout')
