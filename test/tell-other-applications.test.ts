@@ -114,7 +114,8 @@ const flows: Readonly<Record<string, Flow>> = {
     async register (app, notify, first) {
       const index = memoryProviderSessionIndex()
       const now = Date.now()
-      index.bind({ issuer, subject: 'there-alice', sid: 'there', issuedAt: now - 60_000 }, { sessionId: 's1', subject: 'alice' }, now + lifetime)
+      const login = { issuer, subject: 'there-alice', sid: 'there', issuedAt: now - 60_000 }
+      index.bind(login, { sessionId: 's1', subject: 'alice' }, now + lifetime)
       return app.register(backChannelLogout, {
         issuers: [{ issuer, clientId: 'us', key: keys.publicKey }],
         index,

@@ -91,6 +91,8 @@ const caller = 'sqliteDeliveryQueue'
 const grace = 3000
 const afterFailure = 1000
 const longestInterval = 2000
+/** Due deliveries stay where they are during a transaction of the host. */
+const shortestInterval = 10
 
 function resolveOptions (options: SqliteDeliveryQueueOptions) {
   const { table = 'logout_delivery', pollInterval = 1000, onError = warn } = options
@@ -185,7 +187,7 @@ function dueOf (run: Statements): number {
 
 /** In milliseconds from now. */
 function nextDue ({ run }: WorkerSettings): number {
-  return Math.max(dueOf(run) - Date.now(), 1)
+  return Math.max(dueOf(run) - Date.now(), shortestInterval)
 }
 
 async function outcomeOf (attempt: AttemptDelivery, delivery: Delivery): Promise<DeliveryOutcome> {

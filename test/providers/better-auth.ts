@@ -44,7 +44,8 @@ export async function startBetterAuth (client: string, dist?: string): Promise<B
   writeFileSync(program, readFileSync(fileURLToPath(new URL('better-auth.mjs.txt', import.meta.url))))
 
   const port = await freePort()
-  const child = spawn(process.execPath, [program, String(port), client, ...dist === undefined ? [] : [dist]], { cwd: folder, stdio: ['pipe', 'pipe', 'inherit'] })
+  const parameters = [String(port), client, ...dist === undefined ? [] : [dist]]
+  const child = spawn(process.execPath, [program, ...parameters], { cwd: folder, stdio: ['pipe', 'pipe', 'inherit'] })
   const waiting: Array<{ resolve (value: unknown): void, reject (error: Error): void }> = []
   createInterface({ input: child.stdout }).on('line', line => {
     if (line.startsWith('reply ')) waiting.shift()?.resolve(JSON.parse(line.slice('reply '.length)))
