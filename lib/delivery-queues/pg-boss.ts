@@ -17,8 +17,8 @@ export interface PgBossDeliveryQueueOptions {
    * is committed, and never if it is rolled back. @default each `enqueue` is a transaction of its own
    */
   readonly transaction?: (() => PgBossDatabase | undefined) | undefined
-  /** How often a worker looks for deliveries that are due, in milliseconds. @default 1000 */
-  readonly pollingInterval?: number | undefined
+  /** How often a worker looks for deliveries of other processes, in milliseconds. It sees its own at once. @default 1000 */
+  readonly pollInterval?: number | undefined
   /** Called for errors of a worker. It goes on by itself. @default a process warning, once for each outage */
   readonly onError?: ((error: unknown) => void) | undefined
 }
@@ -54,7 +54,7 @@ export interface PgBossDeliveryQueue extends Promised<DeliveryQueue> {
  * ```
  */
 export function pgBossDeliveryQueue (boss: PgBossClient, options: PgBossDeliveryQueueOptions = {}): PgBossDeliveryQueue {
-  const { name, schema, transaction, pollingInterval, onError } = resolveOptions(boss, options)
+  const { name, schema, transaction, pollInterval, onError } = resolveOptions(boss, options)
   const jobs = pgBossJobs({ boss, name, schema })
   const workers = new Set<PollingWorker>()
 
@@ -72,7 +72,7 @@ export function pgBossDeliveryQueue (boss: PgBossClient, options: PgBossDelivery
     },
 
     async work (attempt, work) {
-      const worker = startPolling(attempt, { ...work, jobs, pollingInterval, onError })
+      const worker = startPolling(attempt, { ...work, jobs, pollInterval, onError })
       workers.add(worker)
       return async () => {
         workers.delete(worker)
@@ -91,17 +91,20 @@ export function pgBossDeliveryQueue (boss: PgBossClient, options: PgBossDelivery
   }
 }
 
+/** So that the delivery of a process that died is found in time. */
+const longestInterval = 2000
+
 function resolveOptions (boss: PgBossClient, options: PgBossDeliveryQueueOptions) {
-  const { name = 'logout-delivery', schema = 'pgboss', transaction = () => undefined, pollingInterval = 1000, onError = warn } = options
+  const { name = 'logout-delivery', schema = 'pgboss', transaction = () => undefined, pollInterval = 1000, onError = warn } = options
   const check = (holds: boolean, what: string, hint: string) => { if (!holds) throw new TypeError(`pgBossDeliveryQueue: ${what} ${hint}`) }
   check(typeof (boss as PgBossClient | undefined)?.getDb === 'function', 'pass', 'a PgBoss that was started')
   check(typeof name === 'string' && /^[\w./-]+$/.test(name), 'option "name"', 'must be letters, digits, and any of _ - . /')
   check(typeof schema === 'string' && /^[a-z_]\w{0,62}$/i.test(schema), 'option "schema"', 'must be letters, digits and underscores')
   check(typeof transaction === 'function', 'option "transaction"', 'must be a function if it is given')
-  check(typeof pollingInterval === 'number' && pollingInterval >= 1 && pollingInterval <= 60_000, 'option "pollingInterval"',
-    'must be milliseconds, at most 60000')
+  check(typeof pollInterval === 'number' && pollInterval > 0 && pollInterval <= longestInterval, 'option "pollInterval"',
+    `must be a positive number of milliseconds, at most ${longestInterval}`)
   check(typeof onError === 'function', 'option "onError"', 'must be a function if it is given')
-  return { name, schema, transaction, pollingInterval, onError }
+  return { name, schema, transaction, pollInterval, onError }
 }
 
 function warn (error: unknown): void {

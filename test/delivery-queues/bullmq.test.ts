@@ -70,7 +70,9 @@ t.test('on a real Redis', t => withRedis(t, async ({ url }) => {
 
 /** A queue with these jobs, and a class for its workers that only remembers. */
 function standIn (jobs: Readonly<Record<string, Partial<BullmqJob>>> = {}, closes = true) {
-  const workers: Array<{ name: string, settings: unknown, events: unknown[], process: (job: Partial<BullmqJob>) => Promise<unknown> }> = []
+  const workers: Array<{
+    name: string, settings: unknown, events: unknown[], process: (job: Partial<BullmqJob>, token?: string) => Promise<unknown>
+  }> = []
   class StandInWorker {
     readonly #made: typeof workers[number]
 
@@ -108,6 +110,22 @@ t.test('a worker has the settings with which a delivery survives its process', a
     { name: 'logouts', settings: { ...settings, concurrency: 4, lockDuration: 10_000 }, events: [['error', onError], 'closed'] }
   ])
   t.equal(await stop(), 0)
+})
+
+t.test('a retry is given back with the lock of its worker, and an attempt cannot change its id', async t => {
+  const { workers, options: given } = standIn()
+  await bullmqDeliveryQueue(given).work(async handedOut => {
+    Object.assign(handedOut, { id: 'another' })
+    return { retryAt: 5, delivery: { ...handedOut, attempt: 2 } }
+  }, options)
+  const calls: unknown[] = []
+  const job = {
+    data: delivery('1'),
+    updateData: async (data: unknown) => { calls.push(data) },
+    moveToDelayed: async (...values: unknown[]) => { calls.push(values) }
+  }
+  await t.rejects(Promise.resolve(workers[0]?.process(job, 'the lock')), { name: 'DelayedError' })
+  t.strictSame(calls, [{ ...delivery('1'), attempt: 2 }, [5, 'the lock']])
 })
 
 t.test('stopping waits for what is in hand, but not for a Redis that is gone', async t => {

@@ -29,7 +29,7 @@ async function start (t: Test, version: 10 | 12, url: string) {
   const { boss, maintain } = version === 12 ? await startNew(settings) : await startOld(settings)
   t.teardown(() => boss.stop({ graceful: false }))
   const newQueue = async (changes: Parameters<typeof pgBossDeliveryQueue>[1] = {}) => {
-    const queue = pgBossDeliveryQueue(boss, { name: `q-${randomUUID()}`, schema, pollingInterval: 50, ...changes })
+    const queue = pgBossDeliveryQueue(boss, { name: `q-${randomUUID()}`, schema, pollInterval: 50, ...changes })
     await queue.migrate()
     return queue
   }
@@ -126,7 +126,7 @@ for (const version of [10, 12] as const) {
     })
 
     t.test('what is enqueued or redelivered in the process of a worker does not wait for the next look', async t => {
-      const queue = await newQueue({ pollingInterval: 60_000 })
+      const queue = await newQueue({ pollInterval: 2000 })
       const seen: string[] = []
       const stop = await queue.work(async ({ id }) => { seen.push(id); return seen.length === 1 ? { dead: 'x' } : 'done' }, options)
       await sleep(300)
@@ -197,7 +197,7 @@ t.test('a worker goes on after an outage, which is reported once', async t => {
     return isDown ? down() : []
   }
   const errors: unknown[] = []
-  const queue = pgBossDeliveryQueue(standIn({ fetch }), { pollingInterval: 1, onError: error => { errors.push(error) } })
+  const queue = pgBossDeliveryQueue(standIn({ fetch }), { pollInterval: 1, onError: error => { errors.push(error) } })
   const stop = await queue.work(async () => 'done', options)
   const more = async () => { const before = asked; await until(() => asked > before + 3) }
   await more()
@@ -209,6 +209,45 @@ t.test('a worker goes on after an outage, which is reported once', async t => {
   t.equal(errors.length, 2)
   await stop()
   t.equal(await stop(), 0, 'stopping again changes nothing')
+})
+
+t.test('what is enqueued or redelivered is looked for at once, and so is the next one where all hands were full', async t => {
+  let asked = 0
+  const fetch: PgBossClient['fetch'] = async (_name, { batchSize }) => {
+    asked++
+    return asked < 20 ? Array.from({ length: batchSize }, () => ({ id: 'x', data: { delivery: delivery('1') }, retryCount: 0 })) : []
+  }
+  const queue = pgBossDeliveryQueue(standIn({ fetch }), { pollInterval: 2000 })
+  const stop = await queue.work(async () => 'done', options)
+  const started = performance.now()
+  await until(() => asked >= 20)
+  t.ok(performance.now() - started < 9000, 'with pauses it would take 38 seconds')
+  for (const call of [() => queue.enqueue([delivery('1')]), () => queue.redeliver('1')]) {
+    const started = performance.now()
+    for (let round = 0; round < 5; round++) {
+      const before = asked
+      await call()
+      await until(() => asked > before)
+    }
+    t.ok(performance.now() - started < 9000, 'with pauses it would take 10 seconds')
+  }
+  await stop()
+})
+
+t.test('no more is asked for than there is room, and nothing without room', async t => {
+  const sizes: number[] = []
+  const releases: Array<() => void> = []
+  const fetch: PgBossClient['fetch'] = async (_name, { batchSize }) => {
+    sizes.push(batchSize)
+    return sizes.length > 3 ? [] : [{ id: 'x', data: { delivery: delivery('1') }, retryCount: 0 }]
+  }
+  const queue = pgBossDeliveryQueue(standIn({ fetch }), { pollInterval: 1 })
+  const stop = await queue.work(() => new Promise(resolve => { releases.push(() => resolve('done')) }), { parallel: 3, timeout: 10_000 })
+  await until(() => releases.length === 3)
+  await sleep(50)
+  t.strictSame(sizes, [3, 2, 1])
+  for (const release of releases) release()
+  await stop()
 })
 
 t.test('without onError an outage is a process warning', async t => {
@@ -260,7 +299,7 @@ t.test('an option that is wrong is a TypeError', async t => {
     name: ['', 'a b', null, 5],
     schema: ['', 'a.b', 'a;b', '1a', null],
     transaction: [null, {}],
-    pollingInterval: [0, -1, NaN, 60_001, '5', null],
+    pollInterval: [0, -1, NaN, 2001, '5', null],
     onError: [null, 'x']
   })) {
     for (const value of values) {

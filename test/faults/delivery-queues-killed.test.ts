@@ -6,15 +6,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import type { Delivery } from '../../lib/delivery-queue.ts'
-import { withPrivatePostgres } from '../servers/postgres.ts'
-import { withPrivateRedis } from '../servers/redis.ts'
-import { queues, type OpenQueue } from './delivery-worker.ts'
+import { openQueue, serverQueues } from './delivery-queues.ts'
 
 // Workers are killed while they have deliveries in hand.
 
 t.setTimeout(600_000)
-
-const servers = { bullmq: withPrivateRedis, 'pg-boss': withPrivatePostgres }
 
 interface Node {
   /** The ids that it had in hand. */
@@ -48,18 +44,11 @@ function delivery (id: string): Delivery {
   return { id, clientId: 'shop', subject: 'alice', at: 1, since: 1, attempt: 1, refusals: 0 }
 }
 
-async function openQueue (t: Test, name: string, url: string): Promise<OpenQueue['queue']> {
-  const open = queues[name]
-  if (open === undefined) throw new Error(`no queue ${name}`)
-  const { queue, close } = await open(url)
-  t.teardown(close)
-  return queue
-}
-
-for (const [name, withServer] of Object.entries(servers)) {
+for (const [name, { withPlace }] of Object.entries(serverQueues)) {
   t.test(`${name}: three workers in a row are killed with a delivery in hand: each time another one has it within 20 seconds`, t => {
-    return withServer(t, async ({ url }) => {
-      const queue = await openQueue(t, name, url)
+    return withPlace(t, async url => {
+      const { queue, close } = await openQueue(name, url)
+      t.teardown(close)
       const patient = [startNode(t, name, url)]
       await queue.enqueue([delivery('hang')])
       t.ok(await patient[0]?.sees('hang', 60_000))
@@ -81,8 +70,9 @@ for (const [name, withServer] of Object.entries(servers)) {
     })
   })
 
-  t.test(`${name}: of 200 deliveries each arrives, though workers are killed at random`, t => withServer(t, async ({ url }) => {
-    const queue = await openQueue(t, name, url)
+  t.test(`${name}: of 200 deliveries each arrives, though workers are killed at random`, t => withPlace(t, async url => {
+    const { queue, close } = await openQueue(name, url)
+    t.teardown(close)
     const nodes = [startNode(t, name, url), startNode(t, name, url)]
     const ids = Array.from({ length: 200 }, (_, place) => `delivery ${place}`)
     const arrived = () => new Set(nodes.flatMap(({ seen }) => [...seen]))

@@ -3,13 +3,12 @@ import { once } from 'node:events'
 import { randomInt } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import type { DeadDelivery, DeliveryQueue } from '../../lib/delivery-queue.ts'
-import { fileQueues } from './delivery-queues.ts'
+import { durableQueues } from './delivery-queues.ts'
 import { lifetime, notifierFor } from './notifier-process.ts'
 
 t.setTimeout(600_000)
@@ -94,10 +93,10 @@ function reasons (dead: readonly DeadDelivery[]): Record<string, Record<string, 
 
 const missing = (arrived: readonly string[] = []) => logouts.filter(sid => !arrived.includes(sid))
 
-for (const [name, open] of Object.entries(fileQueues)) {
-  t.test(`C6 ${name}: 200 logouts, five clients, workers killed at random`, async t => {
-    const place = join(t.testdir({}), 'deliveries.db')
-    const queue = await open(place)
+for (const [name, { withPlace, open }] of Object.entries(durableQueues)) {
+  t.test(`C6 ${name}: 200 logouts, five clients, workers killed at random`, t => withPlace(t, async place => {
+    const { queue, close } = await open(place)
+    t.teardown(close)
     const clients = await startClients(t)
     const workers = Array.from({ length: 3 }, () => startWorker(t, name, place, clients.port))
     await Promise.all(workers.map(({ ready }) => ready))
@@ -135,5 +134,5 @@ for (const [name, open] of Object.entries(fileQueues)) {
     t.ok(clients.mostHanging() <= 4 * (workers.length + kills), 'four for each worker')
     t.equal(clients.forbidden(), 0, 'nothing reaches a forbidden address')
     await Promise.all(workers.map(({ kill }) => kill()))
-  })
+  }))
 }

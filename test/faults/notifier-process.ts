@@ -1,11 +1,12 @@
 import { logoutNotifier } from '../../lib/index.ts'
-import { fileQueues, type OpenQueue } from './delivery-queues.ts'
+import type { DeliveryQueue } from '../../lib/delivery-queue.ts'
+import { openQueue } from './delivery-queues.ts'
 
 /** How long a delivery of the fault test is attempted, in milliseconds. */
 export const lifetime = 600_000
 
 /** Makes a notifier whose clients are at one port of loopback, each on a path or a name of its own. */
-export function notifierFor (queue: Awaited<ReturnType<OpenQueue>>, port: string) {
+export function notifierFor (queue: DeliveryQueue, port: string) {
   const hosts: Readonly<Record<string, string>> = { private: 'private.test' }
   return logoutNotifier({
     issuer: 'https://login.example',
@@ -21,8 +22,8 @@ export function notifierFor (queue: Awaited<ReturnType<OpenQueue>>, port: string
 // As a process of its own: it delivers until it is killed.
 const [name, place, port] = process.argv.slice(2)
 if (import.meta.filename === process.argv[1] && name !== undefined && place !== undefined && port !== undefined) {
-  const queue = await fileQueues[name]?.(place)
-  if (queue !== undefined) await notifierFor(queue, port).start()
+  const { queue } = await openQueue(name, place)
+  await notifierFor(queue, port).start()
   console.log('ready')
   setInterval(() => {}, 60_000)
 }

@@ -17,7 +17,7 @@ export interface PollingWorker {
 /** How a worker asks, and what it asks. */
 export interface PollingOptions extends DeliveryWorkOptions {
   readonly jobs: PgBossJobs
-  readonly pollingInterval: number
+  readonly pollInterval: number
   readonly onError: (error: unknown) => void
 }
 
@@ -62,7 +62,7 @@ interface Polling extends PollingOptions {
 async function poll (polling: Polling): Promise<void> {
   while (!polling.isStopping) {
     await polling.report(() => look(polling))
-    await polling.bell.within(polling.isStopping ? 0 : polling.pollingInterval)
+    await polling.bell.within(polling.isStopping ? 0 : polling.pollInterval)
   }
 }
 
