@@ -13,6 +13,7 @@ import { build } from '../../examples/own-user-table.js'
 import * as passport from '../../examples/passport.js'
 import * as secureSession from '../../examples/secure-session.js'
 import * as session from '../../examples/session.js'
+import * as tokenRevocation from '../../examples/token-revocation.js'
 import { setCookies } from '../session-host.ts'
 import { withMysql } from '../servers/mysql.ts'
 import { withPostgres } from '../servers/postgres.ts'
@@ -54,7 +55,8 @@ const counts = {
   'own-user-table': 2,
   observability: 5,
   'openid-connect': 2,
-  'security-events': 4
+  'security-events': 4,
+  'token-revocation': 5
 }
 
 for (const [example, count] of Object.entries(counts)) {
@@ -103,6 +105,28 @@ for (const [example, { build }] of Object.entries(hosts)) {
     t.strictSame(await statuses(laptop), ended)
   })
 }
+
+t.test('examples/token-revocation.js revokes what the client has, and nothing of another client', async t => {
+  const { app, accessToken, otherAccessToken } = await tokenRevocation.build()
+  t.teardown(() => app.close())
+  const revoke = async (token: string, client: string) => {
+    const headers = { authorization: `Basic ${Buffer.from(client).toString('base64')}`, 'content-type': 'application/x-www-form-urlencoded' }
+    return (await app.inject({ method: 'POST', url: '/oauth/revoke', headers, payload: `token=${token}` })).statusCode
+  }
+  const statuses = async () => Promise.all([accessToken, otherAccessToken].map(async token => {
+    return (await app.inject({ url: '/me', headers: { authorization: `Bearer ${token}` } })).statusCode
+  }))
+  t.equal((await app.inject('/me')).statusCode, 401)
+  for (const token of ['refresh-token-of-alice', accessToken]) {
+    t.equal(await revoke(token, 'mail:secret-of-mail'), 200)
+    t.equal(await revoke(token, 'shop:wrong'), 401)
+  }
+  t.strictSame(await statuses(), [200, 200])
+  t.equal(await revoke(otherAccessToken, 'shop:secret-of-the-shop'), 200)
+  t.strictSame(await statuses(), [200, 401])
+  t.equal(await revoke('refresh-token-of-alice', 'shop:secret-of-the-shop'), 200)
+  t.strictSame(await statuses(), [401, 401])
+})
 
 t.test('examples/jwt.js tells access tokens from refresh tokens', async t => {
   const { app, cookies: { laptop } } = await jwt.build()
