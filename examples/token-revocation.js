@@ -37,20 +37,20 @@ export async function build (options) {
   const refreshTokens = new Map([[tokenDigest('refresh-token-of-alice'), { clientId: 'shop', grant: 'grant-of-alice' }]])
 
   /** @param {string} token @param {string} clientId */
-  const revokeRefreshToken = (token, clientId) => {
+  const revokeRefreshToken = async (token, clientId) => {
     const digest = tokenDigest(token)
     const found = refreshTokens.get(digest)
     if (found?.clientId !== clientId) return undefined
-    revocations.revoke({ issuer, sessionId: found.grant, until: Date.now() + lifetime })
+    await revocations.revoke({ issuer, sessionId: found.grant, until: Date.now() + lifetime })
     refreshTokens.delete(digest)
     return 'revoked'
   }
 
   /** @param {string} token @param {string} clientId */
-  const revokeAccessToken = (token, clientId) => {
+  const revokeAccessToken = async (token, clientId) => {
     const claims = claimsOf(token)
     if (claims === undefined || claims.client_id !== clientId) return undefined
-    revocations.revoke(...logoutMarks({ ...credentialOf(claims), sessionId: undefined }, { scope: 'current', lifetime }))
+    await revocations.revoke(...logoutMarks({ ...credentialOf(claims), sessionId: undefined }, { scope: 'current', lifetime }))
     return 'revoked'
   }
 
@@ -60,7 +60,9 @@ export async function build (options) {
       if (digest === undefined) return undefined
       return timingSafeEqual(Buffer.from(digest), Buffer.from(tokenDigest(secret))) ? id : undefined
     },
-    revokeToken: ({ token, clientId }) => revokeRefreshToken(token, clientId) ?? revokeAccessToken(token, clientId)
+    revokeToken: async ({ token, clientId }) => {
+      return await revokeRefreshToken(token, clientId) ?? revokeAccessToken(token, clientId)
+    }
   })
 
   /** @type {WeakMap<import('fastify').FastifyRequest, import('fastify-logout').Credential>} */
