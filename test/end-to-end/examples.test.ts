@@ -110,7 +110,8 @@ t.test('examples/token-revocation.js revokes what the client has, and nothing of
   const { app, accessToken, otherAccessToken } = await tokenRevocation.build()
   t.teardown(() => app.close())
   const revoke = async (token: string, client: string) => {
-    const headers = { authorization: `Basic ${Buffer.from(client).toString('base64')}`, 'content-type': 'application/x-www-form-urlencoded' }
+    const authorization = `Basic ${Buffer.from(client).toString('base64')}`
+    const headers = { authorization, 'content-type': 'application/x-www-form-urlencoded' }
     return (await app.inject({ method: 'POST', url: '/oauth/revoke', headers, payload: `token=${token}` })).statusCode
   }
   const statuses = async () => Promise.all([accessToken, otherAccessToken].map(async token => {
