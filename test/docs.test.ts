@@ -34,3 +34,15 @@ function exists (path: string): boolean {
     return (error as NodeJS.ErrnoException).code === 'EISDIR'
   }
 }
+
+t.test('no options table has more than ten options beside the members of groups', async t => {
+  const tables = all.flatMap(({ path, text }) => {
+    const found = text.matchAll(/<!-- options: (\w+Options(?:<\w+>)?) from .*-->\n((?:\|.*\n)+)/g)
+    return Array.from(found, ([, type, rows = '']) => ({ path, type, rows }))
+  })
+  t.ok(tables.length >= 40)
+  for (const { path, type, rows } of tables) {
+    const flat = [...rows.matchAll(/^\| `([^`]+)`/gm)].filter(([, name = '']) => !name.includes('.'))
+    t.ok(flat.length > 0 && flat.length <= 10, `${path}: ${type} has ${flat.length}`)
+  }
+})

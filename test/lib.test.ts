@@ -194,3 +194,13 @@ t.test('a forbidden import is detected', async t => {
     'flows/signinghub.ts': "// import { x } from './kratos-native.ts'\n/* import { x } from './kratos-native.ts' */"
   }), [], 'and what is allowed is not')
 })
+
+t.test('every-flow.ts, on which the tests of all flows build, registers every flow', async t => {
+  const list = readFileSync(resolve(lib, '../test/every-flow.ts'), 'utf8')
+  const flows = files.filter(file => file.startsWith('flows/'))
+  t.ok(flows.length >= 13)
+  for (const file of flows) {
+    const plugins = [...readFileSync(resolve(lib, file), 'utf8').matchAll(/^export const (\w+)/gm)].map(([, name]) => name)
+    t.ok(plugins.length > 0 && plugins.every(name => list.includes(`.register(${name},`)), file)
+  }
+})

@@ -111,7 +111,7 @@ function isClosed ({ destroyed, stream }: EndableStream): boolean {
   return destroyed === true || stream?.destroyed === true
 }
 
-/** What the client sends until it has closed, too, reaches no listener. */
+/** Data that the client sends before it has closed reaches no listener, either. */
 function endSocket (socket: ClosableSocket): void {
   const { emit } = socket
   socket.emit = (event, ...values) => event !== 'message' && emit.call(socket, event, ...values)

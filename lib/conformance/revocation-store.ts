@@ -281,7 +281,7 @@ export const revocationStoreRules: ReadonlyArray<Rule<MakeRevocationStore>> = [
     await judge(store, { subject: `${id('a')}:${id('b:c')}`, issuedAt: now }, 'live')
   }),
 
-  rule('an empty list of marks is no error', async ({ store }) => {
+  rule('an empty list of marks is accepted', async ({ store }) => {
     await store.revoke()
   }),
 
@@ -313,7 +313,7 @@ export const revocationStoreRules: ReadonlyArray<Rule<MakeRevocationStore>> = [
     equal(await store.claimOnce(id('K'), until), true)
   }),
 
-  rule('a claim that has ended can be made again, and a claim is no mark', async ({ store, id, now, until }) => {
+  rule('a claim that has ended can be made again, and a claim is not a mark', async ({ store, id, now, until }) => {
     equal(await store.claimOnce(id('k'), now - 2 * second), true)
     equal(await store.claimOnce(id('k'), until), true)
     equal(await store.claimOnce(id('k'), until), false)

@@ -163,7 +163,7 @@ const errors = {
 
 type Thrown = FastifyError & { readonly reason?: string } | null
 
-/** Answers every error: of the host's functions, of Fastify while it reads the body, and of hooks of the host. */
+/** Responds to every error: of the host's functions, of Fastify while it reads the body, and of hooks of the host. */
 function answerFailure (thrown: Thrown, request: FastifyRequest, reply: FastifyReply): void {
   sendKratosError(request, reply, bodyErrorOf(thrown) ?? loggedKratosError(thrown, request, reply))
 }

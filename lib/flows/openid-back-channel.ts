@@ -171,7 +171,7 @@ function routeSchema (prefix: string, { route: { path, security }, maxTokenLengt
  * A logout is a comparison of times: it ends the sessions whose ID Token was issued before it. One that arrives before its
  * login is bound wins, and a new login in the same provider session lives.
  *
- * What is refused is logged as `logout.token-refused` with the reason and, for providers that leave things out, the
+ * Refusals are logged as `logout.token-refused`, with the reason and, for providers that leave things out, the
  * tolerance that would help. The log never holds a token, a `sub` or a `sid`.
  *
  * @throws {TypeError} while registering, for an option that is missing or wrong

@@ -390,7 +390,7 @@ function isInvalidBody (error: FastifyError | null, status: number): boolean {
   return code === notJson || code === 'FST_ERR_VALIDATION' || (status === 400 && code.startsWith('FST_ERR_CTP_'))
 }
 
-/** Answers every error: of the host's functions, of Fastify while it reads the body, and of hooks of the host. */
+/** Responds to every error: of the host's functions, of Fastify while it reads the body, and of hooks of the host. */
 function answerFailure (error: FastifyError | null, request: FastifyRequest, reply: FastifyReply): void {
   const status = failureStatus(error, reply)
   if (isInvalidBody(error, status)) {

@@ -351,7 +351,7 @@ const errors = {
   })
 }
 
-/** Answers every error: of the host's functions, of the rate limiter, and of hooks of the host. */
+/** Responds to every error: of the host's functions, of the rate limiter, and of hooks of the host. */
 function answerFailure (thrown: FastifyError | null, request: FastifyRequest, reply: FastifyReply): void {
   const error = tenantErrorOfStatus(failureStatus(thrown, reply))
   if (error.status >= 500) request.log.error({ err: thrown, event: 'logout.outage' }, 'a logout could not be completed')

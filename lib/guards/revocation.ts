@@ -21,7 +21,7 @@ export interface RevocationGuardOptions extends RevocationCheckOptions {
    * Not async. A credential without any id is an error of status 500.
    */
   readonly credential: (request: FastifyRequest) => Credential | undefined | null
-  /** The body of a refusal. @default the host's error handler answers, with the status and the headers of the refusal */
+  /** The body of a refusal. @default the host's error handler responds, with the status and the headers of the refusal */
   readonly body?: ((refusal: RevocationRefusal, request: FastifyRequest) => unknown) | undefined
   /**
    * The hook in which to look. It must come after the host's authentication: hooks of the instance and of the route
@@ -40,7 +40,7 @@ export interface RevocationGuardOptions extends RevocationCheckOptions {
  *
  * A route chooses with `config: { revocation: ... }` what to do while the store cannot answer: `'refuse'` (503 with
  * `Retry-After`) or `'allow'`. With `false` the route is not guarded, and nothing is added to it. Logout routes are not
- * guarded unless they choose so, since they answer revoked tokens themselves. A not-found handler is not a route.
+ * guarded unless they choose so, because they respond to revoked tokens themselves. A not-found handler is not a route.
  *
  * @throws {TypeError} while registering, for an option or a route's `config.revocation` that is missing or wrong
  * @see https://www.rfc-editor.org/rfc/rfc6750#section-3.1 for the challenge of a 401
@@ -93,7 +93,7 @@ function policyOf (route: RouteOptions): WhenUnavailable | false | undefined {
 function revocationHook (settings: Settings, whenUnavailable: WhenUnavailable) {
   const { check, credential } = settings
 
-  // Answers without a promise where the store does.
+  // Returns no promise if the store returns none.
   return (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void => {
     noteArrival(request)
     const found = usableCredential(credential(request), caller)

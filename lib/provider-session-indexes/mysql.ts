@@ -33,7 +33,7 @@ export interface MysqlProviderSessionIndex extends Promised<ProviderSessionIndex
  * A host can bind within the transaction that creates the session: a logout waits for it, and then finds the session. It waits
  * on its connection, for at most `timeout`.
  *
- * What was answered is as durable as a commit on that server. After a failover to a replica that was behind, the logins and
+ * A result is as durable as a commit on that server. After a failover to a replica that was behind, the logins and
  * logouts of the last moments are lost: semi-synchronous replication prevents this.
  *
  * @param client A pool of `mysql2`, of its promises or of its callbacks, or any object with the `query` of its promises. It is

@@ -3,7 +3,7 @@ import { postgresCalls, resolveBatch } from '../internal/databases/postgres-batc
 import {
   providerSessionNames, providerSessionStatements, providerSessionTables
 } from '../internal/databases/postgres-provider-session-sql.ts'
-import { postgresStatements, type PostgresClient, type RunStatement } from '../internal/databases/postgres.ts'
+import { deleteDue, postgresStatements, type PostgresClient, type RunStatement } from '../internal/databases/postgres.ts'
 import { boundSessions, loginRecord, logoutRecord, type LoginRecord, type LogoutRecord } from '../internal/records/provider-session.ts'
 import type { ProviderSessionIndex } from '../provider-session-index.ts'
 
@@ -43,7 +43,7 @@ export interface PostgresProviderSessionIndex extends Promised<ProviderSessionIn
  * and holds up no other one. So a host can bind within the transaction that creates the session: a logout waits for it, and
  * then finds the session. Conflicts at the isolation levels `REPEATABLE READ` and `SERIALIZABLE` are repeated too.
  *
- * What was answered is as durable as a commit on that server. After a failover to a standby that was behind, the logins and
+ * A result is as durable as a commit on that server. After a failover to a standby that was behind, the logins and
  * logouts of the last moments are lost: `synchronous_standby_names` prevents this.
  *
  * @param client A Pool of `pg`, or any object with its `query`. It is never closed. Give the Pool `query_timeout` and
@@ -100,18 +100,11 @@ function resolveOptions (client: PostgresClient, { table = 'logout_provider_sess
   return { table, names: providerSessionNames(table, caller), batch: resolveBatch(batch, client, caller) }
 }
 
-/** No answer is not an answer: nobody may be live, or nowhere logged in, because a row is missing. */
+/** A missing row must not be read as "live", nor as "not logged in". */
 function textOf (row: Readonly<Record<string, unknown>> | undefined, column: string): string {
   const text = row?.[column]
-  if (typeof text !== 'string') throw new Error('the database returned no answer')
+  if (typeof text !== 'string') throw new Error('the database returned no row')
   return text
-}
-
-const rowsAtOnce = 1000
-
-async function deleteDue (run: RunStatement, statement: string, sum = 0): Promise<number> {
-  const { length } = await run(statement, rowsAtOnce)
-  return length < rowsAtOnce ? sum + length : deleteDue(run, statement, sum + length)
 }
 
 /**

@@ -88,8 +88,8 @@ function * covered (members: readonly Reply[], cutoffs: ReadonlyMap<string | und
 }
 
 /*
- * Each script forgets what is over. That is a write: a server that takes none must not answer. A full Redis refuses a script
- * whose first write needs room.
+ * Each script deletes what has expired. That is a write, so a server that accepts no writes cannot reply to it. A full Redis
+ * refuses a script whose first write needs room.
  */
 const forgetLua = `${luaClock}
 local now = clock()

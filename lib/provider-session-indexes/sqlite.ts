@@ -1,10 +1,9 @@
-import { setImmediate as otherWork } from 'node:timers/promises'
 import type { Immediate } from '../awaitable.ts'
 import {
   providerSessionNames, providerSessionStatements, providerSessionTables
 } from '../internal/databases/sqlite-provider-session-sql.ts'
 import {
-  inTransaction, migrateSqlite, prepareAll, sqliteStatements, type RunSqlite, type SqliteDatabase
+  deleteDue, inTransaction, migrateSqlite, prepareAll, sqliteStatements, type RunSqlite, type SqliteDatabase
 } from '../internal/databases/sqlite.ts'
 import {
   boundSessions, loginRecord, logoutRecord, wholeGroup, type LoginRecord, type LogoutRecord
@@ -93,15 +92,6 @@ function end (run: Statements, { group, cutoff, until }: LogoutRecord, scope: st
   const [joined] = run.join(group, scope, cutoff, until, now)
   const rows = run.covered(group, group, scope === wholeGroup ? null : scope, Number(joined?.['cutoff']), now)
   return rows.map(row => String(row['session']))
-}
-
-const rowsAtOnce = 1000
-
-async function deleteDue (deleteSome: RunSqlite, sum = 0): Promise<number> {
-  const { length } = deleteSome(Date.now(), rowsAtOnce)
-  if (length < rowsAtOnce) return sum + length
-  await otherWork()
-  return deleteDue(deleteSome, sum + length)
 }
 
 /**

@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto'
 import type { Promised } from '../awaitable.ts'
 import { postgresCalls, resolveBatch } from '../internal/databases/postgres-batch.ts'
 import { sessionNames, sessionStatements, sessionTables } from '../internal/databases/postgres-session-sql.ts'
-import { postgresStatements, type PostgresClient, type RunStatement } from '../internal/databases/postgres.ts'
+import { deleteDue, postgresStatements, type PostgresClient, type RunStatement } from '../internal/databases/postgres.ts'
 import { queryById, queryBySubject, queryPage, type IdQuery } from '../internal/records/session-query.ts'
 import { firstSession, sessionOfRow } from '../internal/records/session-row.ts'
 import { sessionRecord } from '../internal/records/session.ts'
@@ -141,13 +141,6 @@ function logouts (run: RunStatement, sql: Statements, batch: boolean): Logouts {
 
 function countEnded ([row]: ReadonlyArray<Readonly<Record<string, unknown>>>): number {
   return Number(row?.['ended'])
-}
-
-const rowsAtOnce = 1000
-
-async function deleteDue (run: RunStatement, statement: string, sum = 0): Promise<number> {
-  const { length } = await run(statement, rowsAtOnce)
-  return length < rowsAtOnce ? sum + length : deleteDue(run, statement, sum + length)
 }
 
 /**

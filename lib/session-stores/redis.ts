@@ -27,7 +27,7 @@ const caller = 'redisSessionStore'
 
 function resolveOptions (redis: RedisClient, options: RedisSessionStoreOptions) {
   const { prefix = 'logout-session', cluster } = options
-  assertOption(cluster === undefined || typeof cluster === 'boolean', caller, 'cluster', 'must be a boolean')
+  assertOption(cluster === undefined || typeof cluster === 'boolean', caller, 'cluster', 'must be true or false')
   return { keys: sessionKeys(keyPrefix(prefix, caller)), cluster: cluster ?? isClusterClient(redis) }
 }
 

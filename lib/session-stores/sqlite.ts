@@ -1,9 +1,8 @@
 import { randomInt } from 'node:crypto'
-import { setImmediate as otherWork } from 'node:timers/promises'
 import type { Immediate } from '../awaitable.ts'
 import { sessionNames, sessionStatements, sessionTables } from '../internal/databases/sqlite-session-sql.ts'
 import {
-  inTransaction, migrateSqlite, prepareAll, sqliteStatements, type RunSqlite, type SqliteDatabase
+  deleteDue, inTransaction, migrateSqlite, prepareAll, sqliteStatements, type RunSqlite, type SqliteDatabase
 } from '../internal/databases/sqlite.ts'
 import { queryById, queryBySubject, queryPage, type PageQuery, type SubjectQuery } from '../internal/records/session-query.ts'
 import { firstSession, sessionOfRow } from '../internal/records/session-row.ts'
@@ -123,15 +122,6 @@ function pageOf (run: Statements, query: PageQuery | undefined): Session[] {
   if (query === undefined) return []
   const { subject, except, start, limit } = query
   return run.list(subject, Date.now(), except, start.createdAt, start.id, limit).map(sessionOfRow)
-}
-
-const rowsAtOnce = 1000
-
-async function deleteDue (deleteSome: RunSqlite, sum = 0): Promise<number> {
-  const { length } = deleteSome(Date.now(), rowsAtOnce)
-  if (length < rowsAtOnce) return sum + length
-  await otherWork()
-  return deleteDue(deleteSome, sum + length)
 }
 
 /**

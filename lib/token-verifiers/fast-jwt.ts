@@ -6,7 +6,7 @@ import { fewestSecretBytes, isKeyFor, isSignatureAlgorithm, type SignatureAlgori
 import type { Claims } from '../token-verifier.ts'
 
 /** The options of {@link fastJwtVerifier}. `key`, `algorithms`, `issuer` and `audience` are required. */
-export interface FastJwtVerifierOptions extends ClaimOptions {
+export interface FastJwtVerifierOptions {
   /** A public key (PEM, SPKI or PKCS#1), a certificate (PEM), or a secret at least as long as its hash. */
   readonly key: string | Buffer | KeyObject
   /** The algorithms that are accepted, all of them for the kind of the key. */
@@ -20,6 +20,8 @@ export interface FastJwtVerifierOptions extends ClaimOptions {
    * @default 16384
    */
   readonly maxTokenLength?: number | undefined
+  /** What else is demanded of the claims. */
+  readonly claims?: ClaimOptions | undefined
 }
 
 const caller = 'fastJwtVerifier'
@@ -32,7 +34,7 @@ function resolveOptions (options: FastJwtVerifierOptions) {
       issuers: nonEmptyStrings(options.issuer, caller, 'issuer'),
       audiences: nonEmptyStrings(options.audience, caller, 'audience'),
       required: ['exp', 'iss', 'aud']
-    }, options),
+    }, options.claims),
     maxTokenLength: wholeNumber(options.maxTokenLength, caller, 'maxTokenLength', { standard: defaultMaxTokenLength, least: 1 })
   }
 }

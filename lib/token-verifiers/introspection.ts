@@ -1,9 +1,9 @@
 import { clientAuthentication, type Client, type Credentials } from '../internal/oauth/client-authentication.ts'
 import { expectedClaims, type CheckClaims, type ClaimOptions } from '../internal/jose/expected-claims.ts'
 import { expiringCache } from '../internal/collections/expiring-cache.ts'
-import { requestJson, type RequestLimits } from '../internal/http/json-request.ts'
+import { requestJson, requestLimits, type HttpOptions, type RequestLimits } from '../internal/http/json-request.ts'
 import { defaultMaxTokenLength, refuseMalformed, refuseOtherSpellings } from '../internal/jose/jwt.ts'
-import { assertFunctions, assertOption, duration, nonEmptyStrings, wholeNumber } from '../internal/plugin/options.ts'
+import { assertGroup, assertOption, nonEmptyStrings, wholeNumber } from '../internal/plugin/options.ts'
 import { isSecureUrl } from '../internal/http/secure-url.ts'
 import { tokenDigest } from '../token-digest.ts'
 import { rejected, type Claims, type VerifyToken } from '../token-verifier.ts'
@@ -11,11 +11,35 @@ import { rejected, type Claims, type VerifyToken } from '../token-verifier.ts'
 export type { Client, KeyClient, SecretClient } from '../internal/oauth/client-authentication.ts'
 
 /**
- * The options of {@link introspectionVerifier}. `endpoint` and `client` are required. Times are milliseconds.
+ * What {@link introspectionVerifier} demands of the claims of a token. Times are milliseconds.
  *
  * `acceptExpiredFor` helps only with a server that still calls an expired token active. Few do.
  */
-export interface IntrospectionVerifierOptions extends ClaimOptions {
+export interface IntrospectionClaimOptions extends ClaimOptions {
+  /**
+   * Whether an active token without `exp` is refused. The standard lets servers omit it.
+   * @default true
+   */
+  readonly requireExpiry?: boolean | undefined
+}
+
+/** For how long, and for how many tokens, {@link introspectionVerifier} remembers what the server said. */
+export interface IntrospectionCacheOptions {
+  /**
+   * How long an active token is accepted without asking again, in milliseconds, never beyond its `exp`. A token that is
+   * revoked meanwhile passes until then. 0 asks every time.
+   * @default 0
+   */
+  readonly maxAge?: number | undefined
+  /**
+   * How many tokens are remembered at most.
+   * @default 1000
+   */
+  readonly size?: number | undefined
+}
+
+/** The options of {@link introspectionVerifier}. `endpoint` and `client` are required. */
+export interface IntrospectionVerifierOptions {
   /** The introspection endpoint: https, or http on this machine. */
   readonly endpoint: string
   /** Our registration at the authorization server, and how we authenticate. */
@@ -24,71 +48,45 @@ export interface IntrospectionVerifierOptions extends ClaimOptions {
   readonly issuer?: string | readonly string[]
   /** If given, `aud` must be present and contain one of these. Without it every active token passes, whoever it is for. */
   readonly audience?: string | readonly string[]
-  /**
-   * Whether an active token without `exp` is refused. The standard lets servers omit it.
-   * @default true
-   */
-  readonly requireExpiry?: boolean | undefined
-  /**
-   * How long an active token is accepted without asking again, never beyond its `exp`. A token that is revoked meanwhile
-   * passes until then. 0 asks every time.
-   * @default 0
-   */
-  readonly cacheFor?: number | undefined
-  /**
-   * How many tokens are remembered at most.
-   * @default 1000
-   */
-  readonly cacheSize?: number | undefined
-  /**
-   * For each request to the server, from the first byte to the last.
-   * @default 5000
-   */
-  readonly timeout?: number | undefined
-  /**
-   * The longest response that is read, in bytes.
-   * @default 65536
-   */
-  readonly maxResponseLength?: number | undefined
+  /** What else is demanded of the claims. */
+  readonly claims?: IntrospectionClaimOptions | undefined
+  /** What is remembered. @default nothing: the server is asked about every token */
+  readonly cache?: IntrospectionCacheOptions | undefined
   /**
    * Longer tokens are refused without asking. In characters.
    * @default 16384
    */
   readonly maxTokenLength?: number | undefined
-  /** Replaces the global `fetch`, for a proxy or a private certificate authority. @default globalThis.fetch */
-  readonly fetch?: typeof globalThis.fetch | undefined
+  /** How requests to the server are made. */
+  readonly http?: HttpOptions | undefined
 }
 
 const caller = 'introspectionVerifier'
 
 function resolveOptions (options: IntrospectionVerifierOptions) {
-  const { endpoint } = options
+  const { endpoint, cache = {} } = options
   assertOption(isSecureUrl(endpoint), caller, 'endpoint', 'must be an https URL without a password (http only for this machine)')
-  assertFunctions(options, caller, ['fetch'])
-  const limits: RequestLimits = {
-    fetch: options.fetch ?? globalThis.fetch,
-    timeout: duration(options.timeout, 5000, caller, 'timeout'),
-    maxLength: wholeNumber(options.maxResponseLength, caller, 'maxResponseLength', { standard: 64 * 1024, least: 1 })
-  }
+  assertGroup(cache, caller, 'cache', '{ maxAge: 10_000 }')
+  const limits = requestLimits(options.http, 64 * 1024, caller)
   return {
     server: { endpoint, limits, credentials: clientAuthentication(options.client, endpoint, caller) },
     checkClaims: claimCheck(options),
-    cacheFor: wholeNumber(options.cacheFor, caller, 'cacheFor', { standard: 0, least: 0 }),
-    cacheSize: wholeNumber(options.cacheSize, caller, 'cacheSize', { standard: 1000, least: 1 }),
+    maxAge: wholeNumber(cache.maxAge, caller, 'cache.maxAge', { standard: 0, least: 0 }),
+    cache: expiringCache<Claims>(wholeNumber(cache.size, caller, 'cache.size', { standard: 1000, least: 1 })),
     maxTokenLength: wholeNumber(options.maxTokenLength, caller, 'maxTokenLength', { standard: defaultMaxTokenLength, least: 1 })
   }
 }
 
 function claimCheck (options: IntrospectionVerifierOptions): CheckClaims {
-  const { requireExpiry = true } = options
-  assertOption(typeof requireExpiry === 'boolean', caller, 'requireExpiry', 'must be true or false')
+  const { requireExpiry = true } = Object(options.claims) as IntrospectionClaimOptions
+  assertOption(typeof requireExpiry === 'boolean', caller, 'claims.requireExpiry', 'must be true or false')
   const issuers = stringsIfGiven(options, 'issuer')
   const audiences = stringsIfGiven(options, 'audience')
   return expectedClaims(caller, {
     issuers,
     audiences,
     required: [...(issuers ? ['iss'] : []), ...(audiences ? ['aud'] : []), ...(requireExpiry ? ['exp'] : [])]
-  }, options)
+  }, options.claims)
 }
 
 /** An option that is written down but undefined is a mistake: an unset variable must not switch a check off. */
@@ -118,8 +116,7 @@ function stringsIfGiven (options: IntrospectionVerifierOptions, option: 'issuer'
  * ```
  */
 export function introspectionVerifier (options: IntrospectionVerifierOptions): VerifyToken {
-  const { server, checkClaims, cacheFor, cacheSize, maxTokenLength } = resolveOptions(options)
-  const cache = expiringCache<Claims>(cacheSize)
+  const { server, checkClaims, maxAge, cache, maxTokenLength } = resolveOptions(options)
   const pending = new Map<string, Promise<Claims>>()
 
   async function askOnce (token: string, digest: string): Promise<Claims> {
@@ -127,7 +124,7 @@ export function introspectionVerifier (options: IntrospectionVerifierOptions): V
       const claims = await introspect(server, token)
       checkClaims(claims)
       const { exp } = claims
-      cache.set(digest, claims, Math.min(Date.now() + cacheFor, typeof exp === 'number' ? exp * 1000 : Infinity))
+      cache.set(digest, claims, Math.min(Date.now() + maxAge, typeof exp === 'number' ? exp * 1000 : Infinity))
       return claims
     } finally {
       pending.delete(digest)

@@ -1,9 +1,9 @@
 import { after } from '../internal/async/awaitable.ts'
 import { expectedClaims, type CheckClaims, type ClaimOptions } from '../internal/jose/expected-claims.ts'
-import type { RequestLimits } from '../internal/http/json-request.ts'
+import { requestLimits, type HttpOptions, type RequestLimits } from '../internal/http/json-request.ts'
 import { pinnedAlgorithms, publishedKeys, type IssuerKeys } from '../internal/jose/issuer-keys.ts'
 import { defaultMaxTokenLength, readUnchecked, refuseMalformed } from '../internal/jose/jwt.ts'
-import { assertFunctions, assertOption, duration, nonEmptyStrings, wholeNumber } from '../internal/plugin/options.ts'
+import { assertOption, duration, nonEmptyStrings, wholeNumber } from '../internal/plugin/options.ts'
 import type { RemoteJwkSetTimes } from '../internal/jose/remote-jwk-set.ts'
 import type { SignatureAlgorithm } from '../internal/jose/signature-algorithm.ts'
 import { rejected, type Claims, type VerifyToken } from '../token-verifier.ts'
@@ -26,7 +26,7 @@ export interface JwksIssuer {
 }
 
 /** The options of {@link jwksVerifier}. `issuers` is required. Times are milliseconds. */
-export interface JwksVerifierOptions extends ClaimOptions {
+export interface JwksVerifierOptions {
   readonly issuers: readonly JwksIssuer[]
   /**
    * Minimum time between requests caused by unknown key ids, on average for each issuer: ten in a row are allowed. After
@@ -41,22 +41,14 @@ export interface JwksVerifierOptions extends ClaimOptions {
    */
   readonly refreshAfter?: number | undefined
   /**
-   * For each request to an issuer, from the first byte to the last.
-   * @default 5000
-   */
-  readonly timeout?: number | undefined
-  /**
-   * The longest response of an issuer that is read, in bytes.
-   * @default 262144
-   */
-  readonly maxResponseLength?: number | undefined
-  /**
    * Longer tokens are refused unread. In characters.
    * @default 16384
    */
   readonly maxTokenLength?: number | undefined
-  /** Replaces the global `fetch`, for a proxy or a private certificate authority. @default globalThis.fetch */
-  readonly fetch?: typeof globalThis.fetch | undefined
+  /** What else is demanded of the claims. */
+  readonly claims?: ClaimOptions | undefined
+  /** How requests to an issuer are made. */
+  readonly http?: HttpOptions | undefined
 }
 
 const caller = 'jwksVerifier'
@@ -71,32 +63,27 @@ interface Issuer {
 interface Shared {
   readonly limits: RequestLimits
   readonly times: RemoteJwkSetTimes
-  readonly claimOptions: ClaimOptions
+  readonly claims: ClaimOptions | undefined
 }
 
 function resolveOptions (options: JwksVerifierOptions) {
   const { issuers } = options
   assertOption(Array.isArray(issuers) && issuers.length > 0, caller, 'issuers', 'must be a list of at least one issuer')
-  assertFunctions(options, caller, ['fetch'])
-  const limits: RequestLimits = {
-    fetch: options.fetch ?? globalThis.fetch,
-    timeout: duration(options.timeout, 5000, caller, 'timeout'),
-    maxLength: wholeNumber(options.maxResponseLength, caller, 'maxResponseLength', { standard: 256 * 1024, least: 1 })
-  }
+  const limits = requestLimits(options.http, 256 * 1024, caller)
   const times: RemoteJwkSetTimes = {
     cooldown: duration(options.cooldown, 30_000, caller, 'cooldown'),
     allowedInARow: 10,
     refreshAfter: duration(options.refreshAfter, 600_000, caller, 'refreshAfter'),
-    clockTolerance: options.clockTolerance ?? 0
+    clockTolerance: options.claims?.clockTolerance ?? 0
   }
-  const resolved = issuers.map((issuer, index) => resolveIssuer(issuer, `issuers[${index}]`, { limits, times, claimOptions: options }))
+  const resolved = issuers.map((issuer, index) => resolveIssuer(issuer, `issuers[${index}]`, { limits, times, claims: options.claims }))
   const byName = new Map(resolved.map(issuer => [issuer.name, issuer]))
   assertOption(byName.size === resolved.length, caller, 'issuers', 'must name each issuer once')
   const maxTokenLength = wholeNumber(options.maxTokenLength, caller, 'maxTokenLength', { standard: defaultMaxTokenLength, least: 1 })
   return { issuers: byName as ReadonlyMap<unknown, Issuer>, maxTokenLength }
 }
 
-function resolveIssuer (given: JwksIssuer, at: string, { limits, times, claimOptions }: Shared): Issuer {
+function resolveIssuer (given: JwksIssuer, at: string, { limits, times, claims }: Shared): Issuer {
   assertOption(typeof given === 'object' && given !== null, caller, at, 'must be an object such as { issuer, audience, algorithms }')
   const { issuer, audience, algorithms } = given
   assertOption(typeof issuer === 'string', caller, `${at}.issuer`, 'must be one string')
@@ -106,7 +93,7 @@ function resolveIssuer (given: JwksIssuer, at: string, { limits, times, claimOpt
   return {
     name: issuer,
     keys: publishedKeys(given, pinned, { caller, at, limits, times }),
-    checkClaims: expectedClaims(caller, { issuers, audiences, required: ['exp', 'iss', 'aud'] }, claimOptions)
+    checkClaims: expectedClaims(caller, { issuers, audiences, required: ['exp', 'iss', 'aud'] }, claims)
   }
 }
 

@@ -86,7 +86,7 @@ const caller = 'redisUserStatusStore'
 
 function resolveOptions (redis: RedisClient, options: RedisUserStatusStoreOptions): { prefix: string, cluster: boolean } {
   const { prefix = 'logout-user-status', cluster } = options
-  assertOption(cluster === undefined || typeof cluster === 'boolean', caller, 'cluster', 'must be a boolean')
+  assertOption(cluster === undefined || typeof cluster === 'boolean', caller, 'cluster', 'must be true or false')
   return { prefix: keyPrefix(prefix, caller), cluster: cluster ?? isClusterClient(redis) }
 }
 

@@ -149,7 +149,7 @@ const broken: Record<string, Break | readonly Break[]> = {
       ...credential, ...(credential.subject !== undefined && { subject: `${credential.tenant ?? ''}:${credential.subject}` })
     })
   }),
-  'an empty list of marks is no error': good => ({
+  'an empty list of marks is accepted': good => ({
     revoke (...added) {
       if (added.length === 0) throw new AssertionError({ message: 'nothing to revoke' })
       return good.revoke(...added)
@@ -170,7 +170,7 @@ const broken: Record<string, Break | readonly Break[]> = {
     () => ({ claimOnce: () => true }),
     good => ({ claimOnce: async (key, until) => String(Number(await good.claimOnce(key, until))) as unknown as boolean })
   ],
-  'a claim that has ended can be made again, and a claim is no mark': good => {
+  'a claim that has ended can be made again, and a claim is not a mark': good => {
     const claimed = new Set<string>()
     return {
       claimOnce (key) {

@@ -33,7 +33,7 @@ function byIntrospection (options: Partial<IntrospectionVerifierOptions> = {}): 
 async function byKey (acceptExpiredFor = 0): Promise<VerifyToken> {
   const jwk = (await provider.keys()).find(key => key.kty === 'EC') ?? {}
   const key = createPublicKey({ key: jwk, format: 'jwk' })
-  return fastJwtVerifier({ key, algorithms: ['ES256'], issuer: provider.issuer, audience: signedResource, acceptExpiredFor })
+  return fastJwtVerifier({ key, algorithms: ['ES256'], issuer: provider.issuer, audience: signedResource, claims: { acceptExpiredFor } })
 }
 
 /** The subject, the reason of a refusal, or `outage`. */
@@ -169,14 +169,14 @@ t.test('concurrent callers share a request to a slow provider, which is an outag
   const verify = byIntrospection()
   await Promise.all(Array.from({ length: 20 }, () => outcome(verify, opaque)))
   t.equal(await provider.count('/token/introspection') - before, 1)
-  t.equal(await outcome(byJwks({ timeout: 50 }), signed), 'outage')
-  t.equal(await outcome(byIntrospection({ timeout: 50 }), opaque), 'outage')
+  t.equal(await outcome(byJwks({ http: { timeout: 50 } }), signed), 'outage')
+  t.equal(await outcome(byIntrospection({ http: { timeout: 50 } }), opaque), 'outage')
   await provider.slow(0)
 })
 
 t.test('while the provider is frozen, keys at hand serve and everything else is an outage in time', async (t) => {
-  const warm = byJwks({ timeout: 200, cooldown: 10, refreshAfter: 10 })
-  const [cold, introspecting] = [byJwks({ timeout: 200, cooldown: 10 }), byIntrospection({ timeout: 200 })]
+  const warm = byJwks({ http: { timeout: 200 }, cooldown: 10, refreshAfter: 10 })
+  const [cold, introspecting] = [byJwks({ http: { timeout: 200 }, cooldown: 10 }), byIntrospection({ http: { timeout: 200 } })]
   const [signed, opaque] = [await provider.userToken(signedResource), await provider.userToken(opaqueResource)]
   t.equal(await outcome(warm, signed), 'alice')
   const [, payload, signature] = signed.split('.')
@@ -231,8 +231,8 @@ async function hostWith (verifyToken: VerifyToken) {
 t.test('every flow that takes a verifier, with each of the three', async (t) => {
   const verifiers: ReadonlyArray<[string, string, (acceptExpiredFor: number) => VerifyToken | Promise<VerifyToken>]> = [
     ['fastJwtVerifier', signedResource, byKey],
-    ['jwksVerifier', signedResource, acceptExpiredFor => byJwks({ acceptExpiredFor, cooldown: 10 })],
-    ['introspectionVerifier', opaqueResource, acceptExpiredFor => byIntrospection({ acceptExpiredFor })]
+    ['jwksVerifier', signedResource, acceptExpiredFor => byJwks({ claims: { acceptExpiredFor }, cooldown: 10 })],
+    ['introspectionVerifier', opaqueResource, acceptExpiredFor => byIntrospection({ claims: { acceptExpiredFor } })]
   ]
   const brief = new Map([signedResource, opaqueResource].map(resource => [resource, provider.userToken(resource, 'alice', 1)]))
   await Promise.all(brief.values())

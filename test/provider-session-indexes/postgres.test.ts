@@ -219,8 +219,8 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
 t.test('no answer is a rejection, and never "live" or an empty list', async t => {
   for (const rows of [[], [{}], [{ verdict: null, sessions: null }], [{ verdict: 1, sessions: 1 }]]) {
     const index = postgresProviderSessionIndex({ query: async () => ({ rows }) })
-    await t.rejects(index.bind(login(), session('1'), Date.now() + hour), { message: 'the database returned no answer' })
-    await t.rejects(index.logOut(logoutOf('phone')), { message: 'the database returned no answer' })
+    await t.rejects(index.bind(login(), session('1'), Date.now() + hour), { message: 'the database returned no row' })
+    await t.rejects(index.logOut(logoutOf('phone')), { message: 'the database returned no row' })
   }
 })
 

@@ -104,7 +104,7 @@ t.test('a wrong client or option is a TypeError that names it', async t => {
     t.throws(() => redisSessionStore(client, { prefix: prefix as string }), { name: 'TypeError', message })
   }
   for (const cluster of [null, 'yes', 1]) {
-    const message = 'redisSessionStore: option "cluster" must be a boolean'
+    const message = 'redisSessionStore: option "cluster" must be true or false'
     t.throws(() => redisSessionStore(client, { cluster: cluster as unknown as boolean }), { name: 'TypeError', message })
   }
 })

@@ -213,7 +213,7 @@ t.test('other spellings of one token are refused', async (t) => {
 })
 
 t.test('acceptExpiredFor accepts a token that expired less than that time ago, and nbf stays strict', async (t) => {
-  const verify = fastJwtVerifier({ ...options, acceptExpiredFor: 60_000 })
+  const verify = fastJwtVerifier({ ...options, claims: { acceptExpiredFor: 60_000 } })
   t.equal(reasonOf(verify, mint({ exp: seconds() - 50 })), 'accepted')
   t.equal(reasonOf(verify, mint({ exp: seconds() - 61 })), 'expired')
   t.equal(reasonOf(verify, mint({ exp: seconds() - 50, nbf: seconds() + 10 })), 'untrusted')
@@ -221,7 +221,7 @@ t.test('acceptExpiredFor accepts a token that expired less than that time ago, a
 })
 
 t.test('clockTolerance is applied to exp and nbf', async (t) => {
-  const verify = fastJwtVerifier({ ...options, clockTolerance: 10_000 })
+  const verify = fastJwtVerifier({ ...options, claims: { clockTolerance: 10_000 } })
   t.equal(reasonOf(verify, mint({ exp: seconds() - 8 })), 'accepted')
   t.equal(reasonOf(verify, mint({ exp: seconds() - 11 })), 'expired')
   t.equal(reasonOf(verify, mint({ nbf: seconds() + 8 })), 'accepted')
@@ -229,12 +229,12 @@ t.test('clockTolerance is applied to exp and nbf', async (t) => {
 })
 
 t.test('required claims must be present, and neither null nor inherited', async (t) => {
-  const verify = fastJwtVerifier({ ...options, requiredClaims: ['jti'] })
+  const verify = fastJwtVerifier({ ...options, claims: { required: ['jti'] } })
   t.equal(reasonOf(verify, mint({ jti: 'one' })), 'accepted')
   t.equal(reasonOf(verify, mint()), 'untrusted')
   t.equal(reasonOf(verify, mint({ jti: null })), 'untrusted')
-  t.equal(reasonOf(fastJwtVerifier({ ...options, requiredClaims: ['constructor'] }), mint()), 'untrusted')
-  t.equal(reasonOf(fastJwtVerifier({ ...options, requiredClaims: [] }), mint()), 'accepted')
+  t.equal(reasonOf(fastJwtVerifier({ ...options, claims: { required: ['constructor'] } }), mint()), 'untrusted')
+  t.equal(reasonOf(fastJwtVerifier({ ...options, claims: { required: [] } }), mint()), 'accepted')
 })
 
 t.test('several issuers and audiences are accepted, and changing the lists afterwards has no effect', async (t) => {
@@ -321,12 +321,12 @@ t.test('misconfiguration is a TypeError that names the option and holds no secre
     ['an EC key for EdDSA', { key: publicPem(ec), algorithms: ['EdDSA'] }, /"algorithms" must not contain EdDSA/],
     ['an RSA key of 1024 bits', { key: publicPem(tiny), algorithms: ['RS256'] }, /"algorithms" must not contain RS256/],
     ['an RSA key that is for PSS only', { key: publicPem(pss), algorithms: ['PS256'] }, /"algorithms" must not contain PS256/],
-    ['required claims that are no list', { requiredClaims: 'sub' }, /"requiredClaims" must/],
-    ['an unset required claim', { requiredClaims: [undefined] }, /"requiredClaims" must/],
-    ['a tolerance in words', { clockTolerance: '10s' }, /"clockTolerance" must/],
-    ['a negative tolerance', { clockTolerance: -1 }, /"clockTolerance" must/],
-    ['an endless grace period', { acceptExpiredFor: Infinity }, /"acceptExpiredFor" must/],
-    ['a grace period of NaN', { acceptExpiredFor: NaN }, /"acceptExpiredFor" must/],
+    ['required claims that are no list', { claims: { required: 'sub' } }, /"claims.required" must/],
+    ['an unset required claim', { claims: { required: [undefined] } }, /"claims.required" must/],
+    ['a tolerance in words', { claims: { clockTolerance: '10s' } }, /"claims.clockTolerance" must/],
+    ['a negative tolerance', { claims: { clockTolerance: -1 } }, /"claims.clockTolerance" must/],
+    ['an endless grace period', { claims: { acceptExpiredFor: Infinity } }, /"claims.acceptExpiredFor" must/],
+    ['a grace period of NaN', { claims: { acceptExpiredFor: NaN } }, /"claims.acceptExpiredFor" must/],
     ['no length at all', { maxTokenLength: 0 }, /"maxTokenLength" must/]
   ]
   for (const [what, wrong, says] of rows) {

@@ -49,7 +49,7 @@ for (const [kind, cacheFor] of [['opaque', 0], ['opaque', 60_000], ['signed', 0]
           issuer: issuer.url,
           audience,
           publicKey,
-          verifyToken: verifierFor(issuer, { issuer: issuer.url, audience, cacheFor }),
+          verifyToken: verifierFor(issuer, { issuer: issuer.url, audience, cache: { maxAge: cacheFor } }),
           mint: (claims, header) => {
             if (kind === 'opaque') return issuer.issueOpaque({ active: true, ...claims })
             const token = issuer.sign('one', claims, header)
@@ -110,7 +110,7 @@ t.test('an inactive token is refused, and any unclear response is an outage', as
   for (const [what, answer, cause] of rows) {
     issuer.odd.set(introspectionPath, answer)
     const timeout = cause.source.includes('within') ? 100 : 30_000
-    const verify = verifierFor(issuer, { timeout, maxResponseLength: 4096 })
+    const verify = verifierFor(issuer, { http: { timeout, maxResponseLength: 4096 } })
     const error: Error = await Promise.resolve(verify(token)).then(() => new Error('accepted'), reason => reason)
     t.notMatch(error, { name: 'TokenRejectedError' }, what)
     t.match(error, { message: /could not say/, cause: { message: cause } }, what)
@@ -120,7 +120,7 @@ t.test('an inactive token is refused, and any unclear response is an outage', as
 
 t.test('an active token is refused if its audience, issuer, times or required claims are wrong', async (t) => {
   const issuer = await issuerFor(t)
-  const verify = verifierFor(issuer, { issuer: issuer.url, audience, requiredClaims: ['client_id'] })
+  const verify = verifierFor(issuer, { issuer: issuer.url, audience, claims: { required: ['client_id'] } })
   const full = { iss: issuer.url, aud: audience, client_id: 'app' }
   t.equal(await outcome(verify, issuer.issueOpaque(active(full))), 'alice')
   t.equal(await outcome(verify, issuer.issueOpaque(active({ ...full, aud: ['other', audience] }))), 'alice')
@@ -138,8 +138,8 @@ t.test('without the options issuer and audience, neither claim is required', asy
   const issuer = await issuerFor(t)
   t.equal(await outcome(verifierFor(issuer), issuer.issueOpaque(active())), 'alice')
   t.equal(await outcome(verifierFor(issuer), issuer.issueOpaque(active({ aud: null, iss: null }))), 'alice')
-  t.equal(await outcome(verifierFor(issuer, { requireExpiry: false }), issuer.issueOpaque(active({ exp: undefined }))), 'alice')
-  t.equal(await outcome(verifierFor(issuer, { requireExpiry: false }), issuer.issueOpaque(active({ exp: null }))), 'alice')
+  t.equal(await outcome(verifierFor(issuer, { claims: { requireExpiry: false } }), issuer.issueOpaque(active({ exp: undefined }))), 'alice')
+  t.equal(await outcome(verifierFor(issuer, { claims: { requireExpiry: false } }), issuer.issueOpaque(active({ exp: null }))), 'alice')
 })
 
 t.test('active refresh tokens and ID tokens are refused', async (t) => {
@@ -186,9 +186,9 @@ t.test('concurrent callers with one token share one request, also if it fails', 
   t.equal(await outcome(verify, token), 'alice', 'a failure is not remembered')
 })
 
-t.test('an active token is cached for cacheFor, an inactive one is never cached', async (t) => {
+t.test('an active token is cached for cache.maxAge, an inactive one is never cached', async (t) => {
   const issuer = await issuerFor(t)
-  const verify = verifierFor(issuer, { cacheFor: 500 })
+  const verify = verifierFor(issuer, { cache: { maxAge: 500 } })
   const token = issuer.issueOpaque(active())
   t.equal(await outcome(verify, token), 'alice')
   issuer.introspected.delete(token)
@@ -202,14 +202,14 @@ t.test('an active token is cached for cacheFor, an inactive one is never cached'
 
 t.test('nothing is cached beyond its exp', async (t) => {
   const issuer = await issuerFor(t)
-  const verify = verifierFor(issuer, { cacheFor: 60_000, acceptExpiredFor: 60_000 })
+  const verify = verifierFor(issuer, { cache: { maxAge: 60_000 }, claims: { acceptExpiredFor: 60_000 } })
   const token = issuer.issueOpaque(active({ exp: seconds() + 2 }))
   t.equal(await outcome(verify, token), 'alice')
   await sleep(2100)
   issuer.introspected.set(token, { active: false })
   t.equal(await outcome(verify, token), 'revoked')
   const endless = issuer.issueOpaque(active({ exp: undefined }))
-  const trusting = verifierFor(issuer, { cacheFor: 60_000, requireExpiry: false })
+  const trusting = verifierFor(issuer, { cache: { maxAge: 60_000 }, claims: { requireExpiry: false } })
   t.equal(await outcome(trusting, endless), 'alice')
   t.match(trusting(endless), { sub: 'alice' })
 })
@@ -218,7 +218,7 @@ t.test('acceptExpiredFor accepts an expired token that the server still calls ac
   const issuer = await issuerFor(t)
   const token = issuer.issueOpaque(active({ exp: seconds() - 30 }))
   t.equal(await outcome(verifierFor(issuer), token), 'expired')
-  t.equal(await outcome(verifierFor(issuer, { acceptExpiredFor: 60_000 }), token), 'alice')
+  t.equal(await outcome(verifierFor(issuer, { claims: { acceptExpiredFor: 60_000 } }), token), 'alice')
 })
 
 t.test('other spellings of a token are refused without asking, because a lenient server might accept them', async (t) => {
@@ -244,7 +244,7 @@ t.test('other spellings of a token are refused without asking, because a lenient
 
 t.test('a deep or broad response is returned frozen like any other', async (t) => {
   const issuer = await issuerFor(t)
-  const verify = verifierFor(issuer, { maxResponseLength: 1024 * 1024 })
+  const verify = verifierFor(issuer, { http: { maxResponseLength: 1024 * 1024 } })
   for (const deep of [`${'['.repeat(100_000)}${']'.repeat(100_000)}`, `[${'0,'.repeat(200_000)}0]`]) {
     issuer.odd.set(introspectionPath, response => response.end(JSON.stringify(active()).replace('}', `,"deep":${deep}}`)))
     const claims = await verify('token')
@@ -254,7 +254,7 @@ t.test('a deep or broad response is returned frozen like any other', async (t) =
 
 t.test('the cache is bounded: the oldest entry is dropped', async (t) => {
   const issuer = await issuerFor(t)
-  const verify = verifierFor(issuer, { cacheFor: 60_000, cacheSize: 2 })
+  const verify = verifierFor(issuer, { cache: { maxAge: 60_000, size: 2 } })
   const tokens = [1, 2, 3].map(() => issuer.issueOpaque(active()))
   for (const token of tokens) await verify(token)
   t.match(verify(String(tokens[2])), { sub: 'alice' }, 'at once')
@@ -320,14 +320,17 @@ t.test('misconfiguration is a TypeError that names the option and holds no secre
     [{ issuer: undefined }, /"issuer"/],
     [{ audience: [] }, /"audience"/],
     [{ audience: undefined }, /"audience"/],
-    [{ requireExpiry: 'no' }, /"requireExpiry"/],
-    [{ cacheFor: -1 }, /"cacheFor"/],
-    [{ cacheFor: '1m' }, /"cacheFor"/],
-    [{ cacheSize: 0 }, /"cacheSize"/],
-    [{ timeout: 0 }, /"timeout"/],
-    [{ maxResponseLength: 0 }, /"maxResponseLength"/],
+    [{ claims: { requireExpiry: 'no' } }, /"claims.requireExpiry"/],
+    [{ claims: null }, /"claims" must be an object/],
+    [{ cache: 1000 }, /"cache" must be an object/],
+    [{ http: null }, /"http" must be an object/],
+    [{ cache: { maxAge: -1 } }, /"cache.maxAge"/],
+    [{ cache: { maxAge: '1m' } }, /"cache.maxAge"/],
+    [{ cache: { size: 0 } }, /"cache.size"/],
+    [{ http: { timeout: 0 } }, /"http.timeout"/],
+    [{ http: { maxResponseLength: 0 } }, /"http.maxResponseLength"/],
     [{ maxTokenLength: 0 }, /"maxTokenLength"/],
-    [{ fetch: {} }, /"fetch"/]
+    [{ http: { fetch: {} } }, /"http.fetch"/]
   ]
   for (const [wrong, message] of rows) {
     const make = () => introspectionVerifier({ ...good, ...wrong })

@@ -58,7 +58,7 @@ for (const [way, changes] of ways) {
             issuer: issuer.url,
             audience,
             publicKey,
-            verifyToken: verifierFor(issuer, { fetch: (url, init) => fetch(source || url, init) }, { ...changes, algorithms: [algorithm] }),
+            verifyToken: verifierFor(issuer, { http: { fetch: (url, init) => fetch(source || url, init) } }, { ...changes, algorithms: [algorithm] }),
             mint: (claims, header) => issuer.sign('one', claims, header, algorithm),
             breakSource: () => { source = down.url }
           }
@@ -380,7 +380,7 @@ t.test('a malformed, late or refused response of the issuer is an outage', async
     issuer.odd.clear()
     issuer.odd.set(path, answer)
     const timeout = cause.source.includes('within') ? 100 : 30_000
-    const verify = verifierFor(issuer, { timeout, maxResponseLength: 4096 }, { jwksUri: undefined })
+    const verify = verifierFor(issuer, { http: { timeout, maxResponseLength: 4096 } }, { jwksUri: undefined })
     const error: Error = await Promise.resolve(verify(good)).then(() => new Error('accepted'), reason => reason)
     t.notMatch(error, { name: 'TokenRejectedError' }, what)
     t.match(error, { message: `the keys of ${issuer.url} could not be fetched`, cause: { message: cause } }, what)
@@ -391,15 +391,15 @@ t.test('a malformed, late or refused response of the issuer is an outage', async
 t.test("a host's fetch that follows redirects or ignores the signal is an outage in time", async (t) => {
   const issuer = await issuerFor(t, 'one')
   const good = issuer.sign('one', claimsFor(issuer))
-  const redirecting = verifierFor(issuer, { fetch: (_url, { redirect: _, ...init } = {}) => fetch(`${issuer.url}/moved`, init) })
+  const redirecting = verifierFor(issuer, { http: { fetch: (_url, { redirect: _, ...init } = {}) => fetch(`${issuer.url}/moved`, init) } })
   issuer.odd.set('/moved', response => response.writeHead(302, { location: jwksPath }).end())
   t.equal(await outcome(redirecting, good), 'outage')
-  const deaf = verifierFor(issuer, { timeout: 50, fetch: () => new Promise(() => {}) })
+  const deaf = verifierFor(issuer, { http: { timeout: 50, fetch: () => new Promise(() => {}) } })
   t.equal(await outcome(deaf, good), 'outage')
-  const bare = verifierFor(issuer, { fetch: async () => new Response() })
+  const bare = verifierFor(issuer, { http: { fetch: async () => new Response() } })
   t.equal(await outcome(bare, good), 'outage', 'a response without a body')
   // eslint-disable-next-line prefer-promise-reject-errors
-  const mute = verifierFor(issuer, { fetch: () => Promise.reject() })
+  const mute = verifierFor(issuer, { http: { fetch: () => Promise.reject() } })
   t.equal(await outcome(mute, good), 'outage', 'a rejection without a reason')
 })
 
@@ -455,8 +455,8 @@ t.test('acceptExpiredFor accepts a token that expired less than that time ago', 
   const issuer = await issuerFor(t, 'one')
   const expired = issuer.sign('one', claimsFor(issuer, { exp: seconds() - 30 }))
   t.equal(await outcome(verifierFor(issuer), expired), 'expired')
-  t.equal(await outcome(verifierFor(issuer, { acceptExpiredFor: 60_000 }), expired), 'alice')
-  t.equal(await outcome(verifierFor(issuer, { acceptExpiredFor: 20_000 }), expired), 'expired')
+  t.equal(await outcome(verifierFor(issuer, { claims: { acceptExpiredFor: 60_000 } }), expired), 'alice')
+  t.equal(await outcome(verifierFor(issuer, { claims: { acceptExpiredFor: 20_000 } }), expired), 'expired')
 })
 
 t.test('misconfiguration is a TypeError that names the option', async (t) => {
@@ -491,12 +491,14 @@ t.test('misconfiguration is a TypeError that names the option', async (t) => {
     [{ issuers: [{ ...good, jwksUri: 'https://a.example', discoveryUri: 'https://a.example' }] }, /"issuers\[0\]\.discoveryUri" must not/],
     [{ cooldown: 0 }, /"cooldown"/],
     [{ refreshAfter: -1 }, /"refreshAfter"/],
-    [{ timeout: Infinity }, /"timeout"/],
-    [{ maxResponseLength: 0 }, /"maxResponseLength"/],
+    [{ http: { timeout: Infinity } }, /"http.timeout"/],
+    [{ http: { maxResponseLength: 0 } }, /"http.maxResponseLength"/],
     [{ maxTokenLength: '1' }, /"maxTokenLength"/],
-    [{ fetch: 'fetch' }, /"fetch"/],
-    [{ acceptExpiredFor: -1 }, /"acceptExpiredFor"/],
-    [{ requiredClaims: 'sub' }, /"requiredClaims"/]
+    [{ http: { fetch: 'fetch' } }, /"http.fetch"/],
+    [{ http: null }, /"http" must be an object/],
+    [{ claims: 'sub' }, /"claims" must be an object/],
+    [{ claims: { acceptExpiredFor: -1 } }, /"claims.acceptExpiredFor"/],
+    [{ claims: { required: 'sub' } }, /"claims.required"/]
   ]
   for (const [wrong, message] of rows) {
     t.throws(() => jwksVerifier({ issuers: [good], ...wrong }), { name: 'TypeError', message }, JSON.stringify(wrong))

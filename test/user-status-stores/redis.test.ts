@@ -216,7 +216,7 @@ t.test('a wrong client or option is a TypeError that names it', async t => {
   const client: IoredisLike = { evalsha: async () => {}, eval: async () => {} }
   for (const [options, message] of [
     [{ prefix: 'a b' }, /redisUserStatusStore: option "prefix" must/],
-    [{ cluster: 'yes' as unknown as boolean }, /redisUserStatusStore: option "cluster" must be a boolean/]
+    [{ cluster: 'yes' as unknown as boolean }, /redisUserStatusStore: option "cluster" must be true or false/]
   ] as const) t.throws(() => redisUserStatusStore(client, options), { name: 'TypeError', message })
 })
 

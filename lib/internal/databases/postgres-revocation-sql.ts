@@ -31,7 +31,7 @@ const clock = 'floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint'
 const key = 'id, issuer, tenant, "except"'
 const columns = `${key}, cutoff, until`
 
-/** Before every transaction: stands in rows that are no marks, and that nobody follows. */
+/** Before every transaction: stands in rows that are not marks, which nobody follows. */
 const notFollowed = '\'0\'::xid8'
 
 /** The channel on which new marks are sent. Tables of one name in two schemas have one each. */

@@ -101,3 +101,14 @@ function warnOfMissingTimeouts (client: PostgresClient, caller: string): void {
   warnOnce(client, 'FASTIFY_LOGOUT_POOL_TIMEOUTS', `${caller}: the Pool has no ${missing.join(' and no ')}. ` +
     'A connection that falls silent then stays in the Pool for minutes. Set both, for example to 5000 (milliseconds).')
 }
+
+const rowsAtOnce = 1000
+
+/**
+ * Deletes the rows that are due, a thousand with each statement. Resolves to the number of rows deleted. The statement takes
+ * the number of rows, and returns a row for each that it deleted.
+ */
+export async function deleteDue (run: RunStatement, statement: string, sum = 0): Promise<number> {
+  const { length } = await run(statement, rowsAtOnce)
+  return length < rowsAtOnce ? sum + length : deleteDue(run, statement, sum + length)
+}

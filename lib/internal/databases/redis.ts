@@ -38,7 +38,7 @@ export type Reply = string | null | readonly Reply[]
 /** Runs a script with these keys and arguments. */
 export type RunScript = (keys: readonly string[], ...values: string[]) => Promise<Reply>
 
-/** What is unanswered is counted for each client, whichever stores use it. */
+/** Counts the unanswered calls of each client, whichever stores use it. */
 const backlogs = new WeakMap<RedisClient, SendBounded>()
 
 function backlogOf (client: RedisClient): SendBounded {

@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as otherWork, setTimeout as sleep } from 'node:timers/promises'
 import { missingTable, objectRows } from './sql-table.ts'
 import { warnOnce } from './warning.ts'
 
@@ -149,4 +149,17 @@ function journalMode (database: SqliteDatabase, schema: string): string | undefi
   } catch {
     return undefined
   }
+}
+
+const rowsAtOnce = 1000
+
+/**
+ * Deletes the rows that are due, a thousand with each transaction, and lets other work run between two of them. Resolves to
+ * the number of rows deleted. The statement takes the time and the number of rows, and returns a row for each that it deleted.
+ */
+export async function deleteDue (deleteSome: RunSqlite, sum = 0): Promise<number> {
+  const { length } = deleteSome(Date.now(), rowsAtOnce)
+  if (length < rowsAtOnce) return sum + length
+  await otherWork()
+  return deleteDue(deleteSome, sum + length)
 }

@@ -1,3 +1,5 @@
+import { assertFunction, assertGroup, duration, wholeNumber } from '../plugin/options.ts'
+
 /** The limits of {@link requestJson}. */
 export interface RequestLimits {
   /** The host's own `fetch`, for example one that uses a proxy, or the global one. */
@@ -6,6 +8,32 @@ export interface RequestLimits {
   readonly timeout: number
   /** The longest body to read, in bytes after decompression. */
   readonly maxLength: number
+}
+
+/** How requests are made. */
+export interface HttpOptions {
+  /** For each request, from the first byte to the last, in milliseconds. @default 5000 */
+  readonly timeout?: number | undefined
+  /** The longest response that is read, in bytes. @default 262144 for `jwksVerifier`, 65536 for `introspectionVerifier` */
+  readonly maxResponseLength?: number | undefined
+  /** Replaces the global `fetch`, for a proxy or a private certificate authority. @default globalThis.fetch */
+  readonly fetch?: typeof globalThis.fetch | undefined
+}
+
+/**
+ * Returns the limits of the option `http`.
+ *
+ * @throws {TypeError} for a member that is wrong
+ */
+export function requestLimits (options: HttpOptions = {}, longest: number, caller: string): RequestLimits {
+  assertGroup(options, caller, 'http', '{ timeout, fetch }')
+  const { fetch = globalThis.fetch, timeout, maxResponseLength } = options
+  assertFunction(fetch, caller, 'http.fetch')
+  return {
+    fetch,
+    timeout: duration(timeout, 5000, caller, 'http.timeout'),
+    maxLength: wholeNumber(maxResponseLength, caller, 'http.maxResponseLength', { standard: longest, least: 1 })
+  }
 }
 
 /** A request. The caller chooses neither a signal nor whether redirects are followed. */

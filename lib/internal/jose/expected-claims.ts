@@ -1,13 +1,13 @@
-import { assertOption, nonEmptyStrings, wholeNumber } from '../plugin/options.ts'
+import { assertGroup, assertOption, nonEmptyStrings, wholeNumber } from '../plugin/options.ts'
 import { rejected, type Claims } from '../../token-verifier.ts'
 
-/** Options of every verifier about the claims of a token. Times are milliseconds. */
+/** What a verifier demands of the claims of a token. Times are milliseconds. */
 export interface ClaimOptions {
   /**
    * Claims that must be present besides those that the verifier requires anyway. `null` counts as missing.
    * @default []
    */
-  readonly requiredClaims?: readonly string[] | undefined
+  readonly required?: readonly string[] | undefined
   /**
    * Tolerance applied to `exp` and `nbf`: how far the issuer's clock may differ from ours.
    * @default 0
@@ -39,11 +39,12 @@ export type CheckClaims = (claims: Claims) => void
  * @throws {TypeError} for an option that is wrong
  * @see https://www.rfc-editor.org/rfc/rfc7519#section-4.1
  */
-export function expectedClaims (caller: string, expected: ExpectedClaims, options: ClaimOptions): CheckClaims {
-  const tolerance = wholeNumber(options.clockTolerance, caller, 'clockTolerance', { standard: 0, least: 0 })
-  const acceptExpiredFor = wholeNumber(options.acceptExpiredFor, caller, 'acceptExpiredFor', { standard: 0, least: 0 })
+export function expectedClaims (caller: string, expected: ExpectedClaims, options: ClaimOptions = {}): CheckClaims {
+  assertGroup(options, caller, 'claims', '{ clockTolerance: 5000 }')
+  const tolerance = wholeNumber(options.clockTolerance, caller, 'claims.clockTolerance', { standard: 0, least: 0 })
+  const acceptExpiredFor = wholeNumber(options.acceptExpiredFor, caller, 'claims.acceptExpiredFor', { standard: 0, least: 0 })
   const tolerances = { tolerance, grace: tolerance + acceptExpiredFor }
-  const required = [...new Set([...expected.required, ...claimNames(options.requiredClaims, caller)])]
+  const required = [...new Set([...expected.required, ...claimNames(options.required, caller)])]
 
   return (claims) => {
     for (const name of required) {
@@ -60,8 +61,8 @@ export function expectedClaims (caller: string, expected: ExpectedClaims, option
 
 function claimNames (names: unknown, caller: string): readonly string[] {
   if (names === undefined) return []
-  assertOption(Array.isArray(names), caller, 'requiredClaims', 'must be a list of claim names')
-  return names.length === 0 ? [] : nonEmptyStrings(names, caller, 'requiredClaims')
+  assertOption(Array.isArray(names), caller, 'claims.required', 'must be a list of claim names')
+  return names.length === 0 ? [] : nonEmptyStrings(names, caller, 'claims.required')
 }
 
 const stringClaims = ['iss', 'sub', 'jti', 'sid', 'client_id', 'azp'] as const

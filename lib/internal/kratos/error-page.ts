@@ -4,7 +4,7 @@ import { wantsJson } from '../http/wants-json.ts'
 import { noteRedirectedRefusal } from '../plugin/diagnostics.ts'
 import { kratosMessage, sendKratosEmpty, sendKratosError, type KratosError } from './error.ts'
 
-/** Answers a request with an error. */
+/** Responds to a request with an error. */
 export type RefuseRequest = (request: FastifyRequest, reply: FastifyReply, error: KratosError) => FastifyReply
 
 /**

@@ -104,7 +104,7 @@ function withKratosHeaders (reply: FastifyReply): FastifyReply {
 
 /**
  * Returns the response for an error that was thrown. A 4xx of the host's hooks, or of Fastify while it reads the body, keeps
- * its status. Every other error becomes a 500 that does not tell the cause.
+ * its status. Every other error becomes a 500 that does not name the cause.
  */
 export function kratosErrorOf (thrown: FastifyError | null, reply: FastifyReply): KratosError {
   const status = failureStatus(thrown, reply)

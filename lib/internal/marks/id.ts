@@ -44,7 +44,7 @@ export function assertMarks (marks: readonly Mark[]): void {
       assertMark(scope[name] === undefined || isId(scope[name]), `"${name}" must be a non-empty string when it is given`)
     }
     assertMark(mark.digested !== true || [tokenId, sessionId, subject, scope['issuer'], scope['tenant'], scope['except']].every(isStored),
-      '"digested" is set, but an id that begins with "#" is no digest')
+      '"digested" is set, but an id that begins with "#" is not a digest')
   }
 }
 

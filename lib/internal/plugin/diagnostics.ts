@@ -3,7 +3,7 @@ import { channel, type Channel } from 'node:diagnostics_channel'
 
 /** Which request a message is about. */
 export interface RequestMessage {
-  /** The plugin that answered, for example `kratosLogout`. */
+  /** The plugin that responded, for example `kratosLogout`. */
   readonly plugin: string
   /** `request.id`, as in the log. Empty for a logout without a request. */
   readonly requestId: string
@@ -23,7 +23,7 @@ export interface LogoutSummary {
 /** A logout that the store confirmed: an active session, or a logged-in user, is now logged out. */
 export interface LogoutMessage extends RequestMessage, LogoutSummary {}
 
-/** A request to a logout route that was answered with an error, or with a redirect to a page about one. */
+/** A request to a logout route whose response was an error, or a redirect to a page about one. */
 export interface RefusalMessage extends RequestMessage {
   /** The status of the error: 400 to 599, also where the response is a redirect. */
   readonly status: number

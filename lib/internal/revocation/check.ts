@@ -10,7 +10,7 @@ import { TokenRejectedError } from '../../token-verifier.ts'
 /** What to do while the revocation store cannot tell whether a credential is revoked. */
 export type WhenUnavailable = 'refuse' | 'allow'
 
-/** An error that Fastify, and most error handlers of hosts, answer with its `statusCode`. */
+/** An error that Fastify, and most error handlers of hosts, send with its `statusCode`. */
 export type HttpError = Error & { readonly statusCode: number }
 
 /** Asks the store about one credential. */

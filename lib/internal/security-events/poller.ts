@@ -42,7 +42,7 @@ export interface SecurityEventPoller {
    * acknowledged by then comes again.
    */
   stop (): Promise<void>
-  /** When the transmitter answered last, in epoch milliseconds, for health checks. */
+  /** When the transmitter last responded, in epoch milliseconds, for health checks. */
   readonly lastPolledAt: number | undefined
   /** When the last event was accepted, in epoch milliseconds. */
   readonly lastEventAt: number | undefined
@@ -142,7 +142,7 @@ async function pollOnce (signal: AbortSignal, { settings, results, seen }: Polli
   return results.acks.size + results.errors.size > 0
 }
 
-/** Sends what became of earlier tokens, and forgets it once the transmitter has answered. */
+/** Sends what became of earlier tokens, and forgets it once the transmitter has responded. */
 async function askTransmitter (
   what: Pick<PollBody, 'maxEvents' | 'returnImmediately'>, { settings, results }: Omit<Polling, 'seen'>, signal: AbortSignal
 ): Promise<readonly PolledToken[] | 'timeout'> {

@@ -91,7 +91,7 @@ export function prepareLogoutScope (scope: FastifyInstance, caller: string): voi
   })
 }
 
-/** Logs an error of ours that is not the caller's fault. */
+/** Logs an error that is not the caller's fault. */
 export function logLogoutFailure ({ log }: FastifyRequest, error: unknown): void {
   if (!isLogoutError(error)) return
   if (error.code === 'LOGOUT_MISCONFIGURED') {

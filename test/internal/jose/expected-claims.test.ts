@@ -50,10 +50,10 @@ t.test('required claims must be present, and neither null nor inherited', async 
     const check = expectedClaims('caller', expected, {})
     t.throws(() => check(others), { name: 'TokenRejectedError', reason: 'untrusted', cause: { message: `the token has no ${name} claim` } })
   }
-  t.equal(judged({}, { requiredClaims: ['jti', 'toString'] }), 'untrusted: the token has no jti claim')
-  t.equal(judged({ jti: 'a' }, { requiredClaims: ['jti', 'toString'] }), 'untrusted: the token has no toString claim')
-  t.equal(judged({ jti: 'a', toString: 1 }, { requiredClaims: ['jti', 'toString'] }), 'accepted')
-  t.equal(judged({}, { requiredClaims: [] }), 'accepted')
+  t.equal(judged({}, { required: ['jti', 'toString'] }), 'untrusted: the token has no jti claim')
+  t.equal(judged({ jti: 'a' }, { required: ['jti', 'toString'] }), 'untrusted: the token has no toString claim')
+  t.equal(judged({ jti: 'a', toString: 1 }, { required: ['jti', 'toString'] }), 'accepted')
+  t.equal(judged({}, { required: [] }), 'accepted')
 })
 
 t.test('claims that are strings by the standard must be strings', async t => {
@@ -97,12 +97,12 @@ t.test('times must be numbers that a date can hold', async t => {
 
 t.test('misuse is a TypeError that names the option', async t => {
   const rows: ReadonlyArray<[object, RegExp]> = [
-    [{ requiredClaims: 'sub' }, /"requiredClaims" must be a list/],
-    [{ requiredClaims: [''] }, /"requiredClaims" must/],
-    [{ requiredClaims: ['sub', undefined] }, /"requiredClaims" must/],
-    [{ clockTolerance: -1 }, /"clockTolerance" must/],
-    [{ clockTolerance: '1s' }, /"clockTolerance" must/],
-    [{ acceptExpiredFor: Infinity }, /"acceptExpiredFor" must/]
+    [{ required: 'sub' }, /"claims.required" must be a list/],
+    [{ required: [''] }, /"claims.required" must/],
+    [{ required: ['sub', undefined] }, /"claims.required" must/],
+    [{ clockTolerance: -1 }, /"claims.clockTolerance" must/],
+    [{ clockTolerance: '1s' }, /"claims.clockTolerance" must/],
+    [{ acceptExpiredFor: Infinity }, /"claims.acceptExpiredFor" must/]
   ]
   for (const [options, message] of rows) t.throws(() => expectedClaims('caller', expected, options), { name: 'TypeError', message })
 })
