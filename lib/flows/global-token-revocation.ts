@@ -271,7 +271,7 @@ function checkedSender (returned: unknown): AuthenticatedSender | undefined {
   if (returned === undefined || returned === null || returned === false) return undefined
   const { issuer } = returned as Partial<AuthenticatedSender>
   if (typeof issuer === 'string' && issuer !== '') return returned as AuthenticatedSender
-  throw new TypeError('authenticate must return a sender, { issuer, tenant? }, or undefined')
+  throw new TypeError(`${plugin}: option "authenticate" must return a sender, { issuer, tenant? }, or undefined`)
 }
 
 /** Ends everything of the users that a command names. Returns why it was refused. */

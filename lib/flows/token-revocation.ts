@@ -186,7 +186,7 @@ function revocation ({ ask, authenticateClient, revokeToken }: Settings) {
     const outcome = await ask('revokeToken', () => revokeToken({ token, clientId, ...(hint !== '' && { hint }) }, request))
     if (outcome === 'unsupported') return { ...refusals.unsupported, clientId }
     if (outcome === 'revoked' || outcome === undefined || outcome === null) return undefined
-    throw new TypeError("revokeToken must return 'revoked', 'unsupported' or undefined")
+    throw new TypeError(`${plugin}: option "revokeToken" must return "revoked", "unsupported" or undefined`)
   }
 }
 
@@ -205,7 +205,7 @@ function problemOf (form: Form): string | undefined {
 function isClientId (returned: unknown): returned is string {
   if (returned === undefined || returned === null || returned === false) return false
   if (typeof returned === 'string' && returned !== '') return true
-  throw new TypeError('authenticateClient must return the id of the client, or undefined')
+  throw new TypeError(`${plugin}: option "authenticateClient" must return the id of the client, or undefined`)
 }
 
 // Errors

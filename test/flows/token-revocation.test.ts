@@ -227,7 +227,7 @@ t.test('V5: null and false refuse a client; what else is no id is a 500, and rev
     const { post, revocations, logged } = await serve(t, { authenticateClient: () => returned as string })
     t.strictSame(await post('token=x', shop), failure(500, 'server_error'), JSON.stringify(returned))
     t.strictSame(revocations, [])
-    t.match(logged(), [{ event: 'logout.outage', err: { message: /^authenticateClient must return the id/ } }])
+    t.match(logged(), [{ event: 'logout.outage', err: { message: /^tokenRevocation: option "authenticateClient" must return the id/ } }])
   }
 })
 
@@ -294,7 +294,7 @@ t.test('V9: what is no outcome of revokeToken is a 500, never a success', async 
   for (const returned of [true, false, 'ok', 1, {}, 'Revoked']) {
     const { post, logged } = await serve(t, { revokeToken: () => returned as 'revoked' })
     t.strictSame(await post('token=x', shop), failure(500, 'server_error'), JSON.stringify(returned))
-    t.match(logged(), [{ err: { message: /^revokeToken must return/ } }])
+    t.match(logged(), [{ err: { message: /^tokenRevocation: option "revokeToken" must return/ } }])
   }
 })
 

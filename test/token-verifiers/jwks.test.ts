@@ -58,7 +58,9 @@ for (const [way, changes] of ways) {
             issuer: issuer.url,
             audience,
             publicKey,
-            verifyToken: verifierFor(issuer, { http: { fetch: (url, init) => fetch(source || url, init) } }, { ...changes, algorithms: [algorithm] }),
+            verifyToken: verifierFor(issuer, {
+              http: { fetch: (url, init) => fetch(source || url, init) }
+            }, { ...changes, algorithms: [algorithm] }),
             mint: (claims, header) => issuer.sign('one', claims, header, algorithm),
             breakSource: () => { source = down.url }
           }

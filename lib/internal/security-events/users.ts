@@ -34,7 +34,7 @@ export type ResolveSubject<Subject extends SubjectIdentifier, Request> =
  */
 export function checkedUsers (returned: unknown): readonly AffectedUser[] | 'forbidden' | 'unable' {
   if (returned === 'forbidden' || returned === 'unable') return returned
-  const hint = 'resolveSubject must return a list of users, each { subject, tenant? }, or "forbidden", or "unable"'
+  const hint = 'option "resolveSubject" must return a list of users, each { subject, tenant? }, or "forbidden", or "unable"'
   if (!Array.isArray(returned)) throw new TypeError(hint)
   return eachOnce(returned.map(user => {
     const { subject, tenant } = Object(user)

@@ -17,6 +17,6 @@ t.test('users are returned each once, with ids as text', async t => {
 t.test('anything else is an error of the host', async t => {
   for (const wrong of [undefined, null, 'alice', {}, [null], ['alice'], [{}], [{ subject: '' }], [{ subject: 'alice', tenant: '' }],
     [{ subject: {} }]]) {
-    t.throws(() => checkedUsers(wrong), { name: 'TypeError', message: /^resolveSubject must return a list of users/ })
+    t.throws(() => checkedUsers(wrong), { name: 'TypeError', message: /^option "resolveSubject" must return a list of users/ })
   }
 })
