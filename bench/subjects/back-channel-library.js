@@ -19,7 +19,7 @@ export default async function ({ store, tokens }) {
   const { index, sessions, count } = await stores[store.kind](store)
   const app = Fastify()
   await app.register(backChannelLogout, {
-    issuers: [{ issuer, clientId, jwksUri: await serve(jwks) }], index, sessions, sessionLifetime: hour, maxAge: hour
+    issuers: [{ issuer, clientId, jwksUri: await serve(jwks) }], index, sessions, sessionLifetime: hour, logoutToken: { maxAge: hour }
   })
 
   const seed = (from, many) => inParallel(from, many, async nth => {
