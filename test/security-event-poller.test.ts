@@ -334,6 +334,8 @@ t.test('L13 and other options that are wrong', async t => {
   const valid = { ...stream, endpoint: 'https://transmitter.example/poll', authorization: () => 'x' }
   const given = { ...options, stream: valid }
   for (const [option, values] of Object.entries({
+    endpoint: ['https://transmitter.example/poll'],
+    authorization: [() => 'x'],
     'stream.endpoint': ['http://transmitter.example/poll', undefined, 'x'],
     'stream.authorization': [undefined, 'Bearer x'],
     fetch: ['x'],

@@ -11,7 +11,7 @@ import { isolateFromHost } from '../internal/plugin/host-isolation.ts'
 import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
-import { assertFunctions, assertGroup, assertOption, duration } from '../internal/plugin/options.ts'
+import { assertFunctions, assertGroup, assertGrouped, assertOption, duration } from '../internal/plugin/options.ts'
 import { limitRequests, type LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
 import { resolveRoute } from '../internal/plugin/route.ts'
 import { collectEdges } from '../internal/security-events/edges.ts'
@@ -103,6 +103,11 @@ function resolveOptions (options: GlobalTokenRevocationOptions, { log }: Fastify
   assertOption(typeof resolveSubject === 'function', plugin, 'resolveSubject',
     'is missing: pass a function (subject, sender, request) => users')
   assertFunctions(options, plugin, ['onLogout'])
+  assertGrouped(options, plugin, {
+    authenticate: ['senders', 'endpointUrl', 'revocations', 'clockTolerance', 'maxTokenLifetime'],
+    end: ['sessions', 'revoke', 'alsoEnd', 'revokeRefreshTokens'],
+    route: ['path', 'rateLimit', 'security']
+  })
   const timeout = duration(options.timeout, 2000, plugin, 'timeout')
   const ask = askWithin(timeout, plugin, log)
   return {

@@ -15,7 +15,7 @@ import { askWithin } from '../internal/plugin/ask.ts'
 import { detachEndedSession } from '../internal/plugin/detach-session.ts'
 import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
 import type { SecurityRequirement } from '../internal/plugin/openapi.ts'
-import { assertFunctions, assertGroup, assertOption, duration } from '../internal/plugin/options.ts'
+import { assertFunctions, assertGroup, assertGrouped, assertOption, duration } from '../internal/plugin/options.ts'
 import type { OnLogout } from '../logout-event.ts'
 import type { SessionStore } from '../session-store.ts'
 
@@ -52,6 +52,7 @@ function resolveOptions (options: KratosAdminOptions, fastify: FastifyInstance) 
   assertFunctions(options, plugin, ['identity', 'onLogout'])
   assertIdKind(ids, plugin)
   assertGroup(route, plugin, 'route', '{ security }')
+  assertGrouped(options, plugin, { route: ['security'] })
   const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin, fastify.log)
   return {
     ask,

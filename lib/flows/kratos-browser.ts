@@ -27,7 +27,7 @@ import { levelWithoutRequests } from '../internal/plugin/log-level.ts'
 import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
-import { assertFunctions, assertGroup, assertOption, duration } from '../internal/plugin/options.ts'
+import { assertFunctions, assertGroup, assertGrouped, assertOption, duration } from '../internal/plugin/options.ts'
 import type { OnLogout } from '../logout-event.ts'
 import type { SessionStore } from '../session-store.ts'
 
@@ -80,6 +80,7 @@ function resolveOptions (options: KratosBrowserLogoutOptions, fastify: FastifyIn
   assertSessionStore(sessions, ['find', 'logOut'], plugin)
   assertFunctions(options, plugin, ['onLogout'])
   assertGroup(route, plugin, 'route', '{ security }')
+  assertGrouped(options, plugin, { route: ['security'] })
   const { publicUrl, judgeReturnTo, errorPage } = resolveUrls(options)
   const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin, fastify.log)
   return {

@@ -16,7 +16,7 @@ import { askWithin } from '../internal/plugin/ask.ts'
 import { detachEndedSession } from '../internal/plugin/detach-session.ts'
 import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
 import type { SecurityRequirement } from '../internal/plugin/openapi.ts'
-import { assertFunctions, assertGroup, duration } from '../internal/plugin/options.ts'
+import { assertFunctions, assertGroup, assertGrouped, duration } from '../internal/plugin/options.ts'
 import type { OnLogout } from '../logout-event.ts'
 import type { Session, SessionStore } from '../session-store.ts'
 
@@ -56,6 +56,7 @@ function resolveOptions (options: KratosSessionsOptions, fastify: FastifyInstanc
   assertFunctions(options, plugin, ['isActive', 'identity', 'onLogout'])
   assertIdKind(ids, plugin)
   assertGroup(route, plugin, 'route', '{ security }')
+  assertGrouped(options, plugin, { route: ['security'] })
   const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin, fastify.log)
   return {
     ask,

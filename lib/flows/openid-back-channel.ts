@@ -12,7 +12,7 @@ import { isolateFromHost } from '../internal/plugin/host-isolation.ts'
 import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
-import { assertFunctions, assertGroup, assertOption, duration, lifetimeOf, wholeNumber } from '../internal/plugin/options.ts'
+import { assertFunctions, assertGroup, assertGrouped, assertOption, duration, lifetimeOf, wholeNumber } from '../internal/plugin/options.ts'
 import { pluginOrFactory } from '../internal/plugin/plugin-or-factory.ts'
 import { limitRequests, type LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
 import { resolveRoute } from '../internal/plugin/route.ts'
@@ -104,6 +104,9 @@ function resolveOptions (options: BackChannelLogoutOptions, { log }: FastifyInst
   assertOption(options.sessionLifetime !== undefined, plugin, 'sessionLifetime',
     'is missing: pass the longest life of a session, in milliseconds')
   assertFunctions(options, plugin, ['alsoEnd', 'onLogout'])
+  assertGrouped(options, plugin, {
+    logoutToken: ['sidEnds', 'maxAge', 'clockTolerance', 'maxLength'], route: ['path', 'parallel', 'rateLimit', 'security']
+  })
   const timeout = duration(options.timeout, 2000, plugin, 'timeout')
   const { parallel, ...route } = resolveRoute(options.route, standardPath, plugin)
   const tokens = resolveTokens(options.logoutToken)

@@ -15,7 +15,7 @@ import { levelWithoutRequests } from '../internal/plugin/log-level.ts'
 import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
-import { assertFunctions, assertGroup, assertOption, duration, lifetimeOf } from '../internal/plugin/options.ts'
+import { assertFunctions, assertGroup, assertGrouped, assertOption, duration, lifetimeOf } from '../internal/plugin/options.ts'
 import { limitRequests, type LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
 import { resolveRoute } from '../internal/plugin/route.ts'
 import type { LogoutEvent } from '../logout-event.ts'
@@ -85,6 +85,9 @@ function resolveOptions (options: FrontChannelLogoutOptions, fastify: FastifyIns
   assertOption(options.sessionLifetime !== undefined, plugin, 'sessionLifetime',
     'is missing: pass the longest life of a session, in milliseconds')
   assertFunctions(options, plugin, ['onLogout'])
+  assertGrouped(options, plugin, {
+    route: ['path', 'missingIssuer', 'frameAncestors', 'rateLimit', 'security'], cookie: ['clearCookies']
+  })
   const route = resolveRoute(options.route, standardPath, plugin)
   const issuers = resolveIssuers(options.issuers)
   const { missingIssuer } = route

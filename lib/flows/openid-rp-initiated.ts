@@ -14,7 +14,7 @@ import { resolveProviders, type EndSessionIssuer, type ResolvedProvider, type Se
 import { verbatim } from '../internal/plugin/host-isolation.ts'
 import { levelWithoutRequests } from '../internal/plugin/log-level.ts'
 import { freshSchema, operationId } from '../internal/plugin/openapi.ts'
-import { assertFunctions, assertGroup, assertOption, duration, wholeNumber } from '../internal/plugin/options.ts'
+import { assertFunctions, assertGroup, assertGrouped, assertOption, duration, wholeNumber } from '../internal/plugin/options.ts'
 import { pluginOrFactory } from '../internal/plugin/plugin-or-factory.ts'
 import { assertPath } from '../internal/plugin/route.ts'
 import { bodyLimit, fieldsOf, mediaTypes } from '../internal/session-logout/body.ts'
@@ -92,6 +92,7 @@ function resolveOptions (options: RpInitiatedLogoutOptions) {
   assertOption(sessions.find !== undefined, plugin, 'sessions', 'must have the method "find"')
   assertOption(options.provider !== undefined, plugin, 'provider', 'is missing: pass session => ({ issuer, idToken })')
   assertFunctions(options, plugin, ['provider'])
+  assertGrouped(options, plugin, { route: ['returnPath', 'allowGet', 'maxUrlLength'] })
   assertGroup(csrf, plugin, 'csrf', '{ trustedOrigins, trustSameSite }')
   const { returnPath, allowGet, maxUrlLength } = resolveRoutes(options.route ?? {}, route.path)
   return {

@@ -7,7 +7,7 @@ import { publishRefusals } from '../internal/plugin/diagnostics.ts'
 import { isolateFromHost } from '../internal/plugin/host-isolation.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
-import { assertOption, duration } from '../internal/plugin/options.ts'
+import { assertGrouped, assertOption, duration } from '../internal/plugin/options.ts'
 import { limitRequests, type LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
 import { resolveRoute } from '../internal/plugin/route.ts'
 import { eventReceiver, type SecurityEventOptions } from '../internal/security-events/receiver.ts'
@@ -36,6 +36,7 @@ export interface SecurityEventsOptions extends SecurityEventOptions<FastifyReque
 }
 
 function resolveOptions (options: SecurityEventsOptions, { log }: FastifyInstance) {
+  assertGrouped(options, plugin, { route: ['path', 'rateLimit', 'security'] })
   const { streams } = options
   assertOption(Array.isArray(streams) && streams.length > 0, plugin, 'streams', 'is missing: pass a list of at least one stream')
   const timeout = duration(options.timeout, 2000, plugin, 'timeout')

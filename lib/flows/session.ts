@@ -7,7 +7,7 @@ import type { CrossSiteOptions } from '../internal/http/cross-site.ts'
 import { isPrefetch } from '../internal/http/prefetch.ts'
 import { wantsPage } from '../internal/http/wants-page.ts'
 import { freshSchema, operationId } from '../internal/plugin/openapi.ts'
-import { assertFunction, assertFunctions, assertGroup, assertOption } from '../internal/plugin/options.ts'
+import { assertFunction, assertFunctions, assertGroup, assertGrouped, assertOption } from '../internal/plugin/options.ts'
 import { pluginOrFactory } from '../internal/plugin/plugin-or-factory.ts'
 import type { LogoutScope } from '../internal/revocation/logout-marks.ts'
 import { bodyLimit, fieldsOf, mediaTypes } from '../internal/session-logout/body.ts'
@@ -208,6 +208,7 @@ const everyScope: readonly LogoutScope[] = ['current', 'others', 'all']
 function resolveOptions (options: SessionLogoutOptions) {
   const { steps, path, security, targetOf, crossSiteCheck } = logoutRoute(options, plugin)
   const { mayLogOut } = options.scopes ?? {}
+  assertGrouped(options, plugin, { scopes: ['mayLogOut'] })
   assertFunctions(options, plugin, ['scopes.mayLogOut'])
   const csrf = resolveCsrf(options)
   const judge = csrf && crossSiteCheck(csrf)

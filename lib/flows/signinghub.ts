@@ -12,7 +12,7 @@ import { isolateFromHost, validateBodies, verbatim } from '../internal/plugin/ho
 import { logoutNotice } from '../internal/plugin/logout-notice.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
-import { assertFunctions, assertGroup, assertOption, duration } from '../internal/plugin/options.ts'
+import { assertFunctions, assertGroup, assertGrouped, assertOption, duration } from '../internal/plugin/options.ts'
 import { verdictOf } from '../internal/plugin/verdict.ts'
 import { credentialOfPrincipal, logoutRevocation, type LogoutRevocation } from '../internal/revocation/logout-revocation.ts'
 import { acceptJson, bodySchema, notJson, readAnyBody, type LogoutBody } from '../internal/signinghub/body.ts'
@@ -113,6 +113,7 @@ function resolveOptions (options: SigningHubLogoutOptions, { log }: FastifyInsta
   const { verifyToken } = options
   assertOption(typeof verifyToken === 'function', plugin, 'verifyToken',
     'is missing: pass a token verifier, for example fastJwtVerifier({ ... })')
+  assertGrouped(options, plugin, { user: ['principal', 'isActive', 'mayActFor'], route: ['paths', 'security'] })
   assertFunctions(options, plugin,
     ['user.principal', 'user.isActive', 'user.mayActFor', 'deviceToken.remove', 'recordActivity', 'onLogout'])
   const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin, log)

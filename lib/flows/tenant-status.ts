@@ -9,7 +9,7 @@ import { isolateFromHost } from '../internal/plugin/host-isolation.ts'
 import { logoutNotice } from '../internal/plugin/logout-notice.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
-import { assertFunctions, assertGroup, assertOption, duration } from '../internal/plugin/options.ts'
+import { assertFunctions, assertGroup, assertGrouped, assertOption, duration } from '../internal/plugin/options.ts'
 import { verdictOf } from '../internal/plugin/verdict.ts'
 import { credentialOfPrincipal, logoutRevocation, type LogoutRevocation } from '../internal/revocation/logout-revocation.ts'
 import {
@@ -117,6 +117,7 @@ function resolveOptions (options: TenantStatusLogoutOptions, { log }: FastifyIns
     'is missing: pass a function (token, request) => tenant that returns undefined to refuse the token')
   assertOption(typeof verifyToken === 'function', plugin, 'verifyToken',
     'is missing: pass a token verifier, for example fastJwtVerifier({ ... })')
+  assertGrouped(options, plugin, { user: ['principal', 'isRestricted', 'beforeLogOut'], route: ['rateLimit', 'security'] })
   assertFunctions(options, plugin, ['user.principal', 'user.isRestricted', 'user.beforeLogOut', 'onLogout'])
   const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin, log)
   return {

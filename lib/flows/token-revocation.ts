@@ -10,7 +10,7 @@ import { publishRefusals } from '../internal/plugin/diagnostics.ts'
 import { isolateFromHost } from '../internal/plugin/host-isolation.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
-import { assertOption, duration } from '../internal/plugin/options.ts'
+import { assertGrouped, assertOption, duration } from '../internal/plugin/options.ts'
 import { limitRequests, type LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
 import { resolveRoute } from '../internal/plugin/route.ts'
 
@@ -60,6 +60,7 @@ function resolveOptions (options: TokenRevocationOptions, { log }: FastifyInstan
     'is missing: pass a function (credentials, request) => client id')
   assertOption(typeof revokeToken === 'function', plugin, 'revokeToken',
     "is missing: pass a function ({ token, hint, clientId }, request) => 'revoked', 'unsupported' or undefined")
+  assertGrouped(options, plugin, { route: ['path', 'rateLimit', 'security'] })
   const route = resolveRoute(options.route, standardPath, plugin)
   return { authenticateClient, revokeToken, route, ask: askWithin(duration(options.timeout, 2000, plugin, 'timeout'), plugin, log) }
 }

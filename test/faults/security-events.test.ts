@@ -52,12 +52,11 @@ t.test('D1: no request is answered with success before the stores said yes, and 
   const { create, hasEnded, options, state, told } = failingHost(0.1)
   const app = Fastify()
   t.teardown(() => app.close())
+  const { revocations, ...others } = options
   await app.register(globalTokenRevocation, {
-    ...options as object,
-    authenticate: {
-      senders: [{ issuer: acme.issuer, clientId: acme.clientId, key: acme.publicKey }], endpointUrl, revocations: options.revocations
-    },
-    end: { ...options.end, revokeRefreshTokens: false }
+    ...others,
+    authenticate: { senders: [{ issuer: acme.issuer, clientId: acme.clientId, key: acme.publicKey }], endpointUrl, revocations },
+    end: { ...others.end, revokeRefreshTokens: false }
   } as never)
   await app.register(securityEvents, { ...options, streams: [stream] })
   const statuses: Record<number, number> = {}

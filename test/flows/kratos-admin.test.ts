@@ -263,6 +263,7 @@ t.test('a wrong option throws a TypeError at registration that names it', async 
     [{ sessions }, /option "authorize" is missing: pass a function that returns true for requests that may end the sessions of every user/],
     [{ sessions, authorize: true }, /option "authorize" is missing/],
     [{ sessions, authorize, identity: {} }, /option "identity" must be a function/],
+    [{ sessions, authorize, security: [] }, /option "security" must be a member of the option "route"/],
     [{ sessions, authorize, route: [] }, /option "route" must be an object/],
     [{ sessions, authorize, ids: '' }, /option "ids" must be/],
     [{ sessions, authorize, onLogout: 1 }, /option "onLogout" must be/],

@@ -481,6 +481,7 @@ t.test('a wrong option throws a TypeError at registration that names it', async 
     [{ ...good, cookie: { signed: true } }, /option "cookie" is signed, which needs @fastify\/cookie/],
     [{ ...good, cookie: { name: '__Host-sid', path: '/auth' } }, /option "cookie" must have path/],
     [{ ...good, clear: ['sid'] }, /option "clear" must be an object/],
+    [{ ...good, security: [] }, /option "security" must be a member of the option "route"/],
     [{ ...good, route: null }, /option "route" must be an object/],
     [{ ...good, clear: { cookies: {} } }, /option "clear.cookies" must be a list/],
     [{ ...good, clear: { cookies: [{ name: 'a b' }] } }, /option "clear.cookies" must have a name/],

@@ -452,6 +452,7 @@ t.test('a wrong option throws a TypeError at registration that names it', async 
     [{ sessions, cookie: { signed: true } }, /option "cookie" is signed/],
     [{ sessions, isActive: true }, /option "isActive" must be a function/],
     [{ sessions, identity: {} }, /option "identity" must be a function/],
+    [{ sessions, security: [] }, /option "security" must be a member of the option "route"/],
     [{ sessions, route: null }, /option "route" must be an object/],
     [{ sessions, ids: 'ulid' }, /option "ids" must be "uuid" or "any"/],
     [{ sessions, onLogout: 'x' }, /option "onLogout" must be a function/],

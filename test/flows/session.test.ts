@@ -960,6 +960,8 @@ t.test('a missing or wrong option is a TypeError that names it', async t => {
     await t.rejects(host(t, options as Options), error, message)
   }
   await t.rejects(async () => Fastify().register(sessionLogout, {} as SessionLogoutOptions), { message: /option "sessions" is missing/ })
+  await wrong({ mayLogOut: () => true }, '"mayLogOut" must be a member of the option "scopes"')
+  for (const member of ['path', 'security']) await wrong({ [member]: '/x' }, `"${member}" must be a member of the option "route"`)
   for (const route of [null, '/logout', []]) await wrong({ route }, '"route" must be an object')
   for (const path of ['', 'logout', 5, null]) await wrong({ route: { path } }, '"route.path" must begin with a slash')
   await wrong({ scopes: { mayLogOut: true } }, '"scopes.mayLogOut" must be a function')

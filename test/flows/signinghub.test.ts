@@ -702,6 +702,11 @@ t.test('a 4xx of the host\'s hooks keeps its status and gets the vendor\'s body'
 t.test('a wrong option throws a TypeError at registration that names it', async t => {
   const wrong: WrongOptions = {
     verifyToken: [undefined, 'secret', {}],
+    principal: [() => ({})],
+    isActive: [() => true],
+    mayActFor: [() => true],
+    paths: [['/logout']],
+    security: [[]],
     user: [null, 'sub', []],
     'user.principal': ['sub', null],
     'user.isActive': [true],

@@ -390,6 +390,9 @@ t.test('wrong options are a TypeError that names the option', async t => {
   await assertMisuse(t, tokenRevocation, 'tokenRevocation', world().options, {
     authenticateClient: [undefined, null, 'x', {}],
     revokeToken: [undefined, null, 'x', {}],
+    path: ['/x'],
+    rateLimit: [{}],
+    security: [[]],
     route: [null, 'x'],
     'route.path': ['', 'revoke', 5, null],
     timeout: [0, -1, '5', NaN, null],

@@ -9,6 +9,14 @@ export function assertGroup (value: unknown, caller: string, option: string, exa
   assertOption(isGroup, caller, option, `must be an object, for example ${example}`)
 }
 
+/** Refuses options that belong into a group, by the names of their groups: beside it they would have no effect. */
+export function assertGrouped (options: object, caller: string, groups: Readonly<Record<string, readonly string[]>>): void {
+  for (const [group, members] of Object.entries(groups)) {
+    const misplaced = members.find(member => Object.hasOwn(options, member))
+    assertOption(misplaced === undefined, caller, String(misplaced), `must be a member of the option "${group}"`)
+  }
+}
+
 /** Checks that each of these options is a function or `undefined`. `user.isActive` is the member `isActive` of `user`. */
 export function assertFunctions (options: object, caller: string, names: readonly string[]): void {
   for (const name of names) {

@@ -5,7 +5,7 @@ import { inParallel } from '../async/in-parallel.ts'
 import { isSecureUrl } from '../http/secure-url.ts'
 import { askWithin } from '../plugin/ask.ts'
 import { publish } from '../plugin/diagnostics.ts'
-import { assertFunctions, assertGroup, assertOption, duration } from '../plugin/options.ts'
+import { assertFunctions, assertGroup, assertGrouped, assertOption, duration } from '../plugin/options.ts'
 import { poll, PollFailure, type PollBody, type PolledToken } from './poll-request.ts'
 import { eventReceiver, type EventContext, type SecurityEventOptions } from './receiver.ts'
 import { resolveStream, type SecurityEventStream } from './streams.ts'
@@ -214,6 +214,7 @@ type Settings = ReturnType<typeof resolveOptions>
 function resolveOptions (options: SecurityEventPollerOptions, caller: string) {
   const { stream, log = silent } = options
   assertGroup(stream, caller, 'stream', '{ issuer, audience, jwksUri, endpoint, authorization }')
+  assertGrouped(options, caller, { stream: ['endpoint', 'authorization'] })
   const { endpoint, authorization, ...sender } = stream
   assertOption(isSecureUrl(endpoint), caller, 'stream.endpoint', 'must be an https URL without a password (http only for this machine)')
   assertOption(typeof authorization === 'function', caller, 'stream.authorization',

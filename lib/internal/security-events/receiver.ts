@@ -5,7 +5,7 @@ import type { BoundSession, ProviderSessionIndex } from '../../provider-session-
 import { allWithin } from '../plugin/all-within.ts'
 import { askWithin } from '../plugin/ask.ts'
 import { logoutNotice, sessionSummary } from '../plugin/logout-notice.ts'
-import { assertFunctions, assertGroup, assertOption, lifetimeOf } from '../plugin/options.ts'
+import { assertFunctions, assertGroup, assertGrouped, assertOption, lifetimeOf } from '../plugin/options.ts'
 import { collectEdges } from './edges.ts'
 import type { EventSessionsStore, UserEffects } from './end-users.ts'
 import { isAboutStream, isVerification, standardAction, streamUpdated, type EventAction } from './event-types.ts'
@@ -212,6 +212,9 @@ function resolveOptions<Request extends FastifyRequest | undefined> (
     'is missing: pass a function (subject, sender, request) => users')
   assertFunctions(options, caller, ['onEvent', 'onLogout'])
   assertGroup(events, caller, 'events', '{ actions, remember }')
+  assertGrouped(options, caller, {
+    end: ['sessions', 'revoke', 'alsoEnd', 'index', 'sessionLifetime'], events: ['actions', 'remember']
+  })
   const { actions = {}, remember } = events
   const isKnown = typeof actions === 'object' && actions !== null && Object.values(actions).every(isAction)
   assertOption(isKnown, caller, 'events.actions', 'must be an object of "log-out" or "ignore" by the URIs of event types')

@@ -6,7 +6,7 @@ import { publishRefusals } from '../plugin/diagnostics.ts'
 import { isolateFromHost } from '../plugin/host-isolation.ts'
 import { noActivity } from '../plugin/no-activity.ts'
 import type { SecurityRequirement } from '../plugin/openapi.ts'
-import { assertGroup } from '../plugin/options.ts'
+import { assertGroup, assertGrouped } from '../plugin/options.ts'
 import { resolveRoute } from '../plugin/route.ts'
 import type { HostSession } from '../../session-source.ts'
 import { readBodies } from './body.ts'
@@ -51,6 +51,7 @@ export const standardPath = '/logout'
  */
 export function logoutRoute<S extends HostSession> (options: LogoutRouteOptions<S>, caller: string) {
   const steps = logoutSteps(options, caller)
+  assertGrouped(options, caller, { route: ['path', 'security'] })
   const { publicUrl, returnUrls = {} } = options
   const { path, security } = resolveRoute(options.route, standardPath, caller)
   assertGroup(returnUrls, caller, 'returnUrls', "{ default: '/goodbye' }")

@@ -1,7 +1,7 @@
 import t from 'tap'
 
 import {
-  assertFunction, assertFunctions, assertGroup, assertOption, duration, lifetimeOf, nonEmptyStrings, wholeNumber
+  assertFunction, assertFunctions, assertGroup, assertGrouped, assertOption, duration, lifetimeOf, nonEmptyStrings, wholeNumber
 } from '../../../lib/internal/plugin/options.ts'
 
 t.test('lifetimeOf accepts positive numbers up to a hundred years, longer than a timer can wait', async t => {
@@ -49,6 +49,18 @@ t.test('assertGroup accepts objects, and not null, lists and other values', asyn
   for (const value of [null, undefined, [], 'text', 5, true, () => {}]) {
     t.throws(() => assertGroup(value, 'aPlugin', 'anOption', '{ a }'), misuse('must be an object, for example { a }'))
   }
+})
+
+t.test('assertGrouped refuses a member of a group beside it, whatever its value', async t => {
+  const groups = { user: ['principal', 'isActive'], route: ['path'] }
+  assertGrouped({ user: { isActive: () => true }, route: { path: '/logout' }, timeout: 5 }, 'aPlugin', groups)
+  for (const value of [() => true, undefined]) {
+    t.throws(() => assertGrouped({ isActive: value }, 'aPlugin', groups), {
+      name: 'TypeError', message: 'aPlugin: option "isActive" must be a member of the option "user"'
+    })
+  }
+  const message = 'aPlugin: option "path" must be a member of the option "route"'
+  t.throws(() => assertGrouped({ path: '/bye' }, 'aPlugin', groups), { name: 'TypeError', message })
 })
 
 t.test('duration accepts positive numbers that a timer can wait', async t => {
