@@ -3,7 +3,7 @@ import { postgresCalls, resolveBatch } from '../internal/databases/postgres-batc
 import {
   providerSessionNames, providerSessionStatements, providerSessionTables
 } from '../internal/databases/postgres-provider-session-sql.ts'
-import { deleteDue, postgresStatements, type PostgresClient, type RunStatement } from '../internal/databases/postgres.ts'
+import { deleteDue, postgresStatements, type PostgresClient } from '../internal/databases/postgres.ts'
 import { boundSessions, loginRecord, logoutRecord, type LoginRecord, type LogoutRecord } from '../internal/records/provider-session.ts'
 import type { ProviderSessionIndex } from '../provider-session-index.ts'
 
