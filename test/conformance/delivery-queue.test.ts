@@ -196,6 +196,17 @@ t.test('a good queue, asynchronous as a database is, passes every rule', { jobs:
   }
 })
 
+t.test('a queue may refuse texts that it cannot keep', async t => {
+  const rule = deliveryQueueRules.find(({ name }) => name.startsWith('texts'))
+  const good = asynchronous(memoryDeliveryQueue({ stopTimeout: 0 }))
+  const enqueue: DeliveryQueue['enqueue'] = async deliveries => {
+    if (deliveries.some(({ clientId }) => clientId.includes('\0'))) throw new TypeError('NUL')
+    return good.enqueue(deliveries)
+  }
+  t.ok(rule)
+  await t.resolves(async () => rule?.check(() => ({ queue: { ...good, enqueue } })))
+})
+
 t.test('queues that break a rule', { jobs: 8 }, async t => {
   for (const { name, check } of deliveryQueueRules) {
     for (const [place, breakage] of (broken[name] ?? []).entries()) {
