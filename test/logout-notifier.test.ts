@@ -382,6 +382,12 @@ t.test('S17 neither the log nor the channel has a token, a body or the user', as
   for (const word of ['the-subject', 'the-sid', 'the-tenant', 'the-body', 'eyJ', receiver.url]) t.notOk(all.includes(word), word)
 })
 
+t.test('S17 without a log, failures are silent', async t => {
+  const { attempt } = await handOut(t, undefined, { log: undefined, findClient: () => { throw new Error('planted') } })
+  t.match(await attempt(), { retryAt: Number })
+  t.strictSame(await attempt(delivery({ since: 0 })), { dead: 'expired' })
+})
+
 t.test('S18 notify waits for the first attempts of this process, and no longer than wait', async t => {
   const receiver = await startReceiver(t, response => setTimeout(() => response.writeHead(503).end(), 30))
   const { notifier } = await handOut(t, { uri: receiver.url }, { queue: memoryDeliveryQueue({ stopTimeout: 0 }), wait: 60_000 })

@@ -363,7 +363,7 @@ function untilWithin (timeout: number): Until {
 
 /** Something to wait for until it is opened. */
 function gate () {
-  let open = () => {}
+  let open: (() => void) | undefined
   const opened = new Promise<void>(resolve => { open = resolve })
-  return { opened, open: () => open() }
+  return { opened, open: () => open?.() }
 }
