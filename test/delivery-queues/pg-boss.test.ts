@@ -82,29 +82,33 @@ for (const version of [10, 12] as const) {
       await stop()
     })
 
-    t.test('a delivery whose worker is lost is handed out again, and the lost worker changes nothing any more', async t => {
-      const queue = await newQueue({ name: 'lost' })
-      const releases: Array<() => void> = []
-      const hang = async () => {
-        await new Promise<void>(resolve => { releases.push(resolve) })
-        return { dead: 'by a lost worker' }
-      }
-      const stops = [await queue.work(hang, { parallel: 1, timeout: 500 })]
-      await queue.enqueue([delivery('1')])
-      await until(() => releases.length === 1)
-      const seen: Delivery[] = []
-      stops.push(await queue.work(async one => {
-        seen.push(one)
-        return seen.length === 1 ? { retryAt: Date.now() + 1_000_000, delivery: { ...one, attempt: 2 } } : 'done'
-      }, { ...options, timeout: 500 }))
-      await until(() => seen.length === 1)
-      t.strictSame(seen, [delivery('1')])
-      await until(async () => (await rowsOf('lost'))[0].state === 'retry')
-      for (const release of releases) release()
-      await Promise.all(stops.map(stop => stop()))
-      t.strictSame(await queue.dead({ limit: 1 }), [])
-      t.match(await rowsOf('lost'), [{ state: 'retry', data: { delivery: { ...delivery('1'), attempt: 2 } } }])
-    })
+    const lateOutcomes = { dead: { dead: 'by a lost worker' }, 'a retry': { retryAt: 1, delivery: { ...delivery('1'), attempt: 9 } } }
+    for (const [what, late] of Object.entries(lateOutcomes)) {
+      t.test(`a delivery whose worker is lost is handed out again, and its late outcome, ${what}, changes nothing`, async t => {
+        const name = `lost-${what.length}`
+        const queue = await newQueue({ name })
+        const releases: Array<() => void> = []
+        const hang = async () => {
+          await new Promise<void>(resolve => { releases.push(resolve) })
+          return late
+        }
+        const stops = [await queue.work(hang, { parallel: 1, timeout: 500 })]
+        await queue.enqueue([delivery('1')])
+        await until(() => releases.length === 1)
+        const seen: Delivery[] = []
+        stops.push(await queue.work(async one => {
+          seen.push(one)
+          return seen.length === 1 ? { retryAt: Date.now() + 1_000_000, delivery: { ...one, attempt: 2 } } : 'done'
+        }, { ...options, timeout: 500 }))
+        await until(() => seen.length === 1)
+        t.strictSame(seen, [delivery('1')])
+        await until(async () => (await rowsOf(name))[0].state === 'retry')
+        for (const release of releases) release()
+        await Promise.all(stops.map(stop => stop()))
+        t.strictSame(await queue.dead({ limit: 1 }), [])
+        t.match(await rowsOf(name), [{ state: 'retry', data: { delivery: { ...delivery('1'), attempt: 2 } } }])
+      })
+    }
 
     t.test('what is done leaves no row; what waits or is dead outlives the maintenance of pg-boss', async t => {
       const queue = await newQueue({ name: 'kept' })
@@ -280,6 +284,22 @@ t.test('what a worker gets while it is stopped is given back', async t => {
   const [text, ...values] = statements.at(-1) ?? []
   t.match(text, /SET state = 'retry'/)
   t.match(values, ['logout-delivery', 'a job', 3, JSON.stringify({ delivery: delivery('1') }), Number])
+})
+
+t.test('whether the queue is there is asked only if nothing was put in', async t => {
+  let asked = 0
+  const getQueue = async () => { asked++; return {} }
+  await pgBossDeliveryQueue(standIn({ getQueue })).enqueue([delivery('1')])
+  t.equal(asked, 0)
+  await pgBossDeliveryQueue(standIn({ getQueue, insert: async () => null })).enqueue([delivery('1')])
+  t.equal(asked, 1)
+})
+
+t.test('dead deliveries are read in the order of their ids, whatever plan the database has', async t => {
+  let text = ''
+  const boss = standIn({ getDb: () => ({ executeSql: async statement => { text = statement; return { rows: [] } } }) })
+  await pgBossDeliveryQueue(boss).dead({ limit: 1 })
+  t.match(text, /ORDER BY id LIMIT \$3$/)
 })
 
 t.test('the statements name the schema', async t => {
