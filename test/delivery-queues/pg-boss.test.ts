@@ -286,6 +286,13 @@ t.test('what a worker gets while it is stopped is given back', async t => {
   t.match(values, ['logout-delivery', 'a job', 3, JSON.stringify({ delivery: delivery('1') }), Number])
 })
 
+t.test('migrate tries again where another node made the queue at the same moment', async t => {
+  let asked = 0
+  const createQueue = async () => { if (++asked === 1) throw new Error('deadlock detected') }
+  await pgBossDeliveryQueue(standIn({ createQueue })).migrate()
+  t.equal(asked, 2)
+})
+
 t.test('whether the queue is there is asked only if nothing was put in', async t => {
   let asked = 0
   const getQueue = async () => { asked++; return {} }
