@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Promised } from '../awaitable.ts'
 import type { DeliveryQueue } from '../delivery-queue.ts'
 import { startPolling, type PollingWorker } from '../internal/databases/pg-boss-worker.ts'
@@ -59,10 +60,7 @@ export function pgBossDeliveryQueue (boss: PgBossClient, options: PgBossDelivery
   const workers = new Set<PollingWorker>()
 
   return {
-    async migrate () {
-      // In version 10, of two nodes that make it at once the database refuses one.
-      await boss.createQueue(name).catch(() => boss.createQueue(name))
-    },
+    migrate: () => createQueue(boss, name),
 
     async enqueue (deliveries) {
       const records = deliveries.map(deliveryRecord)
@@ -93,6 +91,19 @@ export function pgBossDeliveryQueue (boss: PgBossClient, options: PgBossDelivery
 
 /** So that the delivery of a process that died is found in time. */
 const longestInterval = 2000
+
+const mostAttempts = 5
+
+/** In version 10, of nodes that make the queue at once the database may let each fail. They try again, not all at once. */
+async function createQueue (boss: PgBossClient, name: string, attempt = 1): Promise<void> {
+  try {
+    await boss.createQueue(name)
+  } catch (error) {
+    if (attempt === mostAttempts) throw error
+    await sleep(attempt * 100 * Math.random())
+    await createQueue(boss, name, attempt + 1)
+  }
+}
 
 function resolveOptions (boss: PgBossClient, options: PgBossDeliveryQueueOptions) {
   const { name = 'logout-delivery', schema = 'pgboss', transaction = () => undefined, pollInterval = 1000, onError = warn } = options

@@ -286,11 +286,14 @@ t.test('what a worker gets while it is stopped is given back', async t => {
   t.match(values, ['logout-delivery', 'a job', 3, JSON.stringify({ delivery: delivery('1') }), Number])
 })
 
-t.test('migrate tries again where another node made the queue at the same moment', async t => {
+t.test('migrate tries again where other nodes made the queue at the same moment, and not for ever', async t => {
   let asked = 0
-  const createQueue = async () => { if (++asked === 1) throw new Error('deadlock detected') }
+  const createQueue = async () => { if (++asked < 5) throw new Error('deadlock detected') }
   await pgBossDeliveryQueue(standIn({ createQueue })).migrate()
-  t.equal(asked, 2)
+  t.equal(asked, 5)
+  const failing = standIn({ createQueue: async () => { asked++; return down() } })
+  await t.rejects(pgBossDeliveryQueue(failing).migrate(), { message: 'the database is down' })
+  t.equal(asked, 10)
 })
 
 t.test('whether the queue is there is asked only if nothing was put in', async t => {
