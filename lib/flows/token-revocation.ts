@@ -173,8 +173,9 @@ interface Refusal extends OAuthError {
 function revocation ({ ask, authenticateClient, revokeToken }: Settings) {
   return async (request: FastifyRequest): Promise<Refusal | undefined> => {
     const form = formOf(request)
+    if (form === 'malformed') return refusals.request(form)
     const problem = problemOf(form)
-    if (form === 'malformed' || problem !== undefined) return refusals.request(problem ?? 'malformed')
+    if (problem !== undefined) return refusals.request(problem)
     const { authorization } = request.headers
     const credentials = readClientCredentials(authorization, form)
     if ('problem' in credentials) {
@@ -194,8 +195,7 @@ function revocation ({ ask, authenticateClient, revokeToken }: Settings) {
 const known = ['token', 'token_type_hint', 'client_id', 'client_secret', 'client_assertion_type', 'client_assertion']
 
 /** Why this form is not a request to revoke a token. Parameters without a value count as left out. */
-function problemOf (form: Form): string | undefined {
-  if (form === 'malformed') return 'malformed'
+function problemOf (form: Exclude<Form, 'malformed'>): string | undefined {
   const values = known.map(name => form.get(name) ?? [])
   if (values.some(({ length }) => length > 1)) return 'repeated'
   if (values.flat().some(hasControls)) return 'malformed'
