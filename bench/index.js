@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util'
 
 const usage = `npm run bench                          quick, about two minutes
 npm run bench -- --full                every store, a million sessions, a million marks: about half an hour
-npm run bench -- --only flows,guard    these suites: sessions, flows, openid, peers, guard, marks, growth, connections, everywhere, size, weight; what --out has of the others stays
+npm run bench -- --only flows,guard    these suites: sessions, flows, openid, peers, guard, marks, growth, connections, everywhere, delivery, size, weight; what --out has of the others stays
 npm run bench -- --launches 1          other than 3 (1 for a quick run) new processes of each
 npm run bench -- --out bench           where RESULTS.md, results.json and the curves go (bench/latest)`
 
@@ -36,7 +36,7 @@ pin(process.pid, loadCore)
 const servers = await startServers()
 const results = { ...kept(), machine: describeMachine(servers.versions), plan, full: values.full }
 try {
-  for (const name of (values.only ?? 'sessions,flows,openid,peers,guard,marks,growth,connections,everywhere,size,weight').split(',')) {
+  for (const name of (values.only ?? 'sessions,flows,openid,peers,guard,marks,growth,connections,everywhere,delivery,size,weight').split(',')) {
     const { [name]: suite } = await import(`./suites/${name}.js`)
     results[name] = await suite({ servers, plan, full: values.full, log: console.log })
     results.measured = { ...results.measured, [name]: { at: new Date().toISOString(), launches } }

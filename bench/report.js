@@ -1,7 +1,8 @@
 import { chart } from './svg.js'
+import { median } from './statistics.js'
 
 /** The report as Markdown, from what the suites answered. */
-export function report ({ machine, measured, plan, full, flows, sessions, openid, peers, guard, marks, growth, connections, everywhere, size, weight }) {
+export function report ({ machine, measured, plan, full, flows, sessions, openid, peers, guard, marks, growth, connections, everywhere, delivery, size, weight }) {
   return [
     heading(machine, measured, plan, full),
     ...flows === undefined ? [] : ['## Flows', methodNote, ...Object.entries(flows).map(flowSection)],
@@ -13,6 +14,7 @@ export function report ({ machine, measured, plan, full, flows, sessions, openid
     ...growth === undefined ? [] : [growthSection(growth)],
     ...connections === undefined ? [] : [connectionsSection(connections)],
     ...everywhere === undefined ? [] : [everywhereSection(everywhere)],
+    ...delivery === undefined ? [] : [deliverySection(delivery)],
     ...size === undefined ? [] : [sizeSection(size)],
     ...weight === undefined ? [] : [weightSection(weight)]
   ].join('\n\n') + '\n'
@@ -192,6 +194,20 @@ function everywhereSection (everywhere) {
 ![Log out everywhere by the number of the subject's sessions](growth-everywhere.svg)
 
 ${table(['store', 'sessions of the subject', 'ms', 'middle half'], rows)}`
+}
+
+function deliverySection (delivery) {
+  const kinds = [...new Set(delivery.map(({ kind }) => kind))]
+  const rows = kinds.map(kind => {
+    const launches = delivery.filter(result => result.kind === kind)
+    const middle = member => median(launches.map(result => result[member])).toFixed(0)
+    return [kind, middle('deliveriesPerSecond'), middle('notifyMicroseconds'), middle('notifyCpuMicroseconds')]
+  })
+  return `## Deliveries to other applications
+
+Signed webhooks to a server in the same process, over a connection of its own each, at most 50 at once; and what one \`notify\` of one application adds to a logout, one after the other.
+
+${table(['queue', 'deliveries a second', 'a `notify`, µs', 'its CPU, µs'], rows)}`
 }
 
 function sizeSection (size) {
