@@ -148,7 +148,7 @@ for (const database of sharedDatabases.filter(({ name }) => !name.includes('SQLi
       t.equal((await sendToken(token)).status, 503)
       const took = performance.now() - start
       // On a machine that is not busy it takes 2.0 seconds. Providers hang up after 2.5.
-      t.ok(took > 1900 && took < 20_000, `it took ${Math.round(took)} ms`)
+      t.ok(took > 1900 && took < 4000, `it took ${Math.round(took)} ms`)
       server?.thaw()
       let status = 0
       for (let attempt = 0; attempt < 40 && status !== 200; attempt++) status = (await sendToken(token)).status

@@ -108,7 +108,7 @@ t.test('D7: with a store that is frozen, a call is given up after two seconds', 
   })
   t.equal(statusCode, 503)
   const took = performance.now() - before
-  t.ok(took > 1900 && took < 10_000, `after ${Math.round(took)} ms`)
+  t.ok(took > 1900 && took < 4000, `after ${Math.round(took)} ms`)
 })
 
 t.test('D5: a transmitter that repeats, reorders, stalls and fails: each good event has its effect, and nothing else is acknowledged', {

@@ -236,7 +236,7 @@ t.test('F8: when the session cannot be removed from its store, the logout succee
     Object.assign(inner, { destroy })
     const start = performance.now()
     t.equal((await own.send(logOut)).statusCode, 204)
-    t.ok(performance.now() - start < 20_000)
+    t.ok(performance.now() - start < 4000)
     t.strictSame([kept.size, events.length, await userOf(before)], [1, 1, null], 'refused, although it is still there')
     t.match(logged().filter(({ event }) => event === 'logout.cleanup-failed'), [{
       level: 40,
