@@ -1,7 +1,5 @@
 export { globalTokenRevocation } from './flows/global-token-revocation.ts'
-export type {
-  AuthenticatedSender, CommandEffectsOptions, GlobalTokenRevocationOptions, RevocationCommand, SenderTokenOptions
-} from './flows/global-token-revocation.ts'
+export type { CommandEffectsOptions, GlobalTokenRevocationOptions, RevocationCommand } from './flows/global-token-revocation.ts'
 export type {
   AttemptDelivery, DeadDelivery, DeadDeliveryQuery, Delivery, DeliveryOutcome, DeliveryQueue, DeliveryWorkOptions, StopDelivering
 } from './delivery-queue.ts'
@@ -19,7 +17,7 @@ export { rpInitiatedLogout } from './flows/openid-rp-initiated.ts'
 export type { RpInitiatedLogoutOptions, RpInitiatedLogoutPlugin, RpInitiatedRouteOptions } from './flows/openid-rp-initiated.ts'
 export { backChannelLogout } from './flows/openid-back-channel.ts'
 export type {
-  BackChannelLogout, BackChannelLogoutOptions, BackChannelLogoutPlugin, BackChannelTokenOptions
+  BackChannelLogout, BackChannelLogoutOptions, BackChannelLogoutPlugin, BackChannelRouteOptions, BackChannelTokenOptions
 } from './flows/openid-back-channel.ts'
 export { securityEvents } from './flows/security-events.ts'
 export type { SecurityEventsOptions } from './flows/security-events.ts'
@@ -53,6 +51,7 @@ export type { ClaimOptions } from './internal/jose/expected-claims.ts'
 export type { HttpOptions } from './internal/http/json-request.ts'
 export type { CrossSiteOptions } from './internal/http/cross-site.ts'
 export type { ClientAssertion, ClientCredentials } from './internal/oauth/client-credentials.ts'
+export type { LimitedRouteOptions } from './internal/oauth/limited-route.ts'
 export type { LogoutError, LogoutErrorCode } from './internal/session-logout/error.ts'
 export type { SourceRevocations } from './internal/session-logout/marks.ts'
 export type { LogoutRouteOptions, ReturnUrlOptions, RouteOptions } from './internal/session-logout/route.ts'
@@ -95,6 +94,7 @@ export type {
   EventSessionsStore, OfTenant, SubjectSessionsStore, UserEffects,
   UserRevocation
 } from './internal/security-events/end-users.ts'
+export type { AuthenticatedSender, AuthenticateSender, SenderTokenOptions } from './internal/security-events/command-sender.ts'
 export type { RevocationSender } from './internal/security-events/revocation-token.ts'
 export type {
   AccountSubject, AliasesSubject, ComplexSubject, DidSubject, EmailSubject, IpAddressesSubject, IssuerSubject, JwtIdSubject, OpaqueSubject,

@@ -167,7 +167,7 @@ function jobId (id: string): string {
 
 async function settle (job: BullmqJob, token: string | undefined, attempt: AttemptDelivery): Promise<void> {
   const delivery = deliveryOf(job)
-  const outcome = await outcomeOf(delivery, attempt)
+  const outcome = await attempted(delivery, attempt)
   if (outcome === 'done') return
   if ('dead' in outcome) throw named('UnrecoverableError', outcome.dead)
   await job.updateData({ ...outcome.delivery, id: delivery.id } as never)
@@ -176,7 +176,7 @@ async function settle (job: BullmqJob, token: string | undefined, attempt: Attem
 }
 
 /** The error of an attempt is not passed on: BullMQ keeps messages, and this one may be about a request. */
-async function outcomeOf (delivery: Delivery, attempt: AttemptDelivery) {
+async function attempted (delivery: Delivery, attempt: AttemptDelivery) {
   try {
     return await attempt({ ...delivery })
   } catch {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Immediate } from '../awaitable.ts'
 import type { AttemptDelivery, DeadDelivery, Delivery, DeliveryOutcome, DeliveryQueue } from '../delivery-queue.ts'
-import { asNew, deliveryRecord } from '../internal/records/delivery.ts'
+import { asNew, deliveryRecord, outcomeOf } from '../internal/records/delivery.ts'
 
 /** How much {@link memoryDeliveryQueue} may hold, and how it stops. */
 export interface MemoryDeliveryQueueOptions {
@@ -77,7 +77,6 @@ function resolveOptions ({ maxDeliveries = 100_000, stopTimeout = 5000 }: Memory
 
 /** The longest time that a timer can wait, in milliseconds. */
 const longestTimer = 2_147_483_647
-const afterFailure = 1000
 
 interface Worker {
   readonly attempt: AttemptDelivery
@@ -120,15 +119,6 @@ function handTo (worker: Worker, delivery: Delivery, kept: Kept): void {
     if (kept.waiting.size === 0) for (const resolve of kept.whenEmpty) resolve()
   })
   worker.inHand.add(attempted)
-}
-
-async function outcomeOf (attempt: AttemptDelivery, delivery: Delivery): Promise<DeliveryOutcome> {
-  await Promise.resolve()
-  try {
-    return await attempt({ ...delivery })
-  } catch {
-    return { retryAt: Date.now() + afterFailure, delivery }
-  }
 }
 
 function settle (delivery: Delivery, outcome: DeliveryOutcome, kept: Kept): void {

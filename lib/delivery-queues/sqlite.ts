@@ -5,7 +5,7 @@ import { deliveryStatements, deliveryTable } from '../internal/databases/sqlite-
 import {
   inOwnTransaction, inTransaction, migrateSqlite, prepareAll, sqliteStatements, type RunSqlite, type SqliteDatabase
 } from '../internal/databases/sqlite.ts'
-import { asNew, deliveryRecord } from '../internal/records/delivery.ts'
+import { asNew, deliveryRecord, outcomeOf } from '../internal/records/delivery.ts'
 import { tokenDigest } from '../token-digest.ts'
 
 /** Where in the database {@link sqliteDeliveryQueue} keeps deliveries, and how often it looks. */
@@ -89,7 +89,6 @@ export function sqliteDeliveryQueue (database: SqliteDatabase, options: SqliteDe
 const caller = 'sqliteDeliveryQueue'
 /** How much longer than its timeout an attempt may take before another worker gets the delivery. */
 const grace = 3000
-const afterFailure = 1000
 const longestInterval = 2000
 /** Due deliveries stay where they are during a transaction of the host. */
 const shortestInterval = 10
@@ -188,15 +187,6 @@ function dueOf (run: Statements): number {
 /** In milliseconds from now. */
 function nextDue ({ run }: WorkerSettings): number {
   return Math.max(dueOf(run) - Date.now(), shortestInterval)
-}
-
-async function outcomeOf (attempt: AttemptDelivery, delivery: Delivery): Promise<DeliveryOutcome> {
-  await Promise.resolve()
-  try {
-    return await attempt({ ...delivery })
-  } catch {
-    return { retryAt: Date.now() + afterFailure, delivery }
-  }
 }
 
 /** Writes what became of an attempt, again and again if the database fails, until another worker gets the delivery. */

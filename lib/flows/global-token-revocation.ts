@@ -2,27 +2,22 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Awaitable } from '../awaitable.ts'
-import { bearerToken } from '../internal/http/bearer-token.ts'
-import { oauthErrorOf, oauthErrorSchema, sendOAuthError, type OAuthError } from '../internal/oauth/error.ts'
+import { oauthErrorHandler, oauthFailures, sendEmpty, sendOAuthError, type OAuthError } from '../internal/oauth/error.ts'
+import { limitedRouteMembers, prepareLimitedScope, type LimitedRouteOptions } from '../internal/oauth/limited-route.ts'
 import { allWithin } from '../internal/plugin/all-within.ts'
 import { askWithin, type Ask } from '../internal/plugin/ask.ts'
-import { publishRefusals } from '../internal/plugin/diagnostics.ts'
-import { isolateFromHost } from '../internal/plugin/host-isolation.ts'
 import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
-import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
-import { assertFunctions, assertGroup, assertGrouped, assertOption, duration } from '../internal/plugin/options.ts'
-import { limitRequests, type LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
+import { assertFunctions, assertGrouped, assertOption, duration } from '../internal/plugin/options.ts'
 import { resolveRoute } from '../internal/plugin/route.ts'
+import { resolveAuthentication, senderTokenMembers, type AuthenticateSender } from '../internal/security-events/command-sender.ts'
 import { collectEdges } from '../internal/security-events/edges.ts'
 import { endUsers, type SubjectSessionsStore, type UserEffects } from '../internal/security-events/end-users.ts'
 import { bodyLimit, bodyProblemOf, readJsonCommands, type JsonCommand } from '../internal/security-events/json-command.ts'
-import {
-  resolveTokenTimes, revocationTokenVerifier, type AdmittedSender, type RevocationSender, type TokenRefusal
-} from '../internal/security-events/revocation-token.ts'
+import type { AdmittedSender } from '../internal/security-events/revocation-token.ts'
 import { isProblem, readUserSubject, type AliasesSubject, type UserSubject } from '../internal/security-events/subject-identifier.ts'
-import { usedTokens, type UsedTokenStore } from '../internal/security-events/used-tokens.ts'
-import { checkedUsers, eachOnce, type AffectedUser, type EventSender, type ResolveSubject } from '../internal/security-events/users.ts'
+import { usedTokens } from '../internal/security-events/used-tokens.ts'
+import { resolveUsers, type AffectedUser, type EventSender, type ResolveSubject } from '../internal/security-events/users.ts'
 import type { LogoutEvent } from '../logout-event.ts'
 
 const plugin = 'globalTokenRevocation'
@@ -35,26 +30,6 @@ export interface RevocationCommand {
   readonly sender: EventSender
   /** Epoch milliseconds. What was issued until this instant ends. */
   readonly at: number
-}
-
-/** A sender that the host has authenticated itself. */
-export interface AuthenticatedSender extends EventSender {
-  /** As in `senders`. @default [] */
-  readonly tolerate?: ReadonlyArray<'subject'> | undefined
-}
-
-/** Who may send commands: senders with tokens of their own. `senders`, `endpointUrl` and `revocations` are required. */
-export interface SenderTokenOptions {
-  /** Who may send commands, and by which keys. */
-  readonly senders: readonly RevocationSender[]
-  /** The URL of this route exactly as it was given to the senders: it is the `aud` of their tokens. */
-  readonly endpointUrl: string
-  /** Remembers which tokens were used, until they have expired. Every node must use the same store, and no replica of it. */
-  readonly revocations: UsedTokenStore
-  /** How far the clocks of sender and host may differ, in milliseconds. @default 60000 */
-  readonly clockTolerance?: number | undefined
-  /** Tokens that live longer are refused. In milliseconds. @default 900000 */
-  readonly maxTokenLifetime?: number | undefined
 }
 
 /** What a command ends. `revokeRefreshTokens`, and one of `revoke`, `alsoEnd` and `sessions`, are required. */
@@ -72,7 +47,7 @@ export interface GlobalTokenRevocationOptions {
    * Who may send commands: senders with tokens of their own, or a function of the host that authenticates the request.
    * Its `undefined` refuses the request with 401.
    */
-  readonly authenticate: SenderTokenOptions | ((request: FastifyRequest) => Awaitable<AuthenticatedSender | undefined>)
+  readonly authenticate: AuthenticateSender
   /**
    * Finds the users that a subject names. It must only find users of whom this sender may speak: those of its tenant.
    * The response is 404 for `[]`, 403 for `forbidden` and 422 for `unable`.
@@ -85,15 +60,8 @@ export interface GlobalTokenRevocationOptions {
    * without them each time. Awaited. Its failure is logged and does not change the response.
    */
   readonly onLogout?: ((event: LogoutEvent, request: FastifyRequest) => Awaitable<unknown>) | undefined
-  /** Where the route is, how often it may be called, and how it is documented. */
-  readonly route?: {
-    /** The path of the route, below the plugin's `prefix`. @default '/global-token-revocation' */
-    readonly path?: string | undefined
-    /** How many requests an address may send: `{}` for 300 a minute. @default no limit, because a sender has one address */
-    readonly rateLimit?: LogoutRateLimit | undefined
-    /** Security of the route in the host's OpenAPI document, for example `[{ okta: [] }]`. @default none is stated */
-    readonly security?: readonly SecurityRequirement[] | undefined
-  } | undefined
+  /** Where the route is (by default at `/global-token-revocation`), how often it may be called, and how it is documented. */
+  readonly route?: LimitedRouteOptions | undefined
   /** How long each call to the host's functions may take, in milliseconds. A request takes at most five times as long. @default 2000 */
   readonly timeout?: number | undefined
 }
@@ -104,9 +72,9 @@ function resolveOptions (options: GlobalTokenRevocationOptions, { log }: Fastify
     'is missing: pass a function (subject, sender, request) => users')
   assertFunctions(options, plugin, ['onLogout'])
   assertGrouped(options, plugin, {
-    authenticate: ['senders', 'endpointUrl', 'revocations', 'clockTolerance', 'maxTokenLifetime'],
+    authenticate: senderTokenMembers,
     end: ['sessions', 'revoke', 'alsoEnd', 'revokeRefreshTokens'],
-    route: ['path', 'rateLimit', 'security']
+    route: limitedRouteMembers
   })
   const timeout = duration(options.timeout, 2000, plugin, 'timeout')
   const ask = askWithin(timeout, plugin, log)
@@ -117,7 +85,7 @@ function resolveOptions (options: GlobalTokenRevocationOptions, { log }: Fastify
     resolveSubject,
     ...resolveEnd(options.end, ask),
     notify: logoutNotice<LogoutEvent>(plugin, ask, { onLogout, summaryOf: sessionSummary }),
-    ...resolveAuthentication(options.authenticate, timeout)
+    ...resolveAuthentication(options.authenticate, { caller: plugin, ask, timeout })
   }
 }
 
@@ -127,20 +95,6 @@ function resolveEnd (options: CommandEffectsOptions, ask: Ask) {
   assertOption(typeof revokeRefreshTokens === 'function' || revokeRefreshTokens === false, plugin, 'end.revokeRefreshTokens',
     'is missing: pass a function (users, command, request), or false if you issue no refresh tokens')
   return { end, revokeRefreshTokens, alsoEnd }
-}
-
-function resolveAuthentication (authenticate: GlobalTokenRevocationOptions['authenticate'], timeout: number) {
-  if (typeof authenticate === 'function') return { authenticate }
-  assertOption(authenticate !== undefined, plugin, 'authenticate',
-    'is missing: pass { senders, endpointUrl, revocations }, or a function request => sender')
-  assertGroup(authenticate, plugin, 'authenticate', '{ senders, endpointUrl, revocations }')
-  const { senders = [], endpointUrl = '', revocations } = authenticate
-  const times = resolveTokenTimes(authenticate, plugin)
-  const isUrl = typeof endpointUrl === 'string' && /^https?:\/\/[^/?#]+[^?#]*$/.test(endpointUrl) && URL.canParse(endpointUrl)
-  assertOption(isUrl, plugin, 'authenticate.endpointUrl', 'must be the absolute URL that the senders were given, without a query')
-  assertOption(typeof revocations?.check === 'function' && typeof revocations.revoke === 'function', plugin,
-    'authenticate.revocations', 'is missing: pass a revocation store, for example redisRevocationStore(redis)')
-  return { revocations, verify: revocationTokenVerifier({ senders, endpointUrl, ...times }, plugin, timeout) }
 }
 
 // Schema
@@ -155,13 +109,13 @@ function routeSchema (path: string, security: readonly SecurityRequirement[] | u
     body: Type.Object({ sub_id: Type.Object({ format: Type.String() }, { description: 'The user, as a subject identifier (RFC 9493)' }) }),
     response: {
       204: Type.Null({ description: 'Everything of the user has ended' }),
-      400: { ...oauthErrorSchema, description: 'The body is not a command' },
-      401: { ...oauthErrorSchema, description: 'The token is missing or refused' },
-      403: { ...oauthErrorSchema, description: 'This sender may not log this user out' },
-      404: { ...oauthErrorSchema, description: 'There is no such user' },
-      422: { ...oauthErrorSchema, description: 'This user cannot be logged out' },
-      '4xx': { ...oauthErrorSchema, description: 'The request was refused' },
-      '5xx': { ...oauthErrorSchema, description: 'The outcome is unknown: retry' }
+      ...oauthFailures({
+        400: 'The body is not a command',
+        401: 'The token is missing or refused',
+        403: 'This sender may not log this user out',
+        404: 'There is no such user',
+        422: 'This user cannot be logged out'
+      })
     }
   })
 }
@@ -218,27 +172,20 @@ export const globalTokenRevocation: FastifyPluginAsync<GlobalTokenRevocationOpti
 
 async function routes (fastify: FastifyInstance, options: GlobalTokenRevocationOptions): Promise<void> {
   const settings = resolveOptions(options, fastify)
-  const { path, rateLimit, security } = settings.route
-  const authenticate = authentication(settings)
+  const { ask, route, findSender } = settings
   const revoke = revocation(settings)
 
-  noActivity(fastify)
-  isolateFromHost(fastify)
-  publishRefusals(fastify, plugin)
+  await prepareLimitedScope(fastify, { caller: plugin, ask, route, answerFailure })
   readJsonCommands(fastify)
-  fastify.setErrorHandler(answerFailure)
   fastify.decorateRequest(admission, null)
-  if (rateLimit !== undefined) {
-    await limitRequests(fastify, rateLimit, { caller: plugin, ask: settings.ask, path, standard: { max: 300, window: 60_000 } })
-  }
 
   fastify.route<{ Body: JsonCommand | undefined }>({
     method: 'POST',
-    url: path,
+    url: route.path,
     bodyLimit,
-    schema: routeSchema(fastify.prefix + path, security),
+    schema: routeSchema(fastify.prefix + route.path, route.security),
     onRequest: async (request, reply) => {
-      const admitted = await authenticate(request)
+      const admitted = await findSender(request)
       if ('problem' in admitted) return refuse(request, reply, { error: refusals.token(admitted.problem), sender: admitted })
       request.setDecorator(admission, admitted)
     },
@@ -246,38 +193,13 @@ async function routes (fastify: FastifyInstance, options: GlobalTokenRevocationO
       const admitted = request.getDecorator<AdmittedSender>(admission)
       const refusal = await allWithin(settings.allWithin, () => revoke(request, admitted))
       if (refusal !== undefined) return refuse(request, reply, { error: refusal, sender: admitted.sender })
-      return reply.code(204).removeHeader('content-type').header('cache-control', 'no-store').send()
+      return sendEmpty(reply, 204)
     }
   })
 }
 
 type Settings = ReturnType<typeof resolveOptions>
-type Unauthenticated = TokenRefusal | { readonly problem: 'missing', readonly issuer?: undefined }
 type CommandRequest = FastifyRequest<{ Body: JsonCommand | undefined }>
-
-/** Which sender is this? */
-function authentication ({ ask, authenticate, verify }: Settings) {
-  if (authenticate !== undefined) {
-    return async (request: FastifyRequest): Promise<AdmittedSender | Unauthenticated> => {
-      const sender = checkedSender(await ask('authenticate', () => authenticate(request)))
-      if (sender === undefined) return { problem: 'missing' }
-      const { tolerate = [], ...others } = sender
-      return { sender: others, tolerate }
-    }
-  }
-  return async ({ headers }: FastifyRequest): Promise<AdmittedSender | Unauthenticated> => {
-    const token = bearerToken(headers.authorization)
-    return token === undefined ? { problem: 'missing' } : ask('keys', () => verify(token))
-  }
-}
-
-/** Only a sender with an issuer is let in: a host in JavaScript may return `true`, a string, or a list. */
-function checkedSender (returned: unknown): AuthenticatedSender | undefined {
-  if (returned === undefined || returned === null || returned === false) return undefined
-  const { issuer } = returned as Partial<AuthenticatedSender>
-  if (typeof issuer === 'string' && issuer !== '') return returned as AuthenticatedSender
-  throw new TypeError(`${plugin}: option "authenticate" must return a sender, { issuer, tenant? }, or undefined`)
-}
 
 /** Ends everything of the users that a command names. Returns why it was refused. */
 function revocation (settings: Settings) {
@@ -321,16 +243,13 @@ function subjectOf (json: unknown, tolerate: readonly unknown[]) {
 /** Finds the users of a command. All names of a user are resolved before anything ends. */
 function resolution ({ ask, resolveSubject }: Settings) {
   return async ({ subject, sender }: RevocationCommand, request: FastifyRequest): Promise<readonly AffectedUser[] | OAuthError> => {
-    const found: AffectedUser[] = []
-    const answers = new Set<string>()
-    for (const name of subject.format === 'aliases' ? subject.identifiers : [subject]) {
-      const users = checkedUsers(await ask('resolveSubject', () => resolveSubject(name, { ...sender }, request)))
-      if (typeof users === 'string') answers.add(users)
-      else found.push(...users)
-    }
-    if (answers.has('forbidden')) return refusals.forbidden
-    if (answers.has('unable')) return refusals.unable
-    return found.length === 0 ? refusals.unknown : eachOnce(found)
+    const names = subject.format === 'aliases' ? subject.identifiers : [subject]
+    const { users, refused } = await resolveUsers(names, plugin, name => {
+      return ask('resolveSubject', () => resolveSubject(name, { ...sender }, request))
+    })
+    if (refused.has('forbidden')) return refusals.forbidden
+    if (refused.has('unable')) return refusals.unable
+    return users.length === 0 ? refusals.unknown : users
   }
 }
 
@@ -372,18 +291,11 @@ function refuse (request: FastifyRequest, reply: FastifyReply, { error, sender }
   return sendOAuthError(reply, error)
 }
 
-/** Everything that is thrown: by the host's functions, by Fastify while it reads the body, by hooks of the host. */
+const answerOtherFailure = oauthErrorHandler('a command to log a user out could not be carried out')
+
 function answerFailure (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const problem = bodyProblemOf(thrown)
-  if (problem !== undefined) {
-    const sender = request.getDecorator<AdmittedSender | null>(admission)?.sender
-    refuse(request, reply, { error: refusals.invalid(problem), sender })
-    return
-  }
-  const error = oauthErrorOf(thrown, reply)
-  if (error.status >= 500) {
-    request.log.error({ err: thrown, event: 'logout.outage' },
-      'a command to log a user out could not be carried out')
-  }
-  sendOAuthError(reply, error)
+  if (problem === undefined) return answerOtherFailure(thrown, request, reply)
+  const sender = request.getDecorator<AdmittedSender | null>(admission)?.sender
+  refuse(request, reply, { error: refusals.invalid(problem), sender })
 }

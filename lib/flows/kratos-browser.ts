@@ -4,7 +4,7 @@ import type {
 } from 'fastify'
 import fp from 'fastify-plugin'
 import { absoluteUrl } from '../internal/http/absolute-url.ts'
-import { clearing, type ClearOptions } from '../internal/http/clear.ts'
+import { clearing, clearMembers, type ClearOptions } from '../internal/http/clear.ts'
 import { cookieRemover } from '../internal/http/cookie.ts'
 import { isPrefetch } from '../internal/http/prefetch.ts'
 import { queryOf } from '../internal/http/query.ts'
@@ -80,7 +80,7 @@ function resolveOptions (options: KratosBrowserLogoutOptions, fastify: FastifyIn
   assertSessionStore(sessions, ['find', 'logOut'], plugin)
   assertFunctions(options, plugin, ['onLogout'])
   assertGroup(route, plugin, 'route', '{ security }')
-  assertGrouped(options, plugin, { route: ['security'] })
+  assertGrouped(options, plugin, { route: ['security'], returnUrls: ['default', 'allowed', 'error'], clear: clearMembers })
   const { publicUrl, judgeReturnTo, errorPage } = resolveUrls(options)
   const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin, fastify.log)
   return {

@@ -2,19 +2,16 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import type { Awaitable } from '../awaitable.ts'
 import { bodyLimit, formOf, mediaTypes, readForms } from '../internal/http/form.ts'
-import { oauthErrorOf, oauthFailures, sendOAuthError } from '../internal/oauth/error.ts'
+import { oauthErrorHandler, oauthFailures, sendEmpty, sendOAuthError } from '../internal/oauth/error.ts'
+import { prepareLimitedScope, limitedRouteMembers, type LimitedRouteOptions } from '../internal/oauth/limited-route.ts'
 import { resolveIssuers, type LogoutTokenIssuer } from '../internal/openid/logout-issuer.ts'
 import { logoutTokenVerifier, type LogoutTokenContent, type LogoutTokenRefusal } from '../internal/openid/logout-token.ts'
 import { sessionEnder } from '../internal/openid/session-ender.ts'
 import { askWithin } from '../internal/plugin/ask.ts'
-import { publishRefusals } from '../internal/plugin/diagnostics.ts'
-import { isolateFromHost } from '../internal/plugin/host-isolation.ts'
 import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
-import { noActivity } from '../internal/plugin/no-activity.ts'
-import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
+import { freshSchema, operationId } from '../internal/plugin/openapi.ts'
 import { assertFunctions, assertGroup, assertGrouped, assertOption, duration, lifetimeOf, wholeNumber } from '../internal/plugin/options.ts'
 import { pluginOrFactory } from '../internal/plugin/plugin-or-factory.ts'
-import { limitRequests, type LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
 import { resolveRoute } from '../internal/plugin/route.ts'
 import type { LogoutEvent } from '../logout-event.ts'
 import type { BoundSession, ProviderLogout, ProviderSessionIndex } from '../provider-session-index.ts'
@@ -47,6 +44,12 @@ export interface BackChannelTokenOptions {
   readonly maxLength?: number | undefined
 }
 
+/** Where the route of {@link backChannelLogout} is, what it may use, and how it is documented. */
+export interface BackChannelRouteOptions extends LimitedRouteOptions {
+  /** How many sessions a request ends at once. @default 16 */
+  readonly parallel?: number | undefined
+}
+
 /** The options of {@link backChannelLogout}. `issuers`, `index`, `sessions` and `sessionLifetime` are required. Times are milliseconds. */
 export interface BackChannelLogoutOptions<S extends HostSession = HostSession> {
   /** The providers whose logout tokens are accepted. */
@@ -72,17 +75,8 @@ export interface BackChannelLogoutOptions<S extends HostSession = HostSession> {
    * @default 2000
    */
   readonly timeout?: number | undefined
-  /** Where the route is, what it may use, and how it is documented. */
-  readonly route?: {
-    /** The path of the route, below the plugin's `prefix`. @default '/backchannel-logout' */
-    readonly path?: string | undefined
-    /** How many sessions a request ends at once. @default 16 */
-    readonly parallel?: number | undefined
-    /** How often an address may call. Providers send bursts of logouts from one address. @default no limit */
-    readonly rateLimit?: LogoutRateLimit | undefined
-    /** Security of the route in the host's OpenAPI document. @default none is stated */
-    readonly security?: readonly SecurityRequirement[] | undefined
-  } | undefined
+  /** Where the route is (by default at `/backchannel-logout`), what it may use, and how it is documented. */
+  readonly route?: BackChannelRouteOptions | undefined
 }
 
 /** The type of {@link backChannelLogout}. */
@@ -105,7 +99,7 @@ function resolveOptions (options: BackChannelLogoutOptions, { log }: FastifyInst
     'is missing: pass the longest life of a session, in milliseconds')
   assertFunctions(options, plugin, ['alsoEnd', 'onLogout'])
   assertGrouped(options, plugin, {
-    logoutToken: ['sidEnds', 'maxAge', 'clockTolerance', 'maxLength'], route: ['path', 'parallel', 'rateLimit', 'security']
+    logoutToken: ['sidEnds', 'maxAge', 'clockTolerance', 'maxLength'], route: [...limitedRouteMembers, 'parallel']
   })
   const timeout = duration(options.timeout, 2000, plugin, 'timeout')
   const { parallel, ...route } = resolveRoute(options.route, standardPath, plugin)
@@ -200,25 +194,19 @@ export const backChannelLogout: BackChannelLogoutPlugin = pluginOrFactory<BackCh
 
 async function routes (fastify: FastifyInstance, options: BackChannelLogoutOptions): Promise<void> {
   const settings = resolveOptions(options, fastify)
-  const { ask, route: { path, rateLimit }, verify } = settings
+  const { ask, route, verify } = settings
   const logOut = logout(settings)
 
-  noActivity(fastify)
-  isolateFromHost(fastify)
-  publishRefusals(fastify, plugin)
+  await prepareLimitedScope(fastify, { caller: plugin, ask, route, answerFailure })
   readForms(fastify)
-  fastify.setErrorHandler(answerFailure)
   fastify.addHook('onSend', async (_request, reply) => { reply.header('cache-control', 'no-store') })
-  if (rateLimit !== undefined) {
-    await limitRequests(fastify, rateLimit, { caller: plugin, ask, path, standard: { max: 300, window: 60_000 } })
-  }
 
-  fastify.post(path, { bodyLimit, schema: freshSchema(routeSchema(fastify.prefix, settings)) }, async (request, reply) => {
+  fastify.post(route.path, { bodyLimit, schema: freshSchema(routeSchema(fastify.prefix, settings)) }, async (request, reply) => {
     const token = tokenIn(request)
     const content = 'fault' in token ? token : await verify(token.logoutToken)
     if ('fault' in content) return refuse(content, request, reply)
     await logOut(content, request)
-    return reply.removeHeader('content-type').code(200).send()
+    return sendEmpty(reply, 200)
   })
 }
 
@@ -251,8 +239,4 @@ function refuse ({ fault, issuer = 'unknown', tolerance }: LogoutTokenRefusal, r
   return sendOAuthError(reply, { status: 400, error: 'invalid_request', description: `logout token: ${fault}` })
 }
 
-function answerFailure (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  const error = oauthErrorOf(thrown, reply)
-  if (error.status >= 500) request.log.error({ err: thrown, event: 'logout.outage' }, 'a logout could not be completed')
-  sendOAuthError(reply, error)
-}
+const answerFailure = oauthErrorHandler('a logout could not be completed')

@@ -5,18 +5,17 @@ import type { Awaitable } from '../awaitable.ts'
 import { cookieReader, cookieRemover, type CookieIdentity, type CredentialCookie, type ReadCookie } from '../internal/http/cookie.ts'
 import { isPrefetch } from '../internal/http/prefetch.ts'
 import { queryOf } from '../internal/http/query.ts'
-import { oauthErrorOf, oauthFailures, sendOAuthError, type OAuthError } from '../internal/oauth/error.ts'
+import { oauthErrorHandler, oauthFailures, sendOAuthError, type OAuthError } from '../internal/oauth/error.ts'
+import { prepareLimitedScope, limitedRouteMembers, type LimitedRouteOptions } from '../internal/oauth/limited-route.ts'
 import { sessionEnder } from '../internal/openid/session-ender.ts'
 import { askWithin } from '../internal/plugin/ask.ts'
 import { detachEndedSession } from '../internal/plugin/detach-session.ts'
-import { publishRefusals } from '../internal/plugin/diagnostics.ts'
-import { isolateFromHost, verbatim } from '../internal/plugin/host-isolation.ts'
+import { verbatim } from '../internal/plugin/host-isolation.ts'
 import { levelWithoutRequests } from '../internal/plugin/log-level.ts'
 import { logoutNotice, sessionSummary } from '../internal/plugin/logout-notice.ts'
-import { noActivity } from '../internal/plugin/no-activity.ts'
-import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
+import { freshSchema, operationId } from '../internal/plugin/openapi.ts'
 import { assertFunctions, assertGroup, assertGrouped, assertOption, duration, lifetimeOf } from '../internal/plugin/options.ts'
-import { limitRequests, type LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
+import type { LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
 import { resolveRoute } from '../internal/plugin/route.ts'
 import type { LogoutEvent } from '../logout-event.ts'
 import type { BoundSession, ProviderSessionIndex } from '../provider-session-index.ts'
@@ -34,17 +33,13 @@ export interface FrontChannelCookie extends CredentialCookie {
 }
 
 /** The route of {@link frontChannelLogout}: where it is, who may embed it, how often it may be called. */
-export interface FrontChannelRouteOptions {
-  /** The path of the route, below the plugin's `prefix`. @default '/frontchannel-logout' */
-  readonly path?: string | undefined
+export interface FrontChannelRouteOptions extends LimitedRouteOptions {
   /** The issuer of requests without `iss`, which Microsoft Entra sends: one of `issuers`. @default they are refused */
   readonly missingIssuer?: string | undefined
   /** The origins that may embed the route, such as `https://login.example`. @default the origins of the issuers */
   readonly frameAncestors?: readonly string[] | undefined
   /** How often an address may call. @default 300 in a minute */
   readonly rateLimit?: LogoutRateLimit | undefined
-  /** Security of the route in the host's OpenAPI document. @default none is stated */
-  readonly security?: readonly SecurityRequirement[] | undefined
 }
 
 /** The options of {@link frontChannelLogout}. `issuers`, `index`, `sessions` and `sessionLifetime` are required. Times are milliseconds. */
@@ -67,7 +62,7 @@ export interface FrontChannelLogoutOptions {
   onLogout?: ((event: LogoutEvent<HostSession>, request: FastifyRequest) => Awaitable<unknown>) | undefined
   /** How long each call to the host's functions may take. @default 2000 */
   readonly timeout?: number | undefined
-  /** Where the route is, who may embed it, and how often it may be called. */
+  /** Where the route is (by default at `/frontchannel-logout`), who may embed it, and how often it may be called. */
   readonly route?: FrontChannelRouteOptions | undefined
 }
 
@@ -86,7 +81,7 @@ function resolveOptions (options: FrontChannelLogoutOptions, fastify: FastifyIns
     'is missing: pass the longest life of a session, in milliseconds')
   assertFunctions(options, plugin, ['onLogout'])
   assertGrouped(options, plugin, {
-    route: ['path', 'missingIssuer', 'frameAncestors', 'rateLimit', 'security'], cookie: ['clearCookies']
+    route: [...limitedRouteMembers, 'missingIssuer', 'frameAncestors'], cookie: ['clearCookies']
   })
   const route = resolveRoute(options.route, standardPath, plugin)
   const issuers = resolveIssuers(options.issuers)
@@ -225,12 +220,8 @@ export const frontChannelLogout: FastifyPluginAsync<FrontChannelLogoutOptions> =
 async function routes (fastify: FastifyInstance, options: FrontChannelLogoutOptions): Promise<void> {
   const settings = resolveOptions(options, fastify)
   const { ask, route: { path, rateLimit = {} }, policy } = settings
-  noActivity(fastify)
-  isolateFromHost(fastify)
-  publishRefusals(fastify, plugin)
-  fastify.setErrorHandler(answerFailure)
+  await prepareLimitedScope(fastify, { caller: plugin, ask, route: { path, rateLimit }, answerFailure })
   fastify.addHook('onSend', async (_request, reply) => { setHeaders(reply, policy) })
-  await limitRequests(fastify, rateLimit, { caller: plugin, ask, path, standard: { max: 300, window: 60_000 } })
 
   const logOut = logout(settings)
   const logLevel = levelWithoutRequests(fastify.log)
@@ -302,8 +293,4 @@ function invalid (fault: 'repeated' | 'iss and sid are required' | 'unknown issu
   return { status: 400, error: 'invalid_request', description: `frontchannel logout: ${fault}` }
 }
 
-function answerFailure (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  const error = oauthErrorOf(thrown, reply)
-  if (error.status >= 500) request.log.error({ err: thrown, event: 'logout.outage' }, 'a logout could not be completed')
-  sendOAuthError(reply, error)
-}
+const answerFailure = oauthErrorHandler('a logout could not be completed')

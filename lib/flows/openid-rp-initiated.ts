@@ -92,7 +92,9 @@ function resolveOptions (options: RpInitiatedLogoutOptions) {
   assertOption(sessions.find !== undefined, plugin, 'sessions', 'must have the method "find"')
   assertOption(options.provider !== undefined, plugin, 'provider', 'is missing: pass session => ({ issuer, idToken })')
   assertFunctions(options, plugin, ['provider'])
-  assertGrouped(options, plugin, { route: ['returnPath', 'allowGet', 'maxUrlLength'] })
+  assertGrouped(options, plugin, {
+    route: ['returnPath', 'allowGet', 'maxUrlLength'], csrf: ['trustedOrigins', 'trustSameSite']
+  })
   assertGroup(csrf, plugin, 'csrf', '{ trustedOrigins, trustSameSite }')
   const { returnPath, allowGet, maxUrlLength } = resolveRoutes(options.route ?? {}, route.path)
   return {

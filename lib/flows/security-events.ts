@@ -1,14 +1,11 @@
 import { Type } from '@sinclair/typebox'
-import type { FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { oauthErrorOf, oauthErrorSchema, sendJson, sendOAuthError } from '../internal/oauth/error.ts'
+import { oauthErrorHandler, oauthFailures, sendEmpty, sendJson } from '../internal/oauth/error.ts'
+import { prepareLimitedScope, limitedRouteMembers, type LimitedRouteOptions } from '../internal/oauth/limited-route.ts'
 import { askWithin } from '../internal/plugin/ask.ts'
-import { publishRefusals } from '../internal/plugin/diagnostics.ts'
-import { isolateFromHost } from '../internal/plugin/host-isolation.ts'
-import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
 import { assertGrouped, assertOption, duration } from '../internal/plugin/options.ts'
-import { limitRequests, type LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
 import { resolveRoute } from '../internal/plugin/route.ts'
 import { eventReceiver, type SecurityEventOptions } from '../internal/security-events/receiver.ts'
 import { errorCodes, type EventRefusal } from '../internal/security-events/security-event-token.ts'
@@ -22,21 +19,14 @@ const plugin = 'securityEvents'
 export interface SecurityEventsOptions extends SecurityEventOptions<FastifyRequest> {
   /** Who may send events, and by which keys. */
   readonly streams: readonly SecurityEventStream[]
-  /** Where the route is, how often it may be called, and how it is documented. */
-  readonly route?: {
-    /** The path of the route, below the plugin's `prefix`. @default '/security-events' */
-    readonly path?: string | undefined
-    /** How many requests an address may send: `{}` for 300 a minute. @default no limit, because a sender has one address */
-    readonly rateLimit?: LogoutRateLimit | undefined
-    /** Security of the route in the host's OpenAPI document, for example `[{ transmitter: [] }]`. @default none is stated */
-    readonly security?: readonly SecurityRequirement[] | undefined
-  } | undefined
+  /** Where the route is (by default at `/security-events`), how often it may be called, and how it is documented. */
+  readonly route?: LimitedRouteOptions | undefined
   /** How long each call to the host's functions may take, in milliseconds. A request takes at most five times as long. @default 2000 */
   readonly timeout?: number | undefined
 }
 
 function resolveOptions (options: SecurityEventsOptions, { log }: FastifyInstance) {
-  assertGrouped(options, plugin, { route: ['path', 'rateLimit', 'security'] })
+  assertGrouped(options, plugin, { route: limitedRouteMembers })
   const { streams } = options
   assertOption(Array.isArray(streams) && streams.length > 0, plugin, 'streams', 'is missing: pass a list of at least one stream')
   const timeout = duration(options.timeout, 2000, plugin, 'timeout')
@@ -68,9 +58,7 @@ function routeSchema (path: string, security: readonly SecurityRequirement[] | u
       202: Type.Null({ description: 'The event is accepted, and what it asks for is done' }),
       400: { ...eventErrorSchema, description: 'The token is refused' },
       401: { ...eventErrorSchema, description: 'The Authorization header is not that of the stream' },
-      413: { ...oauthErrorSchema, description: 'The body is too large' },
-      '4xx': { ...oauthErrorSchema, description: 'The request was refused' },
-      '5xx': { ...oauthErrorSchema, description: 'The outcome is unknown: retry' }
+      ...oauthFailures({ 413: 'The body is too large' })
     }
   })
 }
@@ -118,26 +106,20 @@ export const securityEvents: FastifyPluginAsync<SecurityEventsOptions> = fp(rout
 })
 
 async function routes (fastify: FastifyInstance, options: SecurityEventsOptions): Promise<void> {
-  const { route: { path, rateLimit, security }, streams, ask, receive } = resolveOptions(options, fastify)
+  const { route, streams, ask, receive } = resolveOptions(options, fastify)
   const isAlwaysAuthorized = streams.every(({ hasAuthorization }) => hasAuthorization)
 
-  noActivity(fastify)
-  isolateFromHost(fastify)
-  publishRefusals(fastify, plugin)
+  await prepareLimitedScope(fastify, { caller: plugin, ask, route, answerFailure })
   fastify.addContentTypeParser([mediaType, '*'], { parseAs: 'string' }, (request, token, done) => {
     const type = request.headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase()
     done(null, type === mediaType ? token : undefined)
   })
-  fastify.setErrorHandler(answerFailure)
-  if (rateLimit !== undefined) {
-    await limitRequests(fastify, rateLimit, { caller: plugin, ask, path, standard: { max: 300, window: 60_000 } })
-  }
 
   fastify.route<{ Body: string | undefined }>({
     method: 'POST',
-    url: path,
+    url: route.path,
     bodyLimit: 65_536,
-    schema: routeSchema(fastify.prefix + path, security),
+    schema: routeSchema(fastify.prefix + route.path, route.security),
     onRequest: async (request, reply) => {
       const { authorization } = request.headers
       if (isAlwaysAuthorized && !streams.some(stream => stream.isAuthorized(authorization))) return refuseSender(request, reply)
@@ -148,7 +130,7 @@ async function routes (fastify: FastifyInstance, options: SecurityEventsOptions)
       const refusal = await receive({ token, pushed: { authorization } }, { request, log })
       if (refusal === 'unauthorized') return refuseSender(request, reply)
       if (refusal !== undefined) return refuse(request, reply, refusal)
-      return reply.code(202).removeHeader('content-type').header('cache-control', 'no-store').send()
+      return sendEmpty(reply, 202)
     }
   })
 }
@@ -173,13 +155,9 @@ function refuseSender (request: FastifyRequest, reply: FastifyReply): FastifyRep
   return sendJson(reply, 401, refusal)
 }
 
-/** Everything that is thrown: by the host's functions, by Fastify while it reads the body, by hooks of the host. */
-function answerFailure (thrown: FastifyError | null, request: FastifyRequest, reply: FastifyReply): void {
-  if (thrown?.code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') {
-    refuse(request, reply, badMediaType)
-    return
-  }
-  const error = oauthErrorOf(thrown, reply)
-  if (error.status >= 500) request.log.error({ err: thrown, event: 'logout.outage' }, 'a security event could not be carried out')
-  sendOAuthError(reply, error)
+const answerOtherFailure = oauthErrorHandler('a security event could not be carried out')
+
+function answerFailure (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
+  if (Object(thrown).code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') refuse(request, reply, badMediaType)
+  else answerOtherFailure(thrown, request, reply)
 }

@@ -208,7 +208,7 @@ const everyScope: readonly LogoutScope[] = ['current', 'others', 'all']
 function resolveOptions (options: SessionLogoutOptions) {
   const { steps, path, security, targetOf, crossSiteCheck } = logoutRoute(options, plugin)
   const { mayLogOut } = options.scopes ?? {}
-  assertGrouped(options, plugin, { scopes: ['mayLogOut'] })
+  assertGrouped(options, plugin, { scopes: ['mayLogOut'], csrf: ['hook', 'trustedOrigins', 'trustSameSite'] })
   assertFunctions(options, plugin, ['scopes.mayLogOut'])
   const csrf = resolveCsrf(options)
   const judge = csrf && crossSiteCheck(csrf)

@@ -113,7 +113,11 @@ function resolveOptions (options: SigningHubLogoutOptions, { log }: FastifyInsta
   const { verifyToken } = options
   assertOption(typeof verifyToken === 'function', plugin, 'verifyToken',
     'is missing: pass a token verifier, for example fastJwtVerifier({ ... })')
-  assertGrouped(options, plugin, { user: ['principal', 'isActive', 'mayActFor'], route: ['paths', 'security'] })
+  assertGrouped(options, plugin, {
+    user: ['principal', 'isActive', 'mayActFor'],
+    deviceToken: ['remove', 'required', 'maxLength', 'foreign', 'unknown'],
+    route: ['paths', 'security']
+  })
   assertFunctions(options, plugin,
     ['user.principal', 'user.isActive', 'user.mayActFor', 'deviceToken.remove', 'recordActivity', 'onLogout'])
   const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin, log)

@@ -117,7 +117,11 @@ function resolveOptions (options: TenantStatusLogoutOptions, { log }: FastifyIns
     'is missing: pass a function (token, request) => tenant that returns undefined to refuse the token')
   assertOption(typeof verifyToken === 'function', plugin, 'verifyToken',
     'is missing: pass a token verifier, for example fastJwtVerifier({ ... })')
-  assertGrouped(options, plugin, { user: ['principal', 'isRestricted', 'beforeLogOut'], route: ['rateLimit', 'security'] })
+  assertGrouped(options, plugin, {
+    user: ['principal', 'isRestricted', 'beforeLogOut'],
+    wire: ['capability', 'tenantHeader', 'clientHeaders', 'acceptBearerPrefix', 'wwwAuthenticate', 'errorCodes'],
+    route: ['rateLimit', 'security']
+  })
   assertFunctions(options, plugin, ['user.principal', 'user.isRestricted', 'user.beforeLogOut', 'onLogout'])
   const ask = askWithin(duration(options.timeout, 5000, plugin, 'timeout'), plugin, log)
   return {

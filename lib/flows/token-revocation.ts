@@ -4,14 +4,11 @@ import fp from 'fastify-plugin'
 import type { Awaitable } from '../awaitable.ts'
 import { bodyLimit, formOf, mediaTypes, readForms, type Form } from '../internal/http/form.ts'
 import { hasControls, readClientCredentials, usesBasic, type ClientCredentials } from '../internal/oauth/client-credentials.ts'
-import { oauthErrorOf, oauthErrorSchema, sendOAuthError, type OAuthError } from '../internal/oauth/error.ts'
+import { oauthErrorHandler, oauthFailures, sendEmpty, sendOAuthError, type OAuthError } from '../internal/oauth/error.ts'
+import { prepareLimitedScope, limitedRouteMembers, type LimitedRouteOptions } from '../internal/oauth/limited-route.ts'
 import { askWithin } from '../internal/plugin/ask.ts'
-import { publishRefusals } from '../internal/plugin/diagnostics.ts'
-import { isolateFromHost } from '../internal/plugin/host-isolation.ts'
-import { noActivity } from '../internal/plugin/no-activity.ts'
-import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
+import { freshSchema, operationId } from '../internal/plugin/openapi.ts'
 import { assertGrouped, assertOption, duration } from '../internal/plugin/options.ts'
-import { limitRequests, type LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
 import { resolveRoute } from '../internal/plugin/route.ts'
 
 const plugin = 'tokenRevocation'
@@ -41,15 +38,8 @@ export interface TokenRevocationOptions {
    * token. `unsupported` for a kind of token that cannot be revoked: the response is 400.
    */
   readonly revokeToken: (revocation: TokenToRevoke, request: FastifyRequest) => Awaitable<'revoked' | 'unsupported' | undefined>
-  /** Where the route is, how often it may be called, and how it is documented. */
-  readonly route?: {
-    /** The path of the route, below the plugin's `prefix`. @default '/oauth/revoke' */
-    readonly path?: string | undefined
-    /** How often an address may call: `{}` for 300 a minute. @default no limit, because a client on a server has one address */
-    readonly rateLimit?: LogoutRateLimit | undefined
-    /** Security of the route in the host's OpenAPI document, for example `[{ client: [] }, {}]`. @default none is stated */
-    readonly security?: readonly SecurityRequirement[] | undefined
-  } | undefined
+  /** Where the route is (by default at `/oauth/revoke`), how often it may be called, and how it is documented. */
+  readonly route?: LimitedRouteOptions | undefined
   /** How long each call to the host's functions may take, in milliseconds. @default 2000 */
   readonly timeout?: number | undefined
 }
@@ -60,7 +50,7 @@ function resolveOptions (options: TokenRevocationOptions, { log }: FastifyInstan
     'is missing: pass a function (credentials, request) => client id')
   assertOption(typeof revokeToken === 'function', plugin, 'revokeToken',
     "is missing: pass a function ({ token, hint, clientId }, request) => 'revoked', 'unsupported' or undefined")
-  assertGrouped(options, plugin, { route: ['path', 'rateLimit', 'security'] })
+  assertGrouped(options, plugin, { route: limitedRouteMembers })
   const route = resolveRoute(options.route, standardPath, plugin)
   return { authenticateClient, revokeToken, route, ask: askWithin(duration(options.timeout, 2000, plugin, 'timeout'), plugin, log) }
 }
@@ -88,13 +78,13 @@ function routeSchema (prefix: string, { path, security }: Settings['route']) {
     }),
     response: {
       200: Type.Null({ description: 'The client has no such token any more' }),
-      400: { ...oauthErrorSchema, description: 'The request is malformed, or tokens of this kind cannot be revoked' },
-      401: { ...oauthErrorSchema, description: 'The client is unknown, or its proof is wrong' },
-      413: { ...oauthErrorSchema, description: 'The body is too long' },
-      429: { ...oauthErrorSchema, description: 'Too many requests' },
-      503: { ...oauthErrorSchema, description: 'The outcome is unknown: retry' },
-      '4xx': { ...oauthErrorSchema, description: 'The request was refused' },
-      '5xx': { ...oauthErrorSchema, description: 'The outcome is unknown: retry' }
+      ...oauthFailures({
+        400: 'The request is malformed, or tokens of this kind cannot be revoked',
+        401: 'The client is unknown, or its proof is wrong',
+        413: 'The body is too long',
+        429: 'Too many requests',
+        503: 'The outcome is unknown: retry'
+      })
     }
   })
 }
@@ -144,22 +134,16 @@ export const tokenRevocation: FastifyPluginAsync<TokenRevocationOptions> = fp(ro
 
 async function routes (fastify: FastifyInstance, options: TokenRevocationOptions): Promise<void> {
   const settings = resolveOptions(options, fastify)
-  const { ask, route: { path, rateLimit } } = settings
+  const { ask, route } = settings
   const revoke = revocation(settings)
 
-  noActivity(fastify)
-  isolateFromHost(fastify)
-  publishRefusals(fastify, plugin)
+  await prepareLimitedScope(fastify, { caller: plugin, ask, route, answerFailure })
   readForms(fastify)
-  fastify.setErrorHandler(answerFailure)
-  if (rateLimit !== undefined) {
-    await limitRequests(fastify, rateLimit, { caller: plugin, ask, path, standard: { max: 300, window: 60_000 } })
-  }
 
-  fastify.post(path, { bodyLimit, schema: routeSchema(fastify.prefix, settings.route) }, async (request, reply) => {
+  fastify.post(route.path, { bodyLimit, schema: routeSchema(fastify.prefix, route) }, async (request, reply) => {
     const refusal = await revoke(request)
     if (refusal !== undefined) return refuse(refusal, request, reply)
-    return reply.code(200).removeHeader('content-type').header('cache-control', 'no-store').send()
+    return sendEmpty(reply, 200)
   })
 }
 
@@ -228,9 +212,4 @@ function refuse ({ clientId = 'unknown', ...error }: Refusal, request: FastifyRe
   return sendOAuthError(reply, error)
 }
 
-/** Everything that is thrown: by the host's functions, by Fastify while it reads the body, by hooks of the host. */
-function answerFailure (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  const error = oauthErrorOf(thrown, reply)
-  if (error.status >= 500) request.log.error({ err: thrown, event: 'logout.outage' }, 'a token could not be revoked')
-  sendOAuthError(reply, error)
-}
+const answerFailure = oauthErrorHandler('a token could not be revoked')

@@ -1,7 +1,7 @@
 import { createPublicKey, KeyObject } from 'node:crypto'
-import { expectedClaims, type ClaimOptions } from '../internal/jose/expected-claims.ts'
+import { claimMembers, expectedClaims, type ClaimOptions } from '../internal/jose/expected-claims.ts'
 import { defaultMaxTokenLength, refuseMalformed, signatureCheck } from '../internal/jose/jwt.ts'
-import { assertOption, nonEmptyStrings, wholeNumber } from '../internal/plugin/options.ts'
+import { assertGrouped, assertOption, nonEmptyStrings, wholeNumber } from '../internal/plugin/options.ts'
 import { fewestSecretBytes, isKeyFor, isSignatureAlgorithm, type SignatureAlgorithm } from '../internal/jose/signature-algorithm.ts'
 import type { Claims } from '../token-verifier.ts'
 
@@ -27,6 +27,7 @@ export interface FastJwtVerifierOptions {
 const caller = 'fastJwtVerifier'
 
 function resolveOptions (options: FastJwtVerifierOptions) {
+  assertGrouped(options, caller, { claims: claimMembers })
   const algorithms = resolveAlgorithms(options.algorithms)
   return {
     checkSignature: signatureCheck(resolveKey(options.key, algorithms), algorithms),

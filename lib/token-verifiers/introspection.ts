@@ -1,9 +1,9 @@
 import { clientAuthentication, type Client, type Credentials } from '../internal/oauth/client-authentication.ts'
-import { expectedClaims, type CheckClaims, type ClaimOptions } from '../internal/jose/expected-claims.ts'
+import { claimMembers, expectedClaims, type CheckClaims, type ClaimOptions } from '../internal/jose/expected-claims.ts'
 import { expiringCache } from '../internal/collections/expiring-cache.ts'
-import { requestJson, requestLimits, type HttpOptions, type RequestLimits } from '../internal/http/json-request.ts'
+import { httpMembers, requestJson, requestLimits, type HttpOptions, type RequestLimits } from '../internal/http/json-request.ts'
 import { defaultMaxTokenLength, refuseMalformed, refuseOtherSpellings } from '../internal/jose/jwt.ts'
-import { assertGroup, assertOption, nonEmptyStrings, wholeNumber } from '../internal/plugin/options.ts'
+import { assertGroup, assertGrouped, assertOption, nonEmptyStrings, wholeNumber } from '../internal/plugin/options.ts'
 import { isSecureUrl } from '../internal/http/secure-url.ts'
 import { tokenDigest } from '../token-digest.ts'
 import { rejected, type Claims, type VerifyToken } from '../token-verifier.ts'
@@ -65,6 +65,7 @@ const caller = 'introspectionVerifier'
 
 function resolveOptions (options: IntrospectionVerifierOptions) {
   const { endpoint, cache = {} } = options
+  assertGrouped(options, caller, { claims: [...claimMembers, 'requireExpiry'], cache: ['maxAge', 'size'], http: httpMembers })
   assertOption(isSecureUrl(endpoint), caller, 'endpoint', 'must be an https URL without a password (http only for this machine)')
   assertGroup(cache, caller, 'cache', '{ maxAge: 10_000 }')
   const limits = requestLimits(options.http, 64 * 1024, caller)

@@ -1,9 +1,9 @@
 import { after } from '../internal/async/awaitable.ts'
-import { expectedClaims, type CheckClaims, type ClaimOptions } from '../internal/jose/expected-claims.ts'
-import { requestLimits, type HttpOptions, type RequestLimits } from '../internal/http/json-request.ts'
+import { claimMembers, expectedClaims, type CheckClaims, type ClaimOptions } from '../internal/jose/expected-claims.ts'
+import { httpMembers, requestLimits, type HttpOptions, type RequestLimits } from '../internal/http/json-request.ts'
 import { pinnedAlgorithms, publishedKeys, type IssuerKeys } from '../internal/jose/issuer-keys.ts'
 import { defaultMaxTokenLength, readUnchecked, refuseMalformed } from '../internal/jose/jwt.ts'
-import { assertOption, duration, nonEmptyStrings, wholeNumber } from '../internal/plugin/options.ts'
+import { assertGrouped, assertOption, duration, nonEmptyStrings, wholeNumber } from '../internal/plugin/options.ts'
 import type { RemoteJwkSetTimes } from '../internal/jose/remote-jwk-set.ts'
 import type { SignatureAlgorithm } from '../internal/jose/signature-algorithm.ts'
 import { rejected, type Claims, type VerifyToken } from '../token-verifier.ts'
@@ -68,6 +68,7 @@ interface Shared {
 
 function resolveOptions (options: JwksVerifierOptions) {
   const { issuers } = options
+  assertGrouped(options, caller, { claims: claimMembers, http: httpMembers })
   assertOption(Array.isArray(issuers) && issuers.length > 0, caller, 'issuers', 'must be a list of at least one issuer')
   const limits = requestLimits(options.http, 256 * 1024, caller)
   const times: RemoteJwkSetTimes = {

@@ -2,8 +2,9 @@ import Fastify, { type FastifyServerOptions } from 'fastify'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import {
-  globalTokenRevocation, type CommandEffectsOptions, type GlobalTokenRevocationOptions, type SenderTokenOptions
+  globalTokenRevocation, type CommandEffectsOptions, type GlobalTokenRevocationOptions
 } from '../../lib/flows/global-token-revocation.ts'
+import type { SenderTokenOptions } from '../../lib/internal/security-events/command-sender.ts'
 import type { LogoutEvent } from '../../lib/logout-event.ts'
 import { memoryRevocationStore, type MemoryRevocationStore } from '../../lib/revocation-stores/memory.ts'
 import { memorySessionStore, type MemorySessionStore } from '../../lib/session-stores/memory.ts'

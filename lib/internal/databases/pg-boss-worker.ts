@@ -1,10 +1,9 @@
 import type { AttemptDelivery, DeliveryWorkOptions } from '../../delivery-queue.ts'
+import { outcomeOf } from '../records/delivery.ts'
 import type { ClaimedDelivery, PgBossJobs } from './pg-boss.ts'
 
 /** How often a worker looks for deliveries whose process died, in milliseconds. */
 const lostInterval = 2000
-/** In milliseconds. */
-const afterFailure = 1000
 
 /** A worker that asks for deliveries again and again. */
 export interface PollingWorker {
@@ -93,18 +92,10 @@ function handOut (claimed: ClaimedDelivery, polling: Polling): void {
 }
 
 async function settle (claimed: ClaimedDelivery, attempt: AttemptDelivery, jobs: PgBossJobs): Promise<void> {
-  const outcome = await outcomeOf(claimed, attempt)
+  const outcome = await outcomeOf(attempt, claimed.delivery)
   if (outcome === 'done') await jobs.forget(claimed)
   else if ('dead' in outcome) await jobs.bury(claimed, outcome.dead)
   else await jobs.giveBack(claimed, { ...outcome.delivery, id: claimed.delivery.id }, outcome.retryAt)
-}
-
-async function outcomeOf ({ delivery }: ClaimedDelivery, attempt: AttemptDelivery) {
-  try {
-    return await attempt({ ...delivery })
-  } catch {
-    return { retryAt: Date.now() + afterFailure, delivery }
-  }
 }
 
 /** Runs work, and reports an error unless the work before failed too. */

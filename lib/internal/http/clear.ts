@@ -11,6 +11,9 @@ export interface ClearOptions {
   readonly siteData?: readonly SiteData[] | undefined
 }
 
+/** The members of {@link ClearOptions}: beside the option `clear` they would have no effect. */
+export const clearMembers: ReadonlyArray<keyof ClearOptions> = ['cookies', 'siteData']
+
 /** Makes a browser delete things, by the headers of a reply. */
 export interface Clear {
   cookies (reply: FastifyReply): void

@@ -20,6 +20,9 @@ export interface HttpOptions {
   readonly fetch?: typeof globalThis.fetch | undefined
 }
 
+/** The members of {@link HttpOptions}: beside the option `http` they would have no effect. */
+export const httpMembers: ReadonlyArray<keyof HttpOptions> = ['timeout', 'maxResponseLength', 'fetch']
+
 /**
  * Returns the limits of the option `http`.
  *

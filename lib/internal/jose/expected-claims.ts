@@ -21,6 +21,9 @@ export interface ClaimOptions {
   readonly acceptExpiredFor?: number | undefined
 }
 
+/** The members of {@link ClaimOptions}: beside the option `claims` they would have no effect. */
+export const claimMembers: ReadonlyArray<keyof ClaimOptions> = ['required', 'clockTolerance', 'acceptExpiredFor']
+
 /** What a verifier expects. `undefined` leaves `iss` or `aud` unchecked. `required` is complete. */
 export interface ExpectedClaims {
   readonly issuers: readonly string[] | undefined

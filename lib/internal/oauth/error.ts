@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import type { FastifyReply } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { STATUS_CODES } from 'node:http'
 import { Outage } from '../plugin/ask.ts'
 import { failureStatus } from '../plugin/failure-status.ts'
@@ -48,6 +48,11 @@ export function sendJson (reply: FastifyReply, status: number, body: object): Fa
     .serializer(verbatim).send(JSON.stringify(body))
 }
 
+/** Sends a response without a body. */
+export function sendEmpty (reply: FastifyReply, status: number): FastifyReply {
+  return reply.code(status).removeHeader('content-type').header('cache-control', 'no-store').send()
+}
+
 /**
  * Returns the error for whatever was thrown. An {@link Outage} is a 503. Errors of the host's hooks, and those of Fastify when
  * it reads the body, keep their status, and have its reason phrase as their name. Everything else is a 500.
@@ -55,6 +60,18 @@ export function sendJson (reply: FastifyReply, status: number, body: object): Fa
 export function oauthErrorOf (thrown: unknown, reply: FastifyReply): OAuthError {
   const status = thrown instanceof Outage ? 503 : failureStatus(thrown, reply)
   return { status, error: names[status] ?? snakeCase(STATUS_CODES[status] ?? 'error') }
+}
+
+/**
+ * Returns an error handler for everything that is thrown: by the host's functions, by Fastify while it reads the body, by hooks of
+ * the host. What is not the caller's fault is logged with this message.
+ */
+export function oauthErrorHandler (message: string): (thrown: unknown, request: FastifyRequest, reply: FastifyReply) => void {
+  return (thrown, request, reply) => {
+    const error = oauthErrorOf(thrown, reply)
+    if (error.status >= 500) request.log.error({ err: thrown, event: 'logout.outage' }, message)
+    sendOAuthError(reply, error)
+  }
 }
 
 const names: Readonly<Record<number, string>> = {

@@ -1,7 +1,9 @@
-import type { Delivery } from '../../delivery-queue.ts'
+import type { AttemptDelivery, Delivery, DeliveryOutcome } from '../../delivery-queue.ts'
 import { assertTime } from './id.ts'
 
 const longestId = 255
+/** In milliseconds. */
+const afterFailure = 1000
 
 /**
  * Checks a delivery before it is stored, and copies its members.
@@ -25,6 +27,17 @@ export function deliveryRecord (delivery: Delivery): Delivery {
 /** A dead delivery as it is handed out again. */
 export function asNew (delivery: Delivery): Delivery {
   return { ...delivery, since: Date.now(), attempt: 1, refusals: 0 }
+}
+
+/** Attempts a delivery. If the attempt fails, it is made again a second later, and its error is not kept: it may be about a request. */
+export async function outcomeOf (attempt: AttemptDelivery, delivery: Delivery): Promise<DeliveryOutcome> {
+  // An attempt that throws at once must not stop whoever hands out deliveries.
+  await Promise.resolve()
+  try {
+    return await attempt({ ...delivery })
+  } catch {
+    return { retryAt: Date.now() + afterFailure, delivery }
+  }
 }
 
 function assertText (text: unknown, name: string): asserts text is string {

@@ -12,7 +12,7 @@ import type { EventEffectsOptions, SecurityEventOptions } from './receiver.ts'
 import type { ReceivedEvent } from './security-event-token.ts'
 import type { KnownStream, VerifiedEvent } from './streams.ts'
 import type { SubjectIdentifier } from './subject-identifier.ts'
-import { checkedUsers, eachOnce, type AffectedUser } from './users.ts'
+import { eachOnce, resolveUsers, type AffectedUser } from './users.ts'
 
 /** What an event has ended something of. */
 export interface Ended {
@@ -48,7 +48,7 @@ export function endingByEvent<Request extends FastifyRequest | undefined> (
 ): LogOutByEvent<Request> {
   const { resolveSubject } = options
   const end = endUsers(options.end, caller, ask)
-  const settings = { ask, resolveSubject, alsoEnd: options.end.alsoEnd, end }
+  const settings = { caller, ask, resolveSubject, alsoEnd: options.end.alsoEnd, end }
   const index = resolveIndex(options.end, caller)
 
   return async (about, work) => {
@@ -64,6 +64,7 @@ export function endingByEvent<Request extends FastifyRequest | undefined> (
 const nothing: Ended = { users: [] }
 
 interface Settings<Request extends FastifyRequest | undefined> {
+  readonly caller: string
   readonly ask: Ask
   readonly resolveSubject: SecurityEventOptions<Request>['resolveSubject']
   readonly alsoEnd: EventEffectsOptions<Request>['alsoEnd']
@@ -118,14 +119,13 @@ function reportSession (before: Session | undefined, edges: Edges): Awaitable<vo
 
 /** Finds the users that a subject means, each name of a user on its own. */
 async function usersOf<Request extends FastifyRequest | undefined> (
-  { ask, resolveSubject }: Settings<Request>, { subject, verified: { stream } }: AboutEvent, request: Request
+  { caller, ask, resolveSubject }: Settings<Request>, { subject, verified: { stream } }: AboutEvent, request: Request
 ): Promise<readonly AffectedUser[]> {
-  const found: AffectedUser[] = []
-  for (const name of subject.format === 'aliases' ? subject.identifiers : [subject]) {
-    const users = checkedUsers(await ask('resolveSubject', () => resolveSubject(name, { ...stream.sender }, request)))
-    if (typeof users !== 'string') found.push(...users)
-  }
-  return eachOnce(found)
+  const names = subject.format === 'aliases' ? subject.identifiers : [subject]
+  const { users } = await resolveUsers(names, caller, name => {
+    return ask('resolveSubject', () => resolveSubject(name, { ...stream.sender }, request))
+  })
+  return users
 }
 
 async function endElsewhere<Request extends FastifyRequest | undefined> (

@@ -27,21 +27,40 @@ export interface AffectedUser {
 export type ResolveSubject<Subject extends SubjectIdentifier, Request> =
   (subject: Subject, sender: EventSender, request: Request) => Awaitable<readonly AffectedUser[] | 'forbidden' | 'unable'>
 
+/** The users of a subject, each once, and why users of some of its names cannot be logged out. */
+export interface ResolvedUsers {
+  readonly users: readonly AffectedUser[]
+  readonly refused: ReadonlySet<'forbidden' | 'unable'>
+}
+
 /**
- * What `resolveSubject` returned, each user once.
+ * Calls `resolve`, which calls the host's `resolveSubject`, with each name of a subject.
  *
- * @throws {TypeError} if it is neither a list of users nor `forbidden` nor `unable`
+ * @throws {TypeError} if it resolves to neither a list of users nor `forbidden` nor `unable`
  */
-export function checkedUsers (returned: unknown): readonly AffectedUser[] | 'forbidden' | 'unable' {
+export async function resolveUsers<Name> (
+  names: readonly Name[], caller: string, resolve: (name: Name) => unknown
+): Promise<ResolvedUsers> {
+  const found: AffectedUser[] = []
+  const refused = new Set<'forbidden' | 'unable'>()
+  for (const name of names) {
+    const users = checkedUsers(await resolve(name), caller)
+    if (typeof users === 'string') refused.add(users)
+    else found.push(...users)
+  }
+  return { users: eachOnce(found), refused }
+}
+
+function checkedUsers (returned: unknown, caller: string): readonly AffectedUser[] | 'forbidden' | 'unable' {
   if (returned === 'forbidden' || returned === 'unable') return returned
-  const hint = 'option "resolveSubject" must return a list of users, each { subject, tenant? }, or "forbidden", or "unable"'
+  const hint = `${caller}: option "resolveSubject" must return a list of users, each { subject, tenant? }, or "forbidden", or "unable"`
   if (!Array.isArray(returned)) throw new TypeError(hint)
-  return eachOnce(returned.map(user => {
+  return returned.map(user => {
     const { subject, tenant } = Object(user)
     const known = { subject: optionalId(subject), tenant: optionalId(tenant) }
     if (known.subject === undefined || (tenant !== undefined && tenant !== null && known.tenant === undefined)) throw new TypeError(hint)
     return { subject: known.subject, ...(known.tenant !== undefined && { tenant: known.tenant }) }
-  }))
+  })
 }
 
 /** The same users, each once. */

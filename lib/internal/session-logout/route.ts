@@ -51,7 +51,7 @@ export const standardPath = '/logout'
  */
 export function logoutRoute<S extends HostSession> (options: LogoutRouteOptions<S>, caller: string) {
   const steps = logoutSteps(options, caller)
-  assertGrouped(options, caller, { route: ['path', 'security'] })
+  assertGrouped(options, caller, { route: ['path', 'security'], returnUrls: ['default', 'allowed'] })
   const { publicUrl, returnUrls = {} } = options
   const { path, security } = resolveRoute(options.route, standardPath, caller)
   assertGroup(returnUrls, caller, 'returnUrls', "{ default: '/goodbye' }")

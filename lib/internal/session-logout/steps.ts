@@ -3,11 +3,11 @@ import type { Awaitable } from '../../awaitable.ts'
 import type { LogoutEvent, SubjectLogoutEvent } from '../../logout-event.ts'
 import type { HostSession, SessionSource, SubjectSessions } from '../../session-source.ts'
 import { absoluteUrl } from '../http/absolute-url.ts'
-import { clearing, type ClearOptions } from '../http/clear.ts'
+import { clearing, clearMembers, type ClearOptions } from '../http/clear.ts'
 import { isId } from '../marks/id.ts'
 import { askWithin } from '../plugin/ask.ts'
 import { logoutNotice, sessionSummary } from '../plugin/logout-notice.ts'
-import { assertFunctions, assertOption, duration } from '../plugin/options.ts'
+import { assertFunctions, assertGrouped, assertOption, duration } from '../plugin/options.ts'
 import { callsWithin, type CallHost } from './calls.ts'
 import { misconfigured } from './error.ts'
 
@@ -138,6 +138,7 @@ function resolveOptions<S extends HostSession> (options: LogoutActionsOptions<S>
     assertOption(isUsable, caller, 'sessions', `must have a function as "${method}", or nothing`)
   }
   assertFunctions(options, caller, ['onLogout'])
+  assertGrouped(options, caller, { clear: clearMembers })
   const timeout = duration(options.timeout, 5000, caller, 'timeout')
   const base = publicUrl === undefined
     ? undefined

@@ -1,6 +1,8 @@
 import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
 import t from 'tap'
-import { oauthErrorOf, oauthFailures, sendJson, sendOAuthError, type OAuthError } from '../../../lib/internal/oauth/error.ts'
+import {
+  oauthErrorHandler, oauthErrorOf, oauthFailures, sendEmpty, sendJson, sendOAuthError, type OAuthError
+} from '../../../lib/internal/oauth/error.ts'
 import { Outage } from '../../../lib/internal/plugin/ask.ts'
 
 async function answer (send: (request: FastifyRequest, reply: FastifyReply) => FastifyReply) {
@@ -53,4 +55,30 @@ t.test('what was thrown has a status and a name, and nothing of its text', async
 t.test('every other failure is declared too', async t => {
   t.strictSame(Object.keys(oauthFailures({ 400: 'The request is malformed' })).sort(), ['400', '4xx', '5xx'])
   t.equal(oauthFailures({ 400: 'malformed' })['400']?.description, 'malformed')
+})
+
+t.test('a response without a body has no type, and is not cached', async t => {
+  t.strictSame(await answer((_request, reply) => sendEmpty(reply.type('text/html'), 202)), {
+    statusCode: 202, headers: { 'cache-control': 'no-store' }, body: ''
+  })
+})
+
+t.test('an error handler logs what is not the fault of the caller', async t => {
+  const logged: unknown[] = []
+  const handle = oauthErrorHandler('a test failed')
+  const request = { log: { error: (...line: unknown[]) => { logged.push(line) } } } as unknown as FastifyRequest
+  const failure = new Error('the database is down')
+  const failed = await answer((_request, reply) => {
+    handle(failure, request, reply)
+    return reply
+  })
+  t.strictSame(failed, { statusCode: 500, headers: common, body: '{"error":"server_error"}' })
+  t.strictSame(logged, [[{ err: failure, event: 'logout.outage' }, 'a test failed']])
+
+  const refused = await answer((_request, reply) => {
+    handle({ statusCode: 499 }, request, reply)
+    return reply
+  })
+  t.strictSame(refused, { statusCode: 499, headers: common, body: '{"error":"error"}' })
+  t.equal(logged.length, 1, 'a refusal is not an outage')
 })
