@@ -12,6 +12,7 @@ const document = {
       sessionToken: { type: 'apiKey', in: 'header', name: 'x-session-token', description: 'The session of an app' },
       sessionCookie: { type: 'apiKey', in: 'cookie', name: 'demo_session', description: 'The session of a browser' },
       adminKey: { type: 'http', scheme: 'bearer', description: 'The key of an administrator' },
+      provider: { type: 'http', scheme: 'bearer', description: 'A token that an identity provider signs' },
       tenantToken: { type: 'apiKey', in: 'header', name: 'x-tenant-token' },
       userToken: { type: 'apiKey', in: 'header', name: 'x-token' }
     }

@@ -27,7 +27,7 @@ export async function build (options, publicUrl = 'http://127.0.0.1:3000', store
     app,
     signingHub: signingHubTokens,
     kratos: kratosTokens,
-    demoPage: await demoPage.add(app, { sessions, publicUrl, clients }),
+    demoPage: await demoPage.add(app, { sessions, index: stores.index, publicUrl, clients }),
     tenantStatus: tenantTokens
   }
 }
@@ -40,6 +40,7 @@ export function curls (address, server, store) {
     signingHub.curls(address, server.signingHub),
     kratos.curls(address, server.kratos),
     demoPage.curls(address, server.demoPage),
+    demoPage.providerCurls(address, server.demoPage),
     tenantStatus.curls(address, server.tenantStatus)
   ].join('\n\n')
 }

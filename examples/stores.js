@@ -1,3 +1,8 @@
+import { memoryProviderSessionIndex } from 'fastify-logout/provider-session-indexes/memory'
+import { mysqlProviderSessionIndex } from 'fastify-logout/provider-session-indexes/mysql'
+import { postgresProviderSessionIndex } from 'fastify-logout/provider-session-indexes/postgres'
+import { redisProviderSessionIndex } from 'fastify-logout/provider-session-indexes/redis'
+import { sqliteProviderSessionIndex } from 'fastify-logout/provider-session-indexes/sqlite'
 import { memorySessionStore } from 'fastify-logout/session-stores/memory'
 import { mysqlSessionStore } from 'fastify-logout/session-stores/mysql'
 import { postgresSessionStore } from 'fastify-logout/session-stores/postgres'
@@ -17,13 +22,19 @@ import { parseArgs } from 'node:util'
  * @property {string} name for the greeting
  * @property {import('fastify-logout').SessionStore} sessions
  * @property {import('fastify-logout').UserStatusStore} users
+ * @property {import('fastify-logout').ProviderSessionIndex} index
  * @property {import('fastify-logout').LogoutRateLimit} [rateLimit]
  * @property {() => unknown} [close]
  */
 
 /** @returns {Stores} */
 export function memory () {
-  return { name: 'memory: a restart forgets every logout', sessions: memorySessionStore(), users: memoryUserStatusStore() }
+  return {
+    name: 'memory: a restart forgets every logout',
+    sessions: memorySessionStore(),
+    users: memoryUserStatusStore(),
+    index: memoryProviderSessionIndex()
+  }
 }
 
 /** @returns {Promise<Stores>} */
@@ -33,9 +44,11 @@ async function sqlite () {
   database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 1000')
   const sessions = sqliteSessionStore(database)
   const users = sqliteUserStatusStore(database)
+  const index = sqliteProviderSessionIndex(database)
   await sessions.migrate()
   await users.migrate()
-  return { name: `SQLite, in ${file}`, sessions, users, close: () => database.close() }
+  await index.migrate()
+  return { name: `SQLite, in ${file}`, sessions, users, index, close: () => database.close() }
 }
 
 /**
@@ -74,6 +87,7 @@ async function redis () {
     name: 'Redis, by REDIS_URL',
     sessions: redisSessionStore(client),
     users: redisUserStatusStore(client),
+    index: redisProviderSessionIndex(client),
     rateLimit: { store: redisRateLimitStore(client) },
     close: () => client.disconnect()
   }
@@ -90,9 +104,11 @@ async function postgres () {
   pool.on('error', () => {}) // A connection that broke while idle: the next query opens another.
   const sessions = postgresSessionStore(pool)
   const users = postgresUserStatusStore(pool)
+  const index = postgresProviderSessionIndex(pool)
   await sessions.migrate()
   await users.migrate()
-  return { name: 'Postgres, by DATABASE_URL', sessions, users, close: () => pool.end() }
+  await index.migrate()
+  return { name: 'Postgres, by DATABASE_URL', sessions, users, index, close: () => pool.end() }
 }
 
 /** @returns {Promise<Stores>} */
@@ -101,9 +117,11 @@ async function mysql () {
   const pool = createPool({ uri: process.env.MYSQL_URL ?? 'mysql://root@127.0.0.1:3306/test', connectTimeout: 5000 })
   const sessions = mysqlSessionStore(pool, { timeout: 5000 })
   const users = mysqlUserStatusStore(pool, { timeout: 5000 })
+  const index = mysqlProviderSessionIndex(pool, { timeout: 5000 })
   await sessions.migrate()
   await users.migrate()
-  return { name: 'MySQL, by MYSQL_URL', sessions, users, close: () => pool.end() }
+  await index.migrate()
+  return { name: 'MySQL, by MYSQL_URL', sessions, users, index, close: () => pool.end() }
 }
 
 const kinds = { memory, sqlite, redis, postgres, mysql }

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { build, curls } from '../examples/server.js'
+import { memory } from '../examples/stores.js'
 
 const publicUrl = 'http://127.0.0.1:3000'
 
@@ -79,3 +80,62 @@ t.test('POST /logout logs out of this browser; a page is told of errors on the p
   t.equal(left.headers['set-cookie'], 'demo_session=; Path=/; Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0; HttpOnly; SameSite=Lax')
   t.equal(await whoami({ cookie }), 401)
 })
+
+t.test('the demo provider ends a session by each of its messages', async t => {
+  const { app, signIn, whoami } = await demo()
+  for (const [message, method, status] of [
+    ['back-channel', 'POST', 200], ['front-channel', 'GET', 200], ['security-event', 'POST', 202], ['global-token-revocation', 'POST', 204]
+  ] as const) {
+    const { token } = (await signIn({ user: 'bob', device: 'Phone' })).json()
+    const { token: other } = (await signIn({ user: 'alice', device: 'Phone' })).json()
+    const made = await app.inject({ method: 'POST', url: `/demo/provider/${message}`, headers: { 'x-session-token': token } })
+    t.equal(made.headers['cache-control'], 'no-store')
+    const { url, headers, body, ...asked } = made.json()
+    t.equal(asked.method, method)
+    t.equal(await whoami({ 'x-session-token': token }), 200)
+    for (const time of ['once', 'twice']) {
+      const { statusCode } = await app.inject({ method, url, headers: { ...headers, 'sec-fetch-dest': 'iframe' }, payload: body })
+      t.equal(statusCode, status, `${message} ${time}`)
+    }
+    t.strictSame([await whoami({ 'x-session-token': token }), await whoami({ 'x-session-token': other })], [401, 200], message)
+  }
+  t.equal((await app.inject({ method: 'POST', url: '/demo/provider/back-channel' })).statusCode, 404)
+  const { token } = (await signIn({ user: 'bob', device: 'Phone' })).json()
+  const unknown = await app.inject({ method: 'POST', url: '/demo/provider/constructor', headers: { 'x-session-token': token } })
+  t.equal(unknown.statusCode, 404)
+})
+
+t.test('the page of the demo provider sends browsers back to the server, and nowhere else', async t => {
+  const { app } = await demo()
+  const page = (query: object) => app.inject({ url: '/demo/provider/end-session', query: { ...query } })
+  const known = await page({ post_logout_redirect_uri: `${publicUrl}/logout/provider/return`, state: '"&<' })
+  t.equal(known.statusCode, 200)
+  t.match(known.body, `href="${publicUrl}/logout/provider/return?state=%22%26%3C"`)
+  t.match(known.headers['content-security-policy'], /^default-src 'none'; /)
+  for (const target of [undefined, '', 'https://evil.example/', `${publicUrl}/logout/provider/return/..`]) {
+    t.equal((await page({ post_logout_redirect_uri: target })).statusCode, 400, String(target))
+  }
+})
+
+t.test('a login that the demo provider has ended meanwhile opens no session', async t => {
+  const stores = memory()
+  const { app } = await build({}, publicUrl, { ...stores, index: { ...stores.index, bind: () => 'revoked' as const } })
+  t.teardown(() => app.close())
+  const { token } = (await app.inject({ method: 'POST', url: '/demo/sign-in', payload: { user: 'bob', device: 'Phone' } })).json()
+  t.equal((await app.inject({ url: '/sessions/whoami', headers: { 'x-session-token': token } })).statusCode, 401)
+})
+
+for (const [url, status] of [
+  ['https://demo.example', 303], ['http://localhost:3000', 303], ['http://[::1]:3000', 303],
+  ['http://192.168.1.5:3000', 404], ['http://localhost.example', 404]
+] as const) {
+  const what = status === 303 ? 'sends a browser to the provider' : 'starts without the logout at the provider'
+  t.test(`a server at ${url} ${what}`, async t => {
+    const { app } = await build({}, url)
+    t.teardown(() => app.close())
+    const headers = { 'sec-fetch-site': 'same-origin', accept: 'text/html' }
+    const left = await app.inject({ method: 'POST', url: '/logout/provider', headers })
+    t.equal(left.statusCode, status)
+    if (status === 303) t.equal(left.headers.location?.split('?', 1)[0], `${url}/demo/provider/end-session`)
+  })
+}

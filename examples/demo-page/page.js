@@ -5,6 +5,7 @@ const status = byId('status')
 
 /** What is known of each device, by the public id of its session. Only a demonstration keeps tokens where scripts can read them. */
 const devices = new Map(JSON.parse(sessionStorage.getItem('devices') ?? '[]'))
+const answers = JSON.parse(sessionStorage.getItem('answers') ?? '[]')
 const save = () => sessionStorage.setItem('devices', JSON.stringify([...devices]))
 
 /** Who this browser is, as far as the server says. */
@@ -18,28 +19,56 @@ function say (text, isBad = false) {
   status.classList.toggle('bad', isBad)
 }
 
-/** Asks the server and answers with what it said; `token` asks as another device, without the cookie of this browser. */
-async function call (method, path, { token, body, quietly = false, ...given } = {}) {
+/**
+ * Asks the server, and returns what it said. `token` asks as another device, without the cookie of this browser. A `body` is
+ * sent as JSON, a `text` as it is.
+ */
+async function call (method, path, { token, body, text, quietly = false, ...given } = {}) {
   const headers = { accept: 'application/json', ...given.headers }
   if (token) headers['x-session-token'] = token
   if (body) headers['content-type'] = 'application/json'
-  const response = await fetch(path, { method, headers, body: body && JSON.stringify(body), credentials: token ? 'omit' : 'same-origin' })
-  const text = await response.text()
-  if (!quietly) record(method, path, response, text)
-  return { ok: response.ok, code: response.status, value: text === '' ? undefined : JSON.parse(text) }
+  const credentials = token || text ? 'omit' : 'same-origin'
+  const response = await fetch(path, { method, headers, body: text ?? (body && JSON.stringify(body)), credentials })
+  const answer = await response.text()
+  const value = answer === '' ? undefined : JSON.parse(answer)
+  const answered = { asked: `${method} ${path}`, sent: text, code: response.status, reason: response.statusText, answer: value }
+  if (!quietly) record(answered)
+  return { ok: response.ok, code: response.status, value, answered }
 }
 
 /** Secrets are shown by their first letters only. */
-const veiled = text => text.replace(/(ory_(?:st|lo)_)[\w-]+/g, '$1…')
+const veiled = text => text.replace(/(ory_(?:st|lo)_)[\w-]+/g, '$1…').replace(/(eyJ)[\w-]+\.[\w-]+\.[\w-]+/g, '$1…')
 
-function record (method, path, { status: code, statusText }, text) {
+/** A body that was sent, where a signed token stands for its claims. */
+const withClaims = text => text.replace(/eyJ[\w-]+\.([\w-]+)\.[\w-]+/, (_, claims) => {
+  return JSON.stringify(JSON.parse(atob(claims.replaceAll('-', '+').replaceAll('_', '/'))), null, 2)
+})
+
+/** Adds a line to the answers, the latest first. They are kept for whoever leaves the page and comes back. */
+function record ({ asked, sent = '', code, reason = '', answer }, after = '') {
+  const shown = {
+    asked: veiled(asked),
+    sent: veiled(withClaims(sent)),
+    code,
+    reason,
+    answer: answer === undefined ? '' : veiled(JSON.stringify(answer, null, 2)),
+    after
+  }
+  answers.push(shown)
+  sessionStorage.setItem('answers', JSON.stringify(answers.slice(-20)))
+  showAnswer(shown)
+}
+
+function showAnswer ({ asked, sent, code, reason, answer, after }) {
   const row = byId('answer-row').content.cloneNode(true)
-  row.querySelector('.call code').textContent = veiled(`${method} ${path}`)
-  const shown = row.querySelector('.code')
-  shown.textContent = `${code} ${statusText}`
-  shown.classList.toggle('bad', code >= 400)
-  shown.classList.toggle('on', code >= 300 && code < 400)
-  row.querySelector('pre').textContent = veiled(text === '' ? '' : JSON.stringify(JSON.parse(text), null, 2))
+  const set = (selector, text) => { row.querySelector(selector).textContent = text }
+  set('.call code', asked)
+  set('.code', `${code} ${reason}`)
+  row.querySelector('.code').classList.toggle('bad', code >= 400)
+  row.querySelector('.code').classList.toggle('on', code >= 300 && code < 400)
+  set('.after', after)
+  set('.answer', answer)
+  set('.sent', sent)
   byId('answers').prepend(row)
   byId('silence').hidden = true
 }
@@ -83,7 +112,7 @@ function show () {
   byId('empty').hidden = devices.size > 0
   byId('everybody').hidden = !browser
   byId('browser-logout').hidden = !browser
-  byId('clients').hidden = false
+  byId('provider').hidden = byId('clients').hidden = false
   document.title = `${browser ? browser.identity.traits.name : 'Nobody'} · fastify-logout`
   if (status.textContent === '') say(browser ? `This browser is signed in as ${browser.identity.traits.name}.` : live ? 'This browser is signed out; other devices are not.' : 'Sign in to begin.')
 }
@@ -165,19 +194,66 @@ const logOutEverywhere = async () => {
   say(browser ? `${who} could not be logged out.` : `${who} is logged out everywhere.`, Boolean(browser))
 }
 
-/** Leaves the page by the Kratos-style logout URL, as a link would. The server decides where to. */
-const leave = async (target) => {
-  const start = await call('GET', `/self-service/logout/browser?return_to=${encodeURIComponent(target)}`)
-  if (!start.ok) {
+/** Leaves the page by the logout URL that the server gave, as a link would. The server decides where to. */
+async function leave ({ ok, value }) {
+  if (!ok) {
     await refresh()
-    return say(`${start.value.error.reason} ${browser ? 'You are still signed in.' : ''}`, true)
+    return say(`${value.error.reason ?? 'The logout was refused.'} ${browser ? 'You are still signed in.' : ''}`, true)
   }
-  const { pathname, search } = new URL(start.value.logout_url)
+  const { pathname, search } = new URL(value.logout_url)
   location.assign(pathname + search)
 }
 
-/** The flows whose clients send tokens, as such clients call them. */
+const leaveKratos = async target => leave(await call('GET', `/self-service/logout/browser?return_to=${encodeURIComponent(target)}`))
+
+/** Logs out here, and goes to the provider, which sends the browser back. */
+const leaveProvider = async target => leave(await call('POST', '/logout/provider', { body: { return_to: target } }))
+
+/** Signs Bob in on a television, ends that session by a request, and asks whether it has ended. */
+async function endTelevision (end) {
+  for (const [id, { name, subject, live }] of devices) if (name === 'Television' && subject === 'bob' && !live) devices.delete(id)
+  const { value: { id, token } } = await call('POST', '/demo/sign-in', { body: { user: 'bob', device: 'Television' }, quietly: true })
+  devices.set(id, { subject: 'bob', who: 'Bob Brown', name: 'Television', since: new Date().toISOString(), live: true, token })
+  const answered = await end(token)
+  const { ok, code } = await call('GET', '/sessions/whoami', { token, quietly: true })
+  record(answered, `Then GET /sessions/whoami: ${code}, the session ${ok ? 'is live' : 'has ended'}.`)
+  await refresh()
+  say(ok ? 'Bob’s television is still signed in.' : 'Bob’s television is logged out.', ok)
+}
+
+/** What the provider sends when a login is over. The server signs it, and this page sends it, so that it can be seen. */
+const messageOf = async (kind, token) => (await call('POST', `/demo/provider/${kind}`, { token, quietly: true })).value
+const sendMessage = kind => endTelevision(async token => {
+  const { method, url, headers, body } = await messageOf(kind, token)
+  return (await call(method, url, { headers, text: body, quietly: true })).answered
+})
+
+/** Loads the front-channel URL in a frame, as a page of the provider does. */
+const loadFrame = () => endTelevision(async token => {
+  const { url } = await messageOf('front-channel', token)
+  const frame = document.createElement('iframe')
+  frame.title = 'Front-channel logout'
+  frame.hidden = true
+  frame.src = url
+  document.body.append(frame)
+  await new Promise(resolve => frame.addEventListener('load', resolve, { once: true }))
+  frame.remove()
+  const { responseStatus } = performance.getEntriesByName(frame.src).at(-1) ?? {}
+  return { asked: `GET ${url}`, sent: 'in a frame', code: responseStatus ?? 'loaded' }
+})
+
+/** An app that logs out gives its token back. */
+const giveBack = () => endTelevision(async token => (await call('POST', '/oauth/revoke', {
+  headers: { 'content-type': 'application/x-www-form-urlencoded' }, text: `token=${token}&client_id=demo-app`, quietly: true
+})).answered)
+
+/** The flows that others than this browser use: clients with tokens, and the identity provider. */
 const clients = {
+  'back-channel': () => sendMessage('back-channel'),
+  'front-channel': loadFrame,
+  'security-event': () => sendMessage('security-event'),
+  'global-token-revocation': () => sendMessage('global-token-revocation'),
+  'give-back': giveBack,
   signinghub: async () => {
     const { ok } = await call('POST', '/v3/logout', {
       headers: { authorization: `Bearer ${tokens.signingHub}` }, body: { device_token: 'alice-phone' }
@@ -210,7 +286,8 @@ byId('sign-in').addEventListener('submit', event => {
   doing(() => signIn(byId('user'), byId('device')))
 })
 for (const [id, work] of Object.entries(clients)) byId(id).addEventListener('click', () => doing(work))
-byId('leave').addEventListener('click', () => doing(() => leave(byId('return-to').value)))
+byId('leave').addEventListener('click', () => doing(() => leaveKratos(byId('return-to').value)))
+byId('leave-provider').addEventListener('click', () => doing(() => leaveProvider(byId('return-to').value)))
 byId('others').addEventListener('click', () => doing(logOutOthers))
 byId('everywhere').addEventListener('click', () => doing(logOutEverywhere))
 byId('devices').addEventListener('click', ({ target }) => {
@@ -229,6 +306,7 @@ byId('devices').addEventListener('click', ({ target }) => {
   }
 })
 
+for (const answer of answers) showAnswer(answer)
 byId('return-to').value = '/goodbye'
 const problem = new URLSearchParams(location.search).get('error')
 if (problem) {

@@ -7,6 +7,7 @@ import { kratosSessions } from 'fastify-logout/flows/kratos-sessions'
 import { sessionStoreSource } from 'fastify-logout/session-sources/session-store'
 import { randomBytes, randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
+import * as providerFlows from './provider-flows.js'
 
 /** @type {Record<string, string>} */
 const people = { alice: 'Alice Adams', bob: 'Bob Brown' }
@@ -47,7 +48,7 @@ const files = /** @type {const} */ ([
 ])
 const headers = {
   'cache-control': 'no-cache',
-  'content-security-policy': "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+  'content-security-policy': "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
   'referrer-policy': 'no-referrer',
   'x-content-type-options': 'nosniff'
 }
@@ -55,10 +56,15 @@ const headers = {
 /** @typedef {{ signingHub: string, tenant: string, tenantUser: string }} ClientTokens tokens of the flows beside this page's own */
 
 /**
- * @param {import('fastify').FastifyInstance} app
- * @param {{ sessions: import('fastify-logout').SessionStore, publicUrl: string, clients: ClientTokens }} options
+ * @typedef {object} Options
+ * @property {import('fastify-logout').SessionStore} sessions
+ * @property {import('fastify-logout').ProviderSessionIndex} index
+ * @property {string} publicUrl
+ * @property {ClientTokens} clients
  */
-export async function add (app, { sessions, publicUrl, clients }) {
+
+/** @param {import('fastify').FastifyInstance} app @param {Options} options */
+export async function add (app, { sessions, index, publicUrl, clients }) {
   // The same words describe the cookie where it is set and where it is removed.
   const cookie = /** @type {const} */ ({ name: 'demo_session', path: '/', sameSite: 'lax', httpOnly: true, secure: false })
   const cookieToken = (/** @type {string} */ header = '') => new RegExp(`(?:^|; )${cookie.name}=([^;]+)`).exec(header)?.[1] ?? ''
@@ -87,12 +93,15 @@ export async function add (app, { sessions, publicUrl, clients }) {
     sessions, identity, ids: 'any', authorize: request => request.headers.authorization === `Bearer ${adminKey}`, route: { security: [{ adminKey: [] }] }
   })
 
+  const provider = await providerFlows.add(app, { sessions, index, cookie, publicUrl, sessionLifetime: hour, headers })
+
   /** @param {string} subject @param {string} device */
   const signIn = async (subject, device) => {
-    const now = Date.now()
-    const token = `ory_st_${randomBytes(24).toString('base64url')}`
+    const login = await provider.logIn(subject)
+    const [token, now] = [`ory_st_${randomBytes(24).toString('base64url')}`, Date.now()]
     const session = { id: randomUUID(), subject, createdAt: now, expiresAt: now + hour, keepUntil: now + 2 * hour, device: { userAgent: device } }
-    await sessions.create(token, session)
+    await sessions.create(token, { ...session, data: { sid: login.sid, idToken: login.idToken } })
+    if (!await provider.bind(login, session)) await sessions.logOut(token)
     return { token, id: session.id }
   }
 
@@ -142,6 +151,13 @@ export function logoutCurls (address, { token, tablet }) {
   204  ${logOut} -b demo_session=${tablet}
   401  ${logOut} -b demo_session=${tablet} -d scope=others
   204  ${logOut} -b demo_session=${token} -d scope=others`
+}
+
+/** @param {string} address @param {{ tablet: string }} demo */
+export function providerCurls (address, { tablet }) {
+  return `An app gives its token back; a forged message of an identity provider (the page sends true ones)
+  200  curl -i -X POST ${address}/oauth/revoke -d client_id=demo-app -d token=${tablet}
+  400  curl -i -X POST ${address}/backchannel-logout -d logout_token=forged`
 }
 
 /** @param {string} address @param {{ token: string, adminKey: string }} demo */

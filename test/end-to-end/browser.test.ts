@@ -145,6 +145,9 @@ t.test('Chromium', { skip: noBrowser }, async t => {
       await page.getByRole('button', { name: 'Log out and go' }).click()
       await says(page, 'The logout was refused: LOGOUT_RETURN_TO.')
       t.equal(new URL(page.url()).origin, address)
+      await page.getByLabel('Return to').fill(target)
+      await page.getByRole('button', { name: 'Also at the provider' }).click()
+      await says(page, 'The logout was refused. You are still signed in.')
       await page.goto(`${await logoutUrl(page, address)}&return_to=${encodeURIComponent(target)}`)
       await says(page, 'The logout was refused: self_service_flow_return_to_forbidden.')
       t.equal(page.url(), `${address}/`)
@@ -352,6 +355,74 @@ t.test('Chromium', { skip: noBrowser }, async t => {
       t.match(seen.findLast(({ url }) => call.endsWith(url)), { status: call.startsWith('DELETE') ? 204 : 200 })
     }
     t.equal((await whoami()).status(), 401)
+    t.strictSame(complaints, [])
+  })
+
+  await t.test('sends what a provider or an app sends, and shows the request, the answer and that the session has ended', async t => {
+    const { app, address, seen } = await site(t)
+    const { page, complaints } = await open(t, address, { width: 390, height: 844 })
+    for (const [name, call, status, sent] of [
+      ['Post a logout token', 'POST /backchannel-logout', 200, 'http://schemas.openid.net/event/backchannel-logout'],
+      ['Load the frame', 'GET /frontchannel-logout', 200, 'in a frame'],
+      ['Push the event', 'POST /security-events', 202, 'secevent/caep/event-type/session-revoked'],
+      ['Send the command', 'POST /global-token-revocation', 204, '"sub":"bob"'],
+      ['Give the token back', 'POST /oauth/revoke', 200, 'client_id=demo-app']
+    ] as const) {
+      const before = seen.length
+      const button = page.getByRole('button', { name })
+      await button.click()
+      await says(page, 'Bob’s television is logged out.')
+      const answer = page.locator('#answers > li').first()
+      t.match(await answer.locator('.call code').textContent(), call)
+      t.equal((await answer.locator('.code').textContent())?.split(' ')[0], String(status))
+      t.match(await answer.locator('.sent').textContent(), sent)
+      t.equal(await answer.locator('.after').textContent(), 'Then GET /sessions/whoami: 401, the session has ended.')
+      t.equal(await stateOf(page, 'Television'), 'Logged out')
+      const steps = ['/demo/sign-in', call.split(' ')[1], '/sessions/whoami']
+      const own = seen.slice(before).filter(({ url }) => steps.includes(url.split('?', 1)[0]))
+      t.match(own.map(request => request.status), [200, status, 401], 'the session was live, and the request ended it')
+      const [box, shown] = [await button.boundingBox(), await answer.locator('.code').boundingBox()]
+      for (const { y, height } of [box, shown].filter(one => one !== null)) t.ok(y >= 0 && y + height <= 844, `${call} at ${y}`)
+      t.ok((box?.y ?? NaN) + (box?.height ?? NaN) <= (shown?.y ?? NaN), 'and the answer does not cover the button')
+      await page.evaluate("document.getElementById('status').textContent = ''")
+    }
+    t.equal(await page.locator('#devices > li').count(), 1, 'televisions do not pile up')
+    t.notOk((await page.locator('#answers').textContent())?.match(/ory_(st|lo)_\w|eyJ\w/), 'no token is shown')
+    t.strictSame(complaints, [])
+
+    // A session that does not end is reported so.
+    const { token } = await (await page.request.post(`${address}/demo/sign-in`, { data: { user: 'bob', device: 'Phone' } })).json()
+    await page.route('**/oauth/revoke', async route => { await route.fulfill({ status: 200 }) })
+    await page.getByRole('button', { name: 'Give the token back' }).click()
+    await says(page, 'Bob’s television is still signed in.')
+    t.equal(await stateOf(page, 'Television'), 'Signed in')
+    const whoami = () => app.inject({ url: '/sessions/whoami', headers: { 'x-session-token': token } })
+    t.equal((await whoami()).statusCode, 200)
+    await page.getByRole('button', { name: 'Send the command' }).click()
+    await says(page, 'Bob’s television is logged out.')
+    t.equal((await whoami()).statusCode, 401, 'a command ends every session of Bob')
+  })
+
+  await t.test('logs out here, goes to the page of the provider, and comes back with the answers that it had', async t => {
+    const { address, seen } = await site(t)
+    const { context, page, complaints } = await open(t, address)
+    await signIn(page, 'This browser')
+    await page.getByRole('button', { name: 'Also at the provider' }).click()
+    await page.getByRole('heading', { name: 'Sign out of the demo provider?' }).waitFor()
+    const asked = new URL(page.url())
+    t.equal(asked.searchParams.get('post_logout_redirect_uri'), `${address}/logout/provider/return`)
+    t.match(asked.searchParams.get('id_token_hint'), /^eyJ/)
+    t.notOk((await cookies(context)).includes('demo_session'), 'the session here has ended already')
+    await page.getByRole('link', { name: 'Sign out' }).click()
+    await page.getByRole('heading', { name: 'You are logged out' }).waitFor()
+    t.equal(page.url(), `${address}/goodbye`)
+    t.strictSame(await cookies(context), [], 'the state is gone too')
+    t.match(seen.find(({ url }) => url.startsWith('/logout/provider/return?state=')), { status: 303 })
+    await page.getByRole('link', { name: 'Back to the devices' }).click()
+    t.equal(await stateOf(page, 'This browser'), 'Logged out')
+    const answers = page.locator('#answers > li')
+    t.strictSame(await answers.locator('.call code').allTextContents(), ['POST /logout/provider', 'POST /demo/sign-in'])
+    t.match(await answers.first().textContent(), /id_token_hint=eyJ…/)
     t.strictSame(complaints, [])
   })
 
