@@ -39,6 +39,9 @@ export interface MysqlRevocationStore extends Promised<RevocationStore>, Pick<Fo
  * is claimed. The server's clock decides what has ended. On a pool, one of sixteen calls also forgets what ended a minute ago or
  * more, with a statement of its own; a client that may be in a transaction of the host needs `prune()`.
  *
+ * A `revoke` whose row another transaction has locked waits for it, until `timeout` at most. Those that share its statement
+ * wait with it: on MariaDB for a second, on MySQL for the server's `innodb_lock_wait_timeout`. Then each goes on by itself.
+ *
  * A mark that was made is as durable as a commit on that server. After a failover to a replica that was behind, the marks of
  * the last moments are lost: semi-synchronous replication prevents this.
  *
@@ -162,7 +165,7 @@ async function revokeEach (run: RunMysql, sql: Statements, calls: readonly Revok
   const rows = inOrder(calls.flat())
   const subjects = await knownOfSubjects(run, sql, rows)
   const maker = newMaker()
-  const { changed, insertId } = await run(sql.revoke(rows, maker))
+  const { changed, insertId } = await run(sql.revoke(rows, maker, calls.length > 1))
   const areAllNew = insertId === 0 && changed === rows.length
   const made = areAllNew ? new Set(rows.map(keyOf)) : await keysMadeBy(run, sql, { rows, maker })
 

@@ -91,7 +91,7 @@ export const sqlServers: readonly SqlServer[] = [
     nodeAt: postgresNode
   },
   {
-    name: 'MariaDB',
+    name: 'MariaDB or MySQL',
     withStandby: withMysqlReplica,
     forgetful: (t, use) => withPrivateMysql(t, use, mysqlForgets),
     async keep (_node, server) {

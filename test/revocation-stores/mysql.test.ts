@@ -62,6 +62,28 @@ t.test('on a server', t => withMysql(t, async ({ url }) => {
     t.equal(await store.check({ tokenId: 'again' }), 'revoked')
   })
 
+  await t.test('calls of the same turn as one whose row is locked wait for it for a second, and no longer', async t => {
+    const [{ version }] = await rowsOf('SELECT VERSION() AS version') as [RowDataPacket]
+    const isMariadb = String(version).includes('MariaDB')
+    const node = mysqlPool(t, url, { connectionLimit: 8 }, isMariadb ? [] : ['SET SESSION innodb_lock_wait_timeout = 1'])
+    const { table, store } = await fresh({}, node)
+    await store.revoke({ tokenId: 'the first call sweeps', until })
+    const host = await pool.getConnection()
+    t.teardown(() => host.destroy())
+    await host.query('BEGIN')
+    await mysqlRevocationStore(host, { table, batch: false }).revoke({ tokenId: 'm', until })
+
+    const revoke = (tokenId: string) => Promise.resolve(store.revoke({ tokenId, until })).catch(String)
+    let isLockedOver = false
+    const outcomes = ['a', 'm', 'z'].map(revoke)
+    const locked = outcomes[1]?.finally(() => { isLockedOver = true })
+    t.strictSame(await Promise.all([outcomes[0], outcomes[2]]), [true, true])
+    t.equal(isLockedOver, false, 'while it is still locked')
+    for (const tokenId of ['a', 'z']) t.equal(await store.check({ tokenId }), 'revoked')
+    await host.query('COMMIT')
+    t.equal(await locked, false, 'the host has revoked it')
+  })
+
   await t.test('each call is as few statements as promised', async t => {
     const single = mysqlPool(t, url, { connectionLimit: 1 })
     const { store } = await fresh({}, single)

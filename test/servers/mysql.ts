@@ -3,7 +3,7 @@ import { chownSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import mysql, { type Pool, type PoolOptions, type RowDataPacket } from 'mysql2/promise'
 import type { Test } from 'tap'
-import { findProgram, missing, startPrivateServer, type Place, type PrivateServer } from './private-process.ts'
+import { findFirst, findProgram, missing, startPrivateServer, type Place, type PrivateServer } from './private-process.ts'
 import { unprivileged } from './unprivileged.ts'
 
 const programs = 'MariaDB (mariadbd and mariadb-install-db) or MySQL (mysqld)'
@@ -51,7 +51,7 @@ export async function killConnections (pool: Pool): Promise<void> {
 }
 
 async function withServer (t: Test, use: (server: PrivateServer) => Promise<void>, options: MysqlOptions, whatToInstall: string) {
-  const command = ['mariadbd', 'mysqld'].map(name => findProgram(name, folders)).find(path => path !== undefined)
+  const command = findFirst(['mariadbd', 'mysqld'], folders)
   if (command === undefined) {
     t.plan(0, missing(whatToInstall))
     return
@@ -92,11 +92,15 @@ export function settings ({ directory, port }: Place, options: MysqlOptions): st
     socket: join(directory, 'socket'),
     'pid-file': join(directory, 'pid'),
     tmpdir: directory,
+    'secure-file-priv': directory,
     port: String(port),
     'bind-address': '127.0.0.1',
     'max-connections': '80',
     'innodb-buffer-pool-size': '32M',
     'innodb-flush-log-at-trx-commit': options.durable === true ? '1' : '0',
+    // MySQL has a binary log unless told otherwise, and a second port. MariaDB takes no notice of what begins with `loose`.
+    'sync-binlog': options.durable === true ? '1' : '0',
+    'loose-mysqlx': 'OFF',
     ...options.config
   }
   return Object.entries(values).map(([name, value]) => `--${name}=${value}`)

@@ -41,8 +41,14 @@ export interface Place {
 }
 
 /** The program's path, searched in PATH and in the further folders. */
-export function findProgram (name: string, folders: string[] = []): string | undefined {
-  return [...(process.env['PATH'] ?? '').split(delimiter), ...folders].map(folder => join(folder, name)).find(existsSync)
+export function findProgram (name: string, folders: readonly string[] = []): string | undefined {
+  return findFirst([name], folders)
+}
+
+/** The first folder of PATH with one of the programs decides, and there the first of the names. */
+export function findFirst (names: readonly string[], folders: readonly string[] = []): string | undefined {
+  const everywhere = [...(process.env['PATH'] ?? '').split(delimiter), ...folders]
+  return everywhere.flatMap(folder => names.map(name => join(folder, name))).find(existsSync)
 }
 
 /** What to give as tap's `skip`. A test that cannot run is a failure where `CI` is set. */

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import type { Test } from 'tap'
-import { findProgram, missing, startPrivateServer, type PrivateServer } from './private-process.ts'
+import { findFirst, missing, startPrivateServer, type PrivateServer } from './private-process.ts'
 
 const install = 'install redis-server or valkey-server, or set REDIS_URL'
 const installOwn = 'install redis-server or valkey-server: this test kills or counts, so it needs a server of its own'
@@ -27,7 +27,7 @@ export async function withPrivateRedis (t: Test, use: (server: PrivateServer) =>
 }
 
 async function withServer (t: Test, use: (server: PrivateServer) => Promise<void>, options: RedisOptions, whatToInstall: string) {
-  const command = findProgram('redis-server') ?? findProgram('valkey-server')
+  const command = findFirst(['redis-server', 'valkey-server'])
   if (command === undefined) {
     t.plan(0, missing(whatToInstall))
     return

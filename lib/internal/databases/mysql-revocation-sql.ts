@@ -52,12 +52,16 @@ function given (rows: readonly MarkRow[]): string {
   return values.map(row => `SELECT ${row.map((value, index) => `${literal(value)} AS ${names[index]}`).join(', ')}`).join(' UNION ALL ')
 }
 
+/** For MariaDB, a limit of a second to each wait for a lock in the statement that follows. MySQL reads a comment. */
+const waitsForASecond = '/*M! SET STATEMENT innodb_lock_wait_timeout = 1 FOR */ '
+
 /** The statements of the store. */
 export function revocationStatements (table: string) {
   const isKnown = `${table}.\`until\` > ${clock} AND ${table}.cutoff >= given.cutoff`
   return {
     // LAST_INSERT_ID() reports whether a row was there before: the maker of one of them.
-    revoke: (rows: readonly MarkRow[], maker: number) => `INSERT INTO ${table} (${columns}, maker)
+    // The marks of several calls do not wait long for a row that the mark of one of them finds locked.
+    revoke: (rows: readonly MarkRow[], maker: number, isShared: boolean) => `${isShared ? waitsForASecond : ''}INSERT INTO ${table} (${columns}, maker)
       SELECT given.*, ${maker} FROM (${given(rows)}) AS given WHERE given.\`until\` > ${clock}
       ON DUPLICATE KEY UPDATE
         maker = IF(LAST_INSERT_ID(${table}.maker) > 0 AND ${isKnown}, ${table}.maker, ${maker}),
