@@ -61,7 +61,8 @@ export function revocationStatements (table: string) {
   return {
     // LAST_INSERT_ID() reports whether a row was there before: the maker of one of them.
     // The marks of several calls do not wait long for a row that the mark of one of them finds locked.
-    revoke: (rows: readonly MarkRow[], maker: number, isShared: boolean) => `${isShared ? waitsForASecond : ''}INSERT INTO ${table} (${columns}, maker)
+    revoke: (rows: readonly MarkRow[], maker: number, isShared: boolean) => `${isShared ? waitsForASecond : ''}
+      INSERT INTO ${table} (${columns}, maker)
       SELECT given.*, ${maker} FROM (${given(rows)}) AS given WHERE given.\`until\` > ${clock}
       ON DUPLICATE KEY UPDATE
         maker = IF(LAST_INSERT_ID(${table}.maker) > 0 AND ${isKnown}, ${table}.maker, ${maker}),
