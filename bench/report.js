@@ -1,6 +1,11 @@
 import { chart } from './svg.js'
 import { median } from './statistics.js'
 
+/** RESULTS.md: the report, and behind that of a full run what is to be said about it. */
+export function document (results, remarks) {
+  return report(results) + (results.full ? `\n${remarks}` : '')
+}
+
 /** The report as Markdown, from what the suites answered. */
 export function report ({ machine, measured, plan, full, flows, sessions, openid, peers, guard, marks, growth, connections, everywhere, delivery, size, weight }) {
   return [
@@ -23,13 +28,15 @@ export function report ({ machine, measured, plan, full, flows, sessions, openid
 /** The curves, by file name. */
 export function charts ({ growth, everywhere, marks }) {
   return {
-    ...marks !== undefined && {
+    ...marks?.replicas !== undefined && {
       'growth-replicas.svg': chart({
         title: 'One mark, by the number of replicas that follow',
         x: 'replicas',
         y: 'CPU time of the server, in milliseconds',
-        lines: linesOf(marks.replicas.filter(({ count, isBare }) => count > 0 && !isBare), ({ count, perMark }) => [count, perMark.median])
-      }),
+        lines: linesOf(byReplicas(marks.replicas), ({ count, perMark }) => [count, perMark.median])
+      })
+    },
+    ...marks?.loading !== undefined && {
       'growth-loading.svg': chart({
         title: 'Loading a replica, by the number of marks',
         x: 'marks',
@@ -37,12 +44,36 @@ export function charts ({ growth, everywhere, marks }) {
         lines: linesOf(marks.loading, ({ marks, cpu }) => [marks, 1000 * cpu / marks])
       })
     },
-    ...growth !== undefined && {
+    ...marks?.checking !== undefined && {
+      'growth-marks.svg': chart({
+        title: 'One check, by the number of marks',
+        x: 'marks',
+        y: 'CPU time of a check, with a thousand = 1',
+        lines: linesOf(marks.checking, ({ marks, check }) => [marks, check.ratio.median])
+      })
+    },
+    ...growth?.sessions !== undefined && {
       'growth-sessions.svg': chart({
         title: 'One logout, by the number of sessions in the store',
         x: 'sessions in the store',
         y: 'CPU time per logout, with a thousand = 1',
-        lines: Object.entries(growth.sessions).map(([name, points]) => ({ name, points: points.map(({ sessions, ratios }) => [sessions, ratios.cpu.median]) }))
+        lines: growthLines(growth.sessions, 'sessions')
+      })
+    },
+    ...growth?.subjects !== undefined && {
+      'growth-subjects.svg': chart({
+        title: 'One logout, by the number of sessions of its subject',
+        x: 'sessions of the subject',
+        y: 'CPU time per logout, with one session = 1',
+        lines: growthLines(growth.subjects, 'sessionsOfSubject')
+      })
+    },
+    ...growth?.tenants !== undefined && {
+      'growth-tenants.svg': chart({
+        title: 'One logout, by the number of tenants',
+        x: 'tenants',
+        y: 'CPU time per logout, with one tenant = 1',
+        lines: growthLines(growth.tenants, 'tenants')
       })
     },
     ...everywhere !== undefined && {
@@ -54,6 +85,19 @@ export function charts ({ growth, everywhere, marks }) {
       })
     }
   }
+}
+
+function byReplicas (replicas) {
+  return replicas.filter(({ count, name }) => count > 0 && name === undefined)
+}
+
+function growthLines (curves, of) {
+  return Object.entries(curves).map(([name, points]) => ({ name, points: points.map(point => [point[of], total(point)]) }))
+}
+
+/** What both the node and the server of the store take, by those of the first point. */
+function total ({ ratios }) {
+  return (ratios.both ?? ratios.cpu).median
 }
 
 const methodNote = 'Each ratio is the median over the rounds, with its middle half in brackets. "By hand, again" is a second process of the same handler: what it differs from 1.00 is noise. "By hand, on the library\'s store" shows what of the difference is the store\'s.'
@@ -71,7 +115,7 @@ function heading (machine, measured, plan, full) {
     `for each launch ${plan.rounds} rounds of ${plan.seconds} s for each subject in turns, in new processes and after ${plan.warmUp} s of their CPU time to warm up; 50 kept-alive connections, logging off`,
     [...Object.entries(machine.servers), ...Object.entries(machine.packages)].map(([name, version]) => `${name} ${version}`).join(', ')
   ]
-  return `# What a logout costs\n\nMade by \`npm run bench${full ? ' -- --full' : ''}\`: ${Object.entries(measured).map(([suite, { at, launches }]) => `${suite} ${at} with ${launches} launches`).join(', ')}. Ratios repeat from machine to machine; the other figures do not.\n\n${facts.map(fact => `- ${fact}`).join('\n')}`
+  return `# What a logout costs\n\nMade by \`npm run bench${full ? ' -- --full' : ''}\`: ${Object.entries(measured).map(([suite, { at, launches, load }]) => `${suite} ${at} with ${launches} launches${load === undefined ? '' : ` at load ${load}`}`).join(', ')}. Ratios repeat from machine to machine; the other figures do not.\n\n${facts.map(fact => `- ${fact}`).join('\n')}`
 }
 
 function flowSection ([title, { results }]) {
@@ -112,34 +156,59 @@ function guardSection ({ marks, results, sweep }) {
     table(['', 'marks', 'CPU', ...counted(results, ['instructions']), 'req/s', 'bytes per mark'], rows)}\n\nWhile ${marks.toLocaleString('en')} marks ran out within ${sweep.seconds} s, the longest of ${sweep.calls.toLocaleString('en')} calls took ${sweep.milliseconds.toFixed(2)} ms.`
 }
 
-function marksSection ({ loading, replicas, revoking }) {
-  return `## Marks on many nodes
+function marksSection ({ loading, replicas, revoking, checking }) {
+  return [
+    '## Marks on many nodes',
+    ...loading === undefined ? [] : loadingPart(loading),
+    ...checking === undefined ? [] : checkingPart(checking),
+    ...replicas === undefined ? [] : replicasPart(replicas),
+    ...revoking === undefined ? [] : revokingPart(revoking)
+  ].join('\n\n')
+}
 
-A replica of Redis or Postgres loads every mark at its start, and after a gap. "At once" is the longest turn of its event loop.
+function loadingPart (loading) {
+  return [
+    'A replica of Redis or Postgres loads every mark at its start, and after a gap. "At once" is the longest turn of its event loop.',
+    table(['store', 'marks', 'CPU, ms', 'CPU for a mark, µs', 'took, ms', 'at once, ms', 'bytes per mark'], loading.map(({ kind, marks, cpu, milliseconds, longest, bytes }) => [
+      kind, marks.toLocaleString('en'), cpu.toFixed(0), (1000 * cpu / marks).toFixed(2), milliseconds.toFixed(0), longest.toFixed(1), (bytes / marks).toFixed(0)
+    ])),
+    `For each tenfold of marks, a mark takes ${slopes(loading, ({ marks }) => marks, ({ marks, cpu }) => cpu / marks)} of the CPU time.`,
+    '![CPU time of a replica for each mark that it loads, by the number of marks](growth-loading.svg)'
+  ]
+}
 
-${table(['store', 'marks', 'CPU, ms', 'CPU for a mark, µs', 'took, ms', 'at once, ms', 'bytes per mark'], loading.map(({ kind, marks, cpu, milliseconds, longest, bytes }) => [
-  kind, marks.toLocaleString('en'), cpu.toFixed(0), (1000 * cpu / marks).toFixed(2), milliseconds.toFixed(0), longest.toFixed(1), (bytes / marks).toFixed(0)
-]))}
+function checkingPart (checking) {
+  const rows = checking.map(({ kind, marks, check, revoke }) => [
+    kind, marks.toLocaleString('en'),
+    ...[check, revoke].flatMap(({ node, store, ratio }) => [node.median.toFixed(1), store?.median.toFixed(1) ?? '', shown(ratio)])
+  ])
+  const marksOf = ({ marks }) => marks
+  return [
+    'A check and a revocation, with so many marks in the store, by fifty callers at once: CPU time of the node and of the server, and both by those with the fewest marks.',
+    table(['store', 'marks', 'a check: node, µs', 'server, µs', 'CPU', 'a revocation: node, µs', 'server, µs', 'CPU'], rows),
+    `For each tenfold of marks, a check takes ${slopes(checking, marksOf, ({ check }) => check.ratio.median)} of the CPU time, and a revocation ${slopes(checking, marksOf, ({ revoke }) => revoke.ratio.median)}.`,
+    '![CPU time of a check, by the number of marks](growth-marks.svg)'
+  ]
+}
 
-For each tenfold of marks, a mark takes ${slopes(loading, ({ marks }) => marks, ({ marks, cpu }) => cpu / marks)} of the CPU time.
+function replicasPart (replicas) {
+  return [
+    'What the server spends on one mark, `revoke` included, and on replicas while nothing happens; and the time from the call of `revoke` until the replicas know the mark. All replicas are in one process, which takes the marks in turn. "Bare connections" are the floor: 50 that only listen while one message is sent, alone or with a row that is stored in the same commit, and that each write one row in 1.5 s, as often as a replica proves that it is complete. Of 20 marks at once, those in one commit wake each connection once.',
+    table(['store', 'replicas', 'CPU of the server for a mark, ms', 'idle, % of a core', 'known after, ms', 'p99, ms'], replicas.map(({ kind, count, name, perMark, idle, p50, p99 }) => [
+      kind, name ?? count, withSpread(perMark), withSpread(idle, 100), ...p50 === undefined ? ['', ''] : [p50.toFixed(2), p99.toFixed(2)]
+    ])),
+    `For each tenfold of replicas, a mark takes ${slopes(byReplicas(replicas), ({ count }) => count, ({ perMark }) => perMark.median)} of the server's CPU time.`,
+    '![CPU time of the server for each mark, by the number of replicas](growth-replicas.svg)'
+  ]
+}
 
-![CPU time of a replica for each mark that it loads, by the number of marks](growth-loading.svg)
-
-What the server spends on one mark, \`revoke\` included, and on replicas while nothing happens; and the time from the call of \`revoke\` until the replicas know the mark. All replicas are in one process, which takes the marks in turn. "Bare connections" are the floor: 50 that only listen while one message is sent, and that each write one row in 1.5 s, as often as a replica proves that it is complete.
-
-${table(['store', 'replicas', 'CPU of the server for a mark, ms', 'idle, % of a core', 'known after, ms', 'p99, ms'], replicas.map(({ kind, count, isBare, perMark, idle, p50, p99 }) => [
-  kind, isBare ? `${count} bare connections` : count, withSpread(perMark), withSpread(idle, 100), ...p50 === undefined ? ['', ''] : [p50.toFixed(2), p99.toFixed(2)]
-]))}
-
-For each tenfold of replicas, a mark takes ${slopes(replicas.filter(({ count, isBare }) => count > 0 && !isBare), ({ count }) => count, ({ perMark }) => perMark.median)} of the server's CPU time.
-
-![CPU time of the server for each mark, by the number of replicas](growth-replicas.svg)
-
-Callers that revoke at once, each one token after the other, through one client; and how long a \`check\` takes meanwhile.
-
-${table(['store', 'callers', 'revoked each second', 'check, p50, ms', 'p99, ms'], revoking.map(({ kind, callers, perSecond, check }) => [
-  kind, callers, Math.round(perSecond).toLocaleString('en'), check.p50.toFixed(2), check.p99.toFixed(2)
-]))}`
+function revokingPart (revoking) {
+  return [
+    'Callers that revoke at once, each one token after the other, through one client; and how long a `check` takes meanwhile.',
+    table(['store', 'callers', 'revoked each second', 'check, p50, ms', 'p99, ms'], revoking.map(({ kind, callers, perSecond, check }) => [
+      kind, callers, Math.round(perSecond).toLocaleString('en'), check.p50.toFixed(2), check.p99.toFixed(2)
+    ]))
+  ]
 }
 
 function withSpread ({ median, low, high }, factor = 1) {
@@ -154,21 +223,32 @@ function linesOf (points, place) {
   return [...new Set(points.map(({ kind }) => kind))].map(name => ({ name, points: points.filter(({ kind }) => kind === name).map(place) }))
 }
 
-function growthSection ({ sessions, tenants = {} }) {
-  return `## Growth
+function growthSection ({ sessions, subjects, tenants }) {
+  return [
+    '## Growth',
+    'CPU time of a logout, of the node and of the server of the store together, by that in the smallest store; all sizes in turns. Slope: what it grows by for each tenfold, between the first line of a store and the last.',
+    ...growthPart(sessions, 'sessions', 'Kratos-style logouts, by the number of sessions in the store, of a thousand users.'),
+    ...growthPart(subjects, 'sessionsOfSubject', 'Kratos-style logouts, by the number of sessions that each user has in a store of 100,000.'),
+    ...growthPart(tenants, 'tenants', 'Tenant-status-style logouts, beside a user in each of so many tenants.')
+  ].join('\n\n')
+}
 
-![CPU time of a logout by the number of sessions](growth-sessions.svg)
+const growthColumns = { sessions: 'sessions in the store', sessionsOfSubject: 'sessions of the user', tenants: 'tenants' }
 
-Slope: what the last line of a store has of the CPU time of its first, for each tenfold in between.
-
-${table(['store', 'sessions in the store', 'CPU', 'p50', 'slope'], growthRows(sessions, 'sessions'))}${
-  Object.keys(tenants).length === 0 ? '' : `\n\nTenant-status-style logouts, beside a user in each of so many tenants.\n\n${table(['store', 'tenants', 'CPU', 'p50', 'slope'], growthRows(tenants, 'tenants'))}`}`
+function growthPart (curves, of, note) {
+  if (curves === undefined) return []
+  const name = of === 'sessionsOfSubject' ? 'subjects' : of
+  return [
+    note,
+    `![CPU time of a logout, by the number of ${growthColumns[of]}](growth-${name}.svg)`,
+    table(['store', growthColumns[of], 'CPU, node and store', 'CPU of the node', 'CPU of the store', 'p50', 'slope'], growthRows(curves, of))
+  ]
 }
 
 function growthRows (curves, of) {
   return Object.entries(curves).flatMap(([kind, points]) => points.map((point, place) => [
-    kind, point[of].toLocaleString('en'), ratio(point, 'cpu'), ratio(point, 'p50'),
-    place === points.length - 1 ? slope(points, one => one[of], one => one.ratios.cpu.median) : ''
+    kind, point[of].toLocaleString('en'), point.ratios.both === undefined ? ratio(point, 'cpu') : ratio(point, 'both'), ratio(point, 'cpu'), ratio(point, 'storeCpu'), ratio(point, 'p50'),
+    place === points.length - 1 ? slope(points, one => one[of], total) : ''
   ]))
 }
 
@@ -179,21 +259,26 @@ function slope (points, x, y) {
 }
 
 function connectionsSection (connections) {
-  const rows = connections.flatMap(({ kind, connections, results }) => results.map(result => [kind, connections.toLocaleString('en'), result.name, ratio(result, 'cpu'), ratio(result, 'p50'), ratio(result, 'p99'), ...absolute(result)]))
+  const rows = connections.flatMap(({ kind, connections, results }) => results.map(result => [
+    kind, connections.toLocaleString('en'), result.name, ratio(result, 'cpu'), ratio(result, 'storeCpu'), ratio(result, 'p50'), ratio(result, 'p99'), ...absolute(result)
+  ]))
   return `## Connections
 
 Kratos-style logouts over a thousand connections, and over a lone one, each request after the answer to the one before.
 
-${table(['store', 'connections', '', 'CPU', 'p50', 'p99', 'CPU, µs', 'req/s', 'p50, ms', 'p99, ms'], rows)}`
+${table(['store', 'connections', '', 'CPU', 'CPU of the store', 'p50', 'p99', 'CPU, µs', 'req/s', 'p50, ms', 'p99, ms'], rows)}`
 }
 
 function everywhereSection (everywhere) {
-  const rows = Object.entries(everywhere).flatMap(([kind, points]) => points.map(point => [kind, point.sessions.toLocaleString('en'), point.milliseconds.toFixed(3), `${point.low.toFixed(3)} to ${point.high.toFixed(3)}`]))
+  const rows = Object.entries(everywhere).flatMap(([kind, points]) => points.map((point, place) => [
+    kind, point.sessions.toLocaleString('en'), point.milliseconds.toFixed(3), `${point.low.toFixed(3)} to ${point.high.toFixed(3)}`,
+    place === points.length - 1 ? slope(points, ({ sessions }) => sessions, ({ milliseconds }) => milliseconds) : ''
+  ]))
   return `## Logging out everywhere
 
 ![Log out everywhere by the number of the subject's sessions](growth-everywhere.svg)
 
-${table(['store', 'sessions of the subject', 'ms', 'middle half'], rows)}`
+${table(['store', 'sessions of the subject', 'ms', 'middle half', 'slope'], rows)}`
 }
 
 function deliverySection (delivery) {
@@ -248,8 +333,11 @@ function counted (results, cells) {
 
 function ratio ({ ratios }, metric) {
   if (ratios === undefined) return '1'
-  const { median, low, high } = ratios[metric] ?? {}
-  return median === undefined ? '' : `**${median.toFixed(2)}** (${low.toFixed(2)} to ${high.toFixed(2)})`
+  return ratios[metric] === undefined ? '' : shown(ratios[metric])
+}
+
+function shown ({ median, low, high }) {
+  return `**${median.toFixed(2)}** (${low.toFixed(2)} to ${high.toFixed(2)})`
 }
 
 function inverse ({ median }) {

@@ -26,7 +26,7 @@ function tables ({ flows, size, guard, marks }) {
   const bytes = kind => size.find(one => one.kind === kind)
   const replica = guard.results.find(({ name }) => name === 'guard, replica of Redis')
   const loading = kind => marks.loading.filter(one => one.kind === kind).at(-1)
-  const perMark = (kind, count) => marks.replicas.find(one => one.kind === kind && one.count === count && !one.isBare).perMark.median
+  const perMark = (kind, count) => marks.replicas.find(one => one.kind === kind && one.count === count && one.name === undefined).perMark.median
   const rows = [1e6, 1e7, 1e8].map(users => {
     const sessions = users * assumed.sessionsOfUser
     const mean = users * assumed.logoutsOfUserPerDay / 86_400

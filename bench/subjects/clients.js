@@ -5,6 +5,25 @@ export async function openClient (store) {
   return clients[store.kind](store)
 }
 
+/** Deletes what is at a place of our own in a database. */
+export async function emptyPlace (store) {
+  await emptying[store.kind]?.(store)
+}
+
+const emptying = {
+  redis: async place => {
+    const redis = await openClient(place)
+    await redis.flushdb()
+    await redis.quit()
+  },
+  postgres: async place => {
+    const pool = await openClient(place)
+    pool.on('error', () => {}) // its connection may still be open when the server ends
+    await pool.query(`DROP SCHEMA bench_${place.database} CASCADE`)
+    await pool.end()
+  }
+}
+
 const clients = {
   redis: async ({ url, database = 0 }) => {
     const { Redis } = await import('ioredis')

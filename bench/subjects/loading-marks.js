@@ -2,6 +2,7 @@
 import { revocationReplica } from '../../dist/index.js'
 import { canReadUsage, usageOfThread } from '../server-usage.js'
 import { openClient } from './clients.js'
+import { withoutIndexes } from './filling.js'
 import { revocationStore } from './library-stores.js'
 import { tokenAt } from './tokens.js'
 
@@ -17,7 +18,7 @@ export default async function ({ store }) {
 }
 
 const commands = {
-  fill: async (own, { marks, store }) => filling[store.kind](own, marks, store),
+  fill: async (own, { marks, store }) => fillMarks(own, store, marks),
 
   load: async own => {
     const replica = revocationReplica(own, { maxStaleness: patience })
@@ -43,20 +44,27 @@ const commands = {
   }
 }
 
+/** Puts so many marks into a store. */
+export async function fillMarks (own, store, marks) {
+  await (filling[store.kind] ?? filling.calls)(own, marks, store)
+}
+
 const filling = {
-  redis: async (own, marks) => {
+  calls: async (own, marks) => {
     const until = Date.now() + day
     for (let from = 0; from < marks; from += 10_000) {
       await own.revoke(...Array.from({ length: Math.min(10_000, marks - from) }, (_, index) => ({ tokenId: tokenAt(from + index), until: until + from + index })))
     }
   },
 
-  // As many rows as `revoke` would make, without a million calls of its function.
-  postgres: async (own, marks, store) => {
+  // As many rows as `revoke` would make, without millions of calls of its function.
+  postgres: async (_own, marks, store) => {
     const pool = await openClient(store)
-    await pool.query(`INSERT INTO logout_revocation
+    await withoutIndexes(pool, 'logout_revocation', connection => connection.query(`INSERT INTO logout_revocation
       SELECT 't' || md5('a' || nth) || left(md5('b' || nth), 11), '', '', '', ${Number.MAX_SAFE_INTEGER}, ${Date.now() + day} + nth, pg_current_xact_id()
-      FROM generate_series(1, ${marks}) AS nth`)
+      FROM generate_series(1, ${marks}) AS nth`))
+    await pool.query('VACUUM (ANALYZE) logout_revocation')
+    await pool.query('CHECKPOINT')
     await pool.end()
   }
 }

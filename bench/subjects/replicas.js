@@ -31,11 +31,11 @@ export default async function ({ store, count }) {
   }
 
   return {
-    /** Some marks, one after the other with pauses. */
-    run: async ({ marks, pause }) => {
+    /** Some marks with pauses, one after the other, or several at once. */
+    run: async ({ marks, pause, together = 1 }) => {
       const delays = []
-      for (let index = 0; index < marks; index++) {
-        delays.push(...await revoke())
+      for (let index = 0; index < marks; index += together) {
+        delays.push(...(await Promise.all(Array.from({ length: together }, revoke))).flat())
         await sleep(pause)
       }
       return delays

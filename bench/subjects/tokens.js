@@ -1,8 +1,13 @@
-import { createHash } from 'node:crypto'
+import { createHash, hash } from 'node:crypto'
 
 /** The n-th token: 43 characters that look like a secret, the same in each process. */
 export function tokenAt (index) {
   return createHash('sha256').update(`bench ${index}`).digest('base64url')
+}
+
+/** The digests of so many tokens in a row, as the stores look them up. */
+export function tokenDigests (tokenOf, from, count) {
+  return Array.from({ length: count }, (_, index) => hash('sha256', tokenOf(from + index), 'base64url'))
 }
 
 /** The n-th session, with an hour to live and a day to be remembered. */
