@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { freemem, loadavg } from 'node:os'
+import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
@@ -13,7 +14,7 @@ npm run bench -- --only growth.tenants these parts of suites: growth.sessions, .
 npm run bench -- --launches 1          other than 3 (1 for a quick run) new processes of each
 npm run bench -- --report              measures nothing: writes the report of what --out has already
 npm run bench -- --memory 16           how many gigabytes the largest database of the growth suite may take (half of what is free)
-npm run bench -- --out bench           where RESULTS.md, results.json and the curves go (bench/latest)`
+npm run bench -- --out bench           where RESULTS.md, results.json and the curves go (bench/latest); the docs have the figures of bench`
 
 const { values } = parseArgs({
   options: { full: { type: 'boolean', default: false }, only: { type: 'string' }, launches: { type: 'string' }, out: { type: 'string' }, memory: { type: 'string' }, report: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } }
@@ -29,6 +30,7 @@ const memory = values.memory === undefined ? freemem() / 2 : Number(values.memor
 const launches = Number(values.launches ?? (values.full ? 3 : 1))
 const plan = values.full ? { launches, rounds: 4, seconds: 0.3, warmUp: 2 } : { launches, rounds: 4, seconds: 0.15, warmUp: 0.8 }
 
+const { writePages } = await import('./pages.js')
 const { charts, document } = await import('./report.js')
 if (values.report) {
   write(JSON.parse(readFileSync(`${out}/results.json`, 'utf8')))
@@ -72,6 +74,7 @@ function write (results) {
   writeFileSync(`${out}/RESULTS.md`, document(results, readFileSync(`${here}REMARKS.md`, 'utf8')))
   writeFileSync(`${out}/results.json`, JSON.stringify(results, null, 2) + '\n')
   for (const [name, svg] of Object.entries(charts(results))) writeFileSync(`${out}/${name}`, svg)
+  if (resolve(out) === resolve(here)) writePages(results) // those of the docs
 }
 
 /** The other suites' results of an earlier run like this one. */

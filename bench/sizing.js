@@ -1,27 +1,12 @@
-#!/usr/bin/env node
-// What so many users need, computed from results.json. Writes the table of docs/scaling.md; `--print` only prints it.
-import { readFileSync, writeFileSync } from 'node:fs'
-
-const page = new URL('../docs/scaling.md', import.meta.url)
-const [begin, end] = ['<!-- sizing: made by node bench/sizing.js -->\n', '<!-- end of sizing -->']
+// What so many users need, computed from the results: the table of docs/scaling.md.
 
 /** What the table takes for granted. Who differs scales the rows. */
-const assumed = { sessionsOfUser: 2, logoutsOfUserPerDay: 1, peakByMean: 10, share: 0.5, tokenMinutes: 15, replicas: 10, replicasMost: 50 }
+export const assumed = { sessionsOfUser: 2, logoutsOfUserPerDay: 1, peakByMean: 10, share: 0.5, tokenMinutes: 15, replicas: 10, replicasMost: 50 }
 
 const titles = { redis: 'Redis', postgres: 'Postgres', mysql: 'MariaDB' }
 
-const results = JSON.parse(readFileSync(new URL('results.json', import.meta.url), 'utf8'))
-const text = tables(results)
-if (process.argv.includes('--print')) {
-  console.log(text)
-} else {
-  const before = readFileSync(page, 'utf8')
-  const [from, to] = [before.indexOf(begin), before.indexOf(end)]
-  if (from < 0 || to < from) throw new Error('docs/scaling.md has no place for the table')
-  writeFileSync(page, `${before.slice(0, from)}${begin}\n${text}\n${before.slice(to)}`)
-}
-
-function tables ({ flows, size, guard, marks }) {
+/** The table, as Markdown. */
+export function sizingTable ({ flows, size, guard, marks }) {
   const flow = kind => flows[`Kratos-style logout, ${kind}`].results.find(({ name }) => name === 'fastify-logout')
   const bytes = kind => size.find(one => one.kind === kind)
   const replica = guard.results.find(({ name }) => name === 'guard, replica of Redis')
