@@ -22,7 +22,9 @@ declare global {
   const redis: import('ioredis').Redis
   const pool: import('pg').Pool
 }
-declare module 'fastify' { interface Session { user?: string, loggedInAt?: number } }
+declare module 'fastify' {
+  interface Session { user?: string, loggedInAt?: number, login?: { subject: string, loggedInAt: number } }
+}
 `
 
 const snippets = programs.map(({ page, line, language, code }): Snippet => {
