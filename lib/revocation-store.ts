@@ -108,6 +108,14 @@ export interface RevocationStore {
    */
   revoke (...marks: readonly Mark[]): Awaitable<boolean>
 
+  /**
+   * Adds marks as `revoke` does, and says whether they ended this credential: resolves `true` if no mark covered it before
+   * and one of these is new, `false` if it was revoked already. This is one round trip where the backend allows it.
+   *
+   * Of many concurrent calls with the same token mark or the same session mark, exactly one resolves `true`.
+   */
+  revokeOnce (credential: Credential, ...marks: readonly Mark[]): Awaitable<boolean>
+
   /** Judges one credential, in one round trip. */
   check (credential: Credential): Awaitable<Verdict>
 

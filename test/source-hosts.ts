@@ -56,7 +56,7 @@ export interface HostOptions extends Partial<SessionLogoutOptions> {
   /** Registers another flow than `sessionLogout`. */
   readonly register?: (app: FastifyInstance, options: SessionLogoutOptions) => PromiseLike<unknown>
   /** Where the marks are. @default memory */
-  readonly revocations?: Pick<RevocationStore, 'check' | 'revoke' | 'claimOnce'>
+  readonly revocations?: RevocationStore
   /** Where the host with our session store keeps its sessions. @default memory */
   readonly sessionStore?: SessionStore
   /** Where a host with `@fastify/session` keeps its sessions. @default memory */
@@ -181,6 +181,7 @@ function failingMarks (broken: Map<string, Fault>, run: <T>(name: string, work: 
   const revocations: RevocationStore = {
     check: credential => run('check', () => marks.check(credential)),
     revoke: (...added) => run('revoke', () => marks.revoke(...added)),
+    revokeOnce: (credential, ...added) => run('revoke', () => marks.revokeOnce(credential, ...added)),
     claimOnce: (key, until) => run('claimOnce', () => marks.claimOnce(key, until))
   }
   return { revocations, broken }

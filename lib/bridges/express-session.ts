@@ -73,7 +73,7 @@ const cleanupTimeout = 1000
 type Settings = ReturnType<typeof resolveOptions>
 
 function resolveOptions<Session> (
-  store: ProtectableSessionStore, revocations: Pick<RevocationStore, 'check' | 'revoke'>, options: ProtectSessionStoreOptions<Session>
+  store: ProtectableSessionStore, revocations: SessionProtection['revocations'], options: ProtectSessionStoreOptions<Session>
 ) {
   assertOption(typeof store === 'object' && store !== null, caller, 'store', 'must be the session store to protect')
   const methods: object = store
@@ -81,8 +81,8 @@ function resolveOptions<Session> (
     const isMethod = name in methods && typeof store[name] === 'function'
     assertOption(isMethod, caller, 'store', `must have a method "${name}", as stores of express-session have`)
   }
-  assertOption(typeof revocations?.check === 'function' && typeof revocations.revoke === 'function', caller, 'revocations',
-    'must be a revocation store, such as redisRevocationStore(redis)')
+  const areFunctions = (['check', 'revoke', 'revokeOnce'] as const).every(name => typeof revocations?.[name] === 'function')
+  assertOption(areFunctions, caller, 'revocations', 'must be a revocation store, such as redisRevocationStore(redis)')
   assertFunctions(options, caller, ['credential'])
   const timeout = duration(options.timeout, 5000, caller, 'timeout')
   const { credential = () => undefined } = options
@@ -127,7 +127,7 @@ function resolveOptions<Session> (
  */
 export function protectSessionStore<Store extends ProtectableSessionStore, Session = SessionOf<Store>> (
   store: Store,
-  revocations: Pick<RevocationStore, 'check' | 'revoke'>,
+  revocations: Pick<RevocationStore, 'check' | 'revoke' | 'revokeOnce'>,
   options: ProtectSessionStoreOptions<Session> = {}
 ): Store & SessionStoreWithoutCallbacks {
   const settings = resolveOptions(store, revocations, options)

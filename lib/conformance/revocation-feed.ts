@@ -49,6 +49,12 @@ export const revocationFeedRules: ReadonlyArray<Rule<MakeFollowableStore>> = [
     for (const name of ['a', 'b']) hasEach(later, [{ tokenId: id(name), until }, { sessionId: id(name), until }])
   }),
 
+  rule('the marks of revokeOnce are handed out, also those of a credential that was revoked before', async ({ store, read, id, until }) => {
+    const { position } = await read()
+    for (const name of ['a', 'b']) await store.revokeOnce({ tokenId: id('t') }, { tokenId: id('t'), until }, { sessionId: id(name), until })
+    hasEach((await read(position)).marks, [{ tokenId: id('t'), until }, { sessionId: id('a'), until }, { sessionId: id('b'), until }])
+  }),
+
   rule('a mark that is made to revoke more, or for longer, is handed out again', async ({ store, read, id, until, now }) => {
     await store.revoke({ tokenId: id('t'), until }, { subject: id('u'), cutoff: now - hour, until })
     const { position } = await read()

@@ -202,6 +202,75 @@ export const revocationStoreRules: ReadonlyArray<Rule<MakeRevocationStore>> = [
     }
   }),
 
+  rule('revokeOnce resolves true if no mark covered the credential before, and revokes it', async ({ store, id, now, until }) => {
+    const credential = (name: string) => ({
+      tokenId: id(`t${name}`), sessionId: id(`s${name}`), subject: id(`u${name}`), tenant: id('v'), issuer: id('i'), issuedAt: now
+    })
+    const marksOf = (name: string): Mark[] => [{ tokenId: id(`t${name}`), until }, { sessionId: id(`s${name}`), issuer: id('i'), until }]
+    equal(await store.revokeOnce(credential('a'), ...marksOf('a')), true)
+    await judge(store, { tokenId: id('ta') }, 'revoked')
+    await judge(store, { sessionId: id('sa') }, 'revoked')
+    equal(await store.revokeOnce(credential('a'), ...marksOf('a')), false, 'the same again')
+
+    const covering: Array<[Mark, boolean, string]> = [
+      [{ subject: id('ub'), cutoff: now, until }, false, 'a cutoff'],
+      [{ subject: id('uc'), cutoff: now - 1, until }, true, 'a cutoff before it was issued'],
+      [{ subject: id('ud'), cutoff: now, except: id('sd'), until }, true, 'a cutoff that leaves its session alone'],
+      [{ subject: id('ue'), cutoff: now, except: id('sd'), until }, false, 'a cutoff that leaves another session alone'],
+      [{ subject: id('uf'), cutoff: now, tenant: id('v'), issuer: id('i'), until }, false, 'a cutoff of its tenant and issuer'],
+      [{ subject: id('ug'), cutoff: now, tenant: id('w'), until }, true, 'a cutoff of another tenant'],
+      [{ subject: id('uh'), cutoff: now, issuer: id('j'), until }, true, 'a cutoff of another issuer'],
+      [{ subject: id('uk'), cutoff: now, until: now - 2 * second }, true, 'a cutoff that has ended'],
+      [{ tokenId: id('tl'), issuer: id('i'), until }, false, 'a mark of its token'],
+      [{ sessionId: id('sm'), until }, false, 'a mark of its session for every issuer'],
+      [{ sessionId: id('sn'), issuer: id('j'), until }, true, 'a mark of its session of another issuer']
+    ]
+    for (const [mark, expected, what] of covering) {
+      const name = ('subject' in mark ? mark.subject : 'tokenId' in mark ? mark.tokenId : mark.sessionId).slice(-1)
+      await store.revoke(mark)
+      equal(await store.revokeOnce(credential(name), ...marksOf(name)), expected, what)
+      await judge(store, { tokenId: id(`t${name}`) }, 'revoked')
+      await judge(store, { sessionId: id(`s${name}`) }, 'revoked')
+    }
+  }),
+
+  rule('revokeOnce resolves false if its marks add nothing', async ({ store, id, now, until }) => {
+    equal(await store.revokeOnce({ tokenId: id('t') }), false, 'no marks')
+    equal(await store.revokeOnce({ tokenId: id('t') }, { tokenId: id('t'), until: now - 2 * second }), false, 'an ended mark')
+    await judge(store, { tokenId: id('t') }, 'live')
+    await store.revoke({ tokenId: id('t'), until })
+    equal(await store.revokeOnce({}, { tokenId: id('t'), until }), false, 'a mark that is known')
+    equal(await store.revokeOnce({}, { tokenId: id('x'), until }), true, 'a mark that is not')
+    await rejects(async () => store.revokeOnce({}, { tokenId: id('y'), until }, { tokenId: '', until }), TypeError)
+    await judge(store, { tokenId: id('y') }, 'live')
+  }),
+
+  rule('revokeOnce takes more marks than fit into one statement or script', async ({ store, id, now, until }) => {
+    const many = (name: string) => Array.from({ length: 600 }, (_, index): Mark => ({ tokenId: id(`${name}${index}`), until }))
+    await store.revoke(...many('a').slice(0, 599))
+    equal(await store.revokeOnce({ subject: id('u'), issuedAt: now }, ...many('a')), true, 'only the last one is new')
+    equal(await store.revokeOnce({ tokenId: id('b0'), subject: id('u'), issuedAt: now }, ...many('b')), true)
+    equal(await store.revokeOnce({ tokenId: id('b0'), subject: id('u'), issuedAt: now }, ...many('c')), false)
+    for (const name of ['a599', 'b599', 'c0', 'c599']) await judge(store, { tokenId: id(name) }, 'revoked')
+  }),
+
+  rule('of many concurrent calls of revokeOnce with the same mark, exactly one resolves true', async ({ store, id, now, until }) => {
+    for (const ids of [{ tokenId: id('t') }, { sessionId: id('s') }, { sessionId: id('s2'), issuer: id('i') }]) {
+      const credential = { ...ids, subject: id('u'), issuedAt: now }
+      const answers = await Promise.all(Array.from({ length: 50 }, async (_, index) =>
+        store.revokeOnce(credential, { ...ids, until: until + index })))
+      deepEqual(answers.filter(answer => answer !== false), [true])
+    }
+  }),
+
+  rule('concurrent calls of revokeOnce answer for their own credentials', async ({ store, id, now, until }) => {
+    await store.revoke({ sessionId: id('known'), until }, { subject: id('bob'), cutoff: now, until })
+    const rows = [['a', 'alice', true], ['known', 'alice', false], ['b', 'bob', false], ['c', 'carol', true], ['b', 'bob', false]] as const
+    const answers = await Promise.all(rows.map(async ([sessionId, subject]) =>
+      store.revokeOnce({ sessionId: id(sessionId), subject: id(subject), issuedAt: now }, { sessionId: id(sessionId), until })))
+    deepEqual(answers, rows.map(([, , expected]) => expected))
+  }),
+
   rule('a mark lasts until its latest instant, also when it is repeated with an earlier one', async ({ store, id, now, until }) => {
     await store.revoke({ tokenId: id('t'), until }, { sessionId: id('s'), until }, { subject: id('u'), cutoff: now, until })
     const past = { until: now - 1 }

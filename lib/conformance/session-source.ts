@@ -193,6 +193,15 @@ export const subjectLogoutRules: ReadonlyArray<Rule<MakeSessionSourceHost>> = [
     assertNone(await logOut(laptop))
   }),
 
+  rule('nor is a session that ends with all of its subject after it was found', async ({ alice, logIn, handle, sessions, ...bench }) => {
+    const laptop = await logIn(alice)
+    assertNone(await handle(laptop, async request => {
+      assertSession(await sessions.find?.(request))
+      await bench.logOutSubject({ subject: alice })
+      return sessions.logOut(request)
+    }))
+  }),
+
   rule('a later login is live', async ({ alice, logIn, find, logOutSubject }) => {
     await logIn(alice)
     await logOutSubject({ subject: alice })

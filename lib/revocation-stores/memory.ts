@@ -3,7 +3,7 @@ import { cautiousClock } from '../internal/marks/clock.ts'
 import { assertMarks, claimEnd } from '../internal/marks/id.ts'
 import { markListeners, warn } from '../internal/marks/listeners.ts'
 import { markSet } from '../internal/marks/set.ts'
-import type { RevocationSource, RevocationStore } from '../revocation-store.ts'
+import type { Credential, Mark, RevocationSource, RevocationStore } from '../revocation-store.ts'
 
 /** {@link memoryRevocationStore}. It returns plain values, and reports marks as they are made. */
 export interface MemoryRevocationStore extends Immediate<RevocationStore>, RevocationSource {}
@@ -26,15 +26,22 @@ export function memoryRevocationStore (): MemoryRevocationStore {
   const listeners = markListeners(warn)
   const clock = cautiousClock()
 
+  const check = (credential: Credential) => marks.check(credential, Date.now())
+  const revoke = (...added: readonly Mark[]) => {
+    assertMarks(added)
+    const now = clock()
+    const news = added.filter(mark => marks.join(mark, now))
+    listeners.notify(news)
+    return news.length > 0
+  }
+
   return {
-    revoke (...added) {
-      assertMarks(added)
-      const now = clock()
-      const news = added.filter(mark => marks.join(mark, now))
-      listeners.notify(news)
-      return news.length > 0
+    revoke,
+    revokeOnce (credential, ...added) {
+      const wasLive = check(credential) === 'live'
+      return revoke(...added) && wasLive
     },
-    check: credential => marks.check(credential, Date.now()),
+    check,
     claimOnce: (key, until) => marks.claim(key, claimEnd(until), clock()),
     onRevoked: listeners.onRevoked
   }

@@ -9,8 +9,8 @@ import { rowCalls } from '../internal/databases/row-calls.ts'
 import { mysqlFeed } from '../internal/feeds/mysql.ts'
 import { assertMarks, claimEnd, markId } from '../internal/marks/id.ts'
 import { isNews } from '../internal/marks/news.ts'
-import { questionOf, rowOfMark, type MarkRow } from '../internal/marks/row.ts'
-import type { FollowableRevocationStore, RevocationStore } from '../revocation-store.ts'
+import { isRevokedBy, questionOf, rowOfMark, type MarkQuestion, type MarkRow } from '../internal/marks/row.ts'
+import type { FollowableRevocationStore, Mark, RevocationStore } from '../revocation-store.ts'
 
 /** Where in the database {@link mysqlRevocationStore} keeps its marks, and how it asks for them. */
 export interface MysqlRevocationStoreOptions extends MysqlStoreOptions {
@@ -36,7 +36,8 @@ export interface MysqlRevocationStore extends Promised<RevocationStore>, Pick<Fo
  *
  * `check` is one statement, and so is `revoke` of tokens and sessions that were not revoked before; calls of one turn of the
  * event loop share one. `revoke` of subjects, or of what is revoked already, takes two, and so does `claimOnce` of a key that
- * is claimed. The server's clock decides what has ended. On a pool, one of sixteen calls also forgets what ended a minute ago or
+ * is claimed. `revokeOnce` takes two, or three of what is revoked already: the server cannot return what was there before. The
+ * server's clock decides what has ended. On a pool, one of sixteen calls also forgets what ended a minute ago or
  * more, with a statement of its own; a client that may be in a transaction of the host needs `prune()`.
  *
  * A `revoke` whose row another transaction has locked waits for it, until `timeout` at most. Those that share its statement
@@ -71,15 +72,18 @@ export function mysqlRevocationStore (client: MysqlClient, options: MysqlRevocat
   const deleteEnded = async () => (await run(sql.sweep(rowsOfOneSweep))).changed
   // Within a transaction, the rows around those that are deleted would stay locked until its end.
   const sweep = sometimes(mayBeInTransaction ? async () => {} : deleteEnded)
-  const revoke = revoker(calls => revokeEach(run, sql, calls), batch)
+  const revokeRows = revoker(calls => revokeEach(run, sql, calls), batch)
+  const revoke = async (marks: readonly Mark[], question?: MarkQuestion) => {
+    assertMarks(marks)
+    if (marks.length === 0) return false
+    await sweep()
+    return revokeRows({ marks: marks.map(rowOfMark), question })
+  }
 
   return {
-    async revoke (...marks) {
-      assertMarks(marks)
-      if (marks.length === 0) return false
-      await sweep()
-      return revoke(marks.map(rowOfMark))
-    },
+    revoke: async (...marks) => revoke(marks),
+
+    revokeOnce: async (credential, ...marks) => revoke(marks, questionOf(credential)),
 
     async check (credential) {
       const question = questionOf(credential)
@@ -93,9 +97,7 @@ export function mysqlRevocationStore (client: MysqlClient, options: MysqlRevocat
       return claim(run, sql, { id: `c${markId(key)}`, end })
     },
 
-    async migrate () {
-      await run(revocationTable(table))
-    },
+    migrate: async () => { await run(revocationTable(table)) },
 
     prune: () => pruneWith(deleteEnded),
 
@@ -130,8 +132,11 @@ function resolveOptions (client: MysqlClient, options: MysqlRevocationStoreOptio
   return { name, table, pollInterval, ...resolveMysqlOptions(client, options, caller) }
 }
 
-/** The marks of one call of `revoke`. */
-type RevokeCall = readonly MarkRow[]
+/** One call of `revoke`, or of `revokeOnce` with the question of its credential. */
+interface RevokeCall {
+  readonly marks: readonly MarkRow[]
+  readonly question?: MarkQuestion | undefined
+}
 type Row = Readonly<Record<string, unknown>>
 type Statements = ReturnType<typeof revocationStatements>
 
@@ -149,11 +154,11 @@ function revoker (run: (calls: readonly RevokeCall[]) => Promise<Row[]>, batch: 
   const together = rowCalls({ batch, wasRolledBack, run: runInTurn })
   const alone = rowCalls({ batch: false, wasRolledBack, run: runInTurn })
 
-  return async marks => {
+  return async ({ marks, question }) => {
     let news = false
     const call = marks.length <= marksOfSmallCall ? together : alone
     for (let from = 0; from < marks.length; from += marksOfOneStatement) {
-      const row = await call(marks.slice(from, from + marksOfOneStatement))
+      const row = await call({ marks: marks.slice(from, from + marksOfOneStatement), question })
       news ||= row?.['news'] === true
     }
     return news
@@ -162,16 +167,17 @@ function revoker (run: (calls: readonly RevokeCall[]) => Promise<Row[]>, batch: 
 
 /** Makes the marks of several calls, and says of each call whether it revokes something more. */
 async function revokeEach (run: RunMysql, sql: Statements, calls: readonly RevokeCall[]): Promise<Row[]> {
-  const rows = inOrder(calls.flat())
-  const subjects = await knownOfSubjects(run, sql, rows)
+  const rows = inOrder(calls.flatMap(({ marks }) => marks))
+  const known = await knownMarks(run, sql, calls)
+  const isLive = calls.map(({ question }) => question === undefined || !known.areRevoking(question))
   const maker = newMaker()
   const { changed, insertId } = await run(sql.revoke(rows, maker, calls.length > 1))
   const areAllNew = insertId === 0 && changed === rows.length
   const made = areAllNew ? new Set(rows.map(keyOf)) : await keysMadeBy(run, sql, { rows, maker })
 
-  return calls.map((call, index) => {
-    const news = call.map(row => row.id.startsWith('u') ? subjects.add(row) : made.delete(keyOf(row)))
-    return { nth: index + 1, news: news.includes(true) }
+  return calls.map(({ marks }, index) => {
+    const news = marks.map(row => isOfSubject(row) ? known.add(row) : made.delete(keyOf(row)))
+    return { nth: index + 1, news: isLive[index] === true && news.includes(true) }
   })
 }
 
@@ -193,18 +199,25 @@ function inOrder (rows: readonly MarkRow[]): MarkRow[] {
 }
 
 /** The token and session marks that the call with this number has made. */
-async function keysMadeBy (run: RunMysql, sql: Statements, { rows, maker }: { rows: RevokeCall, maker: number }): Promise<Set<string>> {
+async function keysMadeBy (run: RunMysql, sql: Statements, { rows, maker }: { rows: readonly MarkRow[], maker: number }) {
   const made = await run(sql.makers([...new Set(rows.map(({ id }) => id))]))
   return new Set(made.rows.filter(row => Number(row['maker']) === maker).map(keyOf))
 }
 
-/** The cutoffs of the subjects as they are known, to which those of the calls are added one after the other. */
-async function knownOfSubjects (run: RunMysql, sql: Statements, rows: readonly MarkRow[]) {
-  const ids = [...new Set(rows.map(({ id }) => id).filter(id => id.startsWith('u')))]
+function isOfSubject ({ id }: MarkRow): boolean {
+  return id.startsWith('u')
+}
+
+/** The marks of the calls' subjects and credentials as they are known, to which cutoffs are added one after the other. */
+async function knownMarks (run: RunMysql, sql: Statements, calls: readonly RevokeCall[]) {
+  const asked = calls.flatMap(({ marks, question }) => [...marks.filter(isOfSubject).map(({ id }) => id), ...question?.ids ?? []])
+  const ids = [...new Set(asked)]
   const found = ids.length === 0 ? [] : (await run(sql.known(ids))).rows
   const now = Number(found[0]?.['now'])
   const known = found.filter(row => row['id'] !== null).map(row => markRowOf(row))
   return {
+    /** Whether one of them revokes a credential. */
+    areRevoking: (question: MarkQuestion) => known.some(row => question.ids.includes(row.id) && isRevokedBy(row, question, now)),
     /** Whether the cutoff revokes something more than those before it. */
     add (row: MarkRow): boolean {
       const news = row.until > now && isNews(row, known)

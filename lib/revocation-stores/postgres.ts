@@ -7,9 +7,9 @@ import {
 import { postgresStatements, type PostgresClient, type RunStatement } from '../internal/databases/postgres.ts'
 import { postgresFeed } from '../internal/feeds/postgres.ts'
 import { assertMarks, claimEnd, markId } from '../internal/marks/id.ts'
-import { questionOf, rowOfMark, type MarkRow } from '../internal/marks/row.ts'
+import { questionOf, rowOfMark, type MarkQuestion, type MarkRow } from '../internal/marks/row.ts'
 import { isTrue } from '../internal/records/row-value.ts'
-import type { FollowableRevocationStore, RevocationStore } from '../revocation-store.ts'
+import type { FollowableRevocationStore, Mark, RevocationStore } from '../revocation-store.ts'
 
 /** Where in the database {@link postgresRevocationStore} keeps its marks, and how it makes them. */
 export interface PostgresRevocationStoreOptions {
@@ -69,13 +69,16 @@ export function postgresRevocationStore (client: PostgresClient, options: Postgr
   const run = postgresStatements(client, table, caller)
   const sql = revocationStatements(names)
   const sweep = sweepsSometimes()
-  const revoke = revoker(calls => run(sql.revoke, JSON.stringify(calls), sweep()), batch)
+  const revokeRows = revoker(calls => run(...revokeStatement(sql, calls, sweep())), batch)
+  const revoke = async (marks: readonly Mark[], question?: MarkQuestion) => {
+    assertMarks(marks)
+    return revokeRows({ marks: marks.map(rowOfMark), question })
+  }
 
   return {
-    async revoke (...marks) {
-      assertMarks(marks)
-      return revoke(marks.map(rowOfMark))
-    },
+    revoke: async (...marks) => revoke(marks),
+
+    revokeOnce: async (credential, ...marks) => revoke(marks, questionOf(credential)),
 
     async check (credential) {
       const { ids, issuer, tenant, session, issuedAt } = questionOf(credential)
@@ -125,10 +128,22 @@ const statementsAtOnce = 3
 /** A call of so many marks or less shares a statement. Most calls have one or two. */
 const marksOfSmallCall = 3
 
-/** The marks of one call of `revoke`. */
-type RevokeCall = readonly MarkRow[]
+/** One call of `revoke`, or of `revokeOnce` with the question of its credential. */
+interface RevokeCall {
+  readonly marks: readonly MarkRow[]
+  readonly question?: MarkQuestion | undefined
+}
 /** Runs calls as one statement. */
 type RunRevokes = (calls: readonly RevokeCall[]) => ReturnType<RunStatement>
+
+/** The statement for some calls, with its values. Without questions it is a simpler one. */
+function revokeStatement (
+  sql: ReturnType<typeof revocationStatements>, calls: readonly RevokeCall[], sweep: number
+): readonly [text: string, ...values: unknown[]] {
+  const marks = JSON.stringify(calls.map(({ marks }) => marks))
+  if (calls.every(({ question }) => question === undefined)) return [sql.revoke, marks, sweep]
+  return [sql.revokeOnce, marks, sweep, JSON.stringify(calls.map(({ question = {} }) => question))]
+}
 
 /** Makes marks, in as few statements as the locks of a server allow. Resolves whether one of them revokes something more. */
 function revoker (run: RunRevokes, batch: boolean): (marks: RevokeCall) => Promise<boolean> {
@@ -137,11 +152,11 @@ function revoker (run: RunRevokes, batch: boolean): (marks: RevokeCall) => Promi
   const together = postgresCalls({ batch, most: Math.floor(marksOfOneStatement / marksOfSmallCall), run: runInTurn })
   const alone = postgresCalls({ batch: false, run: runInTurn })
 
-  return async marks => {
+  return async ({ marks, question }) => {
     let news = false
     const call = marks.length <= marksOfSmallCall ? together : alone
     for (let from = 0; from < marks.length; from += marksOfOneStatement) {
-      const row = await call(marks.slice(from, from + marksOfOneStatement))
+      const row = await call({ marks: marks.slice(from, from + marksOfOneStatement), question })
       news ||= isTrue(row?.['news'])
     }
     return news

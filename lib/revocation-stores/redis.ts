@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import type { Promised } from '../awaitable.ts'
-import { listOf, numberOf, redisScripts, type RedisClient } from '../internal/databases/redis.ts'
+import { listOf, numberOf, redisScripts, type RedisClient, type Reply } from '../internal/databases/redis.ts'
 import { redisFeed } from '../internal/feeds/redis.ts'
 import { assertMarks, claimEnd, markId } from '../internal/marks/id.ts'
 import { luaClock, revocationKeys, rowsOfStored, storedOfRow, type StoredMark } from '../internal/marks/redis.ts'
-import { isRevokedBy, questionOf, rowOfMark } from '../internal/marks/row.ts'
-import type { FollowableRevocationStore, RevocationStore } from '../revocation-store.ts'
+import { isRevokedBy, questionOf, rowOfMark, type MarkQuestion } from '../internal/marks/row.ts'
+import type { Credential, FollowableRevocationStore, Mark, RevocationStore } from '../revocation-store.ts'
 
 /** Where in Redis {@link redisRevocationStore} keeps its marks. */
 export interface RedisRevocationStoreOptions {
@@ -55,28 +55,33 @@ const marksOfOneScript = 200
 export function redisRevocationStore (redis: RedisClient, options: RedisRevocationStoreOptions = {}): RedisRevocationStore {
   const { keys, feedLength } = resolveOptions(options)
   const script = redisScripts(redis, caller)
-  const [revoke, check, claim] = [script(revokeLua), script(checkLua), script(claimLua)] as const
+  const [runRevoke, check, claim] = [script(revokeLua), script(checkLua), script(claimLua)] as const
+
+  /** Adds marks. Resolves whether they revoke something more, provided that the credential, if one is given, was live before. */
+  const revoke = async (marks: readonly Mark[], credential: Credential = {}) => {
+    assertMarks(marks)
+    const question = questionOf(credential)
+    const rows = marks.map(mark => storedOfRow(rowOfMark(mark)))
+    let news = false
+    for (let from = 0; from < rows.length; from += marksOfOneScript) {
+      const given = JSON.stringify(rows.slice(from, from + marksOfOneScript))
+      const reply = await runRevoke([keys.ends, keys.marks, keys.feed], `${feedLength}`, randomUUID(), given, ...question.ids)
+      const [isNews, now, before] = listOf(reply)
+      news ||= numberOf(isNews) === 1 && !isRevoked(question, now, before)
+    }
+    return news
+  }
 
   return {
-    async revoke (...marks) {
-      assertMarks(marks)
-      const rows = marks.map(mark => storedOfRow(rowOfMark(mark)))
-      let news = false
-      for (let from = 0; from < rows.length; from += marksOfOneScript) {
-        const given = JSON.stringify(rows.slice(from, from + marksOfOneScript))
-        const answer = await revoke([keys.ends, keys.marks, keys.feed], `${feedLength}`, randomUUID(), given)
-        news ||= numberOf(answer) === 1
-      }
-      return news
-    },
+    revoke: async (...marks) => revoke(marks),
+
+    revokeOnce: async (credential, ...marks) => revoke(marks, credential),
 
     async check (credential) {
       const question = questionOf(credential)
       if (question.ids.length === 0) return 'live'
       const [now, found] = listOf(await check([keys.marks], ...question.ids))
-      const rows = listOf(found).flatMap((text, index) =>
-        typeof text === 'string' ? rowsOfStored(String(question.ids[index]), JSON.parse(text) as StoredMark[]) : [])
-      return rows.some(row => isRevokedBy(row, question, numberOf(now))) ? 'revoked' : 'live'
+      return isRevoked(question, now, found) ? 'revoked' : 'live'
     },
 
     async claimOnce (key, until) {
@@ -96,9 +101,17 @@ function resolveOptions ({ prefix, feedLength = 10_000 }: RedisRevocationStoreOp
   return { keys: revocationKeys(prefix, caller), feedLength }
 }
 
+/** Whether one of the marks that were found under the ids of a question revokes the credential. */
+function isRevoked (question: MarkQuestion, now: Reply | undefined, found: Reply | undefined): boolean {
+  const rows = listOf(found).flatMap((text, index) =>
+    typeof text === 'string' ? rowsOfStored(String(question.ids[index]), JSON.parse(text) as StoredMark[]) : [])
+  return rows.some(row => isRevokedBy(row, question, numberOf(now)))
+}
+
 /*
  * The hash has the marks of each id, as a list in JSON, and under an empty name the name of the last entry of the stream.
  * Every entry names itself and the one before it, so that whoever reads on can tell that nothing is missing between.
+ * The reply has what was found before under the ids of a credential, if they are given.
  */
 const revokeLua = `${luaClock}
 local now = clock()
@@ -107,6 +120,7 @@ for _, id in ipairs(ended) do
   redis.call('ZREM', KEYS[1], id)
   redis.call('HDEL', KEYS[2], id)
 end
+local before = ARGV[4] and redis.call('HMGET', KEYS[2], unpack(ARGV, 4)) or {}
 
 local issuer, tenant, except, cutoff, till = 1, 2, 3, 4, 5
 local function rise (row, place, value)
@@ -151,7 +165,8 @@ for _, given in ipairs(cjson.decode(ARGV[3])) do
     end
   end
 end
-if not changed then return 0 end
+local reply = { news, string.format('%.0f', now), before }
+if not changed then return reply end
 
 local behind = redis.call('HGET', KEYS[2], '') or ''
 local entry = redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[1], '*', 'behind', behind, 'name', ARGV[2], 'marks', ARGV[3])
@@ -159,7 +174,7 @@ redis.call('HSET', KEYS[2], '', ARGV[2])
 redis.pcall('PUBLISH', KEYS[3], entry .. ' ' .. behind .. ' ' .. ARGV[2] .. ' ' .. ARGV[3])
 local latest = tonumber(redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2])
 for _, key in ipairs(KEYS) do redis.call('PEXPIREAT', key, string.format('%.0f', latest + 60000)) end
-return news
+return reply
 `
 
 /*

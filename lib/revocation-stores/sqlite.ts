@@ -2,7 +2,7 @@ import type { Immediate } from '../awaitable.ts'
 import { cautiousClock } from '../internal/marks/clock.ts'
 import { assertMarks, claimEnd, markId } from '../internal/marks/id.ts'
 import { questionOf, rowsOfMarks } from '../internal/marks/row.ts'
-import type { RevocationStore } from '../revocation-store.ts'
+import type { Credential, Mark, RevocationStore } from '../revocation-store.ts'
 import { quotedTable } from '../internal/databases/sql-table.ts'
 import { migrateSqlite, sqliteStatements, type RunSqlite, type SqliteDatabase } from '../internal/databases/sqlite.ts'
 
@@ -26,8 +26,9 @@ const earlierTime = "min(CAST((julianday('now') - 2440587.5) * 86400000 AS INTEG
 
 /**
  * Keeps marks in a table of SQLite, shared by the processes of one machine. A call is one statement, or two if it repeats
- * marks. It blocks this process while another one writes, for as long as the database's `busy_timeout` says. One of 64
- * calls also forgets what ended a minute ago or more, by the clock of the database and by that of the process.
+ * marks; `revokeOnce` takes one more. It blocks this process while another one writes, for as long as the database's
+ * `busy_timeout` says. One of 64 calls also forgets what ended a minute ago or more, by the clock of the database and by that
+ * of the process.
  *
  * @param database Of `node:sqlite` (`DatabaseSync`, Node 22.13 or newer) or better-sqlite3. It is never closed.
  * @throws {TypeError} for any other database, and for a table whose name has other characters than letters, digits and underscores
@@ -50,23 +51,27 @@ export function sqliteRevocationStore (database: SqliteDatabase, options: Sqlite
   const clock = cautiousClock()
   const sweepSometimes = sometimes(() => { sweep(clock(), 100 * callsForEachSweep) })
 
+  const isLive = (credential: Credential) => check(...checkValues(credential)).length === 0
+  const revoke = (...marks: readonly Mark[]) => {
+    assertMarks(marks)
+    const rows = rowsOfMarks(marks, Date.now())
+    if (rows.length === 0) return false
+    sweepSometimes()
+    const json = JSON.stringify(rows)
+    const added = add(json, Date.now()).length
+    if (added < rows.length) extend(json)
+    return added > 0
+  }
+
   return {
-    revoke (...marks) {
-      assertMarks(marks)
-      const rows = rowsOfMarks(marks, Date.now())
-      if (rows.length === 0) return false
-      sweepSometimes()
-      const json = JSON.stringify(rows)
-      const added = add(json, Date.now()).length
-      if (added < rows.length) extend(json)
-      return added > 0
+    revoke,
+
+    revokeOnce (credential, ...marks) {
+      const wasLive = isLive(credential)
+      return revoke(...marks) && wasLive
     },
 
-    check (credential) {
-      const { ids: [first = '', second = '', third = ''], issuer, tenant, session, issuedAt } = questionOf(credential)
-      const found = check(Date.now(), first, second, third, issuedAt, session, issuer, issuer, tenant, tenant)
-      return found.length === 0 ? 'live' : 'revoked'
-    },
+    check: credential => isLive(credential) ? 'live' : 'revoked',
 
     claimOnce (key, until) {
       const end = claimEnd(until)
@@ -106,6 +111,12 @@ export function sqliteRevocationTable (table = 'logout_revocation'): string {
   PRIMARY KEY (id, issuer, tenant, "except")
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS ${quotedTable(`${table}_until`, caller)} ON ${quotedTable(table.replace(/^.*\./, ''), caller)} (until)`
+}
+
+/** The values of the statement `check`. */
+function checkValues (credential: Credential) {
+  const { ids: [first = '', second = '', third = ''], issuer, tenant, session, issuedAt } = questionOf(credential)
+  return [Date.now(), first, second, third, issuedAt, session, issuer, issuer, tenant, tenant] as const
 }
 
 /** Acts with the first call, and then with one of so many. */

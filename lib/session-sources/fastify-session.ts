@@ -88,7 +88,7 @@ export function fastifySessionSource (store: object, options: FastifySessionSour
       const { sessionId, isReal, credential, user } = open(request)
       detachSession(request, sessionId)
       if (!isReal) return undefined
-      const ended = await revocations.revoke(...logoutMarks({ sessionId: credential.sessionId }, { lifetime }))
+      const ended = await revocations.revokeOnce(credential, ...logoutMarks({ sessionId: credential.sessionId }, { lifetime }))
       await remove(protection, sessionId, request)
       return ended ? user : undefined
     },

@@ -128,9 +128,8 @@ function endingSession<C extends Claims> ({ revocations, lifetime, clockToleranc
   return async ({ credential, session }: VerifiedToken<C>): Promise<JwtSession<C> | undefined> => {
     const { issuedAt = Infinity, sessionId, tokenId } = credential
     const ids = sessionId === undefined || tokenId === undefined ? credential : { ...credential, tokenId: undefined }
-    const wasLive = issuedAt + lifetime + clockTolerance > Date.now() && await revocations.check(ids) === 'live'
-    const ended = await revocations.revoke(...logoutMarks(ids, { lifetime, clockTolerance }))
-    return ended && wasLive ? session : undefined
+    const ended = await revocations.revokeOnce(ids, ...logoutMarks(ids, { lifetime, clockTolerance }))
+    return ended && issuedAt + lifetime + clockTolerance > Date.now() ? session : undefined
   }
 }
 

@@ -89,9 +89,8 @@ export function secureSessionSource<S extends SecureSession> (options: SecureSes
       const session = openSession(request)
       const credential = credentialOf(session)
       if (credential === undefined) return undefined
-      const verdict = await revocations.check(credential)
-      const ended = await revocations.revoke(...logoutMarks({ sessionId: credential.sessionId }, { lifetime }))
-      return ended && verdict === 'live' ? session : undefined
+      const ended = await revocations.revokeOnce(credential, ...logoutMarks({ sessionId: credential.sessionId }, { lifetime }))
+      return ended ? session : undefined
     },
 
     logOutSubject: async query => { await revocations.revoke(subjectMark(query, { lifetime })) },

@@ -132,7 +132,8 @@ t.test('one mark of a user revokes all earlier sessions, and later ones are live
 t.test('while the marks cannot be read or written, a session is neither found nor destroyed: the error has status 503', async t => {
   let down = false
   const good = memoryRevocationStore()
-  const revocations: Pick<RevocationStore, 'check' | 'revoke'> = {
+  const revocations: RevocationStore = {
+    ...good,
     check: facts => { if (down) throw new Error('secret detail'); return good.check(facts) },
     revoke: (...marks) => down ? new Promise(() => {}) : good.revoke(...marks)
   }
@@ -210,7 +211,8 @@ function called (call: (callback: (...values: unknown[]) => void) => unknown): P
 
 t.test('callbacks are called synchronously where both stores answer synchronously, and later where one does not', async t => {
   const marks = memoryRevocationStore()
-  const later: Pick<RevocationStore, 'check' | 'revoke'> = {
+  const later: RevocationStore = {
+    ...marks,
     check: async credential => marks.check(credential),
     revoke: async (...added) => marks.revoke(...added)
   }
@@ -243,7 +245,8 @@ t.test('in whatever order the stores do their work, a session is not found once 
       destroy: (id, callback) => turn(() => sessions.delete(id)).then(() => turn(() => callback()))
     }, {
       check: async credential => await turn(() => marks.check(credential)) as Verdict,
-      revoke: async (...added) => await turn(() => marks.revoke(...added)) as never
+      revoke: async (...added) => await turn(() => marks.revoke(...added)) as never,
+      revokeOnce: marks.revokeOnce
     })
     const saving = store.set('id', { user: 'alice' })
     const found = store.destroy('id').then(() => store.get('id'))
@@ -256,7 +259,7 @@ t.test('in whatever order the stores do their work, a session is not found once 
 t.test('errors are passed to callbacks synchronously, too', async t => {
   const failure = new Error('down')
   const thrown = () => { throw failure }
-  const store = protectSessionStore(new MemoryStore(), { check: thrown, revoke: thrown })
+  const store = protectSessionStore(new MemoryStore(), { check: thrown, revoke: thrown, revokeOnce: thrown })
   await store.set('id', {})
   t.match(await called(callback => store.get('id', callback)), { error: { statusCode: 503, cause: { cause: failure } }, isSync: true })
   t.match(await called(callback => store.destroy('id', callback)), { error: { statusCode: 503, cause: { cause: failure } }, isSync: true })
@@ -397,7 +400,8 @@ t.test('destroy waits for a store that removes sessions slowly', async t => {
 
 t.test('the mark of a session lasts for its lifetime, by default a day, and an hour for requests in flight', async t => {
   const marks: Mark[] = []
-  const revocations = { check: () => 'live' as const, revoke: (...added: readonly Mark[]) => marks.push(...added) > 0 }
+  const revoke = (...added: readonly Mark[]) => marks.push(...added) > 0
+  const revocations = { check: () => 'live' as const, revoke, revokeOnce: () => true }
   const hour = 3_600_000
   for (const [lifetime, until] of [[undefined, 25 * hour], [60_000, hour + 60_000]] as const) {
     const store = protectSessionStore(new MemoryStore(), revocations, { lifetime })
@@ -418,7 +422,7 @@ t.test('a save that cannot be checked succeeds, and the session is found again o
     if (isDown) throw new Error('down')
     return marks.check(credential)
   }
-  const store = protectSessionStore(new MemoryStore(), { revoke: marks.revoke, check })
+  const store = protectSessionStore(new MemoryStore(), { ...marks, check })
   await store.destroy('revoked')
   isDown = true
   for (const id of ['live', 'revoked']) {
@@ -443,6 +447,7 @@ t.test('a wrong option throws a TypeError that names it', async t => {
     [[store, null], /"revocations" must be a revocation store/],
     [[store, { check () {} }], /"revocations" must be a revocation store/],
     [[store, { revoke () {} }], /"revocations" must be a revocation store/],
+    [[store, { check () {}, revoke () {} }], /"revocations" must be a revocation store/],
     [[store, revocations, { lifetime: NaN }], /"lifetime" must be a positive number/],
     [[store, revocations, { timeout: 0 }], /"timeout"/],
     [[store, revocations, { credential: {} }], /"credential" must be a function/]
@@ -496,7 +501,7 @@ t.test('a method without a callback returns a promise that rejects in an outage,
   const down = () => { throw new Error('secret detail') }
   const inner = new MemoryStore()
   inner.store.set('id', {})
-  const store = protectSessionStore(inner, { check: down, revoke: down })
+  const store = protectSessionStore(inner, { check: down, revoke: down, revokeOnce: down })
   store.destroy('id')
   await t.rejects(store.destroy('id'), { statusCode: 503, message: /could not be revoked/ })
   await t.rejects(store.get('id'), { statusCode: 503, message: /it is unknown whether the credential is revoked/ })

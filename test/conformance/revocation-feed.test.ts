@@ -47,6 +47,13 @@ const broken: Record<string, Break | readonly Break[]> = {
   'without a position every live mark is handed out': without(mark => 'subject' in mark && mark.except !== undefined),
   'behind a position everything is handed out that was added since':
     without((mark, position) => position !== undefined && 'sessionId' in mark),
+  'the marks of revokeOnce are handed out, also those of a credential that was revoked before': [
+    good => ({ ...good, revokeOnce: async () => true }),
+    good => ({
+      ...good,
+      revokeOnce: async (credential, ...marks) => await good.check(credential) === 'live' && good.revokeOnce(credential, ...marks)
+    })
+  ],
   'a mark that is made to revoke more, or for longer, is handed out again': good => {
     const known = new Set<string>()
     const isKnown = (mark: Mark) => known.size === known.add(Object.values(mark)[0]).size

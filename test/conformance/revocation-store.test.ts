@@ -18,6 +18,14 @@ const answers = (change: (news: boolean, marks: readonly Mark[]) => boolean): Br
   revoke: async (...added) => change(await good.revoke(...added), added)
 })
 
+/** What a store makes of the verdict before, and of whether the marks revoke something more. */
+const once = (change: (wasLive: boolean, news: boolean) => boolean): Break => good => ({
+  revokeOnce: async (credential, ...added) => {
+    const wasLive = await good.check(credential) === 'live'
+    return change(wasLive, await good.revoke(...added))
+  }
+})
+
 const broken: Record<string, Break | readonly Break[]> = {
   'a credential that no mark covers is live': [
     () => ({ check: () => 'revoked' }),
@@ -107,6 +115,60 @@ const broken: Record<string, Break | readonly Break[]> = {
     }),
     answers(() => false)
   ],
+  'revokeOnce resolves true if no mark covered the credential before, and revokes it': [
+    // Knows only its own marks, not the cutoffs.
+    good => ({ revokeOnce: (_, ...added) => good.revoke(...added) }),
+    once((wasLive, news) => wasLive || news),
+    once(wasLive => !wasLive),
+    once((wasLive, news) => Number(wasLive && news) as unknown as boolean),
+    // Adds nothing for a credential that is revoked already.
+    good => ({ revokeOnce: (credential, ...added) => good.check(credential) === 'live' && good.revoke(...added) }),
+    good => ({ revokeOnce: credential => good.check(credential) === 'live' }),
+    ...(['tokenId', 'sessionId', 'subject', 'tenant', 'issuer', 'issuedAt'] as const).map((name): Break => good => ({
+      revokeOnce: ({ [name]: _, ...credential }, ...added) => good.revokeOnce(credential, ...added)
+    }))
+  ],
+  'revokeOnce resolves false if its marks add nothing': [
+    once(wasLive => wasLive),
+    once((_, news) => !news),
+    good => ({
+      revokeOnce: (credential, ...added) => good.revokeOnce(credential, ...added.filter(mark => JSON.stringify(mark).includes('/')))
+    })
+  ],
+  'revokeOnce takes more marks than fit into one statement or script': [
+    good => ({ revokeOnce: (credential, ...added) => good.revokeOnce(credential, ...added.slice(0, 200)) }),
+    // Judges the credential anew with each part.
+    good => ({
+      async revokeOnce (credential, ...added) {
+        let news = false
+        for (let from = 0; from < added.length; from += 200) news = await good.revokeOnce(credential, ...added.slice(from, from + 200))
+        return news
+      }
+    }),
+    good => ({ revokeOnce: (credential, ...added) => good.revokeOnce({ ...credential, tokenId: undefined }, ...added) })
+  ],
+  'of many concurrent calls of revokeOnce with the same mark, exactly one resolves true': [
+    good => ({
+      async revokeOnce (credential, ...added) {
+        const verdict = await good.check(credential)
+        await new Promise(resolve => setImmediate(resolve))
+        await good.revoke(...added)
+        return verdict === 'live'
+      }
+    }),
+    once(() => false)
+  ],
+  // Asks once for all calls of a turn.
+  'concurrent calls of revokeOnce answer for their own credentials': good => {
+    let areLive = true
+    return {
+      async revokeOnce (credential, ...added) {
+        areLive &&= await good.check(credential) === 'live'
+        await new Promise(resolve => setImmediate(resolve))
+        return await good.revoke(...added) && areLive
+      }
+    }
+  },
   'a mark lasts until its latest instant, also when it is repeated with an earlier one': good => {
     const ended = new Set<string>()
     return {

@@ -199,6 +199,20 @@ const broken: Record<string, Break | readonly Break[]> = {
       logOutSubject: ({ subject }) => { cutOff.add(subject) }
     }
   },
+  // Remembers for a whole request what it found.
+  'nor is a session that ends with all of its subject after it was found': good => {
+    const found = new WeakMap<FastifyRequest, Visit | undefined>()
+    return {
+      find: async request => {
+        found.set(request, await good.find(request) ?? undefined)
+        return found.get(request)
+      },
+      logOut: async request => {
+        const ended = await good.logOut(request)
+        return found.get(request) ?? ended
+      }
+    }
+  },
   'a later login is live': (_good, rows) => {
     const blocked = new Set<unknown>()
     return {

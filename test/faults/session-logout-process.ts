@@ -19,18 +19,20 @@ const marks = redisRevocationStore(client, { prefix: `${prefix}:marks` })
 const sessions = new RedisStore({ client, prefix: `${prefix}:` })
 let calls = -1000
 
+const revoke = async (write: () => Promise<boolean>) => {
+  calls++
+  if (step === 'revoke' && calls === call && fault === 'killsBefore') process.kill(process.pid, 'SIGKILL')
+  const ended = await write()
+  if (step === 'revoke' && calls === call && fault === 'killsAfter') process.kill(process.pid, 'SIGKILL')
+  return ended
+}
+
 const host = await kinds.find(kind => kind.name === name)?.make({ teardown: () => {} }, {
   revocations: {
     check: credential => marks.check(credential),
     claimOnce: (key, until) => marks.claimOnce(key, until),
-    revoke: (...added) => {
-      calls++
-      if (step === 'revoke' && calls === call && fault === 'killsBefore') process.kill(process.pid, 'SIGKILL')
-      return marks.revoke(...added).then(ended => {
-        if (step === 'revoke' && calls === call && fault === 'killsAfter') process.kill(process.pid, 'SIGKILL')
-        return ended
-      })
-    }
+    revoke: (...added) => revoke(() => marks.revoke(...added)),
+    revokeOnce: (credential, ...added) => revoke(() => marks.revokeOnce(credential, ...added))
   },
   sessionStore: redisSessionStore(client, { prefix: `${prefix}:sessions` }),
   innerStore: sessions as unknown as ProtectableSessionStore,

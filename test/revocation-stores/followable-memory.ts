@@ -10,13 +10,21 @@ export function followableMemory (): FollowableRevocationStore {
   const name = randomUUID()
   const news = new EventEmitter().setMaxListeners(0)
 
+  const handOut = (marks: readonly Mark[]) => {
+    added.push(...marks.filter(mark => mark.until > Date.now()))
+    news.emit('added')
+  }
   return {
     ...store,
     async revoke (...marks) {
       const isNews = store.revoke(...marks)
-      added.push(...marks.filter(mark => mark.until > Date.now()))
-      news.emit('added')
+      handOut(marks)
       return isNews
+    },
+    async revokeOnce (credential, ...marks) {
+      const ended = store.revokeOnce(credential, ...marks)
+      handOut(marks)
+      return ended
     },
     feed: () => memoryFeed(added, name, news)
   }

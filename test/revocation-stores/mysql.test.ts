@@ -103,6 +103,14 @@ t.test('on a server', t => withMysql(t, async ({ url }) => {
     t.equal(await statements(() => store.claimOnce('k', until)), 2)
     t.equal(await statements(async () => t.equal(await store.revoke(), false)), 0)
     t.equal(await statements(async () => t.equal(await store.check({}), 'live')), 0)
+
+    const { store: other } = await fresh({}, single)
+    await other.claimOnce('the first call sweeps', until)
+    const once = (sessionId: string) => other.revokeOnce({ sessionId, subject: 'u', issuedAt: 2 }, { sessionId, until })
+    t.equal(await statements(async () => t.equal(await once('s'), true)), 2)
+    t.equal(await statements(async () => t.equal(await once('s'), false)), 3)
+    t.equal(await statements(async () => t.strictSame(await Promise.all(['a', 'b', 's', 'b'].map(once)), [true, true, false, false])), 3)
+    t.equal(await statements(async () => t.equal(await other.revokeOnce({}), false)), 0)
   })
 }))
 

@@ -84,7 +84,12 @@ t.test('on a server', t => withPostgres(t, async ({ url }) => {
     t.equal(await store.check({ tokenId: 't319' }), 'revoked')
     t.equal(await store.revoke(), false)
     t.equal(await store.check({}), 'live')
+    t.equal(await store.revokeOnce({}), false)
     t.equal(statements, 21, 'nothing is asked for nothing')
+    const once = (sessionId: string) => store.revokeOnce({ sessionId, subject: 'u', issuedAt: 2 }, { sessionId, until })
+    const answers = await Promise.all([once('a'), once('b'), once('a'), store.revoke({ sessionId: 'c', until }), once('c'), once('s0')])
+    t.strictSame(answers, [true, true, false, true, false, false], 'revokeOnce shares a statement with revoke')
+    t.equal(statements, 22)
   })
 
   await t.test('tables of one name in two schemas, found by the search path, are followed apart', async t => {

@@ -127,6 +127,8 @@ t.test('on a server', t => withPrivateRedis(t, async ({ url }) => {
     t.equal(await store.claimOnce('k', until), true)
     t.equal(await store.claimOnce('k', until), false)
     t.equal(commands, 4)
+    t.equal(await store.revokeOnce({ sessionId: 'x', subject: 'u', tenant: 'v', issuedAt: 1 }, { sessionId: 'x', until }), false)
+    t.equal(commands, 5)
   })
 
   await t.test('ten thousand marks and one in one call are all made, and resolve true once', async t => {

@@ -187,7 +187,7 @@ onEach('M9: a session that was live until another call ended it is ended, and no
   const marks = memoryRevocationStore()
   const host = await kind.make(t, {
     // As a node sees it that has read "live" just before another one wrote its mark.
-    revocations: { ...marks, revoke: (...added) => marks.revoke(...added) && false }
+    revocations: { ...marks, revokeOnce: (credential, ...added) => marks.revokeOnce(credential, ...added) && false }
   })
   const device = await host.logIn('alice')
   const before = device.copy()
@@ -257,6 +257,32 @@ onEach('T5: 100 interleavings of a request that saves and a logout never leave t
   }
   t.equal(live, 0)
   t.equal(host.events.length, 100)
+})
+
+onEach('a logout of the current session is one question to the marks, also when it is repeated', async (t, kind) => {
+  const marks = memoryRevocationStore()
+  const questions: string[] = []
+  const revocations = new Proxy(marks, {
+    get: (target, name) => {
+      questions.push(String(name))
+      return Reflect.get(target, name)
+    }
+  })
+  const host = await kind.make(t, { revocations })
+  const device = await host.logIn('alice')
+  const [before, late] = [device.copy(), device.copy()]
+  const during = async (act: () => Promise<unknown>) => {
+    questions.length = 0
+    await act()
+    return questions
+  }
+  const load = kind.name.startsWith('@fastify/session') ? ['check'] : []
+  const hasMarks = kind.name.startsWith('@fastify') || kind.name.startsWith('JWT')
+  t.strictSame(await during(() => logOut(device)), hasMarks ? [...load, 'revokeOnce'] : [])
+  // A session that is revoked is gone from the store of @fastify/session.
+  t.strictSame(await during(() => logOut(before)), hasMarks && load.length === 0 ? ['revokeOnce'] : [])
+  t.equal(host.events.length, 1)
+  t.notOk(await host.isLive(late))
 })
 
 const steps = ['find', 'check', 'logOut', 'revoke', 'logOutSubject']

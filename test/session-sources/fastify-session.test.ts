@@ -35,7 +35,8 @@ async function host (t: Test, { plugin, source = {}, credential = userOfSession,
   const memory = memoryRevocationStore()
   const revocations = {
     check: (credential: Credential) => memory.check(credential),
-    revoke: (...added: Mark[]) => { marks.push(...added); return memory.revoke(...added) }
+    revoke: (...added: Mark[]) => { marks.push(...added); return memory.revoke(...added) },
+    revokeOnce: (credential: Credential, ...added: Mark[]) => { marks.push(...added); return memory.revokeOnce(credential, ...added) }
   }
   const inner = new (fastifySession.MemoryStore as unknown as new (map: object) => fastifySession.SessionStore)(kept)
   const store = protectSessionStore(inner as never, revocations, {
@@ -109,11 +110,12 @@ t.test('F3: when the mark cannot be written, it is a 503 without any Set-Cookie,
     const { logIn, memory, marks, kept, userOf, events } = await host(t, { options: { timeout: 50 } })
     const own = await logIn()
     const before = own.copy()
-    const { revoke } = memory
+    const { revokeOnce } = memory
     let broken = true
     const fail = () => how === 'hangs' ? new Promise(() => {}) : Promise.reject(new Error('down'))
-    Object.assign(memory,
-      { revoke: (...added: Mark[]) => broken ? fail() : revoke(...added) })
+    Object.assign(memory, {
+      revokeOnce: (credential: Credential, ...added: Mark[]) => broken ? fail() : revokeOnce(credential, ...added)
+    })
     const start = performance.now()
     const response = await own.send(logOut)
     t.strictSame([response.statusCode, response.headers['set-cookie']], [503, undefined], how)
@@ -375,6 +377,7 @@ t.test('A4: a session that the host has destroyed or made anew while it handles 
         await own.actions?.logOutOthers(request, reply)
         const { sessionId } = request.session
         await request.session.regenerate(['user', 'loggedInAt'])
+        if ('anew' in Object(request.query)) Object.assign(request.session, { loggedInAt: Date.now() + 1 })
         const ended = await own.actions?.logOut(request, reply)
         return { isAnother: request.session.sessionId !== sessionId, ended: ended !== undefined && ended.id !== tokenDigest(sessionId) }
       })
@@ -402,10 +405,14 @@ t.test('A4: a session that the host has destroyed or made anew while it handles 
 
   const again = await laptop.send({ method: 'POST', url: '/only-here' })
   t.equal(again.statusCode, 200)
-  const anew = await laptop.send({ method: 'POST', url: '/others-then-all' })
+  const anew = await laptop.send({ method: 'POST', url: '/others-then-all?anew' })
   t.strictSame(anew.json(), { isAnother: true, ended: true }, 'the session that it has now is the one that ends')
   const back = await laptop.send({ method: 'POST', url: '/only-here' })
   t.equal(back.statusCode, 200)
+  await new Promise(resolve => setTimeout(resolve, 5))
+  await tablet.send({ method: 'POST', url: '/only-here' })
+  const old = await tablet.send({ method: 'POST', url: '/others-then-all' })
+  t.strictSame(old.json(), { isAnother: true, ended: false }, 'with the old login time, the cutoff has ended it already')
   await tablet.send({ method: 'POST', url: '/only-here' })
 
   const twice = await tablet.send({ method: 'POST', url: '/twice' })

@@ -26,7 +26,8 @@ async function host (t: Test, { plugin, source, options, guarded = true, before 
   const memory = memoryRevocationStore()
   const revocations = {
     check: (credential: Credential) => memory.check(credential),
-    revoke: (...added: Mark[]) => { marks.push(...added); return memory.revoke(...added) }
+    revoke: (...added: Mark[]) => { marks.push(...added); return memory.revoke(...added) },
+    revokeOnce: (credential: Credential, ...added: Mark[]) => { marks.push(...added); return memory.revokeOnce(credential, ...added) }
   }
   const sessions = secureSessionSource<SecureSession>({
     revocations,
@@ -129,16 +130,16 @@ t.test('Y3: a session without an id is a 500 that names the fix, and nothing is 
 })
 
 t.test('Y4: when the marks cannot be read or written the session is not deleted', async t => {
-  for (const method of ['check', 'revoke'] as const) {
+  for (const [method, scope] of [['revokeOnce', 'current'], ['revokeOnce', 'all'], ['check', 'others'], ['revoke', 'all']] as const) {
     const { logIn, memory, me, events } = await host(t)
     const own = await logIn()
     const working = memory[method] as never
     Object.assign(memory, { [method]: () => Promise.reject(new Error('down')) })
-    const response = await own.send(logOut)
+    const response = await own.send({ ...logOut, payload: { scope } })
     t.strictSame([response.statusCode, response.headers['set-cookie']], [503, undefined])
     Object.assign(memory, { [method]: working })
     t.equal(await me(own), 'alice')
-    t.equal((await own.send(logOut)).statusCode, 204)
+    t.equal((await own.send({ ...logOut, payload: { scope } })).statusCode, 204)
     t.equal(events.length, 1)
   }
 })

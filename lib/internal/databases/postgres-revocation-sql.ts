@@ -137,6 +137,15 @@ function addMark (table: string): string {
 export function revocationStatements ({ table, revoke }: RevocationNames) {
   return {
     revoke: `SELECT nth, locked, news FROM ${revoke} ($1, $2)`,
+    // What the function adds is not in the snapshot of the statement that calls it: this finds what was there before.
+    revokeOnce: `SELECT nth, locked, news AND NOT EXISTS (
+        SELECT 1 FROM json_to_record($3::json -> (nth - 1))
+          AS asked (ids text[], issuer text, tenant text, session text, "issuedAt" bigint)
+        JOIN ${table} AS known ON known.id = ANY (asked.ids)
+        WHERE until > ${clock} AND cutoff >= "issuedAt" AND ("except" = '' OR "except" <> session)
+          AND (known.issuer = '' OR asked.issuer = '' OR known.issuer = asked.issuer)
+          AND (known.tenant = '' OR asked.tenant = '' OR known.tenant = asked.tenant)
+      ) AS news FROM ${revoke} ($1, $2)`,
     check: `SELECT 1 FROM ${table} WHERE until > ${clock} AND id = ANY ($1) AND cutoff >= $2 AND ("except" = '' OR "except" <> $3)
       AND (issuer = '' OR $4 = '' OR issuer = $4) AND (tenant = '' OR $5 = '' OR tenant = $5) LIMIT 1`,
     claim: `INSERT INTO ${table} AS old (${columns}, written) VALUES ($1, '', '', '', 0, $2, ${notFollowed})

@@ -5,7 +5,7 @@ import { tokenDigest } from '../../token-digest.ts'
 /** What `protectSessionStore` knows about a store that it returned. A session source reads it by {@link protectionOf}. */
 export interface SessionProtection {
   /** Where the marks are. */
-  readonly revocations: Pick<RevocationStore, 'check' | 'revoke'>
+  readonly revocations: Pick<RevocationStore, 'check' | 'revoke' | 'revokeOnce'>
 
   /**
    * How long a mark must last, in milliseconds: the longest life of a session after it was last saved, plus an hour for

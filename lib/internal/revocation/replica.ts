@@ -92,6 +92,13 @@ export function revocationReplica (store: FollowableRevocationStore, options: Re
       return news
     },
 
+    async revokeOnce (credential, ...marks) {
+      assertMarks(marks)
+      const ended = await store.revokeOnce(credential, ...marks)
+      memory.join(marks)
+      return ended
+    },
+
     claimOnce: (key, until) => store.claimOnce(key, until),
     onRevoked: memory.onRevoked,
     size: () => memory.size()
@@ -226,7 +233,7 @@ function since ({ wall, steady }: Instant): number {
 const caller = 'revocationReplica'
 
 function resolveOptions (store: FollowableRevocationStore, options: RevocationReplicaOptions) {
-  if (typeof store?.check !== 'function' || typeof store.revoke !== 'function' || typeof store.feed !== 'function') {
+  if (!(['check', 'revoke', 'revokeOnce', 'feed'] as const).every(name => typeof store?.[name] === 'function')) {
     throw new TypeError(`${caller}: pass a revocation store that has feed(), for example redisRevocationStore(redis)`)
   }
   assertFunctions(options, caller, ['onError'])

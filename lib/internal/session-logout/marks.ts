@@ -3,11 +3,12 @@ import type { HostSession, SessionsById, SubjectSessions } from '../../session-s
 import { assertOption } from '../plugin/options.ts'
 
 /** What a session source needs of a revocation store. */
-export type SourceRevocations = Pick<RevocationStore, 'check' | 'revoke'>
+export type SourceRevocations = Pick<RevocationStore, 'check' | 'revoke' | 'revokeOnce'>
 
 /** Checks the option `revocations` of a session source. */
 export function assertRevocations (revocations: SourceRevocations | undefined, caller: string): asserts revocations is SourceRevocations {
-  assertOption(typeof revocations?.check === 'function' && typeof revocations.revoke === 'function', caller, 'revocations',
+  const areFunctions = (['check', 'revoke', 'revokeOnce'] as const).every(name => typeof revocations?.[name] === 'function')
+  assertOption(areFunctions, caller, 'revocations',
     'is missing: pass a revocation store, such as redisRevocationStore(redis)')
 }
 

@@ -193,12 +193,33 @@ t.test('a feed that always has an answer at once does not hold up the event loop
 })
 
 t.test('a mark that the store did not take is not made here either', async t => {
-  const { replica: make } = played(t, { revoke: () => Promise.reject(new Error('down')) })
+  const down = () => Promise.reject(new Error('down'))
+  const { replica: make } = played(t, { revoke: down, revokeOnce: down })
   const replica = make()
   await replica.start()
   await t.rejects(async () => replica.revoke({ tokenId: 't', until }), { message: 'down' })
   t.equal(replica.check({ tokenId: 't' }), 'live')
   await t.rejects(async () => replica.revoke({ tokenId: '', until }), TypeError)
+  await t.rejects(async () => replica.revokeOnce({ tokenId: 't' }, { tokenId: 't', until }), { message: 'down' })
+  t.equal(replica.check({ tokenId: 't' }), 'live')
+  await t.rejects(async () => replica.revokeOnce({ tokenId: 't' }, { tokenId: '', until }), TypeError)
+})
+
+t.test('revokeOnce is answered by the store, and its marks count here at once', async t => {
+  const store = memoryRevocationStore()
+  const replica = played(t, store).replica()
+  await replica.start()
+  const told: Mark[] = []
+  replica.onRevoked(mark => told.push(mark))
+  const credential = { tokenId: 't', subject: 'u', issuedAt: 10 }
+  t.equal(await replica.revokeOnce(credential, { tokenId: 't', until }), true)
+  t.equal(replica.check({ tokenId: 't' }), 'revoked')
+  t.equal(await replica.revokeOnce(credential, { tokenId: 't', until }), false)
+  t.strictSame(told, [{ tokenId: 't', until }])
+  store.revoke({ subject: 'u', cutoff: 10, until })
+  const ended = await replica.revokeOnce({ ...credential, tokenId: 'other' }, { tokenId: 'other', until })
+  t.equal(ended, false, 'of a cutoff that the replica does not know yet')
+  t.equal(store.check({ tokenId: 'other' }), 'revoked')
 })
 
 t.test('a node whose clock is ten minutes ahead or behind forgets no mark before its end', async t => {
@@ -407,7 +428,11 @@ t.test('of two clocks the one that saw more time pass counts', async t => {
 t.test('misuse is a TypeError that says what to pass', async t => {
   const store = followableMemory()
   const stores = {
-    nothing: undefined, 'no feed': memoryRevocationStore(), 'no check': { ...store, check: 1 }, 'no revoke': { ...store, revoke: 1 }
+    nothing: undefined,
+    'no feed': memoryRevocationStore(),
+    'no check': { ...store, check: 1 },
+    'no revoke': { ...store, revoke: 1 },
+    'no revokeOnce': { ...store, revokeOnce: 1 }
   }
   for (const [name, wrong] of Object.entries(stores)) {
     t.throws(() => revocationReplica(wrong as unknown as FollowableRevocationStore),

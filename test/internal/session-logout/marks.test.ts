@@ -14,8 +14,9 @@ t.test('numbers are their text, and what is not given is not there', async t => 
   t.match(subjectMark({ subject: 0, except: 0 }, { lifetime: 1 }), { subject: '0', except: '0' })
 })
 
-t.test('a revocation store that is missing, or can only do half of it, is a TypeError', async t => {
-  for (const wrong of [undefined, null, {}, { check: () => 'live' }, { revoke: () => true }]) {
+t.test('a revocation store that is missing, or can only do two thirds of it, is a TypeError', async t => {
+  const [check, revoke, revokeOnce] = [() => 'live', () => true, () => true]
+  for (const wrong of [undefined, null, {}, { check, revoke }, { check, revokeOnce }, { revoke, revokeOnce }]) {
     t.throws(() => assertRevocations(wrong as never, 'aSource'), { name: 'TypeError', message: 'aSource: option "revocations" is missing' })
   }
 })
