@@ -56,9 +56,16 @@ function scaling ({ flows, size, guard, marks, weight, growth }) {
   ]
 }
 
-function stores ({ size }) {
-  const mark = size.find(({ kind }) => kind === 'redis').mark
+function stores ({ size, weight, guard }) {
+  const bytes = kind => size.find(one => one.kind === kind)
+  const { mark } = bytes('redis')
+  const inMemory = weight.memory.map(({ store }) => store)
+  const replica = named(guard.results, 'guard, replica of Redis')
+  const row = of => ['sqlite', 'postgres', 'mysql', 'redis'].map(kind => of(bytes(kind)).toFixed(0))
+  const [sessions, marks] = [row(({ session }) => session), row(({ mark }) => mark)]
   return [
+    figure`| bytes for a session | ${Math.min(...inMemory).toFixed(0)} to ${Math.max(...inMemory).toFixed(0)} | ${sessions[0]} | ${sessions[1]} | ${sessions[2]} | ${sessions[3]} |`,
+    figure`| bytes for a mark | ${replica.bytesPerMark.toFixed(0)} | ${marks[0]} | ${marks[1]} | ${marks[2]} | ${marks[3]} |`,
     figure`about ${Math.round(mark / 10) * 10} bytes for each, a million in ${(mark / 1000).toFixed(1)} gigabytes`
   ]
 }
