@@ -10,7 +10,7 @@ import { pathToFileURL } from 'node:url'
 import { listen } from './listen.js'
 
 /**
- * Both tokens of a session have its `sid` and the time of its login. `aud` tells them apart.
+ * Both tokens of a session have its `sid` and the time of its login. `aud` distinguishes them.
  * @typedef {{ sub: string, sid: string, login: number }} Claims
  */
 

@@ -74,7 +74,7 @@ export async function listen (app, greeting, { host, port } = chosenPlace()) {
  * @param {number} port
  */
 function explain (error, host, port) {
-  if (error.code === 'EADDRINUSE') return `Port ${port} on ${host} is in use: choose another one, PORT=${port + 1} npm start for instance`
+  if (error.code === 'EADDRINUSE') return `Port ${port} on ${host} is in use: choose another one, for example PORT=${port + 1} npm start`
   if (error.code === 'ERR_SOCKET_BAD_PORT') return `PORT=${process.env.PORT} is not a port: choose one from 0 to 65535`
   return `Cannot listen on ${host}:${port}: ${error.message}`
 }

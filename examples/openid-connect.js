@@ -62,7 +62,7 @@ function page (user, issuer) {
   const signedIn = `<h1>Signed in as ${escaped(String(user))}</h1>
     <form method="post" action="/logout/here"><button>Log out here</button> The provider keeps you signed in.</form>
     <form method="post" action="/logout"><button>Log out here and at the provider</button></form>
-    <form action="${issuer}/session/end"><button>Log out at the provider</button> It tells this server (back-channel).</form>
+    <form action="${issuer}/session/end"><button>Log out at the provider</button> It notifies this server (back-channel).</form>
     <form action="${issuer}/front-channel"><button>Log out by a frame</button> A page of the provider embeds this server (front-channel).</form>
     <p><a href="/">Am I still signed in?</a></p>`
   const signedOut = '<h1>Signed out</h1><form action="/login"><button>Sign in</button></form>'

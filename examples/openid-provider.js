@@ -1,4 +1,4 @@
-// An OpenID Provider on this machine, for examples and tests: whoever types a name is signed in.
+// An OpenID Provider on this machine, for examples and tests: typing a name is enough to sign in.
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:http'

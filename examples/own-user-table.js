@@ -13,7 +13,7 @@ export async function build (options) {
   const sessionRows = [{ token: 'adas-session', id: 1, userId: 7, endedAt: /** @type {number | null} */ (null), openedAt: Date.now(), validUntil: Date.now() + hour }]
   const userRows = [{ tenant: 'acme', id: 7, token: 'alices-token', state: 'online', revision: 1 }]
 
-  // The smallest session store is one function: mark the session, and answer with what it was before.
+  // The smallest session store is one function: mark the session, and return what it was before.
   await app.register(kratosLogout, {
     sessions: {
       logOut: (token) => {
@@ -33,7 +33,7 @@ export async function build (options) {
     }
   })
 
-  // The host's words for its states stay the host's. Those that are no login and no logout are left alone.
+  // The host's words for its states stay the host's. Those that are neither a login nor a logout are left alone.
   const statuses = new Map([['online', 'logged_in'], ['offline', 'logged_out']])
   /** @param {import('fastify-logout').UserKey} user */
   const rowOf = ({ tenant, subject }) => userRows.find(row => row.tenant === tenant && String(row.id) === subject)

@@ -30,8 +30,9 @@ export type {
 } from './flows/signinghub.ts'
 export { tenantStatusLogout } from './flows/tenant-status.ts'
 export type {
-  RestrictionQuery, TenantErrorCodes, TenantLogout, TenantStatusLogoutOptions, TenantUserOptions, TenantWireOptions
+  RestrictionQuery, TenantLogout, TenantStatusLogoutOptions, TenantUserOptions
 } from './flows/tenant-status.ts'
+export type { TenantErrorCodes, TenantWireOptions } from './internal/tenant-status/wire.ts'
 export { tokenRevocation } from './flows/token-revocation.ts'
 export type { TokenRevocationOptions, TokenToRevoke } from './flows/token-revocation.ts'
 export { revocationGuard } from './guards/revocation.ts'

@@ -41,7 +41,7 @@ export function logoutNotifier (options: LogoutNotifierOptions): LogoutNotifier 
   return notifier(options, 'logoutNotifier')
 }
 
-/** What a flow tells `onLogout`, as far as other applications must know it. */
+/** What a flow passes to `onLogout`, as far as other applications must know it. */
 export type EndedSessions =
   | { readonly scope: 'session', readonly session: EndingSession }
   | { readonly scope?: 'others' | 'all' | undefined, readonly subject: string, readonly tenant?: string | undefined }

@@ -39,7 +39,7 @@ t.test('A1: logOut ends the session of the request, clears the cookies and resol
   t.strictSame(events, [{ scope: 'session', session }])
 })
 
-t.test('A1: logOut rejects when the source cannot tell, and then nothing is cleared', async t => {
+t.test('A1: logOut rejects when the source fails, and then nothing is cleared', async t => {
   const { by, logIn, isLive, broken, events } = await host(t, { timeout: 50 })
   const cookie = logIn(1)
   for (const fault of ['throws', 'rejects', 'hangs'] as const) {

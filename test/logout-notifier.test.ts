@@ -324,7 +324,7 @@ t.test('S11 four attempts for one client and twenty at all: a client that hangs 
   await stop()
 })
 
-t.test('S7 S11 what has expired takes no place, and is dead at once although its client hangs', async t => {
+t.test('S7 S11 an expired delivery takes no place, and is dead at once although its client hangs', async t => {
   const receiver = await startReceiver(t, () => {})
   const { attempt } = await handOut(t, { uri: receiver.url }, { limits: { parallelPerClient: 1, timeout: 300 } })
   const hanging = attempt()
@@ -414,7 +414,7 @@ t.test('S18 nothing is waited for where nothing works, in a transaction, and for
   t.equal(inTransaction.length, 1)
 })
 
-t.test('equal logouts have equal ids, so that a repeat is no second message; all others differ', async t => {
+t.test('equal logouts have equal ids, so that a repeat is not a second message; all others differ', async t => {
   const { notifier, enqueued } = await handOut(t, undefined, { wait: 0 })
   const at = Date.now()
   const logout = { clientId: 'shop', subject: 'alice', sid: 'phone', at }

@@ -43,7 +43,7 @@ t.test('a login without a sid is ended by a logout of its user', async t => {
   t.equal((await index.logOut({ issuer, subject: 'alice', cutoff: issuedAt * 1000, until: later })).length, 1)
 })
 
-t.test('when the index cannot tell, the login fails, and nobody gets a cookie', async t => {
+t.test('when the index fails, the login fails, and nobody gets a cookie', async t => {
   const bind = () => { throw new Error('the database is down') }
   const index = { ...memoryProviderSessionIndex(), bind }
   await t.rejects(openSession(claims, 'an ID Token', { sessions: memorySessionStore(), index }), { message: 'the database is down' })

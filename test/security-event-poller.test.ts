@@ -269,7 +269,7 @@ t.test('a token that cannot be had is an outage', async t => {
   t.equal(asked.length, 0)
 })
 
-t.test('L9: a poll without an answer in time is cut, and is no failure', async t => {
+t.test('L9: a poll without an answer in time is cut, and is not a failure', async t => {
   const { poller, asked, logs, until } = await start(t, [never], { timeout: 100 })
   poller.start()
   await until(() => asked.length === 2)

@@ -152,7 +152,7 @@ async function start (t: Test, flow: Flow, first: boolean) {
 for (const [name, flow] of Object.entries(flows)) {
   const everyone = ids.map(clientId => ({ clientId, ...flow.told }))
 
-  t.test(`${name}: one line tells the other applications; an outage of the queue is logged, and the logout stands`, async t => {
+  t.test(`${name}: one line notifies the other applications; an outage of the queue is logged, and the logout stands`, async t => {
     const { told, ask } = await start(t, flow, false)
     t.equal(await ask(), flow.status)
     t.strictSame(told(), everyone)
@@ -163,7 +163,7 @@ for (const [name, flow] of Object.entries(flows)) {
     t.strictSame(down.told(), [])
   })
 
-  t.test(`${name}: where the host asks for it, an outage of the queue is a 5xx, and the retry tells them`, async t => {
+  t.test(`${name}: where the host asks for it, an outage of the queue is a 5xx, and the retry notifies them`, async t => {
     const { state, told, ask } = await start(t, flow, true)
     state.isDown = true
     t.ok(await ask() >= 500)

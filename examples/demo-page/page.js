@@ -44,7 +44,7 @@ const withClaims = text => text.replace(/eyJ[\w-]+\.([\w-]+)\.[\w-]+/, (_, claim
   return JSON.stringify(JSON.parse(atob(claims.replaceAll('-', '+').replaceAll('_', '/'))), null, 2)
 })
 
-/** Adds a line to the answers, the latest first. They are kept for whoever leaves the page and comes back. */
+/** Adds a line to the answers, the latest first. They are kept for when the user leaves the page and comes back. */
 function record ({ asked, sent = '', code, reason = '', answer }, after = '') {
   const shown = {
     asked: veiled(asked),

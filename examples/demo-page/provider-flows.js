@@ -63,7 +63,7 @@ export async function add (app, { sessions, index, cookie, publicUrl, sessionLif
     route: { security: [] }
   })
 
-  // The provider's own routes. Its messages are made for whoever holds the session's token, to be sent by the page.
+  // The provider's own routes. Its messages are made for the holder of the session's token, to be sent by the page.
   const undocumented = { schema: /** @type {object} */ ({ hide: true }) }
   app.post('/demo/provider/:message', undocumented, async (request, reply) => {
     const { message } = /** @type {{ message: string }} */ (request.params)

@@ -20,7 +20,7 @@ export type MakeDeliveryQueue = () => Awaitable<DeliveryQueueFixture>
 
 /**
  * The promises of {@link DeliveryQueue}, for any test runner. A rule takes about as long as the queue needs to hand out a
- * delivery a few times. That a delivery survives the death of a process is no rule: test it with processes of your own.
+ * delivery a few times. No rule ends a process: test with processes of your own that deliveries outlive one.
  *
  * @example
  * ```ts

@@ -5,21 +5,18 @@ import { absoluteUrl } from '../internal/http/absolute-url.ts'
 import type { CrossSiteOptions } from '../internal/http/cross-site.ts'
 import { isPrefetch } from '../internal/http/prefetch.ts'
 import { queryOf } from '../internal/http/query.ts'
-import { wantsJson } from '../internal/http/wants-json.ts'
-import { oauthErrorOf, oauthFailures, sendJson, sendOAuthError, type OAuthError } from '../internal/oauth/error.ts'
-import { endSessionPage } from '../internal/openid/end-session-page.ts'
-import { clientIdFor, endSessionRequest, type EndSessionRequest } from '../internal/openid/end-session-request.ts'
+import { oauthErrorOf, oauthFailures, sendOAuthError, type OAuthError } from '../internal/oauth/error.ts'
 import { logoutStates, longestTarget } from '../internal/openid/logout-state.ts'
-import { resolveProviders, type EndSessionIssuer, type ResolvedProvider, type SessionProvider } from '../internal/openid/rp-provider.ts'
-import { verbatim } from '../internal/plugin/host-isolation.ts'
+import { onward, redirect } from '../internal/openid/onward.ts'
+import { resolveProviders, type EndSessionIssuer, type SessionProvider } from '../internal/openid/rp-provider.ts'
+import { endSessionEndpointOf, providerLogout, providerOfSession } from '../internal/openid/session-provider.ts'
 import { levelWithoutRequests } from '../internal/plugin/log-level.ts'
 import { freshSchema, operationId } from '../internal/plugin/openapi.ts'
 import { assertFunctions, assertGroup, assertGrouped, assertOption, duration, wholeNumber } from '../internal/plugin/options.ts'
 import { pluginOrFactory } from '../internal/plugin/plugin-or-factory.ts'
 import { assertPath } from '../internal/plugin/route.ts'
 import { bodyLimit, fieldsOf, mediaTypes } from '../internal/session-logout/body.ts'
-import type { CallHost } from '../internal/session-logout/calls.ts'
-import { isLogoutError, logoutError, misconfigured } from '../internal/session-logout/error.ts'
+import { isLogoutError, logoutError } from '../internal/session-logout/error.ts'
 import {
   logLogoutFailure, logoutRoute, prepareLogoutScope, standardPath, type LogoutRouteOptions, type ReturnUrlOptions, type RouteOptions
 } from '../internal/session-logout/route.ts'
@@ -106,7 +103,9 @@ function resolveOptions (options: RpInitiatedLogoutOptions) {
     returnUrl: `${base.href.replace(/\/+$/, '')}${returnPath}`,
     allowGet,
     maxUrlLength,
-    askProvider: providerOf(options, resolveProviders(options.issuers, plugin, timeout), route.steps.call)
+    providerOf: providerOfSession(options.provider, {
+      caller: plugin, providers: resolveProviders(options.issuers, plugin, timeout), call: route.steps.call
+    })
   }
 }
 
@@ -265,94 +264,22 @@ function returnToOf (request: FastifyRequest): unknown {
 }
 
 function logout (fastify: FastifyInstance, settings: Settings) {
-  const { steps, targetOf, askProvider, returnUrl } = settings
+  const { steps, targetOf, providerOf, returnUrl } = settings
   const states = logoutStates(fastify, plugin, settings.isHttps)
-  const goOn = goingOn(settings)
+  const sendOn = onward(settings.maxUrlLength)
 
   return async (request: FastifyRequest, reply: FastifyReply, returnTo: unknown): Promise<FastifyReply> => {
     const target = targetOf(returnTo)
     if (returnTo && target.length > longestTarget) throw logoutError('LOGOUT_RETURN_TO')
     const session = await steps.find(request)
-    const asked = await askProvider(session, request)
+    const login = await providerOf(session, request)
     await steps.logOut(request, reply)
 
-    const endpoint = asked && await endpointOf(asked.provider, settings, request)
-    if (asked === undefined || endpoint === undefined) return goOn(request, reply, target)
-    const { idToken, logoutHint, uiLocales = asked.provider.uiLocales } = asked.session
-    const hint = idToken !== undefined && idToken.length <= longestHint ? idToken : undefined
-    return goOn(request, reply, endSessionRequest(endpoint, {
-      idTokenHint: hint,
-      logoutHint,
-      clientId: clientIdFor(asked.provider.clientIds, hint),
-      returnUrl,
-      state: states.begin(reply, returnTo ? target : ''),
-      uiLocales
-    }))
+    const endpoint = login && await endSessionEndpointOf(login.provider, steps.call, request)
+    if (login === undefined || endpoint === undefined) return sendOn(request, reply, target)
+    const state = states.begin(reply, returnTo ? target : '')
+    return sendOn(request, reply, providerLogout(endpoint, login, { returnUrl, state }))
   }
-}
-
-/** The longest ID Token that is sent as a hint, in characters. */
-const longestHint = 16_384
-
-/** What the host says about a session, and the provider that it names. */
-interface Asked {
-  readonly session: SessionProvider
-  readonly provider: ResolvedProvider
-}
-
-/** Asks the host for the provider of a session. */
-function providerOf (
-  { provider }: RpInitiatedLogoutOptions, providers: ReadonlyMap<unknown, ResolvedProvider>, call: CallHost
-) {
-  return async (session: HostSession | undefined, request: FastifyRequest): Promise<Asked | undefined> => {
-    const answer = await call('provider', () => provider(session, request))
-    if (answer === undefined || answer === null) return undefined
-    const known = providers.get(Object(answer).issuer)
-    const texts = [answer.idToken, answer.logoutHint, answer.uiLocales]
-    if (known === undefined || !texts.every(text => text === undefined || typeof text === 'string')) {
-      throw misconfigured(plugin, 'option "provider" must resolve { issuer, idToken?, logoutHint?, uiLocales? } with one of "issuers"')
-    }
-    return { session: answer, provider: known }
-  }
-}
-
-/** Where the provider logs users out. The session at the host is over already: a provider that is not reached changes nothing. */
-async function endpointOf (
-  { issuer, endpoint }: ResolvedProvider, { steps }: Settings, { log }: FastifyRequest
-): Promise<string | undefined> {
-  try {
-    return await steps.call('discovery', endpoint)
-  } catch (error) {
-    const message = 'the user is logged out at the host only: the discovery document of the provider could not be read'
-    log.warn({ err: error, issuer, event: 'logout.provider-unreachable' }, message)
-    return undefined
-  }
-}
-
-/** Sends the caller on: to a URL of the host, or to the provider. */
-function goingOn ({ maxUrlLength }: Settings) {
-  return ({ headers }: FastifyRequest, reply: FastifyReply, next: string | EndSessionRequest): FastifyReply => {
-    const url = typeof next === 'string' ? next : next.url
-    const form = typeof next === 'string' || url.length <= maxUrlLength ? undefined : next
-    if (headers['hx-request'] === 'true') return sendEmpty(reply.code(204).header('hx-redirect', url))
-    if (wantsJson(headers)) {
-      const body = form === undefined ? { logout_url: url } : { logout_url: form.endpoint, method: 'post', fields: form.fields }
-      return sendJson(reply, 200, body)
-    }
-    return form === undefined ? sendEmpty(reply.code(303).header('location', url)) : sendForm(reply, form)
-  }
-}
-
-function sendEmpty (reply: FastifyReply): FastifyReply {
-  return reply.removeHeader('content-type').send()
-}
-
-function sendForm (reply: FastifyReply, request: EndSessionRequest): FastifyReply {
-  const { html, policy } = endSessionPage(request)
-  return reply.code(200)
-    .headers({ 'content-type': 'text/html; charset=utf-8', 'content-security-policy': policy })
-    .serializer(verbatim)
-    .send(html)
 }
 
 /** Sends the browser where it wanted to go when it logged out; if it cannot be told, to the default. */
@@ -360,7 +287,7 @@ function comeBack (fastify: FastifyInstance, { targetOf, isHttps }: Settings) {
   const states = logoutStates(fastify, plugin, isHttps)
   return (request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     const remembered = states.end(request, reply)
-    return sendEmpty(reply.code(303).header('location', allowedOr(targetOf, remembered)))
+    return redirect(reply, allowedOr(targetOf, remembered))
   }
 }
 

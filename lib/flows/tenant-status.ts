@@ -10,13 +10,14 @@ import { logoutNotice } from '../internal/plugin/logout-notice.ts'
 import { noActivity } from '../internal/plugin/no-activity.ts'
 import { freshSchema, operationId, type SecurityRequirement } from '../internal/plugin/openapi.ts'
 import { assertFunctions, assertGroup, assertGrouped, assertOption, duration } from '../internal/plugin/options.ts'
+import { limitRequests, type LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
 import { verdictOf } from '../internal/plugin/verdict.ts'
 import { credentialOfPrincipal, logoutRevocation, type LogoutRevocation } from '../internal/revocation/logout-revocation.ts'
 import {
   sendTenantError, sendTenantSuccess, tenantErrorOfStatus, tenantErrorSchema, tenantSuccessSchema, type TenantError
 } from '../internal/tenant-status/envelope.ts'
 import { isKnown, logOutUser } from '../internal/tenant-status/log-out-user.ts'
-import { limitRequests, type LogoutRateLimit } from '../internal/plugin/rate-limit.ts'
+import { resolveWire, textOf, wireMembers, type TenantWireOptions } from '../internal/tenant-status/wire.ts'
 import { optionalId, principalOf, type PrincipalOf } from '../principal.ts'
 import type { Credential } from '../revocation-store.ts'
 import { isTokenRejected, type VerifyToken } from '../token-verifier.ts'
@@ -38,31 +39,6 @@ export interface RestrictionQuery extends UserKey {
   /** The option `wire.capability`. */
   readonly capability: string
   readonly request: FastifyRequest
-}
-
-/** The error codes of refused tokens, for clients that expect others. */
-export interface TenantErrorCodes {
-  /** @default 'INVALID_TENANT_TOKEN' */
-  readonly tenant?: string | undefined
-  /** @default 'INVALID_USER_TOKEN' */
-  readonly user?: string | undefined
-  /** For a user token that is expired. @default the code of `user` */
-  readonly expired?: string | undefined
-}
-
-/** The parts of the wire of {@link tenantStatusLogout} that differ between deployments. */
-export interface TenantWireOptions {
-  /** The capability that `isRestricted` is called with and that the 403 names. @default 'logout' */
-  readonly capability?: string | undefined
-  /** The header of the tenant token. @default 'x-tenant-token' */
-  readonly tenantHeader?: string | undefined
-  /** Headers that every client must send. A request without one of them is refused with 400. @default none */
-  readonly clientHeaders?: readonly string[] | undefined
-  /** Accept `x-token: Bearer <token>` too. @default false */
-  readonly acceptBearerPrefix?: boolean | undefined
-  /** The `WWW-Authenticate` header of a 401. @default none */
-  readonly wwwAuthenticate?: string | undefined
-  readonly errorCodes?: TenantErrorCodes | undefined
 }
 
 /** How {@link tenantStatusLogout} finds the user of a token, and what it asks before it logs the user out. */
@@ -119,7 +95,7 @@ function resolveOptions (options: TenantStatusLogoutOptions, { log }: FastifyIns
     'is missing: pass a token verifier, for example fastJwtVerifier({ ... })')
   assertGrouped(options, plugin, {
     user: ['principal', 'isRestricted', 'beforeLogOut'],
-    wire: ['capability', 'tenantHeader', 'clientHeaders', 'acceptBearerPrefix', 'wwwAuthenticate', 'errorCodes'],
+    wire: wireMembers,
     route: ['rateLimit', 'security']
   })
   assertFunctions(options, plugin, ['user.principal', 'user.isRestricted', 'user.beforeLogOut', 'onLogout'])
@@ -135,7 +111,7 @@ function resolveOptions (options: TenantStatusLogoutOptions, { log }: FastifyIns
       onLogout: options.onLogout,
       summaryOf: ({ subject, tenant }) => ({ scope: 'all', subject, tenant })
     }),
-    ...resolveWire(options.wire),
+    ...resolveWire(options.wire, plugin),
     ...resolveRoute(options.route)
   }
 }
@@ -150,32 +126,6 @@ function resolveRoute (options: TenantStatusLogoutOptions['route'] = {}) {
   assertGroup(options, plugin, 'route', '{ rateLimit: { max: 30 } }')
   const { rateLimit = {}, security } = options
   return { rateLimit, security }
-}
-
-function resolveWire (options: TenantWireOptions = {}) {
-  assertGroup(options, plugin, 'wire', '{ capability, tenantHeader }')
-  const {
-    capability = 'logout', tenantHeader = 'x-tenant-token', clientHeaders = [], acceptBearerPrefix = false, errorCodes = {}
-  } = options
-  assertOption(typeof capability === 'string', plugin, 'wire.capability', 'must be a string')
-  assertOption(/^[\w-]+$/.test(tenantHeader), plugin, 'wire.tenantHeader', 'must be the name of a header')
-  assertOption(Array.isArray(clientHeaders), plugin, 'wire.clientHeaders', 'must be a list of names of headers')
-  assertOption(typeof acceptBearerPrefix === 'boolean', plugin, 'wire.acceptBearerPrefix', 'must be true or false')
-  assertGroup(errorCodes, plugin, 'wire.errorCodes', '{ user }')
-  const required = clientHeaders.map(name => name.toLowerCase())
-  const { tenant = 'INVALID_TENANT_TOKEN', user = 'INVALID_USER_TOKEN', expired = user } = errorCodes
-  return {
-    capability,
-    tenantHeader: tenantHeader.toLowerCase(),
-    missingHeaders: ({ headers }: FastifyRequest) => required.filter(name => textOf(headers[name]) === ''),
-    acceptBearerPrefix,
-    wwwAuthenticate: options.wwwAuthenticate,
-    refusals: {
-      tenant: { status: 401, code: tenant, message: 'Invalid tenant token' },
-      user: { status: 401, code: user, message: 'Invalid user token' },
-      expired: { status: 401, code: expired, message: 'Invalid user token' }
-    }
-  }
 }
 
 // Schema
@@ -333,10 +283,6 @@ function logout (settings: Settings) {
 
 /** Matches two credentials in one header, and other words beside a credential. Such a header is refused. */
 const ambiguous = /[\s,]/
-
-function textOf (header: string | string[] | undefined): string {
-  return String(header ?? '').trim()
-}
 
 // Errors
 

@@ -110,7 +110,7 @@ function isRevoked (question: MarkQuestion, now: Reply | undefined, found: Reply
 
 /*
  * The hash has the marks of each id, as a list in JSON, and under an empty name the name of the last entry of the stream.
- * Every entry names itself and the one before it, so that whoever reads on can tell that nothing is missing between.
+ * Every entry names itself and the one before it, so that a reader notices when one is missing.
  * The reply has what was found before under the ids of a credential, if they are given.
  */
 const revokeLua = `${luaClock}

@@ -25,7 +25,7 @@ const caller = 'sessionStoreSource'
 /**
  * The sessions of a {@link SessionStore}: ours, or one that implements its contract.
  *
- * Logging out `current` is one call to the store, which tells atomically whether the session was live.
+ * Logging out `current` is one call to the store, which reports atomically whether the session was live.
  *
  * @throws {TypeError} for an option that is missing or wrong
  * @example

@@ -5,7 +5,8 @@ import {
   isDuplicate, mysqlStatements, resolveMysqlOptions, wasRolledBack, type MysqlClient, type MysqlStoreOptions, type RunMysql
 } from '../internal/databases/mysql.ts'
 import { rowCalls } from '../internal/databases/row-calls.ts'
-import { queryById, queryBySubject, queryPage, type IdQuery } from '../internal/records/session-query.ts'
+import { sessionLogouts } from '../internal/records/session-logouts.ts'
+import { queryBySubject, queryPage, type IdQuery } from '../internal/records/session-query.ts'
 import { firstSession, sessionOfRow } from '../internal/records/session-row.ts'
 import { sessionRecord } from '../internal/records/session.ts'
 import { isTrue } from '../internal/records/row-value.ts'
@@ -116,16 +117,7 @@ function logouts (run: RunMysql, sql: Statements, batch: boolean): Logouts {
   const byId = rowCalls<IdQuery>({ batch: false, wasRolledBack, run: ([query]) => endById(run, sql, query as IdQuery) })
 
   return {
-    async logOut (token) {
-      const row = await byToken(tokenDigest(token))
-      return row && sessionOfRow(row)
-    },
-
-    async logOutById (asked) {
-      const query = queryById(asked)
-      const row = query && await byId(query)
-      return row && sessionOfRow(row)
-    },
+    ...sessionLogouts({ byToken, byId }),
 
     async logOutSubject ({ count, ...asked }) {
       const query = queryBySubject(asked)

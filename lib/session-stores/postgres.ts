@@ -3,7 +3,8 @@ import type { Promised } from '../awaitable.ts'
 import { postgresCalls, resolveBatch } from '../internal/databases/postgres-batch.ts'
 import { sessionNames, sessionStatements, sessionTables } from '../internal/databases/postgres-session-sql.ts'
 import { deleteDue, postgresStatements, type PostgresClient, type RunStatement } from '../internal/databases/postgres.ts'
-import { queryById, queryBySubject, queryPage, type IdQuery } from '../internal/records/session-query.ts'
+import { sessionLogouts } from '../internal/records/session-logouts.ts'
+import { queryBySubject, queryPage, type IdQuery } from '../internal/records/session-query.ts'
 import { firstSession, sessionOfRow } from '../internal/records/session-row.ts'
 import { sessionRecord } from '../internal/records/session.ts'
 import type { SessionStore } from '../session-store.ts'
@@ -118,16 +119,7 @@ function logouts (run: RunStatement, sql: Statements, batch: boolean): Logouts {
   const byId = postgresCalls<IdQuery>({ batch: false, run: ([query]) => run(sql.logOutById, query?.id, Date.now(), query?.subject) })
 
   return {
-    async logOut (token) {
-      const row = await byToken(tokenDigest(token))
-      return row && sessionOfRow(row)
-    },
-
-    async logOutById (asked) {
-      const query = queryById(asked)
-      const row = query && await byId(query)
-      return row && sessionOfRow(row)
-    },
+    ...sessionLogouts({ byToken, byId }),
 
     async logOutSubject ({ count, ...asked }) {
       const query = queryBySubject(asked)

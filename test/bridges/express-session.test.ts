@@ -268,7 +268,7 @@ t.test('errors are passed to callbacks synchronously, too', async t => {
   t.match(await called(callback => faulty.set('id', {} as never, callback)), { error: failure, isSync: true })
 })
 
-t.test('a host whose hook answers without "return reply" works as it does over the bare store', async t => {
+t.test('a host whose hook sends a response without "return reply" works as it does over the bare store', async t => {
   for (const store of [new MemoryStore(), protectSessionStore(new MemoryStore(), memoryRevocationStore())]) {
     const app = fastify()
     t.teardown(() => app.close())

@@ -176,7 +176,7 @@ t.test('a dead delivery that is removed meanwhile is left out, and one that fail
   ])
 })
 
-t.test('redeliver rejects if it could not tell', async t => {
+t.test('redeliver rejects if Redis fails', async t => {
   const down = async (): Promise<never> => { throw new Error('the database is down') }
   const job = { data: delivery('1'), isFailed: async () => true, updateData: async () => {}, retry: down }
   const redeliver = (job: Partial<BullmqJob>) => {

@@ -14,7 +14,7 @@ function delivery (id: string): Delivery {
   return { id, clientId: 'shop', subject: 'alice', at: 1, since: 1, attempt: 1, refusals: 0 }
 }
 
-t.test('it answers without a promise', async t => {
+t.test('it returns plain values, not promises', async t => {
   const queue = memoryDeliveryQueue()
   t.equal(queue.enqueue([delivery('1')]), undefined)
   t.equal(queue.redeliver('1'), false)

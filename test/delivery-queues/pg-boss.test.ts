@@ -110,7 +110,7 @@ for (const version of [10, 12] as const) {
       })
     }
 
-    t.test('what is done leaves no row; what waits or is dead outlives the maintenance of pg-boss', async t => {
+    t.test('a delivery that is done leaves no row; one that waits or is dead outlives the maintenance of pg-boss', async t => {
       const queue = await newQueue({ name: 'kept' })
       const stop = await queue.work(async one => {
         if (one.id === 'late') return { retryAt: Date.now() + 86_400_000, delivery: one }

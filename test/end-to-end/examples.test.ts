@@ -129,7 +129,7 @@ t.test('examples/token-revocation.js revokes what the client has, and nothing of
   t.strictSame(await statuses(), [401, 401])
 })
 
-t.test('examples/jwt.js tells access tokens from refresh tokens', async t => {
+t.test('examples/jwt.js distinguishes access tokens from refresh tokens', async t => {
   const { app, cookies: { laptop } } = await jwt.build()
   t.teardown(() => app.close())
   const [access = '', refresh = ''] = laptop.split('; ').map(pair => pair.replace(/^\w+=/, ''))
@@ -322,7 +322,7 @@ t.test('a port in use is reported in one line without a stack', async (t) => {
   })
     .catch((error: unknown) => error as { code: number, stderr: string, stdout: string })
   t.match(failure, { code: 1, stdout: '' })
-  t.equal(failure.stderr, `Port ${port} on 127.0.0.1 is in use: choose another one, PORT=${port + 1} npm start for instance\n`)
+  t.equal(failure.stderr, `Port ${port} on 127.0.0.1 is in use: choose another one, for example PORT=${port + 1} npm start\n`)
 })
 
 t.test('a malformed public URL is reported in one line', async (t) => {

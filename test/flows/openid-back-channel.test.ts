@@ -412,7 +412,7 @@ t.test('algorithms of key pairs can be pinned, and a client secret for HS256', a
   t.strictSame(await shared.logOut(), refused('algorithm'))
 })
 
-t.test('a key id that is no string is refused, a missing one is found if there is only one key', async t => {
+t.test('a key id that is not a string is refused, a missing one is found if there is only one key', async t => {
   const issuer = await testIssuer(t)
   const { logOut } = await serve(t, issuer, openidHost())
   t.strictSame(await logOut({}, { kid: undefined }), done)

@@ -371,7 +371,7 @@ t.test('a late event whose sessions cannot all be ended is a 503, and each end i
   t.strictSame(await world.live('alice'), all('alice'))
 })
 
-t.test('a late event does not tell of sessions that ended in the meantime', async t => {
+t.test('a late event does not report sessions that ended in the meantime', async t => {
   const world = await eventHost()
   for (const name of ['a', 'b']) await world.addSession('alice', name, Date.now() - 600_000)
   const { sendEvent, told } = await start(t, {
@@ -541,7 +541,7 @@ t.test('P27: the id of a simple subject is that of a session first, then that of
   t.strictSame(await live('alice'), [], 'the event of an account ends everything of its user')
 })
 
-t.test('P28, P30: members that we cannot tell widen to everything of the user, and a whole tenant is the host\'s to resolve', async t => {
+t.test('P28, P30: unknown members widen an event to everything of the user, and a whole tenant is the host\'s to resolve', async t => {
   const members = {
     device: { format: 'x', serial: 1 },
     session: { format: 'jwt_id', iss: 'a', jti: 'b' },

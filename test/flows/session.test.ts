@@ -741,7 +741,7 @@ t.test('E3: a mayLogOut that throws, rejects or is late is a 503', async t => {
   }
 })
 
-t.test('E4: channels and log lines tell what happened, and hold no secret', async t => {
+t.test('E4: channels and log lines say what happened, and hold no secret', async t => {
   const messages = subscribe(t)
   const lines: string[] = []
   const logger = { stream: { write: (line: string) => { lines.push(line) } } }
@@ -904,7 +904,7 @@ t.test('H5: two registrations under two prefixes are independent', async t => {
   t.equal((await send('/logout', user)).statusCode, 404)
 })
 
-t.test('H6: a request to the route is no activity of its user', async t => {
+t.test('H6: a request to the route does not count as activity of its user', async t => {
   let activity
   const { logOut } = await host(t, {}, { before: app => app.addHook('onRequest', async request => { activity = isActivity(request) }) })
   await logOut('')

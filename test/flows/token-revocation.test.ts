@@ -217,7 +217,7 @@ t.test('V5: for a request that names no client nobody is asked', async t => {
   t.strictSame(asked, [])
 })
 
-t.test('V5: null and false refuse a client; what else is no id is a 500, and revokes nothing', async t => {
+t.test('V5: null and false refuse a client; anything else that is not an id is a 500, and revokes nothing', async t => {
   for (const returned of [null, false, undefined]) {
     const { post, revocations } = await serve(t, { authenticateClient: () => returned as undefined })
     t.strictSame(await post('token=x', shop), unauthorized('refused', challenge))
@@ -290,7 +290,7 @@ t.test('V9: after an outage the same request succeeds', async t => {
   t.notOk(tokens.has('refresh-shop'))
 })
 
-t.test('V9: what is no outcome of revokeToken is a 500, never a success', async t => {
+t.test('V9: an unknown outcome of revokeToken is a 500, never a success', async t => {
   for (const returned of [true, false, 'ok', 1, {}, 'Revoked']) {
     const { post, logged } = await serve(t, { revokeToken: () => returned as 'revoked' })
     t.strictSame(await post('token=x', shop), failure(500, 'server_error'), JSON.stringify(returned))

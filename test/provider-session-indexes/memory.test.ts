@@ -60,7 +60,7 @@ t.test('a cutoff is forgotten when its time is over, unless a later logout made 
   t.equal(index.bind(login('tablet'), session('2'), Date.now() + hour), 'revoked', 'the later cutoff and the later time')
 })
 
-t.test('it answers without a promise', async t => {
+t.test('it returns plain values, not promises', async t => {
   const index = memoryProviderSessionIndex()
   const until = Date.now() + hour
   t.equal(index.bind(login('phone'), session('1'), until), 'live')

@@ -38,7 +38,7 @@ for (const { name, open, skip } of sqliteLibraries) {
 
     t.test('of two times of a login or a logout the later one counts, and what is over is not found', t => checkTimes(t, shared))
 
-    t.test('it answers without a promise', async t => {
+    t.test('it returns plain values, not promises', async t => {
       const { index } = await memory()
       t.equal(index.bind(login('phone'), session('1'), Date.now() + hour), 'live')
       t.strictSame(index.logOut(logoutOf('phone')), [session('1')])

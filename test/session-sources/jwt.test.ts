@@ -236,7 +236,7 @@ t.test('J5: errors of the token are not ours; errors of the keys, and all others
   }
 })
 
-t.test('J5: claims that are no object are a 500 that names verify', async t => {
+t.test('J5: claims that are not an object are a 500 that names verify', async t => {
   for (const claims of ['alice', 5, true]) {
     const { logOut, logged, marks } = await host(t, { source: { verify: () => claims as never } })
     t.strictSame(await logOut({ bearer: 'x' }), { status: 500, cleared: [], code: 'LOGOUT_MISCONFIGURED' })
@@ -312,7 +312,7 @@ t.test('J9: a token without a sub can be ended, and nobody is told', async t => 
   })
 })
 
-t.test('J10: what is no token is not asked about; each of two cookies of one name is', async t => {
+t.test('J10: only values that look like tokens are verified, each of two cookies of one name too', async t => {
   const { app, sign, verified, isLive } = await host(t)
   const long = `${'a'.repeat(16_384)}x`
   for (const headers of [{ authorization: 'Basic YTpi' }, { authorization: 'Bearer' }, { authorization: 'Bearer a b' },

@@ -14,7 +14,7 @@ import { kinds } from '../source-hosts.ts'
 const hour = 3_600_000
 
 for (const kind of kinds.filter(({ name }) => name !== 'plain functions' && name !== 'a session store')) {
-  t.test(`a logout at the provider ends the sessions of a host with ${kind.name}, and tells of each once`, async t => {
+  t.test(`a logout at the provider ends the sessions of a host with ${kind.name}, and reports each once`, async t => {
     const issuer = await testIssuer(t)
     const index = memoryProviderSessionIndex()
     const told: Array<LogoutEvent<HostSession>> = []

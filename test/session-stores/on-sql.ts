@@ -93,7 +93,7 @@ async function concurrentLogouts<Client> (t: Test, { fresh }: Scene<Client>) {
     t.equal(before.filter(found => found?.status === 'logged_out').length, 199)
   })
 
-  await t.test('logouts of one turn see each token active once, whoever else is in it', async t => {
+  await t.test('of several logouts in one turn, one for each token sees it active', async t => {
     const { store } = await fresh()
     await store.create('expired', session({ id: 'expired', subject: 'bob', expiresAt: Date.now() - 1 }))
     await store.create('gone', session({ id: 'gone' }))

@@ -97,7 +97,7 @@ async function concurrentLogouts<Client> (t: Test, { fresh, pool, database }: Sc
     t.equal(new Set(before.map(record => record?.version)).size, 200, 'each saw what the one before it wrote')
   })
 
-  await t.test('logouts of one turn are each their own, whoever else is in it', async t => {
+  await t.test('each of several logouts in one turn has its own outcome', async t => {
     const { store } = await fresh()
     const user = (subject: string, tenant = 'acme') => ({ tenant, subject })
     await store.set(user('alice'), 'logged_in')

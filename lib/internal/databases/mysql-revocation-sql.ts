@@ -20,7 +20,7 @@ export function revocationTableName (table: string, caller: string): string {
  * none. Now and then a feed gives them one, in a statement for which it locks the row `turn`. So numbers become visible in
  * their order: who has seen one has seen all marks with lesser ones, however long transactions take, and in whatever order
  * they end. Numbers go by the clock, in milliseconds with room for 1024 each: a server that lost its last commits in a crash
- * must not give their numbers again, as UUID_SHORT() did after a restart within a second. Rows that are no marks have the
+ * must not give their numbers again, as UUID_SHORT() did after a restart within a second. Rows that are not marks have the
  * number 0.
  */
 

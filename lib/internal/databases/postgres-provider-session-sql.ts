@@ -75,18 +75,21 @@ function touch (groups: string, until: string, { cutoffs }: ProviderSessionNames
           until = CASE WHEN old.until > present AND old.cutoff >= 0 THEN old.until ELSE greatest(old.until, excluded.until) END`
 }
 
+/** How the body of both functions begins. */
+const opening = `#variable_conflict use_column
+DECLARE
+  present CONSTANT bigint := ${clock};
+  call record;
+BEGIN
+  nth := 0;`
+
 /** A function, because its statements are planned once for each connection: planning takes longer than running them. */
 function bindFunction (names: ProviderSessionNames): string {
   const { logins, cutoffs, bind } = names
   return `CREATE OR REPLACE FUNCTION ${bind} (calls json)
 RETURNS TABLE (nth integer, locked boolean, verdict text)
 LANGUAGE plpgsql SET enable_seqscan = off AS $function$
-#variable_conflict use_column
-DECLARE
-  present CONSTANT bigint := ${clock};
-  call record;
-BEGIN
-  nth := 0;
+${opening}
   FOR call IN SELECT * FROM json_to_recordset(calls)
     AS given (id text, "subjectKey" text, "sidKey" text, session text, "issuedAt" bigint, until bigint)
   LOOP
@@ -116,12 +119,7 @@ function logOutFunction (names: ProviderSessionNames): string {
   return `CREATE OR REPLACE FUNCTION ${logOut} (calls json)
 RETURNS TABLE (nth integer, locked boolean, sessions text)
 LANGUAGE plpgsql SET enable_seqscan = off AS $function$
-#variable_conflict use_column
-DECLARE
-  present CONSTANT bigint := ${clock};
-  call record;
-BEGIN
-  nth := 0;
+${opening}
   FOR call IN SELECT * FROM json_to_recordset(calls) AS given ("group" text, scopes json, cutoff bigint, until bigint) LOOP
     nth := nth + 1;
     sessions := NULL;

@@ -33,7 +33,7 @@ const longestHeartbeat = 60_000
  * a lost connection it goes on, also while it loads, only if the server is the same, by its identifier and timeline, and
  * still has the last heartbeat: then it also has what was seen before that. Otherwise every mark is loaded again.
  *
- * @throws {TypeError} when the client is no pool; `caller` begins the message.
+ * @throws {TypeError} when the client is not a pool; `caller` begins the message.
  */
 export function postgresFeed (pool: PostgresClient, { names, table, caller, pageSize = 1000 }: PostgresFeedSource): RevocationFeed {
   if (!isPool(pool)) throw new TypeError(`${caller}: feed() needs a Pool of pg, which has connect()`)

@@ -90,8 +90,8 @@ async function endAll<Request extends FastifyRequest | undefined> (
 }
 
 /**
- * Ends the sessions of the host that belong to a session of the issuer. Nothing, if the event names a user whose they are
- * not. `undefined`: the index does not know this id, which may be that of a user too.
+ * Ends the sessions of the host that belong to a session of the issuer. Nothing, if the event names a user to whom they do
+ * not belong. `undefined`: the index does not know this id, which may be that of a user too.
  */
 async function endSession<Request extends FastifyRequest | undefined> (
   settings: Settings<Request> & Index, { sid, subject, verified }: AboutEvent & { readonly sid: string },

@@ -24,7 +24,7 @@ t.test('S13 addresses with a special use are refused, the others are allowed', a
   for (const address of allowed) t.equal(isAllowed(address), true, address)
 })
 
-t.test('S13 what is no address is refused', async t => {
+t.test('S13 anything that is not an address is refused', async t => {
   const isAllowed = addressPolicy(['0.0.0.0/0', '::/0'], 'caller', 'option')
   for (const text of ['', 'localhost', '10.0.0', '10.0.0.1/8', '[::1]', '010.0.0.1', '1.1.1.1 ', undefined]) {
     t.equal(isAllowed(String(text)), false, String(text))

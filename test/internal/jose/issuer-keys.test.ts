@@ -39,7 +39,7 @@ t.test('the keys that an issuer publishes verify its tokens, and no others', asy
   for (const algorithm of ['RS384', 'none', 'HS256', undefined]) t.equal(keys.accepts(algorithm), false)
 })
 
-t.test('keys that cannot be fetched are no refusal', async t => {
+t.test('keys that cannot be fetched are not a refusal', async t => {
   const keys = publishedKeys({ issuer, jwksUri: `${issuer}/keys` }, ['RS256'], { ...option, ...fetching([], 500) })
   const token = signJwt(rsa.privateKey, 'RS256', claims, { kid: 'a' })
   await t.rejects(async () => keys.verify(token, readUnchecked(token)), { message: `the keys of ${issuer} could not be fetched` })

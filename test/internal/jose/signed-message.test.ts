@@ -41,7 +41,7 @@ t.test('a key of the host decides without a request', async t => {
   t.strictSame(issuer.seen, [])
 })
 
-t.test('keys that cannot be had are no verdict, within the timeout', async t => {
+t.test('keys that cannot be fetched reject within the timeout, and are not a verdict', async t => {
   const { issuer, judge } = await start(t)
   issuer.odd.set(jwksPath, () => {})
   await t.rejects(judge({}, 300)(issuer.sign('a', {}, {}, 'RS256')),

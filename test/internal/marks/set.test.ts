@@ -104,7 +104,7 @@ t.test('a subject whose marks of one tenant have ended keeps those of another', 
   t.equal(set.check({ subject: 'u', tenant: 'acme', issuedAt: now }, now + 2 * hour), 'live')
 })
 
-t.test('ids that are null or empty are no ids', async t => {
+t.test('an id that is null or empty counts as missing', async t => {
   const set = markSet()
   set.join({ tokenId: 'null', until: now + hour }, now)
   set.join({ subject: 'u', issuer: 'null', tenant: 'null', cutoff: now, until: now + hour }, now)

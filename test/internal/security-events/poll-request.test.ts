@@ -63,7 +63,7 @@ t.test('a failure says how long the transmitter asks to wait, at most an hour', 
   t.match(await poll(request(answering('', { status: 401 }))).catch(error => error), { status: 401, retryAfter: undefined })
 })
 
-t.test('a poll that takes too long is cut, and is no failure; one that the caller cuts is', async t => {
+t.test('a poll that takes too long is cut, and is not a failure; one that the caller cuts is', async t => {
   t.equal(await poll(request(hanging, { timeout: 20 })), 'timeout')
   const cut = new AbortController()
   const cutting = poll(request(hanging, { signal: cut.signal }))
