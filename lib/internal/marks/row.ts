@@ -17,7 +17,8 @@ export interface MarkRow {
   readonly until: number
 }
 
-const always = Number.MAX_SAFE_INTEGER
+/** Later than every instant. */
+export const always = Number.MAX_SAFE_INTEGER
 
 /** The row of a mark. */
 export function rowOfMark (mark: Mark): MarkRow {

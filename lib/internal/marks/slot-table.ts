@@ -55,7 +55,7 @@ export function slotTable (slotWords: number): SlotTable {
       if (shard.length === 0) return false
       const isMeant = (slot: number) => word(shard, slot) === print[0] && word(shard, slot + 1) === print[1] &&
         word(shard, slot + expiryWord) > second && holds(shard, slot)
-      let slot = firstSlotOf(shard, print, slotWords)
+      let slot = firstSlotOf(shard, word(print, 0), slotWords)
       while (word(shard, slot + expiryWord) !== 0) {
         if (isMeant(slot)) return true
         slot = nextSlotOf(shard, slot, slotWords)
@@ -107,15 +107,14 @@ function take (shards: Shards, { print, second, isSame }: Wanted): number {
   const known = word(shard, slot + expiryWord)
   if (known === 0) used[index] = word(used, index) + 1
   if (known <= second) {
-    shard.fill(0, slot, slot + slotWords)
-    for (let place = 0; place < expiryWord; place++) shard[slot + place] = word(print, place)
+    for (let place = 0; place < slotWords; place++) shard[slot + place] = place < expiryWord ? word(print, place) : 0
   }
   return slot
 }
 
 /** Where the first slot with this fingerprint is, or the empty slot where it belongs. There always is an empty one. */
 function slotOf (shard: Uint32Array, print: Uint32Array, slotWords: number): number {
-  let slot = firstSlotOf(shard, print, slotWords)
+  let slot = firstSlotOf(shard, word(print, 0), slotWords)
   while (word(shard, slot + expiryWord) !== 0 && !isPrint(shard, slot, print)) slot = nextSlotOf(shard, slot, slotWords)
   return slot
 }
@@ -124,9 +123,9 @@ function isPrint (shard: Uint32Array, slot: number, print: Uint32Array): boolean
   return word(shard, slot) === print[0] && word(shard, slot + 1) === print[1] && word(shard, slot + 2) === print[2]
 }
 
-/** The slot in which the search for a fingerprint begins. */
-function firstSlotOf (shard: Uint32Array, print: Uint32Array, slotWords: number): number {
-  return Math.floor(word(print, 0) / 0x1_0000_0000 * (shard.length / slotWords)) * slotWords
+/** The slot in which the search for a fingerprint with this first word begins. */
+function firstSlotOf (shard: Uint32Array, first: number, slotWords: number): number {
+  return Math.floor(first / 0x1_0000_0000 * (shard.length / slotWords)) * slotWords
 }
 
 function nextSlotOf (shard: Uint32Array, slot: number, slotWords: number): number {
@@ -137,23 +136,28 @@ function nextSlotOf (shard: Uint32Array, slot: number, slotWords: number): numbe
 function rebuild (shards: Shards, index: number, second: number): void {
   const { slotWords } = shards
   const old = shardAt(shards, index)
-  const count = countLive(old, second, slotWords)
+  const count = countLive({ shard: old, from: 0, to: old.length, slotWords }, second)
   const shard = new Uint32Array(Math.max(smallest, count * 2) * slotWords)
-  const entry = new Uint32Array(slotWords)
   for (let slot = 0; slot < old.length; slot += slotWords) {
     if (word(old, slot + expiryWord) <= second) continue
-    for (let place = 0; place < slotWords; place++) entry[place] = word(old, slot + place)
-    let empty = firstSlotOf(shard, entry, slotWords)
+    let empty = firstSlotOf(shard, word(old, slot), slotWords)
     while (word(shard, empty + expiryWord) !== 0) empty = nextSlotOf(shard, empty, slotWords)
-    shard.set(entry, empty)
+    for (let place = 0; place < slotWords; place++) shard[empty + place] = word(old, slot + place)
   }
   shards.words[index] = shard
   shards.used[index] = count
 }
 
-function countLive (shard: Uint32Array, second: number, slotWords: number): number {
+interface Part {
+  readonly shard: Uint32Array
+  readonly slotWords: number
+  readonly from: number
+  readonly to: number
+}
+
+function countLive ({ shard, slotWords, from, to }: Part, second: number): number {
   let count = 0
-  for (let slot = 0; slot < shard.length; slot += slotWords) {
+  for (let slot = from; slot < to; slot += slotWords) {
     if (word(shard, slot + expiryWord) > second) count++
   }
   return count
@@ -171,12 +175,10 @@ function sweeper (shards: Shards): (second: number) => number {
 
   return second => {
     const shard = shardAt(shards, index)
-    const start = slot
-    const end = Math.min(shard.length, start + slotsForEachSweep * slotWords)
-    for (; slot < end; slot += slotWords) {
-      if (word(shard, slot + expiryWord) > second) live++
-    }
-    const looked = (slot - start) / slotWords
+    const to = Math.min(shard.length, slot + slotsForEachSweep * slotWords)
+    const looked = (to - slot) / slotWords
+    live += countLive({ shard, slotWords, from: slot, to }, second)
+    slot = to
     if (slot < shard.length) return looked
     const isRebuilt = live < word(used, index) / 2
     if (isRebuilt) rebuild(shards, index, second)

@@ -34,8 +34,10 @@ export interface RevocationReplica extends RevocationStore, RevocationSource {
   size (): { readonly subjects: number, readonly bytes: number }
 }
 
-/** How many marks are added in one turn of the event loop, which takes less than a millisecond. */
+/** A turn of the event loop adds at most so many marks, and no further step once it has taken so many milliseconds. */
 const marksOfOneTurn = 500
+const marksOfOneStep = 50
+const timeOfOneTurn = 1
 
 /** After what share of `maxStaleness` the replica proves again that it is complete. The rest is time for the answer. */
 const shareOfStaleness = 0.75
@@ -160,6 +162,17 @@ function replicaMemory (onError: Reporter) {
     const at = Math.min(now(), clock())
     listeners.notify(added.filter(mark => marks.join(mark, at)))
   }
+  /** Adds the marks from this place on. Returns up to which one there was time for. */
+  const joinInOneTurn = (added: readonly Mark[], from: number) => {
+    const begun = performance.now()
+    const most = Math.min(added.length, from + marksOfOneTurn)
+    let to = from
+    do {
+      join(added.slice(to, to + marksOfOneStep))
+      to += marksOfOneStep
+    } while (to < most && performance.now() - begun < timeOfOneTurn)
+    return to
+  }
 
   return {
     join,
@@ -167,8 +180,7 @@ function replicaMemory (onError: Reporter) {
       ahead = Math.max(0, Date.now() - (page.now ?? now()))
       let from = 0
       do {
-        join(page.marks.slice(from, from + marksOfOneTurn))
-        from += marksOfOneTurn
+        from = joinInOneTurn(page.marks, from)
         await nextTurn()
       } while (from < page.marks.length && !signal.aborted)
     },
