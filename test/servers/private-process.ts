@@ -19,6 +19,11 @@ export interface PrivateServer {
   /** Stops it with SIGSTOP, and returns once it has stopped: connections stay open, and nobody answers. */
   freeze (): void
   thaw (): void
+  /**
+   * From now on none of its files grows beyond so many bytes: it is told so as it is told of a full disk. Without a number
+   * they may grow again. On Linux only.
+   */
+  limitFiles (bytes?: number): void
   /** What it wrote on its standard error and output since it was first started. */
   log (): string
 }
@@ -86,6 +91,7 @@ export async function startPrivateServer (setup: PrivateServerSetup): Promise<Pr
     kill: async () => running?.end('SIGKILL'),
     freeze: () => running?.signal('SIGSTOP'),
     thaw: () => running?.signal('SIGCONT'),
+    limitFiles: (bytes?: number) => running?.limitFiles(bytes),
     log: () => readFileSync(logFile, 'utf8'),
     async remove () {
       await running?.end('SIGKILL')
@@ -119,6 +125,10 @@ function run (setup: PrivateServerSetup, place: Place, logFile: string) {
   return {
     ended,
     signal,
+    limitFiles (bytes: number | undefined) {
+      const limit = `--fsize=${bytes ?? 'unlimited'}:`
+      for (const id of [serverPid, ...childrenOf(serverPid)]) execFileSync('prlimit', [`--pid=${id}`, limit], setup.identity)
+    },
     async end (name: NodeJS.Signals) {
       guardian.kill('SIGKILL')
       if (ended()) return

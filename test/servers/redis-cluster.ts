@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import { createCluster } from 'redis'
 import type { Test } from 'tap'
 import type { RedisClient } from '../../lib/internal/databases/redis.ts'
-import { findProgram, type PrivateServer } from './private-process.ts'
+import { findFirst, type PrivateServer } from './private-process.ts'
 import { busPort, withPrivateRedis } from './redis.ts'
 
 const options = { config: { 'cluster-enabled': 'yes', 'cluster-announce-ip': '127.0.0.1', 'cluster-node-timeout': '15000' } }
@@ -67,7 +67,7 @@ async function join (servers: readonly PrivateServer[]): Promise<void> {
 export async function reshard (
   servers: readonly PrivateServer[], move: { readonly from: number, readonly to: number, readonly slots: number }
 ): Promise<void> {
-  const cli = findProgram('redis-cli') ?? findProgram('valkey-cli')
+  const cli = findFirst(['redis-cli', 'valkey-cli'])
   if (cli === undefined) throw new Error('install redis-tools or valkey-tools')
   const [from, to] = await Promise.all([move.from, move.to].map(index => idOf(servers[index])))
   await promisify(execFile)(cli, [
