@@ -15,12 +15,15 @@ const program = `
 
 /** Runs the program until it has logged out, kills it, and resolves to what it printed. */
 async function runAndKill (t: Test): Promise<string> {
-  const child = spawn(process.execPath, [...process.execArgv, '--input-type=module', '-e', program], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const args = [...process.execArgv, '--input-type=module', '-e', program]
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
   t.teardown(() => { child.kill('SIGKILL') })
   let printed = ''
   child.stdout.setEncoding('utf8').on('data', (text: string) => { printed += text })
   const ended = once(child, 'close')
-  while (!printed.includes('after')) await Promise.race([once(child.stdout, 'data'), ended.then(() => Promise.reject(new Error(printed)))])
+  const failed = ended.then(() => { throw new Error(printed) })
+  failed.catch(() => {})
+  while (!printed.includes('after')) await Promise.race([once(child.stdout, 'data'), failed])
   child.kill('SIGKILL')
   await ended
   return printed

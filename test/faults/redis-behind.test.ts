@@ -20,8 +20,8 @@ function storesAt (t: Test, url: string) {
   return { redis, sessions: redisSessionStore(redis), users: redisUserStatusStore(redis), revocations: redisRevocationStore(redis) }
 }
 
-t.test('after a replica of Redis that was behind is promoted, the stores are as they were earlier', t => withPrivateRedis(t, async primary => {
-  await withPrivateRedis(t, async replica => {
+t.test('after a replica of Redis that was behind is promoted, the stores are as they were earlier', t => {
+  return withPrivateRedis(t, primary => withPrivateRedis(t, async replica => {
     const [before, after] = [storesAt(t, primary.url), storesAt(t, replica.url)]
     const link = await tcpProxy(t, primary.port)
     await after.redis.replicaof('127.0.0.1', link.port)
@@ -56,5 +56,5 @@ t.test('after a replica of Redis that was behind is promoted, the stores are as 
     t.equal((await after.sessions.find(tokenOf('ended-with-subject')))?.status, 'logged_out')
     t.equal((await after.users.logOut(alice, { at: 1000, requestId: 'r' }))?.status, 'logged_in')
     t.equal(await after.revocations.revoke({ tokenId: 'late', until }), true)
-  })
-}, { config: { 'repl-diskless-sync-delay': '0' } }))
+  }), { config: { 'repl-diskless-sync-delay': '0' } })
+})

@@ -53,7 +53,7 @@ function given (rows: readonly MarkRow[]): string {
 }
 
 /** For MariaDB, a limit of a second to each wait for a lock in the statement that follows. MySQL reads a comment. */
-const waitsForASecond = '/*M! SET STATEMENT innodb_lock_wait_timeout = 1 FOR */ '
+const waitsForASecond = '/*M! SET STATEMENT innodb_lock_wait_timeout = 1 FOR */'
 
 /** The statements of the store. */
 export function revocationStatements (table: string) {
