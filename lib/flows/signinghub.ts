@@ -254,14 +254,12 @@ async function routes (fastify: FastifyInstance, options: SigningHubLogoutOption
       bodyLimit: 1_048_576,
       schema: routeSchema(fastify.prefix + path, settings),
       onRequest: async (request, reply) => {
-        const { ip } = request // It can no longer be read once the client has left.
-        readAnyBody(request)
-        const verdict = await authenticate(request.headers.authorization)
+        const verdict = await authenticate(request)
         if ('refusal' in verdict) return refuse(reply, verdict.refusal)
-        request.setDecorator(admission, { ...verdict, ip })
+        request.setDecorator(admission, verdict)
       },
       handler: async (request, reply) => {
-        const refusal = await logOut(request.getDecorator<Admission & Origin>(admission), request, reply)
+        const refusal = await logOut(request.getDecorator<Admission>(admission), request, reply)
         return refusal === undefined ? succeed(reply) : refuse(reply, refusal)
       }
     })
@@ -269,17 +267,26 @@ async function routes (fastify: FastifyInstance, options: SigningHubLogoutOption
 }
 
 type Settings = ReturnType<typeof resolveOptions>
-type Admission = { readonly user: SigningHubUser, readonly token: string, readonly credential: () => Credential }
+
+/** A request whose user may log out. */
+interface Admission {
+  readonly user: SigningHubUser
+  readonly token: string
+  readonly ip: string | undefined
+  readonly credential: () => Credential
+}
+
 type LogoutRequest = FastifyRequest<{ Body: LogoutBody }>
-type Origin = { readonly ip: string | undefined }
 type Verdict = Admission | { readonly refusal: Refusal }
 
 /** Finds the user of a token, and whether the user may log out, in the order of the vendor's decision table. */
 function authentication (settings: Settings) {
   const { ask, verifyToken, principal } = settings
 
-  return async (authorization: string | undefined): Promise<Verdict> => {
-    const token = bearerToken(authorization)
+  return async (request: FastifyRequest): Promise<Verdict> => {
+    const { ip } = request // It can no longer be read once the client has left.
+    readAnyBody(request)
+    const token = bearerToken(request.headers.authorization)
     if (token === undefined) return { refusal: refusals.unauthenticated }
     const claims = await ask('verifyToken', () => verdictOf(() => verifyToken(token)))
     if (isTokenRejected(claims)) return { refusal: refusals.badToken }
@@ -287,7 +294,7 @@ function authentication (settings: Settings) {
     const user = userOf(await ask('user.principal', () => principal(claims)))
     if (user === undefined) return { refusal: refusals.noUser }
     const refusal = await refusalOfUser(settings, user)
-    return refusal === undefined ? { user, token, credential: () => credentialOfPrincipal(claims, token, user) } : { refusal }
+    return refusal === undefined ? { user, token, ip, credential: () => credentialOfPrincipal(claims, token, user) } : { refusal }
   }
 }
 
@@ -312,7 +319,7 @@ async function refusalOfUser ({ ask, mayActFor, isActive }: Settings, user: Sign
 function logout (settings: Settings) {
   const { ask, deviceToken: { foreign, unknown }, recordActivity, revoke, notify } = settings
 
-  return async (admitted: Admission & Origin, request: LogoutRequest, reply: FastifyReply): Promise<Refusal | undefined> => {
+  return async (admitted: Admission, request: LogoutRequest, reply: FastifyReply): Promise<Refusal | undefined> => {
     const deviceToken = await removeDeviceToken(settings, admitted.user, request)
     if (deviceToken === 'not-owner' && foreign === 'forbid') return refusals.foreignDeviceToken
     if (deviceToken === 'not-found' && unknown === 'not-found') return refusals.unknownDeviceToken

@@ -1,6 +1,7 @@
 import type { FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Awaitable } from '../awaitable.ts'
+import { after } from '../internal/async/awaitable.ts'
 import { isPrefetch } from '../internal/http/prefetch.ts'
 import { askWithin } from '../internal/plugin/ask.ts'
 import { publishRefusals } from '../internal/plugin/diagnostics.ts'
@@ -21,7 +22,7 @@ import { resolveWire, textOf, wireMembers, type TenantWireOptions } from '../int
 import { optionalId, principalOf, type PrincipalOf } from '../principal.ts'
 import type { Credential } from '../revocation-store.ts'
 import { isTokenRejected, type VerifyToken } from '../token-verifier.ts'
-import type { UserKey, UserStatus, UserStatusStore } from '../user-status-store.ts'
+import type { UserKey, UserStatusStore } from '../user-status-store.ts'
 
 const plugin = 'tenantStatusLogout'
 
@@ -118,7 +119,7 @@ function resolveOptions (options: TenantStatusLogoutOptions, { log }: FastifyIns
 
 function resolveUser (options: TenantUserOptions = {}) {
   assertGroup(options, plugin, 'user', '{ isRestricted, beforeLogOut }')
-  const { principal = principalOf, isRestricted = () => false, beforeLogOut = () => {} } = options
+  const { principal = principalOf, isRestricted, beforeLogOut } = options
   return { principal, isRestricted, beforeLogOut }
 }
 
@@ -226,7 +227,7 @@ function admission (settings: Settings) {
     const missing = settings.missingHeaders(request)
     if (missing.length > 0) return errors.missingHeaders(missing)
     const verdict = await authenticate(request)
-    return 'status' in verdict ? verdict : logOut(verdict, { request, reply })
+    return 'status' in verdict ? verdict : await logOut(verdict, { request, reply })
   }
 }
 
@@ -240,7 +241,7 @@ function authentication (settings: Settings) {
     if (ambiguous.test(token)) return refusals.tenant
     const authenticated = await ask('authenticateTenant', () => verdictOf(() => authenticateTenant(token, request)))
     const tenant = optionalId(authenticated)
-    return tenant === undefined ? refusals.tenant : authenticateUser(settings, request, tenant)
+    return tenant === undefined ? refusals.tenant : await authenticateUser(settings, request, tenant)
   }
 }
 
@@ -266,16 +267,18 @@ function logout (settings: Settings) {
 
   return async ({ user, credential }: Admission, { request, reply }: Attempt): Promise<TenantError | undefined> => {
     const { tenant, subject } = user
-    const restricted = await ask('user.isRestricted', () => isRestricted({ tenant, subject, capability, request }))
-    if (restricted !== false) return errors.restricted(capability)
+    if (isRestricted !== undefined) {
+      const restricted = await ask('user.isRestricted', () => isRestricted({ tenant, subject, capability, request }))
+      if (restricted !== false) return errors.restricted(capability)
+    }
 
     const at = Date.now()
     const eventOf = (): TenantLogout => ({ tenant, subject, at, requestId: String(request.id) })
-    await ask('user.beforeLogOut', () => beforeLogOut(eventOf(), request))
-    const before = await logOutUser(settings, eventOf(), async (before: UserStatus | undefined) => {
+    if (beforeLogOut !== undefined) await ask('user.beforeLogOut', () => beforeLogOut(eventOf(), request))
+    const before = await logOutUser(settings, eventOf(), before => {
       if (!isKnown(before)) return
-      if (before.status === 'logged_in') await notify(eventOf(), reply)
-      await revoke?.(credential)
+      const notified = before.status === 'logged_in' ? notify(eventOf(), reply) : undefined
+      return after(notified, () => revoke?.(credential))
     })
     return isKnown(before) ? undefined : errors.unexpectedState
   }

@@ -48,7 +48,7 @@ export function memoryUserStatusStore (options: MemoryUserStatusStoreOptions = {
     logOut (user, change) {
       const key = userKeyOf(user)
       const before = users.byKey.get(key)
-      const after = changed(before, { ...change, status: 'logged_out' })
+      const after = changed(before, loggedOut(change))
       if (before !== undefined && isOurs(before)) write(users, key, after)
       return before
     },
@@ -97,6 +97,11 @@ function changed (before: UserStatus | undefined, change: StatusChange): Omit<Us
   return change.status === 'logged_out'
     ? { status: change.status, loggedOutAt: latest(loggedOutAt, at), lastSeenAt }
     : { status: change.status, loggedOutAt, lastSeenAt: latest(lastSeenAt, at) }
+}
+
+/** Members are written out: V8 gives an object that begins with a spread a new hidden class each time. */
+function loggedOut ({ at, requestId }: Omit<StatusChange, 'status'>): StatusChange {
+  return { status: 'logged_out', at, requestId }
 }
 
 function latest (known: number | undefined, at: number): number {

@@ -36,14 +36,13 @@ export function askWithin (timeout: number, caller: string, log?: Pick<FastifyBa
   }
 
   return (question, call, finish) => {
-    const unanswered = backlogOf(question, backlogs)
-    if (unanswered.isFull()) throw outageOf(question, new Error(`${mostUnanswered} calls are unanswered`), 0)
+    if (backlogs.get(question)?.isFull() === true) throw outageOf(question, new Error(`${mostUnanswered} calls are unanswered`), 0)
     const answer = attempt(question, call, outageOf)
     if (!isPromise(answer)) return finish === undefined ? answer : finished(answer, finish)
 
     const inTime = withTimeout(answer, {
       timeout,
-      unanswered,
+      unanswered: backlogOf(question, backlogs),
       outageOf: (error, duration) => outageOf(question, error, duration),
       onLateValue: finish && (value => { finishLate(question, () => finish(value), log) })
     })

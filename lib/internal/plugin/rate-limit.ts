@@ -62,7 +62,10 @@ export interface LimitedPlugin {
 export async function limitRequests (scope: FastifyInstance, limit: LogoutRateLimit, plugin: LimitedPlugin): Promise<void> {
   const settings = resolveOptions(limit, plugin)
   const { default: rateLimit, normalizeIP } = await import('@fastify/rate-limit')
-  const { max, window, store, skipOnError, headers, keyGenerator = addressOf(normalizeIP) } = settings
+  const { max, window, store, skipOnError, headers, keyGenerator } = settings
+  const keyOf = keyGenerator === undefined
+    ? addressOf(normalizeIP)
+    : async (request: FastifyRequest) => plugin.ask('route.rateLimit.keyGenerator', () => keyGenerator(request))
   const counted = Symbol('fastify-logout.rate-limit')
   scope.decorateRequest(counted, false)
 
@@ -78,9 +81,9 @@ export async function limitRequests (scope: FastifyInstance, limit: LogoutRateLi
     exponentialBackoff: false,
     enableDraftSpec: false,
     errorResponseBuilder: () => Object.assign(new Error('too many requests'), { statusCode: 429 }),
-    keyGenerator: async request => {
+    keyGenerator: request => {
       request.setDecorator(counted, true)
-      return plugin.ask('route.rateLimit.keyGenerator', () => keyGenerator(request))
+      return keyOf(request)
     },
     ...(store !== undefined && { store: storeWithTimeout(store, scope, plugin) })
   })
@@ -113,6 +116,7 @@ function addressOf (normalize: (address: string) => string) {
 
 /** Some proxies write the client's port into `X-Forwarded-For`. With it, each connection would count as another address. */
 function withoutPort (address: string): string {
+  if (!address.includes(':')) return address
   const [, ipv6, ipv4] = /^(?:\[([^\]]+)\](?::\d+)?|(\d+(?:\.\d+){3}):\d+)$/.exec(address) ?? []
   return ipv6 ?? ipv4 ?? address
 }

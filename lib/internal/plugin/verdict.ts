@@ -7,8 +7,10 @@ import { recovered } from '../async/awaitable.ts'
  * Every other error is thrown: the verifier could not tell.
  */
 export function verdictOf<T> (verify: () => Awaitable<T>): Awaitable<T | TokenRejectedError> {
-  return recovered(verify, error => {
-    if (isTokenRejected(error)) return error
-    throw error
-  })
+  return recovered(verify, verdictOrOutage)
+}
+
+function verdictOrOutage (error: unknown): TokenRejectedError {
+  if (isTokenRejected(error)) return error
+  throw error
 }

@@ -35,7 +35,8 @@ export function readBodies (scope: FastifyInstance): void {
     const given = request.headers['content-type']
     if (given !== undefined && wellFormed.test(given)) return done()
     // Fastify refuses a malformed media type also without a body, and takes HTTP/2 without a length for no body.
-    overrideHeaders(request, { 'content-type': undefined, ...(mayHaveUnknownLength(request.raw) && { 'transfer-encoding': 'chunked' }) })
+    if (given !== undefined) overrideHeaders(request, { 'content-type': undefined })
+    if (mayHaveUnknownLength(request.raw)) overrideHeaders(request, { 'transfer-encoding': 'chunked' })
     done()
   })
 }

@@ -38,10 +38,9 @@ export function acceptJson (fastify: FastifyInstance): void {
  */
 export function readAnyBody (request: FastifyRequest): void {
   const { headers, raw } = request
-  const isJson = /^application\/json[ \t]*(?:;|$)/i.test(headers['content-type'] ?? '')
+  const given = headers['content-type']
+  const type = /^application\/json[ \t]*(?:;|$)/i.test(given ?? '') ? 'application/json' : undefined
   const hasUnknownLength = raw.httpVersionMajor > 1 && headers['content-length'] === undefined
-  overrideHeaders(request, {
-    'content-type': isJson ? 'application/json' : undefined,
-    ...(hasUnknownLength && { 'transfer-encoding': 'chunked' })
-  })
+  if (type !== given) overrideHeaders(request, { 'content-type': type })
+  if (hasUnknownLength) overrideHeaders(request, { 'transfer-encoding': 'chunked' })
 }

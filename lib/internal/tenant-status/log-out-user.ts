@@ -21,17 +21,16 @@ export async function logOutUser (
   { tenant, subject, at, requestId }: UserLogout,
   finish: (before: UserStatus | undefined) => Awaitable<unknown>
 ): Promise<UserStatus | undefined> {
-  const user = { tenant, subject }
-  if (users.logOut !== undefined) return ask('users.logOut', () => users.logOut?.({ ...user }, { at, requestId }), finish)
+  if (users.logOut !== undefined) return ask('users.logOut', () => users.logOut?.({ tenant, subject }, { at, requestId }), finish)
 
   for (let attempt = 1; attempt <= attempts; attempt++) {
-    const before = await ask('users.get', () => users.get({ ...user }))
+    const before = await ask('users.get', () => users.get({ tenant, subject }))
     if (!isKnown(before) || (before.status === 'logged_out' && attempt > 1)) {
       await finish(before)
       return before
     }
     const change: StatusChange = { status: 'logged_out', at, requestId }
-    const write = () => users.compareAndSet({ ...user }, before.version, change)
+    const write = () => users.compareAndSet({ tenant, subject }, before.version, change)
     if (await ask('users.compareAndSet', write, written => written ? finish(before) : undefined)) return before
   }
   throw new Outage('users.compareAndSet', new Error(`other writes changed the record during each of ${attempts} attempts`))
