@@ -4,11 +4,11 @@ import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
-import { withPrivateRedis } from '../servers/redis.ts'
 import { setCookies, type Fault } from '../session-host.ts'
 import { kinds, type SourceKind } from '../source-hosts.ts'
+import { logoutDatabases } from './session-logout-stores.ts'
 
-// The host's own process ends between two steps of a logout; its sessions and marks are on Redis.
+// The host's own process ends between two steps of a logout. Its sessions and marks are in a database.
 
 /** Where a process ends: the step that it calls, before or after it, at the first or second call. */
 interface Death {
@@ -26,16 +26,29 @@ interface Node {
   end (): void
 }
 
+/** Where the host keeps its sessions and marks. */
+interface Place {
+  readonly database: string
+  readonly url: string
+}
+
 /** Starts a host in a process of its own, which kills itself at this step. */
-async function startNode (t: Test, { name }: SourceKind, url: string, death?: Death): Promise<Node> {
+async function startNode (t: Test, { name }: SourceKind, { database, url }: Place, death?: Death): Promise<Node> {
   const script = fileURLToPath(new URL('./session-logout-process.ts', import.meta.url))
-  const child = spawn(process.execPath, [...process.execArgv, script, name, url, JSON.stringify(death ?? {})], {
+  const child = spawn(process.execPath, [...process.execArgv, script, name, database, url, JSON.stringify(death ?? {})], {
     stdio: ['ignore', 'pipe', 'inherit']
   })
   t.teardown(() => { child.kill('SIGKILL') })
   const ended = once(child, 'exit')
-  const [line] = await once(child.stdout, 'data')
-  return { address: String(line).trim(), death: `${name}, ${JSON.stringify(death)}`, ended, end: () => { child.kill('SIGKILL') } }
+  const notStarted = ended.then(() => { throw new Error(`${database}, ${name}: the host did not start`) })
+  const [line] = await Promise.race([once(child.stdout, 'data'), notStarted])
+  notStarted.catch(() => {})
+  return {
+    address: String(line).trim(),
+    death: `${database}, ${name}, ${JSON.stringify(death)}`,
+    ended,
+    end: () => { child.kill('SIGKILL') }
+  }
 }
 
 /** A device with cookies that outlives the nodes. */
@@ -87,19 +100,23 @@ const deaths: ReadonlyArray<readonly [name: string, byScope: Readonly<Record<str
   }] as const)
 ]
 
-t.setTimeout(600_000)
+t.setTimeout(1_800_000)
 
-t.test('T4: a process is killed between any two steps, and the retry elsewhere finishes', t => withPrivateRedis(t, async ({ url }) => {
-  for (const [name, byScope] of deaths) {
-    const kind = kinds.find(kind => kind.name === name)
-    if (kind === undefined) throw new Error(`there is no ${name}`)
-    const survivor = await startNode(t, kind, url)
-    for (const [scope, points] of Object.entries(byScope)) {
-      for (const death of points) await logOutTwice(t, { survivor, node: await startNode(t, kind, url, death), scope })
+for (const { name: database, withOwn } of logoutDatabases) {
+  const title = `T4: a process is killed between any two steps, and the retry elsewhere finishes: ${database}`
+  t.test(title, t => withOwn(t, async ({ url }) => {
+    for (const [name, byScope] of deaths) {
+      const kind = kinds.find(kind => kind.name === name)
+      if (kind === undefined) throw new Error(`there is no ${name}`)
+      const survivor = await startNode(t, kind, { database, url })
+      for (const [scope, points] of Object.entries(byScope)) {
+        for (const death of points) await logOutTwice(t, { survivor, node: await startNode(t, kind, { database, url }, death), scope })
+      }
+      survivor.end()
+      await survivor.ended
     }
-    survivor.end()
-  }
-}))
+  }))
+}
 
 /** Logs out at a node that is killed meanwhile, and again at one that survives. */
 async function logOutTwice (t: Test, { survivor, node, scope }: { readonly survivor: Node, readonly node: Node, readonly scope: string }) {

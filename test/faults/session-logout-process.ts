@@ -1,25 +1,20 @@
-import { RedisStore } from 'connect-redis'
 import { writeSync } from 'node:fs'
-import { createClient } from 'redis'
-import type { ProtectableSessionStore } from '../../lib/bridges/express-session.ts'
-import { redisRevocationStore } from '../../lib/revocation-stores/redis.ts'
-import { redisSessionStore } from '../../lib/session-stores/redis.ts'
+import type { Awaitable } from '../../lib/awaitable.ts'
 import type { Fault } from '../session-host.ts'
 import { kinds } from '../source-hosts.ts'
+import { logoutDatabases } from './session-logout-stores.ts'
 
-// A host with sessions of one kind, all of them on Redis, which ends at a step of a logout as if the power were cut. It
-// says where it listens.
-const [name, url = '', kill = '{}'] = process.argv.slice(2)
+// A host with sessions of one kind, all of them in one database, which ends at a step of a logout as if the power were cut.
+// It says where it listens.
+const [name, database, url = '', kill = '{}'] = process.argv.slice(2)
 const { step, fault, call = 1 } = JSON.parse(kill) as { readonly step?: string, readonly fault?: Fault, readonly call?: number }
 
-const client = createClient({ url })
-await client.connect()
-const prefix = String(name).replace(/\W/g, '-')
-const marks = redisRevocationStore(client, { prefix: `${prefix}:marks` })
-const sessions = new RedisStore({ client, prefix: `${prefix}:` })
+const stores = await logoutDatabases.find(({ name }) => name === database)?.open(url, String(name).replace(/\W/g, '_').slice(0, 20))
+if (stores === undefined) throw new Error(`no database ${database}`)
+const { marks, sessions, innerStore } = stores
 let calls = -1000
 
-const revoke = async (write: () => Promise<boolean>) => {
+const revoke = async (write: () => Awaitable<boolean>) => {
   calls++
   if (step === 'revoke' && calls === call && fault === 'killsBefore') process.kill(process.pid, 'SIGKILL')
   const ended = await write()
@@ -34,8 +29,8 @@ const host = await kinds.find(kind => kind.name === name)?.make({ teardown: () =
     revoke: (...added) => revoke(() => marks.revoke(...added)),
     revokeOnce: (credential, ...added) => revoke(() => marks.revokeOnce(credential, ...added))
   },
-  sessionStore: redisSessionStore(client, { prefix: `${prefix}:sessions` }),
-  innerStore: sessions as unknown as ProtectableSessionStore,
+  sessionStore: sessions,
+  innerStore,
   onLogout: () => { if (step === 'onLogout') process.kill(process.pid, 'SIGKILL') }
 })
 if (host === undefined) throw new Error(`no host ${name}`)
