@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { returnToWithin } from '../../../lib/internal/http/return-to.ts'
+import { returnToHost, returnToWithin } from '../../../lib/internal/http/return-to.ts'
 
 const standard = 'https://app.example/bye?from=logout'
 
@@ -155,4 +155,66 @@ t.test('an entry that can never match, or matches too much, throws a TypeError t
     t.throws(() => judge('https://app.example/', entry), { name: 'TypeError', message: hint }, entry)
     t.throws(() => judge(entry), { message: `aPlugin: option "returnUrls.allowed" has the entry ${JSON.stringify(entry)}, which` })
   }
+})
+
+const caller = 'aPlugin'
+const publicUrl = new URL('https://app.example:8443/base/')
+
+t.test('on the host: without a return_to the default is the target, letter for letter', async t => {
+  for (const standard of ['/', '/bye?a=%2F#b', '/a/../b', 'https://www.example/bye', 'HTTP://WWW.example']) {
+    for (const base of [undefined, publicUrl]) {
+      const judge = returnToHost({ publicUrl: base, standard, allowed: [], caller })
+      t.strictSame([judge(undefined), judge('')], [standard, standard])
+    }
+  }
+})
+
+t.test('on the host: a path is of its own origin, and becomes absolute with a public URL', async t => {
+  const relative = returnToHost({ standard: '/', allowed: [], caller })
+  const absolute = returnToHost({ publicUrl, standard: '/', allowed: [], caller })
+  for (const [path, sent = path] of [
+    ['/'], ['/path?q#f'], ['/?next=https://evil.example'], ['/a//b'], ['/%0d%0aSet-Cookie:%20a=b'], ['/a/../../b'], ['/.//evil.example'],
+    ['/gr\u00fc\u00dfe', '/gr%c3%bc%c3%9fe'], ['/a b', '/a%20b'], ['/~!'], ['/\ud83d', '/%ef%bf%bd']
+  ] as const) t.strictSame([relative(path), absolute(path)], [sent, `https://app.example:8443${sent}`], path)
+})
+
+t.test('on the host: an absolute URL is a target if it has the public origin, or is within an entry', async t => {
+  const allowed = ['https://www.example/after']
+  const judge = returnToHost({ publicUrl, standard: '/', allowed, caller })
+  for (const target of ['https://app.example:8443', 'https://app.example:8443/x?y#z', 'https://www.example/after/all']) {
+    t.equal(judge(target), target)
+  }
+  for (const target of ['https://app.example/', 'http://app.example:8443/', 'https://www.example/', 'https://evil.example/']) {
+    t.equal(judge(target), undefined, target)
+  }
+  const withoutPublicUrl = returnToHost({ standard: '/', allowed, caller })
+  t.equal(withoutPublicUrl('https://www.example/after'), 'https://www.example/after')
+  t.equal(withoutPublicUrl('http://localhost/'), undefined)
+})
+
+t.test('on the host: what browsers could read as another origin, or not as a path, is refused', async t => {
+  for (const base of [undefined, publicUrl]) {
+    const judge = returnToHost({ publicUrl: base, standard: '/', allowed: ['https://www.example/'], caller })
+    for (const target of [
+      '//evil.example', '///evil.example', '/\\evil.example', '\\evil.example', '/a\\b', '/\t/evil.example', '/a\u0000b', '/a\u007fb',
+      'https:evil.example', 'javascript:alert(1)', 'https://user@app.example:8443/', ' /bye', '/bye ', '\u00a0/bye', 'bye', './bye', '?bye',
+      '#bye', '.', 'app.example', 'https://evil.example/', '//www.example/', '//app.example:8443/', 'https://www.example/ '
+    ]) t.equal(judge(target), undefined, JSON.stringify(target))
+  }
+})
+
+t.test('on the host: a default or an entry that is neither path nor URL is a TypeError', async t => {
+  for (const standard of ['', 'bye', '//www.example', '/\\x', '/a b', '/\u00fc', 'ftp://www.example', 'https:', 'https://', 5, null]) {
+    t.throws(() => returnToHost({ standard: standard as string, allowed: [], caller }), {
+      name: 'TypeError', message: 'aPlugin: option "returnUrls.default" must be a path, such as "/", or an absolute http or https URL'
+    }, String(standard))
+  }
+  for (const allowed of ['https://www.example/', {}, null]) {
+    t.throws(() => returnToHost({ standard: '/', allowed: allowed as never, caller }), {
+      name: 'TypeError', message: 'aPlugin: option "returnUrls.allowed" must be a list of absolute URLs'
+    })
+  }
+  t.throws(() => returnToHost({ standard: '/', allowed: ['/path'], caller }), {
+    name: 'TypeError', message: /^aPlugin: option "returnUrls\.allowed" has the entry "\/path", which can never match/
+  })
 })
