@@ -6,11 +6,11 @@ import type { Credential } from '../revocation-store.ts'
 
 /** Which cookie is read, and what its session says of itself. */
 export interface SecureSessionCredentialOptions {
-  /** The cookie's name, as `cookieName` of @fastify/secure-session has it. @default 'session' */
+  /** The cookie's name, as `cookieName` of `@fastify/secure-session` has it. @default 'session' */
   readonly cookieName?: string | undefined
   /**
    * Returns what the session says of itself. Without it, only the one cookie that a request sent can be revoked:
-   * @fastify/secure-session makes another cookie whenever the session changes, and the earlier ones stay valid. Put an id
+   * `@fastify/secure-session` makes another cookie whenever the session changes, and the earlier ones stay valid. Put an id
    * into the session at login, and return it as the `sessionId`. Not async.
    */
   readonly credential?: ((request: FastifyRequest) => Omit<Credential, 'tokenId'> | undefined) | undefined

@@ -56,7 +56,7 @@ export interface BackChannelLogoutOptions<S extends HostSession = HostSession> {
   readonly issuers: readonly LogoutTokenIssuer[]
   /** Where the host has bound its logins. */
   readonly index: Pick<ProviderSessionIndex, 'logOut'>
-  /** The host's sessions: a session store, a source for @fastify/session, @fastify/secure-session or JWTs, or a plain function. */
+  /** The host's sessions: a session store, a source for `@fastify/session`, `@fastify/secure-session` or JWTs, or a plain function. */
   readonly sessions: SessionsById<S>
   /** The longest life of a session: a logout is remembered for so long, for logins that are bound after it. */
   readonly sessionLifetime: number

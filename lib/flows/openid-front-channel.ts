@@ -45,7 +45,10 @@ export interface FrontChannelRouteOptions extends LimitedRouteOptions {
 /** The options of {@link frontChannelLogout}. `issuers`, `index`, `sessions` and `sessionLifetime` are required. Times are milliseconds. */
 export interface FrontChannelLogoutOptions {
   /** The providers that embed the route. Their other members are not used here, so the issuers of `backChannelLogout` will do. */
-  readonly issuers: ReadonlyArray<{ readonly issuer: string }>
+  readonly issuers: ReadonlyArray<{
+    /** Exactly the `iss` of its requests, down to the slash at the end. */
+    readonly issuer: string
+  }>
   /** Where the host has bound its logins. */
   readonly index: Pick<ProviderSessionIndex, 'logOut'>
   /** The host's sessions: a session store, a session source with `logOutById`, or a plain function. */

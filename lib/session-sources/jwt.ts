@@ -30,9 +30,9 @@ export type TokenPlace = 'bearer' | CredentialCookie
 /** The options of {@link jwtSource}. `verify`, `revocations` and `lifetime` are required. */
 export interface JwtSourceOptions<C extends Claims> {
   /**
-   * Checks the signature of a token, and not its expiry: who logs out with an expired access token still has a refresh token.
-   * Resolves the claims. Resolves nothing, or rejects with a `TokenRejectedError` or an error of @fastify/jwt or fast-jwt, for
-   * a token that is not the host's. Any other rejection means "could not tell".
+   * Checks the signature of a token, and not its expiry: a user who logs out with an expired access token may still have a
+   * refresh token. Resolves the claims. Resolves nothing, or rejects with a `TokenRejectedError` or an error of `@fastify/jwt` or
+   * `fast-jwt`, for a token that is not the host's. Any other rejection means "could not tell".
    */
   readonly verify: (token: string, request: FastifyRequest) => Awaitable<C | undefined | null>
   /** Where the marks are: a revocation store, or a replica of one. */

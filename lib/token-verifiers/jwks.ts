@@ -27,6 +27,7 @@ export interface JwksIssuer {
 
 /** The options of {@link jwksVerifier}. `issuers` is required. Times are milliseconds. */
 export interface JwksVerifierOptions {
+  /** The issuers whose tokens are accepted, and where their keys are. */
   readonly issuers: readonly JwksIssuer[]
   /**
    * Minimum time between requests caused by unknown key ids, on average for each issuer: ten in a row are allowed. After

@@ -34,7 +34,8 @@ function rowsOf (checker: ts.TypeChecker, type: ts.Type, prefix: string): string
     const { what, preset } = docOf(checker, member)
     const required = (member.flags & ts.SymbolFlags.Optional) === 0
     const shown = preset === undefined ? (required ? '**required**' : '') : inCode(preset)
-    return [`| \`${prefix}${member.name}\` | ${shown} | ${what} |`, ...nested(checker, member, `${prefix}${member.name}.`)]
+    const list = isList(checker, member) ? '[]' : ''
+    return [`| \`${prefix}${member.name}\` | ${shown} | ${what} |`, ...nested(checker, member, `${prefix}${member.name}${list}.`)]
   })
 }
 
@@ -45,14 +46,30 @@ function membersOf (checker: ts.TypeChecker, type: ts.Type): ts.Symbol[] {
   return [...new Map(members.map(member => [member.name, member])).values()]
 }
 
-/** An object written out in the options, or an interface of theirs whose name ends in `Options`, has rows of its own. */
+/** An object written out in the options, also in a list, or an interface of theirs whose name ends in `Options`, has rows of its own. */
 function nested (checker: ts.TypeChecker, member: ts.Symbol, prefix: string): string[] {
-  const type = checker.getNonNullableType(checker.getTypeOfSymbol(member))
-  const objects = (type.isUnion() ? type.types : [type]).filter(part => {
+  return nestedTypes(checker, member).flatMap(part => rowsOf(checker, part, prefix))
+}
+
+function isList (checker: ts.TypeChecker, member: ts.Symbol): boolean {
+  return checker.isArrayType(checker.getNonNullableType(checker.getTypeOfSymbol(member)))
+}
+
+function nestedTypes (checker: ts.TypeChecker, member: ts.Symbol): ts.Type[] {
+  const given = checker.getNonNullableType(checker.getTypeOfSymbol(member))
+  const [type = given] = isList(checker, member) ? checker.getTypeArguments(given as ts.TypeReference) : [given]
+  return (type.isUnion() ? type.types : [type]).filter(part => {
     const name = part.aliasSymbol?.name ?? part.symbol?.name ?? ''
     return (part.flags & ts.TypeFlags.Object) !== 0 && part.getCallSignatures().length === 0 && /^(__type|\w+Options)$/.test(name)
   })
-  return objects.flatMap(part => rowsOf(checker, part, prefix))
+}
+
+/** The declarations of the members that have a row in the table of a type. */
+export function declarationsInTable (checker: ts.TypeChecker, type: ts.Type): ts.Declaration[] {
+  const parts = type.isUnion() ? type.types : [type]
+  return parts.flatMap(part => checker.getPropertiesOfType(part)).flatMap(member => [
+    ...member.declarations ?? [], ...nestedTypes(checker, member).flatMap(part => declarationsInTable(checker, part))
+  ])
 }
 
 function docOf (checker: ts.TypeChecker, member: ts.Symbol): { what: string, preset: string | undefined } {

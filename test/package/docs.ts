@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import ts from 'typescript'
-import { optionsModule, optionsTableFrom, optionsTablesOf, withOptionsTables } from '../docs/options-table.ts'
+import { declarationsInTable, optionsModule, optionsTableFrom, optionsTablesOf, withOptionsTables } from '../docs/options-table.ts'
 import { blocksOf, pages } from '../docs/pages.ts'
 import { typedSnippets, type Snippet } from '../type-check.ts'
 
@@ -105,6 +105,53 @@ t.test('every option of every public options type has a row in an options table'
     .filter(({ declarations: [declaration] = [] }) => declaration === undefined || !shown.has(declaration))
     .map(member => `${member.name} in ${name}`))
   t.strictSame(missing, [])
+})
+
+/** Objects of data among the types that an option takes, also in lists: no functions, and no contracts, which have functions. */
+function dataTypesOf (checker: ts.TypeChecker, type: ts.Type): ts.Type[] {
+  const parts = type.isUnion() ? type.types : [type]
+  return parts.flatMap(part => {
+    if (checker.isArrayType(part)) return checker.getTypeArguments(part as ts.TypeReference).flatMap(one => dataTypesOf(checker, one))
+    const [declaration] = part.symbol?.declarations ?? []
+    const isOurs = declaration !== undefined && /\/dist\/.*\.d\.ts$/.test(declaration.getSourceFile().fileName)
+    if (!isOurs || part.getCallSignatures().length > 0 || part.getConstructSignatures().length > 0) return []
+    const members = checker.getPropertiesOfType(part)
+    const isContract = members.some(({ flags }) => (flags & ts.SymbolFlags.Method) !== 0)
+    return isContract
+      ? []
+      : [part, ...members.flatMap(member => {
+          return dataTypesOf(checker, checker.getNonNullableType(checker.getTypeOfSymbol(member)))
+        })]
+  })
+}
+
+t.test('every object that an option takes has its members in an options table', async t => {
+  const { checker } = typed
+  const source = typed.sourceOf(tableTypes)
+  const symbol = source && checker.getSymbolAtLocation(source)
+  const shown = new Set<ts.Declaration>()
+  for (const one of symbol === undefined ? [] : checker.getExportsOfModule(symbol)) {
+    for (const declaration of declarationsInTable(checker, checker.getDeclaredTypeOfSymbol(one))) shown.add(declaration)
+  }
+  const missing = new Set<string>()
+  for (const { type } of optionsTypes(checker)) {
+    const members = checker.getPropertiesOfType(type).map(member => checker.getNonNullableType(checker.getTypeOfSymbol(member)))
+    for (const data of members.flatMap(member => dataTypesOf(checker, member))) {
+      for (const member of checker.getPropertiesOfType(data)) {
+        const [declaration] = member.declarations ?? []
+        if (declaration !== undefined && !shown.has(declaration)) missing.add(`${data.symbol.name}.${member.name}`)
+      }
+    }
+  }
+  t.strictSame([...missing], [])
+})
+
+t.test('every row of an options table says what the option does, in whole sentences', async t => {
+  for (const { page, type, text } of tables) {
+    for (const [, name = '', what = ''] of text.matchAll(/^\| `([^`]+)` \| .*? \| (.*) \|$/gm)) {
+      t.match(what, /[.!?:]$/, `${page}: ${type}.${name}`)
+    }
+  }
 })
 
 t.test('every options table is of a type that its module exports', async t => {

@@ -2,6 +2,7 @@ import type { SubjectIdentifier } from '../security-events/subject-identifier.ts
 
 /** An OpenID Connect client that gets logout tokens. */
 export interface BackChannelClient {
+  /** `back-channel`: it gets logout tokens. @default 'back-channel' */
   readonly kind?: 'back-channel' | undefined
   /** Its `backchannel_logout_uri`. Without one, the client gets nothing. */
   readonly uri?: string | undefined
@@ -17,6 +18,7 @@ export interface DeliveredUser {
 
 /** A receiver of security events: it gets CAEP's `session-revoked`. */
 export interface SecurityEventsClient {
+  /** `security-events`: it gets security events. */
   readonly kind: 'security-events'
   /** Where it receives events by push (RFC 8935). */
   readonly endpoint: string
@@ -32,7 +34,9 @@ export interface SecurityEventsClient {
 
 /** Any application: it gets JSON that is signed as a Standard Webhook. */
 export interface WebhookClient {
+  /** `webhook`: it gets webhooks. */
   readonly kind: 'webhook'
+  /** Where it receives webhooks. */
   readonly url: string
   /** Secrets as `whsec_` and base64, of 24 to 64 bytes. The message is signed with each, so that they can be rotated. */
   readonly secrets: readonly string[]

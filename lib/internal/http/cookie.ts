@@ -6,18 +6,19 @@ import { assertOption } from '../plugin/options.ts'
  * The members are named as in `@fastify/cookie`, so that the same object can be used to set and to remove the cookie.
  */
 export interface CookieIdentity {
+  /** The name of the cookie. */
   readonly name: string
-  /** @default '/' */
+  /** The path that it was set with. @default '/' */
   readonly path?: string | undefined
-  /** @default none: the cookie belongs to the host alone */
+  /** The domain that it was set with. @default none: the cookie belongs to the host alone */
   readonly domain?: string | undefined
-  /** @default true */
+  /** Whether browsers send it over https only. @default true */
   readonly secure?: boolean | undefined
-  /** @default true */
+  /** Whether scripts cannot read it. @default true */
   readonly httpOnly?: boolean | undefined
-  /** @default 'lax' */
+  /** With which requests of other sites browsers send it. @default 'lax' */
   readonly sameSite?: 'strict' | 'lax' | 'none' | undefined
-  /** @default false */
+  /** Whether it is kept apart for each site that embeds the host. @default false */
   readonly partitioned?: boolean | undefined
 }
 

@@ -3,7 +3,7 @@ import { cookieReader, type CredentialCookie } from '../http/cookie.ts'
 
 /** The cookie that carries the session token. */
 export interface SessionCookie extends Omit<CredentialCookie, 'name'> {
-  /** @default 'ory_kratos_session' */
+  /** The name of the cookie. @default 'ory_kratos_session' */
   readonly name?: string | undefined
 }
 

@@ -4,18 +4,23 @@ import { isKeyFor, isSignatureAlgorithm, type SignatureAlgorithm } from '../jose
 
 /** A client that authenticates by a secret. */
 export interface SecretClient {
+  /** The id of the client. */
   readonly id: string
+  /** The secret of the client, with the methods `basic` and `post`. */
   readonly secret: string
-  /** In the `Authorization` header (`basic`), or in the form (`post`). */
+  /** How the client authenticates: in the `Authorization` header (`basic`), in the form (`post`), or by a signature (`private_key_jwt`). */
   readonly method: 'basic' | 'post'
 }
 
 /** A client that authenticates by a signature. */
 export interface KeyClient {
+  /** The id of the client. */
   readonly id: string
-  /** In PEM (PKCS#8, PKCS#1 or SEC 1), unencrypted, or as a key object. */
+  /** The key, with the method `private_key_jwt`: in PEM (PKCS#8, PKCS#1 or SEC 1), unencrypted, or as a key object. */
   readonly privateKey: string | Buffer | KeyObject
+  /** How the client authenticates: in the `Authorization` header (`basic`), in the form (`post`), or by a signature (`private_key_jwt`). */
   readonly method: 'private_key_jwt'
+  /** The algorithm of the signature. */
   readonly algorithm: SignatureAlgorithm
   /** The key id under which the server knows the public key. */
   readonly keyId?: string | undefined

@@ -4,11 +4,11 @@ import type { TenantError } from './envelope.ts'
 
 /** The error codes of refused tokens, for clients that expect others. */
 export interface TenantErrorCodes {
-  /** @default 'INVALID_TENANT_TOKEN' */
+  /** The code for a tenant token that is refused. @default 'INVALID_TENANT_TOKEN' */
   readonly tenant?: string | undefined
-  /** @default 'INVALID_USER_TOKEN' */
+  /** The code for a user token that is refused. @default 'INVALID_USER_TOKEN' */
   readonly user?: string | undefined
-  /** For a user token that is expired. @default the code of `user` */
+  /** The code for a user token that is expired. @default the code of `user` */
   readonly expired?: string | undefined
 }
 
@@ -24,6 +24,7 @@ export interface TenantWireOptions {
   readonly acceptBearerPrefix?: boolean | undefined
   /** The `WWW-Authenticate` header of a 401. @default none */
   readonly wwwAuthenticate?: string | undefined
+  /** The error codes of refused tokens. */
   readonly errorCodes?: TenantErrorCodes | undefined
 }
 
