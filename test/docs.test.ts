@@ -46,3 +46,28 @@ t.test('no options table has more than ten options beside the members of groups'
     t.ok(flat.length > 0 && flat.length <= 10, `${path}: ${type} has ${flat.length}`)
   }
 })
+
+/** The rows of a table of errors: status and name. */
+function errorRows (path: string): string[] {
+  const { text = '' } = all.find(page => page.path === path) ?? {}
+  return [...text.matchAll(/^\| ([45]\d\d) \| `([^`]+)` \|/gm)].map(([, status, name]) => `${status} ${name}`).sort()
+}
+
+t.test('the tables of errors have exactly the errors of the flows', async t => {
+  const errors = (path: string, pattern: RegExp) => {
+    return [...readFileSync(path, 'utf8').matchAll(pattern)].map(({ groups = {} }) => `${groups['status']} ${groups['name']}`)
+  }
+  const session = errors('lib/internal/session-logout/error.ts', /^ {2}(?<name>LOGOUT_\w+): \[(?<status>\d+),/gm)
+  t.strictSame(errorRows('docs/flows/session.md'), session.sort())
+
+  const denied = /const denied = '(.*)'/.exec(readFileSync('lib/flows/signinghub.ts', 'utf8'))?.[1]
+  const signingHub = errors('lib/flows/signinghub.ts', /refusal\((?<status>\d+), '?(?<name>[^',)]+)/g)
+    .map(error => error.replace(/\bdenied$/, String(denied)))
+  t.strictSame(errorRows('docs/flows/signinghub.md'), [...new Set(signingHub)].sort())
+
+  const own = errors('lib/flows/tenant-status.ts', /status: (?<status>\d+),\s+code: '(?<name>\w+)'/g)
+  const generic = errors('lib/internal/tenant-status/envelope.ts', /^ {2}(?<status>403|429|500): \['(?<name>\w+)'/gm)
+  const refusals = errors('lib/internal/tenant-status/wire.ts', /(?<status>)\b(?:tenant|user) = '(?<name>INVALID_\w+)'/g)
+    .map(error => `401${error}`)
+  t.strictSame(errorRows('docs/flows/tenant-status.md'), [...own, ...generic, ...refusals].sort())
+})

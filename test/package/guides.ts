@@ -41,6 +41,30 @@ t.test('the host of docs/guides/fastify-session.md logs out as often as it is as
   t.strictSame([await me(tablet), await me(laptop)], [401, 200])
 })
 
+for (const [path, part] of [
+  ['docs/guides/fastify-session.md', 'protectSessionStore(new MemoryStore()'],
+  ['docs/guides/secure-session.md', 'secureSessionSource('],
+  ['docs/guides/passport.md', 'new Authenticator()']
+] as const) {
+  t.test(`the host of ${path} logs out one device, the others and all, each however often, and its user can log in again`, async t => {
+    const app = await host(t, path, [part])
+    const logIn = async () => cookiesOf(await app.inject({ method: 'POST', url: '/login' }))
+    const me = async (cookies: Cookies) => (await app.inject({ url: '/me', cookies })).statusCode
+    const logOut = async (cookies: Cookies, scope: string) => {
+      return (await app.inject({ method: 'POST', url: '/logout', cookies, payload: { scope } })).statusCode
+    }
+    const [laptop, phone, tablet] = [await logIn(), await logIn(), await logIn()]
+    t.strictSame([await me(laptop), await me(phone), await me(tablet), await me({})], [200, 200, 200, 401])
+    t.strictSame([await logOut(phone, 'current'), await logOut(phone, 'current'), await logOut({}, 'current')], [204, 204, 204])
+    t.strictSame([await me(phone), await me(laptop), await me(tablet)], [401, 200, 200])
+    t.equal(await logOut(laptop, 'others'), 204)
+    t.strictSame([await me(laptop), await me(tablet)], [200, 401])
+    t.equal(await logOut(laptop, 'all'), 204)
+    t.equal(await me(laptop), 401)
+    t.equal(await me(await logIn()), 200, 'a mark covers no later login')
+  })
+}
+
 /** The host of the guide, and what its devices do. */
 async function tokenHost (t: Test) {
   const app = await host(t, 'docs/guides/access-and-refresh-tokens.md', ['setTokens = ', 'claimOnce'])
