@@ -52,7 +52,7 @@ export function sqliteSessionStore (database: SqliteDatabase, options: SqliteSes
   const { table = 'logout_session' } = options
   const names = sessionNames(table, 'sqliteSessionStore')
   const run = prepareAll(sqliteStatements(database, table, 'sqliteSessionStore'), sessionStatements(names))
-  const findByToken = (token: string) => firstSession(run.find(tokenDigest(token), Date.now()))
+  const findByDigest = (digest: string) => firstSession(run.find(digest, Date.now()))
 
   return {
     create (token, session) {
@@ -60,13 +60,16 @@ export function sqliteSessionStore (database: SqliteDatabase, options: SqliteSes
       inTransaction(database, () => insert(run, tokenDigest(token), record))
     },
 
-    find: findByToken,
+    find: token => findByDigest(tokenDigest(token)),
 
-    logOut: token => logOut(run, () => findByToken(token)),
+    logOut (token) {
+      const digest = tokenDigest(token)
+      return logOut(() => findByDigest(digest), () => run.mark(digest))
+    },
 
     logOutById (asked) {
       const query = queryById(asked)
-      return query && logOut(run, () => firstSession(run.findById(query.id, Date.now(), query.subject)))
+      return query && logOut(() => firstSession(run.findById(query.id, Date.now(), query.subject)), () => run.markById(query.id))
     },
 
     logOutSubject ({ count, ...asked }) {
@@ -81,11 +84,7 @@ export function sqliteSessionStore (database: SqliteDatabase, options: SqliteSes
 
     migrate: () => migrateSqlite(database, sessionTables(names)),
 
-    async prune () {
-      const sessions = await deleteDue(run.prune)
-      await deleteDue(run.pruneSubjects)
-      return sessions
-    }
+    prune: () => prune(run)
   }
 }
 
@@ -98,10 +97,10 @@ function insert (run: Statements, digest: string, { id, subject, createdAt, expi
 }
 
 /** An unknown token, or one that is logged out already, waits for no other writer. */
-function logOut (run: Statements, find: () => Session | undefined): Session | undefined {
+function logOut (find: () => Session | undefined, mark: () => readonly unknown[]): Session | undefined {
   const before = find()
   if (before === undefined || before.status === 'logged_out') return before
-  return run.mark(before.id).length === 1 ? before : find()
+  return mark().length === 1 ? before : find()
 }
 
 /** Ends the sessions of a subject except one, and returns the epoch that they had. */
@@ -116,6 +115,12 @@ function endSessions (run: Statements, { subject, except }: SubjectQuery): numbe
 function countEnded (run: Statements, query: SubjectQuery): number {
   const epoch = endSessions(run, query)
   return Number(run.countEnded(query.subject, epoch, Date.now())[0]?.['ended'])
+}
+
+async function prune (run: Statements): Promise<number> {
+  const sessions = await deleteDue(run.prune)
+  await deleteDue(run.pruneSubjects)
+  return sessions
 }
 
 function pageOf (run: Statements, query: PageQuery | undefined): Session[] {

@@ -58,6 +58,8 @@ function withoutSchema (table: string): string {
 export function sessionStatements ({ sessions, subjects }: SessionNames) {
   const find = (condition: string) => `SELECT ${sessionColumns}, NOT kept.logged_out AND kept.epoch = owner.epoch AS active
     FROM ${sessions} AS kept JOIN ${subjects} AS owner ON owner.subject = kept.subject WHERE ${condition}`
+  const mark = (condition: string) => `UPDATE ${sessions} AS kept SET logged_out = 1 WHERE ${condition} AND NOT logged_out
+    AND epoch = (SELECT epoch FROM ${subjects} AS owner WHERE owner.subject = kept.subject) RETURNING 1`
   const deleteDue = (table: string, key: string) => `DELETE FROM ${table}
     WHERE ${key} IN (SELECT ${key} FROM ${table} WHERE keep_until <= ? LIMIT ?) RETURNING 1`
 
@@ -66,8 +68,10 @@ export function sessionStatements ({ sessions, subjects }: SessionNames) {
 
     findById: find('kept.id = ? AND kept.keep_until > ? AND kept.subject = coalesce(?, kept.subject)'),
 
-    mark: `UPDATE ${sessions} AS kept SET logged_out = 1 WHERE id = ? AND NOT logged_out
-      AND epoch = (SELECT epoch FROM ${subjects} AS owner WHERE owner.subject = kept.subject) RETURNING 1`,
+    mark: mark('digest = ?'),
+
+    // By its id takes a step more: the digest is the key of the table.
+    markById: mark('id = ?'),
 
     keepSubject: `INSERT INTO ${subjects} (subject, epoch, keep_until) VALUES (?, ?, ?)
       ON CONFLICT (subject) DO UPDATE SET keep_until = max(keep_until, excluded.keep_until) RETURNING 1`,
