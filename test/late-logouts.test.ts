@@ -1,4 +1,4 @@
-import Fastify, { type InjectOptions } from 'fastify'
+import Fastify, { type FastifyRequest, type InjectOptions } from 'fastify'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -6,11 +6,15 @@ import { kratosAdmin } from '../lib/flows/kratos-admin.ts'
 import { kratosBrowserLogout } from '../lib/flows/kratos-browser.ts'
 import { kratosLogout } from '../lib/flows/kratos-native.ts'
 import { kratosSessions } from '../lib/flows/kratos-sessions.ts'
+import { frontChannelLogout } from '../lib/flows/openid-front-channel.ts'
+import { sessionLogout } from '../lib/flows/session.ts'
 import { signingHubLogout } from '../lib/flows/signinghub.ts'
 import { tenantStatusLogout } from '../lib/flows/tenant-status.ts'
 import type { Awaitable, LogoutMessage, Mark } from '../lib/index.ts'
 import { logoutUrlToken } from '../lib/internal/kratos/logout-url-token.ts'
+import { memoryProviderSessionIndex } from '../lib/provider-session-indexes/memory.ts'
 import { memoryRevocationStore } from '../lib/revocation-stores/memory.ts'
+import type { Session } from '../lib/session-store.ts'
 import { memorySessionStore } from '../lib/session-stores/memory.ts'
 import { memoryUserStatusStore } from '../lib/user-status-stores/memory.ts'
 import { withoutLogOut } from './tenant-host.ts'
@@ -76,8 +80,8 @@ async function sessionsOfAll ({ pausable }: Host) {
 
 type Flow = (host: Host) => Promise<(subject: string) => InjectOptions>
 
-const onSession = (told: string[]) => (event: { scope: string, session?: { subject: string }, subject?: string }) => {
-  told.push(event.session?.subject ?? event.subject ?? '')
+const onSession = (told: string[]) => (event: { scope: string, session?: { subject: string | number }, subject?: string }) => {
+  told.push(String(event.session?.subject ?? event.subject))
 }
 
 const flows: Readonly<Record<string, Flow>> = {
@@ -121,6 +125,34 @@ const flows: Readonly<Record<string, Flow>> = {
     } as const
     await host.app.register(kratosAdmin, options)
     return subject => ({ method: 'DELETE', url: `/admin/identities/${subject}/sessions` })
+  },
+  'session, this one': async host => {
+    const sessions = await sessionsOfAll(host)
+    const tokenOf = ({ headers }: FastifyRequest) => String(headers['x-session'])
+    const live = (session: Session | undefined) => session?.status === 'active' ? session : undefined
+    await host.app.register(sessionLogout<Session>({
+      sessions: {
+        find: async request => live(await sessions.find(tokenOf(request))),
+        logOut: async request => live(await sessions.logOut(tokenOf(request)))
+      },
+      csrf: 'off',
+      timeout,
+      onLogout: onSession(host.told)
+    }))
+    return subject => ({ method: 'POST', url: '/logout', headers: { 'x-session': `${subject}-phone` } })
+  },
+  'OpenID Connect, front channel': async host => {
+    const sessions = await sessionsOfAll(host)
+    const index = memoryProviderSessionIndex()
+    const issuer = 'https://login.example'
+    for (const subject of users) {
+      const login = { issuer, subject, sid: `sid of ${subject}`, issuedAt: Date.now() }
+      await index.bind(login, { sessionId: `${subject} on a phone`, subject }, Date.now() + lifetime)
+    }
+    await host.app.register(frontChannelLogout, {
+      issuers: [{ issuer }], index, sessions, sessionLifetime: lifetime, timeout, onLogout: onSession(host.told)
+    })
+    return subject => ({ url: `/frontchannel-logout?${new URLSearchParams({ iss: issuer, sid: `sid of ${subject}` })}` })
   },
   'tenant-status, in one round trip': async host => registerTenantStatus(host, false),
   'tenant-status, in two round trips': async host => registerTenantStatus(host, true)

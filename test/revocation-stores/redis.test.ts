@@ -98,6 +98,17 @@ t.test('on a server', t => withPrivateRedis(t, async ({ url }) => {
     t.equal(await ioredis.pexpiretime(`${prefix}:claim:k`), until + minute)
   })
 
+  await t.test('a mark that ends within a minute, or ended less than a minute ago, is not forgotten yet', async t => {
+    const prefix = freshPrefix()
+    const store = redisRevocationStore(ioredis, { prefix })
+    const now = Date.now()
+    await store.revoke({ tokenId: 'soon', until: now + minute / 2 })
+    await ioredis.zadd(`{${prefix}}:ends`, `${now - minute / 2}`, 'tended')
+    for (const tokenId of ['a', 'b']) await store.revoke({ tokenId, until })
+    t.equal(await store.check({ tokenId: 'soon' }), 'revoked')
+    t.same(await ioredis.zrange(`{${prefix}}:ends`, '0', '-1'), ['tended', 'tsoon', 'ta', 'tb'])
+  })
+
   await t.test('a mark that has ended takes no part in one that is made later', async t => {
     const prefix = freshPrefix()
     const store = redisRevocationStore(ioredis, { prefix })
