@@ -109,6 +109,15 @@ t.test('on a server', t => withPrivateRedis(t, async ({ url }) => {
     t.same(await ioredis.zrange(`{${prefix}}:ends`, '0', '-1'), ['tended', 'tsoon', 'ta', 'tb'])
   })
 
+  await t.test('an id is forgotten after the last of its marks, in whatever order they are made', async t => {
+    const prefix = freshPrefix()
+    const store = redisRevocationStore(ioredis, { prefix })
+    await store.revoke({ subject: 'u', cutoff: 1, until })
+    await store.revoke({ subject: 'u', cutoff: 2, until: until - hour / 2 })
+    await store.revoke({ subject: 'u', cutoff: 3, except: 's', until: until - hour / 3 })
+    t.equal(await ioredis.zscore(`{${prefix}}:ends`, 'uu'), `${until}`)
+  })
+
   await t.test('a mark that has ended takes no part in one that is made later', async t => {
     const prefix = freshPrefix()
     const store = redisRevocationStore(ioredis, { prefix })
