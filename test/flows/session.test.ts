@@ -1,5 +1,5 @@
 import fastifyCookie from '@fastify/cookie'
-import Fastify, { type FastifyInstance, type FastifyServerOptions, type InjectOptions } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyServerOptions, type InjectOptions } from 'fastify'
 import { channel } from 'node:diagnostics_channel'
 import { connect } from 'node:http2'
 import t, { type Test } from 'tap'
@@ -570,6 +570,33 @@ t.test('K1: one Set-Cookie for each name, also if the host has set that cookie o
     const cookies = setCookies(await logOut(logIn(1)) as never)
     t.strictSame(cookies.map(({ name }) => name).sort(), ['seen', 'sid', 'sidecar'])
     t.strictSame(cookies.filter(({ removed }) => removed).map(({ name }) => name).sort(), ['seen', 'sid'])
+  }
+})
+
+t.test('K1: a hook of the host that sets or drops the cookie while the response is sent changes nothing', async t => {
+  const hooks: Record<string, (reply: FastifyReply) => unknown> = {
+    'sets it by setCookie': reply => reply.setCookie('sid', 'new', { path: '/' }),
+    'sets it by setCookie, with another path': reply => reply.setCookie('sid', 'new', { path: '/app' }),
+    'sets it as a header': reply => reply.header('set-cookie', 'sid=new; Path=/'),
+    'sets it in place of the other cookies': reply => {
+      reply.removeHeader('set-cookie')
+      reply.header('set-cookie', ['sid=new; Path=/', 'theme=dark'])
+    },
+    'drops it': reply => { reply.removeHeader('set-cookie') }
+  }
+  for (const [what, change] of Object.entries(hooks)) {
+    for (const order of ['before @fastify/cookie', 'after @fastify/cookie', 'without @fastify/cookie']) {
+      if (order.startsWith('without') && what.includes('setCookie')) continue
+      const before = async (app: FastifyInstance) => {
+        if (order.startsWith('after')) await app.register(fastifyCookie)
+        app.addHook('onSend', async (_request, reply, payload) => { change(reply); return payload })
+        if (order.startsWith('before')) await app.register(fastifyCookie)
+      }
+      const { logIn, logOut } = await host(t, { clear: { cookies: [{ name: 'sid', sameSite: 'strict' }] } }, { before })
+      const cookies = setCookies(await logOut(logIn(1)) as never).filter(({ name }) => name !== 'theme')
+      t.match(cookies, [{ name: 'sid', removed: true, attributes: { path: '/', samesite: 'Strict' } }], `${what}, ${order}`)
+      t.equal(cookies.length, 1, `${what}, ${order}`)
+    }
   }
 })
 

@@ -80,8 +80,12 @@ export type RemoveCookie = (reply: FastifyReply) => void
 export function cookieRemover (cookie: CookieIdentity, caller: string, option: string): RemoveCookie {
   const header = removedCookie(cookie, caller, option)
   const { name, ...attributes } = withDefaults(cookie)
+  const remove: RemoveCookie = reply => {
+    if (!clearByHost(reply, name, attributes)) reply.header('set-cookie', header)
+  }
   return reply => {
-    if (!clearCookieOfHost(reply, name, attributes)) reply.header('set-cookie', header)
+    remember(reply, name, remove)
+    remove(reply)
   }
 }
 
@@ -90,6 +94,31 @@ export function cookieRemover (cookie: CookieIdentity, caller: string, option: s
  * was set on the reply before is dropped. Without that plugin nothing is set, and the result is `false`.
  */
 export function clearCookieOfHost (reply: FastifyReply, name: string, attributes: object): boolean {
+  remember(reply, name, reply => { clearByHost(reply, name, attributes) })
+  return clearByHost(reply, name, attributes)
+}
+
+/** What was removed with each reply: how, by the name of the cookie. */
+const removals = new WeakMap<FastifyReply, Map<string, RemoveCookie>>()
+
+function remember (reply: FastifyReply, name: string, remove: RemoveCookie): void {
+  const removed = removals.get(reply) ?? new Map<string, RemoveCookie>()
+  removals.set(reply, removed.set(name, remove))
+}
+
+/**
+ * Removes once more what was removed with this reply, and was set or dropped since: by a hook of the host that sends a newer
+ * token with each response, for example. To be called in the last `onSend` hook.
+ */
+export function removeAgain (reply: FastifyReply): void {
+  for (const [name, remove] of removals.get(reply) ?? []) {
+    const own = setCookieLines(reply).filter(line => line.startsWith(`${name}=`))
+    if (own.length !== 1 || own[0]?.startsWith(`${name}=;`) !== true) remove(reply)
+  }
+}
+
+/** Whether the host has `@fastify/cookie`, which then removes the cookie. */
+function clearByHost (reply: FastifyReply, name: string, attributes: object): boolean {
   dropSetCookie(reply, name)
   // The plugin writes its cookies when the reply is sent, after the headers that are there.
   const { clearCookie } = reply as FastifyReply & Partial<CookieReply>
@@ -98,8 +127,12 @@ export function clearCookieOfHost (reply: FastifyReply, name: string, attributes
   return true
 }
 
+function setCookieLines (reply: FastifyReply): string[] {
+  return [reply.getHeader('set-cookie') ?? []].flat().map(String)
+}
+
 function dropSetCookie (reply: FastifyReply, name: string): void {
-  const lines = [reply.getHeader('set-cookie') ?? []].flat().map(String)
+  const lines = setCookieLines(reply)
   const others = lines.filter(line => !line.startsWith(`${name}=`))
   if (others.length === lines.length) return
   reply.removeHeader('set-cookie')

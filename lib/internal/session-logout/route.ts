@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { removeAgain } from '../http/cookie.ts'
 import { crossSiteCheck, type CrossSiteOptions, type CrossSiteVerdict } from '../http/cross-site.ts'
 import { returnToHost } from '../http/return-to.ts'
 import { addVary } from '../http/vary.ts'
@@ -88,6 +89,7 @@ export function prepareLogoutScope (scope: FastifyInstance, caller: string): voi
   scope.addHook('onSend', (_request, reply, _payload, done) => {
     reply.header('cache-control', 'no-store')
     addVary(reply, 'Accept')
+    removeAgain(reply)
     done()
   })
 }
