@@ -1,4 +1,6 @@
 import type { FastifyRequest } from 'fastify'
+import type { Awaitable } from '../awaitable.ts'
+import { after } from '../internal/async/awaitable.ts'
 import { bearerToken } from '../internal/http/bearer-token.ts'
 import type { CredentialCookie } from '../internal/http/cookie.ts'
 import { assertFunctions, assertOption } from '../internal/plugin/options.ts'
@@ -45,8 +47,8 @@ export function sessionStoreSource (sessions: LogoutSessionStore, options: Sessi
 
   return {
     readsCookie: cookie !== undefined,
-    find: async request => firstLive(await Promise.all(tokensOf(request).map(token => sessions.find(token)))),
-    logOut: async request => firstLive(await Promise.all(tokensOf(request).map(token => sessions.logOut(token)))),
+    find: request => firstLive(tokensOf(request), token => sessions.find(token)),
+    logOut: request => firstLive(tokensOf(request), token => sessions.logOut(token)),
     ...(sessions.logOutSubject !== undefined && {
       logOutSubject: ({ subject, tenant, except }) => {
         if (tenant !== undefined) throw misconfigured(caller, 'a SessionStore has no tenants: give each tenant a store of its own')
@@ -78,8 +80,21 @@ function resolveOptions (sessions: LogoutSessionStore, options: SessionStoreSour
   return { cookie: undefined, tokensOf: request => [tokenOf(request) ?? []].flat().filter(value => value !== '') }
 }
 
-function firstLive (found: ReadonlyArray<Session | undefined>): Session | undefined {
-  return found.find(session => session !== undefined && isLive(session, Date.now()))
+/** Asks the store about each token, and returns the first session that is live. A single token takes no promise of its own. */
+function firstLive (tokens: readonly string[], ask: (token: string) => Awaitable<Session | undefined>): Awaitable<Session | undefined> {
+  const [first, ...others] = tokens
+  if (others.length > 0) return firstLiveOfMany(tokens, ask)
+  return first === undefined ? undefined : after(ask(first), liveOne)
+}
+
+async function firstLiveOfMany (
+  tokens: readonly string[], ask: (token: string) => Awaitable<Session | undefined>
+): Promise<Session | undefined> {
+  return (await Promise.all(tokens.map(token => ask(token)))).find(liveOne)
+}
+
+function liveOne (session: Session | undefined): Session | undefined {
+  return session !== undefined && isLive(session, Date.now()) ? session : undefined
 }
 
 function headerReader (header: string): (request: FastifyRequest) => string | undefined {
