@@ -39,7 +39,7 @@ function scaling ({ flows, size, guard, marks, weight, growth }) {
   const microseconds = kind => (1000 * loading(kind).cpu / loading(kind).marks).toFixed(1)
   const storeCpu = kind => named(flows[`Kratos-style logout, ${kind}`].results, 'fastify-logout').storeCpu
   const inMemory = weight.memory.map(({ store }) => store)
-  const most = kind => growth.sessions[kind].at(-1).sessions.toLocaleString('en')
+  const most = kind => growth.sessions[kind].at(-1).size.toLocaleString('en')
   const [redis, postgres, sqlite] = ['redis', 'postgres', 'sqlite'].map(most)
   return [
     figure`The guard with a replica adds little to a request (${ratioOf(named(guard.results, 'guard, replica of Redis'))} of verifying the token alone)`,

@@ -2,7 +2,7 @@
 // What does the library cost over a handler written by hand, and how far is it ahead of what a team would install instead?
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { freemem, loadavg } from 'node:os'
+import { loadavg } from 'node:os'
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -26,7 +26,7 @@ if (values.help) {
 const here = fileURLToPath(new URL('.', import.meta.url))
 const out = values.out ?? `${here}latest`
 /** In bytes. */
-const memory = values.memory === undefined ? freemem() / 2 : Number(values.memory) * 1e9
+const memory = values.memory === undefined ? undefined : Number(values.memory) * 1e9
 const launches = Number(values.launches ?? (values.full ? 3 : 1))
 const plan = values.full ? { launches, rounds: 4, seconds: 0.3, warmUp: 2 } : { launches, rounds: 4, seconds: 0.15, warmUp: 0.8 }
 

@@ -52,30 +52,12 @@ export function charts ({ growth, everywhere, marks }) {
         lines: linesOf(marks.checking, ({ marks, check }) => [marks, check.ratio.median])
       })
     },
-    ...growth?.sessions !== undefined && {
-      'growth-sessions.svg': chart({
-        title: 'One logout, by the number of sessions in the store',
-        x: 'sessions in the store',
-        y: 'CPU time per logout, with a thousand = 1',
-        lines: growthLines(growth.sessions, 'sessions')
-      })
-    },
-    ...growth?.subjects !== undefined && {
-      'growth-subjects.svg': chart({
-        title: 'One logout, by the number of sessions of its subject',
-        x: 'sessions of the subject',
-        y: 'CPU time per logout, with one session = 1',
-        lines: growthLines(growth.subjects, 'sessionsOfSubject')
-      })
-    },
-    ...growth?.tenants !== undefined && {
-      'growth-tenants.svg': chart({
-        title: 'One logout, by the number of tenants',
-        x: 'tenants',
-        y: 'CPU time per logout, with one tenant = 1',
-        lines: growthLines(growth.tenants, 'tenants')
-      })
-    },
+    ...Object.fromEntries(growthParts(growth).map(({ part, title, x, first, curves }) => [`growth-${part}.svg`, chart({
+      title: `One logout, by the number of ${title}`,
+      x,
+      y: `CPU time of node and store, with ${first} = 1`,
+      lines: Object.entries(curves).map(([name, points]) => ({ name, points: points.map(({ size, cost }) => [size, cost.ratio.median]) }))
+    })])),
     ...everywhere !== undefined && {
       'growth-everywhere.svg': chart({
         title: 'Log out everywhere, by the number of the subject\'s sessions',
@@ -89,15 +71,6 @@ export function charts ({ growth, everywhere, marks }) {
 
 function byReplicas (replicas) {
   return replicas.filter(({ count, name }) => count > 0 && name === undefined)
-}
-
-function growthLines (curves, of) {
-  return Object.entries(curves).map(([name, points]) => ({ name, points: points.map(point => [point[of], total(point)]) }))
-}
-
-/** What both the node and the server of the store take, by those of the first point. */
-function total ({ ratios }) {
-  return (ratios.both ?? ratios.cpu).median
 }
 
 const methodNote = 'Each ratio is the median over the rounds, with its middle half in brackets. "By hand, again" is a second process of the same handler: what it differs from 1.00 is noise. "By hand, on the library\'s store" shows what of the difference is the store\'s.'
@@ -223,32 +196,30 @@ function linesOf (points, place) {
   return [...new Set(points.map(({ kind }) => kind))].map(name => ({ name, points: points.filter(({ kind }) => kind === name).map(place) }))
 }
 
-function growthSection ({ sessions, subjects, tenants }) {
+function growthSection (growth) {
   return [
     '## Growth',
-    'CPU time of a logout, of the node and of the server of the store together, by that in the smallest store; all sizes in turns. Slope: what it grows by for each tenfold, between the first line of a store and the last.',
-    ...growthPart(sessions, 'sessions', 'Kratos-style logouts, by the number of sessions in the store, of a thousand users.'),
-    ...growthPart(subjects, 'sessionsOfSubject', 'Kratos-style logouts, by the number of sessions that each user has in a store of 100,000.'),
-    ...growthPart(tenants, 'tenants', 'Tenant-status-style logouts, beside a user in each of so many tenants.')
+    'What a logout costs by how much a store keeps: waves of fifty logouts at once, called on the store itself. CPU time of the node and of the server, and both by those in the first line of a store; all sizes in turns. Slope: what that grows by for each tenfold, from the first line to the last.',
+    ...growthParts(growth).flatMap(({ part, note, x, curves }) => [
+      note,
+      `![CPU time of a logout, by the number of ${x}](growth-${part}.svg)`,
+      table(['store', x, 'node, µs', 'server, µs', 'CPU', 'slope'], growthRows(curves))
+    ])
   ].join('\n\n')
 }
 
-const growthColumns = { sessions: 'sessions in the store', sessionsOfSubject: 'sessions of the user', tenants: 'tenants' }
-
-function growthPart (curves, of, note) {
-  if (curves === undefined) return []
-  const name = of === 'sessionsOfSubject' ? 'subjects' : of
+function growthParts (growth = {}) {
   return [
-    note,
-    `![CPU time of a logout, by the number of ${growthColumns[of]}](growth-${name}.svg)`,
-    table(['store', growthColumns[of], 'CPU, node and store', 'CPU of the node', 'CPU of the store', 'p50', 'slope'], growthRows(curves, of))
-  ]
+    { part: 'sessions', title: 'sessions in the store', x: 'sessions', first: 'a thousand', note: 'By the number of sessions in the store, of a thousand users.' },
+    { part: 'subjects', title: 'sessions of its user', x: 'sessions of the user', first: 'one', note: 'By the number of sessions that each user has, in a store of 100,000.' },
+    { part: 'tenants', title: 'tenants', x: 'tenants', first: 'one', note: 'By the number of tenants, in the store of user statuses.' }
+  ].filter(({ part }) => growth[part] !== undefined).map(one => ({ ...one, curves: growth[one.part] }))
 }
 
-function growthRows (curves, of) {
-  return Object.entries(curves).flatMap(([kind, points]) => points.map((point, place) => [
-    kind, point[of].toLocaleString('en'), point.ratios.both === undefined ? ratio(point, 'cpu') : ratio(point, 'both'), ratio(point, 'cpu'), ratio(point, 'storeCpu'), ratio(point, 'p50'),
-    place === points.length - 1 ? slope(points, one => one[of], total) : ''
+function growthRows (curves) {
+  return Object.entries(curves).flatMap(([kind, points]) => points.map(({ size, cost: { node, store, ratio } }, place) => [
+    kind, size.toLocaleString('en'), node.median.toFixed(1), store?.median.toFixed(1) ?? '', shown(ratio),
+    place === points.length - 1 ? slope(points, one => one.size, one => one.cost.ratio.median) : ''
   ]))
 }
 
@@ -305,15 +276,17 @@ ${table(['store', 'sessions and marks', 'bytes for a session', 'bytes for a mark
 }
 
 function weightSection ({ nodeMilliseconds, results, first, memory }) {
-  const imports = table(['', 'import, by Fastify\'s', 'ms', 'packages', 'MB'],
-    results.map(({ name, importRatio, importMilliseconds, packages, megabytes }) => [name, `${importRatio.toFixed(2)}x`, importMilliseconds.toFixed(0), packages, megabytes.toFixed(1)]))
+  const imports = table(['', 'import, by Fastify\'s', 'ms', 'files', 'packages', 'MB'],
+    results.map(({ name, importRatio, importMilliseconds, files, packages, megabytes }) => [
+      name, `${importRatio.toFixed(2)}x`, importMilliseconds.toFixed(0), files ?? '', packages, megabytes.toFixed(1)
+    ]))
   return [
-    `## Weight\n\nCPU time of the import, less the ${nodeMilliseconds.toFixed(0)} ms of Node's own start; packages and megabytes of a production install.`,
+    `## Weight\n\nCPU time of the import, less the ${nodeMilliseconds.toFixed(0)} ms of Node's own start; files that it loads; packages and megabytes of a production install. What the flow imports from other packages is its floor.`,
     imports,
     ...first === undefined
       ? []
       : [
-          'A lone Kratos-style logout, in memory, in a process that has answered no request yet, and after a thousand.',
+          'A lone Kratos-style logout, in memory, in a process that has answered no request yet, and after a thousand. Bare Fastify and the handler by hand are its floor.',
           table(['', 'first, ms', 'warm, ms', 'first by warm'], first.map(({ name, first, warm }) => [name, withSpread(first), warm.toFixed(3), `${(first.median / warm).toFixed(0)}x`]))
         ],
     ...memory === undefined

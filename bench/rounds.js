@@ -84,7 +84,7 @@ async function runRound (one, count, connections = 50) {
     seconds,
     requestsPerSecond: count / seconds,
     cpu: (after.microseconds - before.microseconds) / count,
-    ...(storeCpu !== undefined && { storeCpu: storeCpu / count, both: (after.microseconds - before.microseconds + storeCpu) / count }),
+    ...(storeCpu !== undefined && { storeCpu: storeCpu / count }),
     ...(instructions !== undefined && { instructions: instructions / count }),
     p50: median(latencies),
     p99: quantile(latencies, 0.99)
@@ -99,7 +99,7 @@ function usageOfStore ({ parameters }) {
   return () => usageOf(pid) - before
 }
 
-const metrics = ['cpu', 'storeCpu', 'both', 'instructions', 'requestsPerSecond', 'p50', 'p99']
+const metrics = ['cpu', 'storeCpu', 'instructions', 'requestsPerSecond', 'p50', 'p99']
 
 function summary ({ subject, rounds, more }, running) {
   const { name, against } = subject

@@ -35,3 +35,11 @@ function usageOfOne (pid) {
 export function usageOfThread (pid, thread = pid) {
   return Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]) / 1000
 }
+
+/** What a server used while work was done, of how many microseconds; nothing where there is no server. */
+export async function usageWhile (pid, work) {
+  const begun = performance.now()
+  const before = pid === undefined ? 0 : usageOf(pid)
+  const result = await work()
+  return { cpu: pid === undefined ? 0 : usageOf(pid) - before, microseconds: (performance.now() - begun) * 1000, result }
+}

@@ -15,3 +15,13 @@ export function median (values) {
 export function spread (values) {
   return { median: median(values), low: quantile(values, 0.25), high: quantile(values, 0.75), samples: values.length }
 }
+
+/** What rounds of a subject cost its process and, where there is one, the server of its store; and both by those of another subject. */
+export function costs (rounds, base, pid) {
+  const both = ({ node, store }) => node + (pid === undefined ? 0 : store)
+  return {
+    node: spread(rounds.map(({ node }) => node)),
+    ...pid !== undefined && { store: spread(rounds.map(({ store }) => store)) },
+    ratio: spread(rounds.map((round, index) => both(round) / both(base[index])))
+  }
+}

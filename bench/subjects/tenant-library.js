@@ -7,9 +7,8 @@ import { jwt } from './signinghub-host.js'
 import { authenticateTenant, limit, tenantRequest } from './tenant-host.js'
 import { inParallel } from './tokens.js'
 
-export default async function ({ store, tenants = 0 }) {
+export default async function ({ store }) {
   const users = await userStatusStore(store)
-  await inParallel(0, tenants, index => users.set({ tenant: `tenant-${index}`, subject: 'alice' }, 'logged_in'))
   const app = Fastify()
   await app.register(tenantStatusLogout, {
     users,

@@ -1,4 +1,7 @@
-import { measure } from '../rounds.js'
+import { freemem } from 'node:os'
+import { startSubject } from '../server-process.js'
+import { usageWhile } from '../server-usage.js'
+import { costs } from '../statistics.js'
 import { emptyPlace } from '../subjects/clients.js'
 
 const kinds = ['memory', 'sqlite', 'redis', 'postgres']
@@ -6,44 +9,43 @@ const kinds = ['memory', 'sqlite', 'redis', 'postgres']
 /** The parts of this suite. */
 export const parts = ['sessions', 'subjects', 'tenants']
 
-/** How the cost of a logout depends on how many sessions there are in the store, on how many the subject has, and on how many tenants there are. */
+/**
+ * How the cost of a logout depends on how many sessions there are in the store, on how many the subject has, and on how many
+ * tenants there are. Of the store alone, as everything else does not know how many there are.
+ */
 export async function growth (context) {
   const results = {}
-  for (const part of context.parts ?? parts) results[part] = await curvesBy[part](context)
+  for (const part of context.parts ?? parts) results[part] = await curves(context, { of: part, ...curvesBy[part](context) })
   return results
 }
 
 const curvesBy = {
-  sessions: context => curves(context, {
-    of: 'sessions',
+  sessions: context => ({
     sizes: kind => sessionSizes(kind, context),
-    subject: sessions => ({ file: 'kratos-library.js', parameters: { preload: sessions } })
+    parameters: count => ({ keep: 'sessions', count, subjects: 1000 })
   }),
 
   // The same number of sessions in each store, of fewer and fewer subjects.
-  subjects: context => curves(context, {
-    of: 'sessionsOfSubject',
-    sizes: () => context.full ? [1, 100, 10_000, 100_000] : [1, 1000],
-    subject: (each, most) => ({ file: 'kratos-library.js', parameters: { preload: most, subjects: most / each } })
+  subjects: ({ full }) => ({
+    sizes: () => full ? [1, 100, 10_000, 100_000] : [1, 100, 10_000],
+    parameters: (each, most) => ({ keep: 'sessions', count: most, subjects: most / each })
   }),
 
-  tenants: context => curves(context, {
-    of: 'tenants',
-    sizes: () => context.full ? [1, 1_000, 100_000] : [1, 1_000],
-    subject: tenants => ({ file: 'tenant-library.js', parameters: { tenants } })
+  tenants: ({ full }) => ({
+    sizes: () => full ? [1, 1_000, 100_000] : [1, 1_000],
+    parameters: count => ({ keep: 'tenants', count })
   })
 }
 
 /** About how many bytes of memory a session takes where all of them are in memory. */
-const bytesOfSession = { memory: 600, redis: 1300 }
+const bytesOfSession = { redis: 1300, postgres: 0 }
 
 /** Every tenfold; the last one is as large as the memory of this run allows. A process of our own has a million at most. */
-function sessionSizes (kind, { full, memory, log }) {
-  if (!full) return [1_000, 100_000]
-  const decades = [1_000, 10_000, 100_000, 1_000_000]
-  if (kind === 'memory' || kind === 'sqlite') return decades
-  const most = Math.min(10_000_000, roundedDown(memory / (bytesOfSession[kind] ?? 1) - 1_111_000))
-  if (most < 10_000_000) log(`${kind}: with ${(memory / 1e9).toFixed(1)} GB, ${most} sessions instead of ten million`)
+function sessionSizes (kind, { full, memory = freemem() / 2, log }) {
+  const decades = full ? [1_000, 10_000, 100_000, 1_000_000] : [1_000, 10_000]
+  if (!full || bytesOfSession[kind] === undefined) return decades
+  const most = Math.min(10_000_000, roundedDown(memory / bytesOfSession[kind] - 1_111_000))
+  if (most < 10_000_000) log(`${kind}: ${most} sessions instead of ten million, for ${(memory / 1e9).toFixed(1)} GB of memory`)
   return most > 1_000_000 ? [...decades, most] : decades
 }
 
@@ -52,28 +54,40 @@ function roundedDown (number) {
   return Math.floor(number / power) * power
 }
 
-async function curves (context, { of, sizes, subject }) {
-  const { servers, full } = context
+async function curves (context, { of, sizes, parameters }) {
   const results = {}
-  for (const kind of full ? kinds : ['memory']) {
-    if (servers.storeAt(kind) === undefined) continue
-    const counts = sizes(kind)
-    context.log(`a logout with ${counts.join(', ')} ${of}, ${kind}`)
-    const places = counts.map((count, place) => kind === 'redis' || kind === 'postgres'
-      ? { ...servers.storeAt(kind), database: place + 1 }
-      : servers.storeAt(kind))
-    const subjects = counts.map((count, place) => {
-      const { file, parameters } = subject(count, counts.at(-1))
-      return { name: `${count}`, file, parameters: { ...parameters, store: places[place] }, against: `${counts[0]}` }
-    })
-    results[kind] = (await measure(subjects, turnsOf(kind, context)))
-      .map(({ name, cpu, storeCpu, p50, ratios }) => ({ [of]: Number(name), cpu, storeCpu, p50, ratios }))
-    for (const place of places) await emptyPlace(place)
+  for (const kind of kinds) {
+    if (context.servers.storeAt(kind) === undefined) continue
+    results[kind] = await curve(context, kind, sizes(kind).map((size, place, all) => ({ size, parameters: parameters(size, all.at(-1)), place })))
+    for (const { size, cost } of results[kind]) {
+      context.log(`${of}, ${kind}: with ${size} a logout takes ${cost.node.median.toFixed(1)} µs, of the server ${cost.store?.median.toFixed(1) ?? 0}, ${cost.ratio.median.toFixed(2)}x`)
+    }
   }
   return results
 }
 
-/** To fill a database takes minutes, and what is measured is the database: only memory is filled anew for each launch. */
-function turnsOf (kind, { plan, log }) {
-  return kind === 'memory' ? { ...plan, log } : { ...plan, launches: 1, rounds: plan.launches * plan.rounds, log }
+/** All sizes in turns, so that what the machine does meanwhile meets them alike. */
+async function curve ({ servers, plan }, kind, points) {
+  const running = []
+  try {
+    for (const { size, parameters, place } of points) {
+      const at = servers.storeAt(kind)
+      const store = at.pid === undefined ? at : { ...at, database: place + 1 }
+      running.push({ size, store, server: await startSubject('growing-stores.js', { store, ...parameters }), rounds: [] })
+    }
+    // What comes first is a round of warming up.
+    for (let round = -2; round < plan.launches * plan.rounds; round++) {
+      for (const one of round % 2 === 0 ? running : running.toReversed()) {
+        await one.server.ask('run', { command: 'create', calls: callsOfRound })
+        const { cpu, result } = await usageWhile(one.store.pid, () => one.server.ask('run', { command: 'logOut', calls: callsOfRound }))
+        if (round >= 0) one.rounds.push({ node: result, store: cpu / callsOfRound })
+      }
+    }
+  } finally {
+    for (const { server } of running) await server.end()
+    for (const { store } of running) await emptyPlace(store)
+  }
+  return running.map(({ size, store, rounds }) => ({ size, cost: costs(rounds, running[0].rounds, store.pid) }))
 }
+
+const callsOfRound = 2000

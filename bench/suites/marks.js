@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startSubject } from '../server-process.js'
-import { canReadUsage, usageOf } from '../server-usage.js'
-import { median, quantile, spread } from '../statistics.js'
+import { canReadUsage, usageWhile } from '../server-usage.js'
+import { costs, median, quantile, spread } from '../statistics.js'
 import { emptyPlace } from '../subjects/clients.js'
 
 const servers = ['redis', 'postgres']
@@ -57,16 +57,6 @@ async function checking ({ servers, plan, full, log, kind }) {
 }
 
 const callsOfRound = 5000
-
-/** Of the process, of the server, and both by those of the first size. */
-function costs (rounds, base, pid) {
-  const both = ({ node, store }) => node + (pid === undefined ? 0 : store)
-  return {
-    node: spread(rounds.map(({ node }) => node)),
-    ...pid !== undefined && { store: spread(rounds.map(({ store }) => store)) },
-    ratio: spread(rounds.map((round, index) => both(round) / both(base[index])))
-  }
-}
 
 async function fill (store, marks) {
   const server = await startSubject('loading-marks.js', { store })
@@ -146,11 +136,4 @@ async function revoking ({ servers, full, log, kind }) {
   }
   await server.end()
   return results
-}
-
-async function usageWhile (pid, work) {
-  const begun = performance.now()
-  const before = pid === undefined ? 0 : usageOf(pid)
-  const result = await work()
-  return { cpu: pid === undefined ? 0 : usageOf(pid) - before, microseconds: (performance.now() - begun) * 1000, result }
 }

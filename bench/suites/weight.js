@@ -15,7 +15,7 @@ const dist = new URL('../../dist/', import.meta.url)
 /** What it takes to have the logout: CPU time of the import, packages and bytes that npm installs for production. */
 export async function weight ({ full, log }) {
   const times = full ? 15 : 3
-  const rows = subjects.map(subject => ({ name: subject.name, imports: [], ...installed(subject.packages) }))
+  const rows = subjects.map(subject => ({ name: subject.name, imports: [], files: filesOf(subject.imports), ...installed(subject.packages) }))
   const empty = []
   for (let time = 0; time < times; time++) {
     empty.push(importing([]))
@@ -27,7 +27,7 @@ export async function weight ({ full, log }) {
     const cpu = median(imports) - start
     return { ...row, importMilliseconds: cpu / 1000, importRatio: cpu / fastify }
   })
-  for (const { name, importRatio, packages, megabytes } of results) log(`  ${name}: import ${importRatio.toFixed(2)}x of Fastify's, ${packages} packages, ${megabytes.toFixed(1)} MB`)
+  for (const { name, importRatio, files, packages, megabytes } of results) log(`  ${name}: import ${importRatio.toFixed(2)}x of Fastify's, ${files} files, ${packages} packages, ${megabytes.toFixed(1)} MB`)
   return { nodeMilliseconds: start / 1000, results, first: await firstRequests({ full, log }), memory: await memoryOfSessions({ full, log }) }
 }
 
@@ -82,9 +82,12 @@ const library = [new URL('flows/kratos-native.js', dist).href, new URL('session-
 
 const subjects = [
   { name: 'Fastify alone', imports: ['fastify'], packages: ['fastify'] },
+  { name: 'Fastify, fastify-plugin', imports: ['fastify', 'fastify-plugin'], packages: ['fastify', 'fastify-plugin'] },
+  { name: 'Fastify, fast-jwt', imports: ['fastify', 'fast-jwt'], packages: ['fastify', 'fast-jwt'] },
   { name: 'Fastify, TypeBox', imports: ['fastify', '@sinclair/typebox'], packages: ['fastify', '@sinclair/typebox'] },
   { name: 'Fastify, TypeBox, its compiler', imports: ['fastify', '@sinclair/typebox', '@sinclair/typebox/compiler'], packages: ['fastify', '@sinclair/typebox'] },
   { name: 'Fastify, fast-jwt, TypeBox, a handler by hand', imports: ['fastify', 'fast-jwt', '@sinclair/typebox'], packages: ['fastify', 'fast-jwt', '@sinclair/typebox', '@fastify/rate-limit'] },
+  { name: 'the floor: Fastify, fast-jwt, TypeBox, fastify-plugin', imports: ['fastify', 'fast-jwt', '@sinclair/typebox', 'fastify-plugin'], packages: ['fastify', 'fast-jwt', '@sinclair/typebox', 'fastify-plugin'] },
   { name: 'Fastify, fastify-logout: one flow, memory store, fast-jwt', imports: ['fastify', ...library], packages: ['fastify', '.'] },
   { name: 'Fastify, fastify-logout: every flow and guard', imports: ['fastify', new URL('index.js', dist).href], packages: ['fastify', '.'] },
   { name: 'Fastify, @fastify/session, connect-redis', imports: ['fastify', '@fastify/cookie', '@fastify/session', 'connect-redis', 'redis'], packages: ['fastify', '@fastify/cookie', '@fastify/session', 'connect-redis', 'redis'] },
@@ -100,6 +103,12 @@ function importing (specifiers) {
   const node = [process.execPath, '--input-type=module', '--eval', code]
   const [command, ...args] = canPin ? ['taskset', '-c', String(serverCore), ...node] : node
   const { stdout, stderr, status } = spawnSync(command, args, { cwd: here, encoding: 'utf8', env: { ...process.env, NODE_ENV: 'production' } })
+  if (status !== 0) throw new Error(stderr)
+  return Number(stdout)
+}
+
+function filesOf (specifiers) {
+  const { stdout, stderr, status } = spawnSync(process.execPath, [join(here, 'loaded-files.js'), ...specifiers], { cwd: here, encoding: 'utf8' })
   if (status !== 0) throw new Error(stderr)
   return Number(stdout)
 }
