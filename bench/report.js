@@ -125,7 +125,7 @@ function guardSection ({ marks, results, sweep }) {
     result.name, result.marks?.toLocaleString('en') ?? '', ratio(result, 'cpu'), ...counted(results, [ratio(result, 'instructions')]),
     ratio(result, 'requestsPerSecond'), result.bytesPerMark === undefined ? '' : result.bytesPerMark.toFixed(0)
   ])
-  return `## The guard\n\nA route behind a fast-jwt verifier whose cache knows the token, relative to that alone.\n\n${
+  return `## The guard\n\nA route behind a fast-jwt verifier whose cache knows the token, relative to that alone. By hand are the ways of others: Keycloak pushes a cutoff for each user to its applications, or is asked about each token, and so is SuperTokens with \`checkDatabase\`; claims of SuperTokens that are checked once in so long let a revoked token live that long. Without any of them, SuperTokens verifies alone, and a revoked token lives until it expires.\n\n${
     table(['', 'marks', 'CPU', ...counted(results, ['instructions']), 'req/s', 'bytes per mark'], rows)}\n\nWhile ${marks.toLocaleString('en')} marks ran out within ${sweep.seconds} s, the longest of ${sweep.calls.toLocaleString('en')} calls took ${sweep.milliseconds.toFixed(2)} ms.`
 }
 
@@ -210,7 +210,7 @@ function growthSection (growth) {
 
 function growthParts (growth = {}) {
   return [
-    { part: 'sessions', title: 'sessions in the store', x: 'sessions', first: 'a thousand', note: 'By the number of sessions in the store, of a thousand users.' },
+    { part: 'sessions', title: 'sessions in the store', x: 'sessions', first: 'a thousand', note: 'By the number of sessions in the store, two of each user.' },
     { part: 'subjects', title: 'sessions of its user', x: 'sessions of the user', first: 'one', note: 'By the number of sessions that each user has, in a store of 100,000.' },
     { part: 'tenants', title: 'tenants', x: 'tenants', first: 'one', note: 'By the number of tenants, in the store of user statuses.' }
   ].filter(({ part }) => growth[part] !== undefined).map(one => ({ ...one, curves: growth[one.part] }))

@@ -28,8 +28,9 @@ const keeping = {
     const sessions = await sessionStore(store)
     await fillSessions(sessions, store, { count, subjects })
     const tokenOf = index => `new ${index}`
+    const spread = 7919 // not one user after the other, who would be neighbours in every index
     return {
-      create: index => sessions.create(tokenOf(index), sessionAt(index, `user-${index % subjects}`)),
+      create: index => sessions.create(tokenOf(index), sessionAt(index, `user-${index * spread % subjects}`)),
       logOut: index => sessions.logOut(tokenOf(index)),
       isOver: async index => (await sessions.find(tokenOf(index))).status === 'logged_out'
     }

@@ -21,6 +21,7 @@ export default async function ({ guard, store, marks }) {
   })
   if (guarding[guard] === undefined) app.decorate('revoked', deadTokens(marks))
   if (guard === 'map') guardByHand(app)
+  if (guard === 'not before') guardByCutoff(app, marks)
   if (guard === 'round trip' || guard === 'cutoff') guardByStore(app, await openClient(store), guard === 'cutoff' ? minute : 0)
   const revocations = await guarding[guard]?.(store, marks)
   if (revocations !== undefined) {
@@ -52,9 +53,23 @@ function guardByHand (app) {
 }
 
 /**
- * The store is asked about each token, once in so long. Always is Keycloak's way: it looks a revoked token up for each
- * request. Once in a minute is SuperTokens' way: a token says when it was last checked, and what is revoked lives on until
- * that is over.
+ * Keycloak's "not before": tokens of a user that were issued before an instant are refused, and the server pushes these instants
+ * to its applications. One token cannot be revoked this way.
+ */
+function guardByCutoff (app, users) {
+  const until = Date.now() - day
+  const cutoffs = new Map(Array.from({ length: users }, (_, index) => [`user-${index}`, until]))
+  app.addHook('preHandler', (request, reply, done) => {
+    if (request.user.iat * 1000 < (cutoffs.get(request.user.sub) ?? 0)) reply.code(401).send()
+    else done()
+  })
+}
+
+/**
+ * The store is asked about each token, once in so long. Always is what Keycloak does when it introspects a token, and
+ * SuperTokens with `checkDatabase`. Once in a minute is what session claims of SuperTokens with a `maxAgeInSeconds` do: the
+ * token says when it was last checked, and what is revoked lives on until that is over. Here a Map says it, as the load does
+ * not take new tokens; to find it there takes no longer than a claim.
  */
 function guardByStore (app, redis, every) {
   const checked = new Map()

@@ -10,6 +10,7 @@ export async function connections ({ servers, plan, full, log }) {
     log(`${count} connections, ${kind}`)
     const subjects = [
       { name: 'by hand', file: 'kratos-by-hand.js' },
+      { name: 'by hand, again', file: 'kratos-by-hand.js', against: 'by hand' },
       { name: 'fastify-logout', file: 'kratos-library.js', against: 'by hand' },
       ...kind === 'postgres' ? [{ name: 'fastify-logout, named statements', file: 'kratos-library.js', named: true, against: 'by hand' }] : []
     ].map(({ named, ...subject }) => ({ ...subject, parameters: { store: { ...servers.storeAt(kind), ...['redis', 'postgres', 'mysql'].includes(kind) ? { database: named ? 5 : 4 } : {}, named } } }))

@@ -22,7 +22,7 @@ export async function growth (context) {
 const curvesBy = {
   sessions: context => ({
     sizes: kind => sessionSizes(kind, context),
-    parameters: count => ({ keep: 'sessions', count, subjects: 1000 })
+    parameters: count => ({ keep: 'sessions', count, subjects: count / 2 })
   }),
 
   // The same number of sessions in each store, of fewer and fewer subjects.
@@ -37,8 +37,8 @@ const curvesBy = {
   })
 }
 
-/** About how many bytes of memory a session takes where all of them are in memory. */
-const bytesOfSession = { redis: 1300, postgres: 0 }
+/** About how many bytes of memory a session takes in servers. Postgres has most of them on its disk. */
+const bytesOfSession = { redis: 1300, postgres: 200 }
 
 /** Every tenfold; the last one is as large as the memory of this run allows. A process of our own has a million at most. */
 function sessionSizes (kind, { full, memory = freemem() / 2, log }) {

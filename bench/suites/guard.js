@@ -9,6 +9,7 @@ export async function guard ({ servers, plan, full, log }) {
     subject('verifying alone', { guard: 'none', marks }),
     { ...subject('verifying alone, again', { guard: 'none', marks }), against: 'verifying alone' },
     guarded('by hand, a Map', { guard: 'map', marks }),
+    guarded('by hand, a cutoff for each user in a Map', { guard: 'not before', marks }),
     guarded('guard, memory', { guard: 'memory', marks }),
     of('redis') && guarded('guard, replica of Redis', { guard: 'replica', store: of('redis'), marks }),
     of('redis') && guarded('by hand, Redis once a minute for each token', { guard: 'cutoff', store: of('redis'), marks }),
