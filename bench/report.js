@@ -203,22 +203,22 @@ function growthSection (growth) {
     ...growthParts(growth).flatMap(({ part, note, x, curves }) => [
       note,
       `![CPU time of a logout, by the number of ${x}](growth-${part}.svg)`,
-      table(['store', x, 'node, µs', 'server, µs', 'CPU', 'slope'], growthRows(curves))
+      table(['store', x, 'users', 'node, µs', 'server, µs', 'CPU', 'slope'], growthRows(curves))
     ])
   ].join('\n\n')
 }
 
 function growthParts (growth = {}) {
   return [
-    { part: 'sessions', title: 'sessions in the store', x: 'sessions', first: 'a thousand', note: 'By the number of sessions in the store, two of each user.' },
+    { part: 'sessions', title: 'sessions in the store', x: 'sessions', first: 'a thousand', note: 'By the number of sessions in the store.' },
     { part: 'subjects', title: 'sessions of its user', x: 'sessions of the user', first: 'one', note: 'By the number of sessions that each user has, in a store of 100,000.' },
     { part: 'tenants', title: 'tenants', x: 'tenants', first: 'one', note: 'By the number of tenants, in the store of user statuses.' }
   ].filter(({ part }) => growth[part] !== undefined).map(one => ({ ...one, curves: growth[one.part] }))
 }
 
 function growthRows (curves) {
-  return Object.entries(curves).flatMap(([kind, points]) => points.map(({ size, cost: { node, store, ratio } }, place) => [
-    kind, size.toLocaleString('en'), node.median.toFixed(1), store?.median.toFixed(1) ?? '', shown(ratio),
+  return Object.entries(curves).flatMap(([kind, points]) => points.map(({ size, users, cost: { node, store, ratio } }, place) => [
+    kind, size.toLocaleString('en'), users?.toLocaleString('en') ?? '', node.median.toFixed(1), store?.median.toFixed(1) ?? '', shown(ratio),
     place === points.length - 1 ? slope(points, one => one.size, one => one.cost.ratio.median) : ''
   ]))
 }

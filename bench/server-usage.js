@@ -36,10 +36,20 @@ export function usageOfThread (pid, thread = pid) {
   return Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]) / 1000
 }
 
-/** What a server used while work was done, of how many microseconds; nothing where there is no server. */
+/**
+ * What a server used while work was done, of how many microseconds; nothing where there is no server. Of its children those
+ * count that are still there.
+ */
 export async function usageWhile (pid, work) {
   const begun = performance.now()
-  const before = pid === undefined ? 0 : usageOf(pid)
+  const before = usages(pid)
   const result = await work()
-  return { cpu: pid === undefined ? 0 : usageOf(pid) - before, microseconds: (performance.now() - begun) * 1000, result }
+  const after = usages(pid)
+  const cpu = [...after].reduce((sum, [one, used]) => sum + used - (before.get(one) ?? 0), 0)
+  return { cpu, microseconds: (performance.now() - begun) * 1000, result }
+}
+
+/** Of each process of a server. */
+function usages (pid) {
+  return new Map(pid === undefined ? [] : [pid, ...childrenOf(pid)].map(one => [one, usageOfOne(Number(one))]))
 }

@@ -73,7 +73,7 @@ async function curve ({ servers, plan }, kind, points) {
     for (const { size, parameters, place } of points) {
       const at = servers.storeAt(kind)
       const store = at.pid === undefined ? at : { ...at, database: place + 1 }
-      running.push({ size, store, server: await startSubject('growing-stores.js', { store, ...parameters }), rounds: [] })
+      running.push({ size, users: parameters.subjects, store, server: await startSubject('growing-stores.js', { store, ...parameters }), rounds: [] })
     }
     // What comes first is a round of warming up.
     for (let round = -2; round < plan.launches * plan.rounds; round++) {
@@ -87,7 +87,7 @@ async function curve ({ servers, plan }, kind, points) {
     for (const { server } of running) await server.end()
     for (const { store } of running) await emptyPlace(store)
   }
-  return running.map(({ size, store, rounds }) => ({ size, cost: costs(rounds, running[0].rounds, store.pid) }))
+  return running.map(({ size, users, store, rounds }) => ({ size, ...users !== undefined && { users }, cost: costs(rounds, running[0].rounds, store.pid) }))
 }
 
 const callsOfRound = 2000
