@@ -7,7 +7,7 @@ import { logoutMarks } from '../internal/revocation/logout-marks.ts'
 import { protectionOf, sessionMarkId, type SessionProtection } from '../internal/revocation/protected-session-store.ts'
 import { logoutError, misconfigured } from '../internal/session-logout/error.ts'
 import { loginTimeCheck } from '../internal/session-logout/login-time.ts'
-import { markedById, subjectMark } from '../internal/session-logout/marks.ts'
+import { markedById, subjectMark, toleranceOf } from '../internal/session-logout/marks.ts'
 import type { Credential } from '../revocation-store.ts'
 import type { SessionsById, SessionSource } from '../session-source.ts'
 
@@ -23,6 +23,12 @@ export interface FastifySessionSession {
 export interface FastifySessionSourceOptions {
   /** The `cookieName` that `@fastify/session` has. @default 'sessionId' */
   readonly cookieName?: string | undefined
+  /**
+   * How far the clocks of the host's nodes may differ, in milliseconds. A login within this time after a logout of other or of
+   * all sessions is refused too.
+   * @default 0
+   */
+  readonly clockTolerance?: number | undefined
 }
 
 /**
@@ -71,6 +77,7 @@ export function fastifySessionSource (store: object, options: FastifySessionSour
   const { cookieName = 'sessionId' } = options
   assertOption(typeof cookieName === 'string' && cookieName !== '', caller, 'cookieName', 'must be the cookieName of @fastify/session')
   const { revocations, lifetime } = protection
+  const times = { lifetime, clockTolerance: toleranceOf(options.clockTolerance, caller) }
   const open = sessionOpener(store, protection, cookieName)
   const checkLoginTime = loginTimeCheck(caller, 'Return "loggedInAt" from the option "credential" of protectSessionStore.')
 
@@ -88,17 +95,17 @@ export function fastifySessionSource (store: object, options: FastifySessionSour
       const { sessionId, isReal, credential, user } = open(request)
       detachSession(request, sessionId)
       if (!isReal) return undefined
-      const ended = await revocations.revokeOnce(credential, ...logoutMarks({ sessionId: credential.sessionId }, { lifetime }))
+      const ended = await revocations.revokeOnce(credential, ...logoutMarks({ sessionId: credential.sessionId }, times))
       await remove(protection, sessionId, request)
       return ended ? user : undefined
     },
 
     logOutSubject: async (query, request) => {
-      const revoke = () => revocations.revoke(subjectMark(query, { lifetime }))
+      const revoke = () => revocations.revoke(subjectMark(query, times))
       await (request === undefined ? revoke() : whileDetached(request, revoke))
     },
 
-    ...markedById(revocations, { lifetime }),
+    ...markedById(revocations, times),
 
     forget: (request, reply) => { clearCookieOfHost(reply, cookieName, open(request).cookie) }
   }

@@ -7,7 +7,7 @@ import { assertFunctions, assertOption, lifetimeOf } from '../internal/plugin/op
 import { credentialOf, logoutMarks } from '../internal/revocation/logout-marks.ts'
 import { misconfigured } from '../internal/session-logout/error.ts'
 import { loginTimeCheck } from '../internal/session-logout/login-time.ts'
-import { assertRevocations, markedById, subjectMark, type SourceRevocations } from '../internal/session-logout/marks.ts'
+import { assertRevocations, markedById, subjectMark, toleranceOf, type SourceRevocations } from '../internal/session-logout/marks.ts'
 import { requestCookie } from '../internal/session-logout/request-cookie.ts'
 import { principalOf } from '../principal.ts'
 import type { Credential } from '../revocation-store.ts'
@@ -161,13 +161,11 @@ function timeOf ({ credential: { loggedInAt, issuedAt } }: VerifiedToken<Claims>
 }
 
 function resolveOptions<C extends Claims> (options: JwtSourceOptions<C>) {
-  const { verify, revocations, clockTolerance = 0, from = ['bearer'], credential = credentialOf } = options ?? {}
+  const { verify, revocations, from = ['bearer'], credential = credentialOf } = options ?? {}
   assertOption(verify !== undefined, caller, 'verify', 'is missing: pass token => app.jwt.verify(token, { ignoreExpiration: true })')
   assertFunctions(options, caller, ['verify', 'credential'])
   assertRevocations(revocations, caller)
   assertOption(options.lifetime !== undefined, caller, 'lifetime', 'is missing: pass the longest lifetime of a token, in milliseconds')
-  const isTolerance = typeof clockTolerance === 'number' && clockTolerance >= 0
-  assertOption(isTolerance, caller, 'clockTolerance', 'must be a number of milliseconds, 0 or more')
   assertOption(Array.isArray(from) && from.length > 0 && from.every(isPlace), caller, 'from',
     'must be a list of places: "bearer", or cookies such as { name: "refresh" }')
   const places = from.map(placeOf)
@@ -178,7 +176,7 @@ function resolveOptions<C extends Claims> (options: JwtSourceOptions<C>) {
   return {
     revocations,
     lifetime: lifetimeOf(options.lifetime, 0, caller, 'lifetime'),
-    clockTolerance,
+    clockTolerance: toleranceOf(options.clockTolerance, caller),
     places,
     idsToEnd: options.credential ?? idsOfSession,
     verifiedTokens: async (request: FastifyRequest, idsOf: IdsOf<C> = credential): Promise<Array<VerifiedToken<C>>> => {

@@ -4,7 +4,7 @@ import { assertFunctions, assertOption, lifetimeOf } from '../internal/plugin/op
 import { logoutMarks } from '../internal/revocation/logout-marks.ts'
 import { misconfigured } from '../internal/session-logout/error.ts'
 import { loginTimeCheck } from '../internal/session-logout/login-time.ts'
-import { assertRevocations, markedById, subjectMark, type SourceRevocations } from '../internal/session-logout/marks.ts'
+import { assertRevocations, markedById, subjectMark, toleranceOf, type SourceRevocations } from '../internal/session-logout/marks.ts'
 import type { Credential } from '../revocation-store.ts'
 import type { HostSession, SessionsById, SessionSource } from '../session-source.ts'
 
@@ -14,7 +14,7 @@ export interface SecureSession extends HostSession {
   readonly issuedAt?: number | undefined
 }
 
-/** The options of {@link secureSessionSource}. All but `sessionName` are required. */
+/** The options of {@link secureSessionSource}. `revocations`, `lifetime` and `sessionOf` are required. */
 export interface SecureSessionSourceOptions<S extends SecureSession> {
   /** Where the marks are: a revocation store, or a replica of one. */
   readonly revocations: SourceRevocations
@@ -27,6 +27,12 @@ export interface SecureSessionSourceOptions<S extends SecureSession> {
   readonly sessionOf: (data: Readonly<Record<string, unknown>>) => S | undefined | null
   /** The `sessionName` that `@fastify/secure-session` has. @default 'session' */
   readonly sessionName?: string | undefined
+  /**
+   * How far the clocks of the host's nodes may differ, in milliseconds. A login within this time after a logout of other or of
+   * all sessions is refused too.
+   * @default 0
+   */
+  readonly clockTolerance?: number | undefined
 }
 
 /** A source, and the credential of its sessions for `revocationGuard`. By its public id a session is ended without its cookie. */
@@ -69,7 +75,7 @@ const slowestRequest = 3_600_000
  * ```
  */
 export function secureSessionSource<S extends SecureSession> (options: SecureSessionSourceOptions<S>): SecureSessionSource<S> {
-  const { revocations, lifetime, openSession, deleteSession } = resolveOptions(options)
+  const { revocations, times, openSession, deleteSession } = resolveOptions(options)
   const checkLoginTime = loginTimeCheck(caller, 'Return "issuedAt" from the option "sessionOf".')
 
   return {
@@ -89,13 +95,13 @@ export function secureSessionSource<S extends SecureSession> (options: SecureSes
       const session = openSession(request)
       const credential = credentialOf(session)
       if (credential === undefined) return undefined
-      const ended = await revocations.revokeOnce(credential, ...logoutMarks({ sessionId: credential.sessionId }, { lifetime }))
+      const ended = await revocations.revokeOnce(credential, ...logoutMarks({ sessionId: credential.sessionId }, times))
       return ended ? session : undefined
     },
 
-    logOutSubject: async query => { await revocations.revoke(subjectMark(query, { lifetime })) },
+    logOutSubject: async query => { await revocations.revoke(subjectMark(query, times)) },
 
-    ...markedById(revocations, { lifetime }),
+    ...markedById(revocations, times),
 
     // The plugin then sends the clearing cookie.
     forget: request => { deleteSession(request) }
@@ -124,7 +130,10 @@ function resolveOptions<S extends SecureSession> (options: SecureSessionSourceOp
   }
   return {
     revocations,
-    lifetime: lifetimeOf(options.lifetime, 0, caller, 'lifetime') + slowestRequest,
+    times: {
+      lifetime: lifetimeOf(options.lifetime, 0, caller, 'lifetime') + slowestRequest,
+      clockTolerance: toleranceOf(options.clockTolerance, caller)
+    },
     openSession: (request: FastifyRequest): S | undefined => {
       const session = sessionOf(pluginSession(request).data()) ?? undefined
       if (session === undefined || (isId(session.id) && isId(session.subject))) return session

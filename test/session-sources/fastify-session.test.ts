@@ -491,3 +491,19 @@ t.test('a missing or wrong option is a TypeError that names it', async t => {
     })
   }
 })
+
+t.test('a session that a node with a clock ahead has opened ends with all others, within the tolerance', async t => {
+  for (const [clockTolerance, user] of [[5000, null], [undefined, 'alice']] as const) {
+    const { logIn, userOf } = await host(t, { source: { clockTolerance } })
+    const ahead = await logIn({ user: 'alice', loggedInAt: Date.now() + 3000 })
+    const own = await logIn({ user: 'alice', loggedInAt: Date.now() - 1000 })
+    t.equal((await own.send({ ...logOut, payload: { scope: 'others' } })).statusCode, 204)
+    t.equal(await userOf(ahead), user, `${clockTolerance}`)
+  }
+  const store = protectSessionStore(new fastifySession.MemoryStore() as never, memoryRevocationStore())
+  for (const clockTolerance of [-1, NaN, Infinity, '1' as never]) {
+    t.throws(() => fastifySessionSource(store, { clockTolerance }), {
+      name: 'TypeError', message: 'fastifySessionSource: option "clockTolerance" must be a number of milliseconds, 0 or more'
+    })
+  }
+})

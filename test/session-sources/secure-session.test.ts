@@ -259,3 +259,19 @@ t.test('a missing or wrong option is a TypeError that names it', async t => {
   wrong({ ...good, sessionOf: 5 }, /"sessionOf" must be a function/)
   for (const sessionName of ['', 5]) wrong({ ...good, sessionName }, /"sessionName" must be the sessionName/)
 })
+
+t.test('a session that a node with a clock ahead has opened ends with all others, within the tolerance', async t => {
+  for (const [clockTolerance, isLive] of [[5000, false], [undefined, true]] as const) {
+    const { logIn, me } = await host(t, { source: { clockTolerance } })
+    const ahead = await logIn({ id: 'ahead', user: 'alice', issuedAt: Date.now() + 3000 })
+    const own = await logIn({ id: 'own', user: 'alice', issuedAt: Date.now() - 1000 })
+    t.equal((await own.send({ ...logOut, payload: { scope: 'others' } })).statusCode, 204)
+    t.equal(await me(ahead) === 'alice', isLive, `${clockTolerance}`)
+  }
+  for (const clockTolerance of [-1, NaN, Infinity, '1' as never]) {
+    const rest = { revocations: memoryRevocationStore(), lifetime: 1000, sessionOf: () => undefined }
+    t.throws(() => secureSessionSource({ ...rest, clockTolerance }), {
+      name: 'TypeError', message: 'secureSessionSource: option "clockTolerance" must be a number of milliseconds, 0 or more'
+    })
+  }
+})

@@ -18,6 +18,12 @@ export interface MarkTimes {
   readonly clockTolerance?: number
 }
 
+/** Checks the option `clockTolerance` of a session source. */
+export function toleranceOf (given: number | undefined = 0, caller: string): number {
+  assertOption(Number.isFinite(given) && given >= 0, caller, 'clockTolerance', 'must be a number of milliseconds, 0 or more')
+  return given
+}
+
 /** The mark that ends every session of a subject that exists now, except one. Numbers are their text. */
 export function subjectMark ({ subject, tenant, except }: SubjectSessions, { lifetime, clockTolerance = 0 }: MarkTimes): Mark {
   const cutoff = Math.ceil(Date.now() + clockTolerance)
