@@ -137,8 +137,19 @@ async function until200 ({ logOut }: Host, subject: string): Promise<number> {
 }
 
 async function allLoggedOut (store: Store, names: string[]): Promise<boolean> {
-  const records = await Promise.all(names.map(subject => store.get(user(subject))))
+  const records = await Promise.all(names.map(subject => getAgain(store, subject)))
   return records.every(record => record?.status === 'logged_out' && record.loggedOutAt !== undefined)
+}
+
+/** The pool of the reader may still hold connections that were cut. */
+async function getAgain (store: Store, subject: string, attempts = 5): Promise<Awaited<ReturnType<Store['get']>>> {
+  try {
+    return await store.get(user(subject))
+  } catch (error) {
+    if (attempts === 0) throw error
+    await sleep(50)
+    return getAgain(store, subject, attempts - 1)
+  }
 }
 
 function filesHold (directory: string, text: string): boolean {
