@@ -6,6 +6,17 @@ import { sqliteLibraries } from '../servers/sqlite-libraries.ts'
 
 const hour = 3_600_000
 
+/** Does something while the clock of this process is wrong by so many milliseconds. */
+function atAnotherTime (offset: number, work: () => void): void {
+  const { now } = Date
+  Date.now = () => now() + offset
+  try {
+    work()
+  } finally {
+    Date.now = now
+  }
+}
+
 for (const { name, open, skip } of sqliteLibraries) {
   t.test(name, { skip }, async t => {
     const database = open(':memory:')
@@ -45,22 +56,34 @@ for (const { name, open, skip } of sqliteLibraries) {
     })
 
     await t.test('a process whose clock is ten minutes ahead makes nobody else\'s marks be forgotten', async t => {
-      const table = 'ahead'
-      const store = sqliteRevocationStore(database, { table })
-      await store.migrate()
-      const soon = Date.now() + 300_000
-      store.revoke({ tokenId: 'soon', until: soon })
-      store.claimOnce('once', soon)
-      const hasty = sqliteRevocationStore(database, { table })
-      const { now } = Date
-      Date.now = () => now() + 600_000
-      try {
-        t.equal(hasty.revoke({ tokenId: 'x', until: Date.now() + hour }), true)
-        t.equal(hasty.claimOnce('once', Date.now() + hour), false, 'nor does a claim end earlier')
-      } finally {
-        Date.now = now
+      for (const [index, startsAhead] of [false, true].entries()) {
+        const table = `ahead${index}`
+        const store = sqliteRevocationStore(database, { table })
+        await store.migrate()
+        const soon = Date.now() + 300_000
+        store.revoke({ tokenId: 'soon', until: soon })
+        store.claimOnce('once', soon)
+        const early = sqliteRevocationStore(database, { table })
+        atAnotherTime(600_000, () => {
+          const hasty = startsAhead ? sqliteRevocationStore(database, { table }) : early
+          t.equal(hasty.revoke({ tokenId: 'x', until: Date.now() + hour }), true)
+          t.equal(hasty.claimOnce('once', Date.now() + hour), false, 'nor does a claim end earlier')
+        })
+        t.equal(store.check({ tokenId: 'soon' }), 'revoked')
       }
-      t.equal(store.check({ tokenId: 'soon' }), 'revoked')
+    })
+
+    await t.test('where the clock of the database is ahead of the process, the earlier one counts', async t => {
+      const store = sqliteRevocationStore(database, { table: 'behind' })
+      await store.migrate()
+      const ended = Date.now() - 300_000
+      database.prepare(`INSERT INTO behind VALUES ('told', '', '', '', 0, ${ended}), ('conce', '', '', '', 0, ${ended}) RETURNING id`).all()
+      atAnotherTime(-600_000, () => {
+        const slow = sqliteRevocationStore(database, { table: 'behind' })
+        slow.revoke({ tokenId: 'x', until: Date.now() + hour })
+        t.equal(slow.check({ tokenId: 'old' }), 'revoked')
+        t.equal(slow.claimOnce('once', Date.now() + hour), false)
+      })
     })
 
     await t.test('a mark that is known and now lasts longer does so', async t => {

@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { EventEmitter, once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
@@ -143,4 +144,62 @@ t.test('while too many calls are unanswered, further calls are refused at once',
   await sleep(1)
   answers.emit('all')
   t.strictSame(await later, ['answered', 'answered', 'answered'], 'when the late answers have come, calls are let through as before')
+})
+
+t.test('calls that are answered in time do not count, however they end', async t => {
+  const asking = askWithin(60_000, 'aPlugin')
+  for (let call = 0; call < mostUnanswered + 10; call++) {
+    if (call % 2 === 0) await asking('store', async () => call)
+    else await t.rejects(async () => asking('store', async () => { throw new Error('down') }), { cause: { message: 'down' } })
+  }
+})
+
+t.test('calls that are overdue for a minute count as lost once a call succeeds, and not when it fails', async t => {
+  const { now } = performance
+  t.teardown(() => { performance.now = now })
+  const asking = askWithin(20, 'aPlugin')
+  await Promise.allSettled(Array.from({ length: mostUnanswered }, async () => asking('store', never)))
+  performance.now = () => now.call(performance) + 61_000
+  const callsAtOnce = async (work: () => Promise<unknown>) => {
+    let calls = 0
+    const call = async () => { calls++; return work() }
+    await Promise.allSettled([asking('store', call), Promise.resolve().then(() => asking('store', call))])
+    return calls
+  }
+  const fails = async () => { await sleep(1); throw new Error('down') }
+  t.equal(await callsAtOnce(fails), 1)
+  t.equal(await callsAtOnce(fails), 1, 'a failure does not show that the function works')
+  t.equal(await callsAtOnce(async () => sleep(1)), 1)
+  t.equal(await callsAtOnce(async () => sleep(1)), 2, 'a success does')
+})
+
+t.test('the duration of an outage is published: none for a call that throws or is refused', async t => {
+  const outages: unknown[] = []
+  const listener = (message: unknown) => { outages.push(message) }
+  subscribe('fastify-logout:outage', listener)
+  const { now } = performance
+  t.teardown(() => {
+    unsubscribe('fastify-logout:outage', listener)
+    performance.now = now
+  })
+  let time = 1000
+  performance.now = () => time
+  const asking = askWithin(20, 'aPlugin')
+  const outage = { plugin: 'aPlugin', question: 'store' }
+  t.throws(() => asking('store', () => { throw new Error('down') }), Outage)
+  const fails = async () => {
+    await null
+    time += 5
+    throw new Error('down')
+  }
+  await t.rejects(async () => asking('store', fails), Outage)
+  await t.rejects(async () => asking('store', never), Outage)
+  t.match(outages.splice(0), [0, 5, 20].map(duration => ({ ...outage, duration })))
+
+  await Promise.allSettled(Array.from({ length: mostUnanswered - 1 }, async () => asking('store', never)))
+  outages.splice(0)
+  const waiting = Promise.allSettled([asking('store', never)])
+  t.throws(() => asking('store', never), { cause: { message: `${mostUnanswered} calls are unanswered` } })
+  t.match(outages, [{ ...outage, duration: 0 }])
+  await waiting
 })
