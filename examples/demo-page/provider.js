@@ -79,7 +79,7 @@ export function demoProvider (publicUrl) {
       })
     },
 
-    /** The page to which a browser comes to log out at the provider too. @param {string} returnUrl where it goes on to, once it was checked */
+    /** The page to which a browser comes to log out at the provider too. @param {string} returnUrl where it goes on to, checked and encoded */
     endSessionPage: returnUrl => `<!doctype html>
 <html lang="en">
 <head>
@@ -93,7 +93,7 @@ export function demoProvider (publicUrl) {
   <main>
     <h1>Sign out of the demo provider?</h1>
     <p>The session at the server has ended already. A real provider ends its own session here, then sends the browser back.</p>
-    <p><a class="button" href="${returnUrl.replaceAll('&', '&amp;')}">Sign out</a></p>
+    <p><a class="button" href="${returnUrl}">Sign out</a></p>
   </main>
 </body>
 </html>`
