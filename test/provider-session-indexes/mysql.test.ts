@@ -4,7 +4,6 @@ import t from 'tap'
 import { providerSessionIndexRules } from '../../lib/conformance/provider-session-index.ts'
 import type { MysqlClient } from '../../lib/internal/databases/mysql.ts'
 import { mysqlProviderSessionIndex, mysqlProviderSessionTables } from '../../lib/provider-session-indexes/mysql.ts'
-import { clientOptions, sqlModes } from '../servers/mysql-settings.ts'
 import { mysqlPool, withMysql } from '../servers/mysql.ts'
 import { spread } from './spread.ts'
 
@@ -33,17 +32,6 @@ t.test('on a server that others use too', t => withMysql(t, async ({ url }) => {
     const race = providerSessionIndexRules.find(({ name }) => name.startsWith('of 50 logins'))
     for (let round = 0; round < 5; round++) await t.resolves(race?.check(() => shared) ?? Promise.reject(new Error('no such rule')))
   })
-
-  const settings = [
-    ...Object.entries(clientOptions).map(([name, options]) => [name, options, []] as const),
-    ...Object.entries(sqlModes).map(([name, first]) => [name, {}, first] as const)
-  ]
-  for (const [name, options, first] of settings) {
-    await t.test(`the rules, with ${name}`, async t => {
-      const { index } = await fresh([mysqlPool(t, url, options, first)])
-      for (const rule of providerSessionIndexRules) await t.resolves(rule.check(() => index), rule.name)
-    })
-  }
 
   for (const level of ['READ COMMITTED', 'REPEATABLE READ']) {
     await t.test(`a logout waits for the transaction of a login, and then finds it, at ${level}`, async t => {

@@ -5,7 +5,6 @@ import t from 'tap'
 import { providerSessionIndexRules } from '../../lib/conformance/provider-session-index.ts'
 import type { PostgresClient } from '../../lib/internal/databases/postgres.ts'
 import { postgresProviderSessionIndex, postgresProviderSessionTables } from '../../lib/provider-session-indexes/postgres.ts'
-import { valueTypes } from '../servers/postgres-types.ts'
 import { withPostgres } from '../servers/postgres.ts'
 import { spread } from './spread.ts'
 import { checkTimes } from './times.ts'
@@ -52,31 +51,6 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     const index = postgresProviderSessionIndex(pool, { table, batch: false })
     for (const rule of providerSessionIndexRules) await t.resolves(rule.check(() => index), rule.name)
   })
-
-  for (const { what, types } of valueTypes) {
-    await t.test(`the rules, with a client that gives ${what}`, async t => {
-      const { table } = await fresh()
-      const typed = new pg.Pool({ connectionString: url, max: 4, types })
-      t.teardown(() => typed.end())
-      const index = postgresProviderSessionIndex(typed, { table })
-      for (const rule of providerSessionIndexRules) await t.resolves(rule.check(() => index), rule.name)
-    })
-  }
-
-  for (const level of ['repeatable read', 'serializable']) {
-    await t.test(`the rules, for a role whose default is ${level}, beside nodes at the usual level`, async t => {
-      const { table, indexes } = await fresh()
-      const strict = new pg.Pool({
-        connectionString: url, max: 8, options: `-c default_transaction_isolation=${level.replace(' ', '\\ ')}`
-      })
-      t.teardown(() => strict.end())
-      const alone = postgresProviderSessionIndex(strict, { table })
-      for (const rule of providerSessionIndexRules) await t.resolves(rule.check(() => alone), rule.name)
-      const mixed = spread([alone, ...indexes])
-      const race = providerSessionIndexRules.find(({ name }) => name.startsWith('of 50 logins'))
-      for (let round = 0; round < 5; round++) await t.resolves(race?.check(() => mixed) ?? Promise.reject(new Error('no such rule')))
-    })
-  }
 
   await t.test('a transaction that began before a login was bound is a conflict, and misses nobody', async t => {
     const { table, index } = await fresh()

@@ -3,7 +3,7 @@ import t from 'tap'
 import { providerSessionIndexRules } from '../../lib/conformance/provider-session-index.ts'
 import type { IoredisLike, RedisClient } from '../../lib/internal/databases/redis.ts'
 import { redisProviderSessionIndex } from '../../lib/provider-session-indexes/redis.ts'
-import { connectOddRedisClients, connectRedisClients } from '../servers/redis-clients.ts'
+import { connectRedisClients } from '../servers/redis-clients.ts'
 import { withPrivateRedis, withRedis } from '../servers/redis.ts'
 import { freshPrefix, resending, unreliable } from '../session-stores/redis-session.ts'
 import { spread } from './spread.ts'
@@ -65,15 +65,6 @@ t.test('on a server that others use too', t => withRedis(t, async ({ url }) => {
     t.equal(await index.bind(login('phone'), session('1'), until), 'live')
     t.strictSame(await index.logOut({ issuer, sid: 'phone', cutoff: 1000, until }), [session('1')])
   })
-}))
-
-t.test('the rules, through clients with options that change the types of replies', t => withPrivateRedis(t, async ({ url }) => {
-  const { named, end } = await connectOddRedisClients(url)
-  t.teardown(end)
-  for (const [name, client] of named) {
-    const index = redisProviderSessionIndex(client, { prefix: freshPrefix() })
-    for (const rule of providerSessionIndexRules) await t.resolves(rule.check(() => index), `${name}: ${rule.name}`)
-  }
 }))
 
 t.test('everything expires at its time, and what the provider said stands nowhere in clear', t => withPrivateRedis(t, async ({ url }) => {

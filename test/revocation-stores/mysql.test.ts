@@ -1,11 +1,8 @@
-import callbackMysql from 'mysql2'
-import mysql, { type PoolOptions, type RowDataPacket } from 'mysql2/promise'
+import mysql, { type RowDataPacket } from 'mysql2/promise'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { revocationStoreRules } from '../../lib/conformance/revocation-store.ts'
 import type { MysqlClient } from '../../lib/internal/databases/mysql.ts'
 import { mysqlRevocationStore, mysqlRevocationTable, type MysqlRevocationStoreOptions } from '../../lib/revocation-stores/mysql.ts'
-import { clientOptions, sqlModes } from '../servers/mysql-settings.ts'
 import { mysqlPool, withMysql } from '../servers/mysql.ts'
 import { mysqlDatabase } from '../servers/sql.ts'
 import { revocationsOnSql } from './on-sql.ts'
@@ -32,24 +29,6 @@ t.test('on a server', t => withMysql(t, async ({ url }) => {
     return { table, store }
   }
   const rowsOf = async (sql: string) => (await pool.query<RowDataPacket[]>(sql))[0]
-
-  const settings: Array<readonly [name: string, options: PoolOptions, first: readonly string[]]> = [
-    ...Object.entries(clientOptions).map(([name, options]) => [`the client option ${name}`, options, []] as const),
-    ...Object.entries(sqlModes).map(([name, first]) => [name, {}, first] as const)
-  ]
-  for (const [name, options, first] of settings) {
-    await t.test(`the rules, with ${name}`, async t => {
-      const { store } = await fresh({}, mysqlPool(t, url, { connectionLimit: 8, ...options }, first))
-      for (const rule of revocationStoreRules) await t.resolves(rule.check(() => store), rule.name)
-    })
-  }
-
-  await t.test('the rules, with a pool of callbacks', async t => {
-    const callbacks = callbackMysql.createPool({ uri: url, connectionLimit: 8 })
-    t.teardown(() => callbacks.promise().end())
-    const { store } = await fresh({}, callbacks)
-    for (const rule of revocationStoreRules) await t.resolves(rule.check(() => store), rule.name)
-  })
 
   await t.test('within what may be a transaction of the host nothing is swept but by prune, which deletes all that ended', async t => {
     const { table, store } = await fresh()

@@ -1,14 +1,11 @@
 import pg from 'pg'
 import t from 'tap'
-import { revocationFeedRules } from '../../lib/conformance/revocation-feed.ts'
-import { revocationStoreRules } from '../../lib/conformance/revocation-store.ts'
 import type { PostgresClient } from '../../lib/internal/databases/postgres.ts'
 import { revocationReplica } from '../../lib/internal/revocation/replica.ts'
 import type { Mark } from '../../lib/revocation-store.ts'
 import {
   postgresRevocationStore, postgresRevocationTable, type PostgresRevocationStoreOptions
 } from '../../lib/revocation-stores/postgres.ts'
-import { valueTypes } from '../servers/postgres-types.ts'
 import { withPostgres } from '../servers/postgres.ts'
 import { postgresDatabase } from '../servers/sql.ts'
 import { everyMark } from './follow.ts'
@@ -40,31 +37,6 @@ t.test('on a server', t => withPostgres(t, async ({ url }) => {
     const store = postgresRevocationStore(pool, { table, ...options })
     await Promise.all([store.migrate(), store.migrate(), store.migrate()])
     return { table, store }
-  }
-
-  for (const { what, types } of valueTypes) {
-    await t.test(`the rules, with a client that gives ${what}`, async t => {
-      const { table } = await fresh()
-      const typed = new pg.Pool({ connectionString: url, max: 8, types, query_timeout: 20_000, connectionTimeoutMillis: 20_000 })
-      t.teardown(() => typed.end())
-      const store = postgresRevocationStore(typed, { table })
-      for (const rule of [...revocationStoreRules, ...revocationFeedRules]) await t.resolves(rule.check(() => store), rule.name)
-    })
-  }
-
-  for (const level of ['REPEATABLE READ', 'SERIALIZABLE']) {
-    await t.test(`the rules hold for a role whose transactions are ${level}`, async t => {
-      const { store, table } = await fresh()
-      const isolation = `-c default_transaction_isolation=${level.toLowerCase().replace(' ', '\\ ')}`
-      const strict = new pg.Pool({ connectionString: url, max: 8, options: isolation, ...timeouts })
-      t.teardown(() => strict.end())
-      t.match((await strict.query('SHOW transaction_isolation')).rows, [{ transaction_isolation: level.toLowerCase() }])
-      const same = postgresRevocationStore(strict, { table })
-      for (const rule of revocationStoreRules) await t.resolves(rule.check(() => same), rule.name)
-      for (const rule of revocationFeedRules) await t.resolves(rule.check(() => same), rule.name)
-      const marks = Array.from({ length: 200 }, (_, index): Mark => ({ subject: `u${index % 5}`, cutoff: index, until }))
-      await t.resolves(Promise.all(marks.map((mark, index) => (index % 2 === 0 ? same : store).revoke(mark))))
-    })
   }
 
   await t.test('calls of one turn share statements, of which few are under way at once, and a check need not wait for them', async t => {

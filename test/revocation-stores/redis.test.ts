@@ -8,30 +8,15 @@ import type { RedisClient } from '../../lib/internal/databases/redis.ts'
 import { revocationReplica } from '../../lib/internal/revocation/replica.ts'
 import type { Mark } from '../../lib/revocation-store.ts'
 import { redisRevocationStore } from '../../lib/revocation-stores/redis.ts'
-import { connectOddRedisClients, connectRedisClients } from '../servers/redis-clients.ts'
+import { connectRedisClients } from '../servers/redis-clients.ts'
 import { withPrivateRedis } from '../servers/redis.ts'
 import { everyMark, follows } from './follow.ts'
 
 const minute = 60_000
 const hour = 60 * minute
 const until = Date.now() + hour
-/** The rules of a feed in which each kind of its commands gets a reply. */
-const repliesMatter = /^(?:without a position|behind a position|a new mark wakes|pages have the types)/
 let made = 0
 const freshPrefix = () => `test-${made++}`
-
-t.test('the rules, through clients with options that change the types of replies', t => withPrivateRedis(t, async ({ url }) => {
-  const { named, end } = await connectOddRedisClients(url)
-  t.teardown(end)
-  for (const [name, client] of named) {
-    const store = redisRevocationStore(client, { prefix: freshPrefix() })
-    for (const rule of revocationStoreRules) await t.resolves(rule.check(() => store), `${name}: ${rule.name}`)
-    if (!('duplicate' in client)) continue
-    for (const rule of revocationFeedRules.filter(rule => repliesMatter.test(rule.name))) {
-      await t.resolves(rule.check(() => store), `${name}: ${rule.name}`)
-    }
-  }
-}))
 
 t.test('on a server', t => withPrivateRedis(t, async ({ url }) => {
   const clients = await connectRedisClients(url)

@@ -1,11 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import callbackMysql from 'mysql2'
 import mysql from 'mysql2/promise'
 import t from 'tap'
-import { sessionStoreRules } from '../../lib/conformance/session-store.ts'
 import type { MysqlClient } from '../../lib/internal/databases/mysql.ts'
 import { mysqlSessionStore, mysqlSessionTables } from '../../lib/session-stores/mysql.ts'
-import { clientOptions, sqlModes } from '../servers/mysql-settings.ts'
 import { mysqlPool, withMysql } from '../servers/mysql.ts'
 import { mysqlDatabase } from '../servers/sql.ts'
 import { session, sessionsOnSql } from './on-sql.ts'
@@ -37,31 +34,6 @@ t.test('on a server that others use too', t => withMysql(t, async ({ url }) => {
     await store.migrate()
     return { table, store }
   }
-
-  for (const [name, options] of Object.entries(clientOptions)) {
-    await t.test(`the rules, with the client option ${name}`, async t => {
-      const { store } = await fresh(mysqlPool(t, url, options))
-      for (const rule of sessionStoreRules) await t.resolves(rule.check(() => store), rule.name)
-    })
-  }
-
-  for (const [name, first] of Object.entries(sqlModes)) {
-    await t.test(`the rules, with ${name}`, async t => {
-      const { store } = await fresh(mysqlPool(t, url, {}, first))
-      for (const rule of sessionStoreRules) await t.resolves(rule.check(() => store), rule.name)
-    })
-  }
-
-  await t.test('the rules, with a pool and with a connection of callbacks', async t => {
-    const callbacks = callbackMysql.createPool({ uri: url, connectionLimit: 4 })
-    t.teardown(() => callbacks.promise().end())
-    const connection = callbackMysql.createConnection(url)
-    t.teardown(() => connection.destroy())
-    for (const client of [callbacks, connection]) {
-      const { store } = await fresh(client)
-      for (const rule of sessionStoreRules) await t.resolves(rule.check(() => store), rule.name)
-    }
-  })
 
   await t.test('prune deletes what is past its keepUntil, and keeps the rest', async t => {
     const { table, store } = await fresh()

@@ -1,15 +1,11 @@
-import { hash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import t from 'tap'
-import { sessionStoreRules } from '../../lib/conformance/session-store.ts'
 import type { PostgresClient } from '../../lib/internal/databases/postgres.ts'
 import { postgresSessionStore, postgresSessionTables } from '../../lib/session-stores/postgres.ts'
-import { valueTypes } from '../servers/postgres-types.ts'
 import { withPostgres, withPrivatePostgres } from '../servers/postgres.ts'
 import { postgresDatabase } from '../servers/sql.ts'
 import { session, sessionsOnSql } from './on-sql.ts'
-import { spread } from './spread.ts'
 
 let made = 0
 const freshTable = () => `test_${process.pid}_${Date.now()}_${made++}`
@@ -41,24 +37,6 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     lock: (table, where) => `SELECT 1 FROM ${table} WHERE ${where} FOR UPDATE`
   })
 
-  await t.test('the rules, with prepared statements, as pg names them', async t => {
-    const { table } = await fresh()
-    const prepared: PostgresClient = { query: (text, values) => pool.query({ name: hash('sha1', text), text, ...values && { values } }) }
-    const store = postgresSessionStore(prepared, { table })
-    await store.migrate()
-    for (const rule of sessionStoreRules) await t.resolves(rule.check(() => store), rule.name)
-  })
-
-  for (const { what, types } of valueTypes) {
-    await t.test(`the rules, with a client that gives ${what}`, async t => {
-      const { table } = await fresh()
-      const typed = new pg.Pool({ connectionString: url, max: 4, types })
-      t.teardown(() => typed.end())
-      const store = postgresSessionStore(typed, { table })
-      for (const rule of sessionStoreRules) await t.resolves(rule.check(() => store), rule.name)
-    })
-  }
-
   await t.test('a logout whose statement takes too long fails alone', async t => {
     const { table, store } = await fresh()
     for (const token of ['a', 'slow', 'b']) await store.create(token, session({ id: token }))
@@ -72,29 +50,6 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     t.match(outcomes, [{ value: { status: 'active' } }, { reason: { code: '57014' } }, { value: { status: 'active' } }])
     t.equal((await store.find('slow'))?.status, 'active')
   })
-
-  for (const level of ['repeatable read', 'serializable']) {
-    await t.test(`the rules, and 400 logouts of one user, for a role whose default is ${level}`, async t => {
-      const { table } = await fresh()
-      const strict = Array.from({ length: 2 }, () => new pg.Pool({
-        connectionString: url, max: 4, options: `-c default_transaction_isolation=${level.replace(' ', '\\ ')}`
-      }))
-      t.teardown(() => Promise.all(strict.map(each => each.end())))
-      t.match((await strict[0]?.query('SHOW transaction_isolation'))?.rows, [{ transaction_isolation: level }])
-      const stores = strict.map(each => postgresSessionStore(each, { table }))
-      const shared = spread(stores)
-      for (const rule of sessionStoreRules) await t.resolves(rule.check(() => shared), rule.name)
-
-      const tokens = Array.from({ length: 400 }, (_, i) => `token ${i}`)
-      for (const token of tokens) await shared.create(token, session({ id: token }))
-      const before = await Promise.all([...tokens, ...tokens].map(async (token, i) => {
-        await sleep(i % 40)
-        return shared.logOut(token)
-      }))
-      t.equal(before.filter(found => found?.status === 'active').length, 400)
-      t.equal(before.filter(found => found?.status === 'logged_out').length, 400)
-    })
-  }
 
   await t.test('a logout in a transaction that began before a logout of the subject is a conflict, not a second end', async t => {
     const { table, store } = await fresh()

@@ -2,7 +2,7 @@ import t from 'tap'
 import { sessionStoreRules } from '../../lib/conformance/session-store.ts'
 import type { IoredisLike, RedisClient } from '../../lib/internal/databases/redis.ts'
 import { redisSessionStore } from '../../lib/session-stores/redis.ts'
-import { connectOddRedisClients, connectRedisClients } from '../servers/redis-clients.ts'
+import { connectRedisClients } from '../servers/redis-clients.ts'
 import { withPrivateRedis, withRedis } from '../servers/redis.ts'
 import { freshPrefix, newSession } from './redis-session.ts'
 import { spread } from './spread.ts'
@@ -54,17 +54,6 @@ t.test('on a server that others use too', t => withRedis(t, async ({ url }) => {
     }
     for (const token of ['token', 'hostile']) t.equal((await store.find(token))?.status, 'active')
   })
-}))
-
-t.test('the rules, through clients with options that change the types of replies', t => withPrivateRedis(t, async ({ url }) => {
-  const { named, end } = await connectOddRedisClients(url)
-  t.teardown(end)
-  for (const cluster of [false, true]) {
-    for (const [name, client] of named) {
-      const store = redisSessionStore(client, { prefix: freshPrefix(), cluster })
-      for (const rule of sessionStoreRules) await t.resolves(rule.check(() => store), `${name}: ${rule.name}`)
-    }
-  }
 }))
 
 for (const cluster of [false, true]) {

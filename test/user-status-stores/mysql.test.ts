@@ -1,12 +1,10 @@
-import callbackMysql from 'mysql2'
 import mysql from 'mysql2/promise'
 import t from 'tap'
 import type { MysqlClient } from '../../lib/internal/databases/mysql.ts'
 import { mysqlUserStatusStore, mysqlUserStatusTable } from '../../lib/user-status-stores/mysql.ts'
-import { clientOptions, sqlModes } from '../servers/mysql-settings.ts'
 import { mysqlPool, withMysql } from '../servers/mysql.ts'
 import { mysqlDatabase } from '../servers/sql.ts'
-import { alice, login, logout, usersFollowTheRules, usersOnSql } from './on-sql.ts'
+import { alice, login, logout, usersOnSql } from './on-sql.ts'
 
 t.test('on a server that others use too', t => withMysql(t, async ({ url }) => {
   await usersOnSql(t, {
@@ -24,19 +22,6 @@ t.test('on a server that others use too', t => withMysql(t, async ({ url }) => {
     const store = mysqlUserStatusStore(client, { table })
     await store.migrate()
     return { table, store }
-  }
-
-  const clients: Array<readonly [name: string, client: MysqlClient]> = [
-    ...Object.entries(clientOptions).map(([name, options]) => [`the client option ${name}`, mysqlPool(t, url, options)] as const),
-    ...Object.entries(sqlModes).map(([name, first]) => [name, mysqlPool(t, url, {}, first)] as const)
-  ]
-  const callbacks = callbackMysql.createPool({ uri: url, connectionLimit: 4 })
-  t.teardown(() => callbacks.promise().end())
-  for (const [name, client] of [...clients, ['a pool of callbacks', callbacks] as const]) {
-    await t.test(`the rules, with ${name}`, async t => {
-      const { table, store } = await fresh(client)
-      await usersFollowTheRules(t, store, () => pool.query(`DELETE FROM ${table}`))
-    })
   }
 
   await t.test('each verb is as few statements as promised', async t => {

@@ -2,10 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import t from 'tap'
 
-import { userStatusStoreRules } from '../../lib/conformance/user-status-store.ts'
 import type { PostgresClient } from '../../lib/internal/databases/postgres.ts'
-import { postgresUserStatusStore, postgresUserStatusTable, type PostgresUserStatusStore } from '../../lib/user-status-stores/postgres.ts'
-import { valueTypes } from '../servers/postgres-types.ts'
+import { postgresUserStatusStore, postgresUserStatusTable } from '../../lib/user-status-stores/postgres.ts'
 import { withPostgres, withPrivatePostgres } from '../servers/postgres.ts'
 import { postgresDatabase } from '../servers/sql.ts'
 import { alice, login, logout, usersOnSql } from './on-sql.ts'
@@ -39,19 +37,6 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     newVersion: 'gen_random_uuid()'
   })
 
-  for (const { what, types } of valueTypes) {
-    await t.test(`the rules, with a client that gives ${what}`, async t => {
-      const typed = new pg.Pool({ connectionString: url, max: 4, types })
-      t.teardown(() => typed.end())
-      for (const rule of userStatusStoreRules) {
-        await t.resolves(rule.check(async () => {
-          const store = postgresUserStatusStore(typed, { table: (await fresh()).table })
-          return { store, set: store.set }
-        }), rule.name)
-      }
-    })
-  }
-
   await t.test('a logout whose statement takes too long fails alone', async t => {
     const { table, store } = await fresh()
     const users = ['alice', 'slow', 'bob'].map(subject => ({ tenant: 'acme', subject }))
@@ -67,35 +52,6 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
     const outcomes = await Promise.allSettled(users.map(user => node.logOut(user, logout)))
     t.match(outcomes, [{ value: { status: 'logged_in' } }, { reason: { code: '57014' } }, { value: { status: 'logged_in' } }])
   })
-
-  for (const level of ['repeatable read', 'serializable']) {
-    await t.test(`the rules, and 400 logouts, for a role whose default is ${level}`, async t => {
-      const strict = Array.from({ length: 2 }, () => new pg.Pool({
-        connectionString: url, max: 4, options: `-c default_transaction_isolation=${level.replace(' ', '\\ ')}`
-      }))
-      t.teardown(() => Promise.all(strict.map(each => each.end())))
-      t.match((await strict[0]?.query('SHOW transaction_isolation'))?.rows, [{ transaction_isolation: level }])
-      const onBoth = async () => {
-        const { table } = await fresh()
-        return strict.map(each => postgresUserStatusStore(each, { table })) as [PostgresUserStatusStore, PostgresUserStatusStore]
-      }
-      for (const rule of userStatusStoreRules) {
-        await t.resolves(rule.check(async () => {
-          const [store] = await onBoth()
-          return { store, set: store.set }
-        }), rule.name)
-      }
-      const stores = await onBoth()
-      const users = Array.from({ length: 20 }, (_, i) => ({ tenant: 'acme', subject: `user ${i}` }))
-      for (const user of users) await stores[0].set(user, 'logged_in')
-      const before = await Promise.all(Array.from({ length: 400 }, async (_, i) => {
-        await sleep(i % 40)
-        return stores[i % 2]?.logOut(users[i % 20] ?? alice, logout)
-      }))
-      t.equal(before.filter(record => record?.status === 'logged_in').length, 20)
-      t.equal(before.filter(record => record?.status === 'logged_out').length, 380)
-    })
-  }
 
   await t.test('set keeps the times, remove forgets only its user, and an old version never fits a new record', async t => {
     await keepsUserRecords(t, (await fresh()).store)

@@ -8,7 +8,6 @@ import {
 } from '../../../lib/index.ts'
 import { sessionStoreSource } from '../../../lib/session-sources/session-store.ts'
 import { memorySessionStore } from '../../../lib/session-stores/memory.ts'
-import { launch, noBrowser } from '../../servers/chromium.ts'
 
 interface Operation {
   readonly operationId: string
@@ -164,38 +163,3 @@ for (const version of [undefined, '3.0.3']) {
     }
   })
 }
-
-t.test('a browser sees each operation of the example server at /docs, and can try it', { skip: noBrowser }, async t => {
-  const { app, demoPage } = await build({})
-  t.teardown(() => app.close())
-  const address = await app.listen({ port: 0, host: '127.0.0.1' })
-  const browser = await launch()
-  t.teardown(() => browser.close())
-  const page = await browser.newPage()
-  const complaints: string[] = []
-  page.on('pageerror', error => complaints.push(error.message))
-  page.on('console', message => { if (['error', 'warning'].includes(message.type())) complaints.push(message.text()) })
-  page.on('request', request => {
-    if (!request.url().startsWith(address) && !request.url().startsWith('data:')) complaints.push(`asked for ${request.url()}`)
-  })
-
-  t.equal((await page.goto(`${address}/docs`))?.status(), 200)
-  await page.locator('.opblock').first().waitFor()
-  const shown = await page.locator('.opblock-summary').evaluateAll(rows => rows.map(row => {
-    const textOf = (part: string) => row.querySelector(`.opblock-summary-${part}`)?.textContent?.replaceAll('\u200b', '')
-    return `${textOf('method')} ${textOf('path')}`
-  }))
-  t.strictSame(shown.sort(), [...Object.keys(credentials)].sort())
-
-  await page.getByRole('button', { name: 'Authorize' }).first().click()
-  const scheme = page.locator('.auth-container', { hasText: 'x-session-token' })
-  await scheme.locator('input').fill(demoPage.token)
-  await scheme.getByRole('button', { name: 'Apply credentials' }).click()
-  await page.getByRole('button', { name: 'Close' }).first().click()
-  const whoami = page.locator('.opblock', { hasText: '/sessions/whoami' }).first()
-  await whoami.locator('.opblock-summary-control').click()
-  await whoami.getByRole('button', { name: 'Try it out' }).click()
-  await whoami.getByRole('button', { name: 'Execute' }).click()
-  await whoami.locator('.live-responses-table').getByText('Bob Brown').waitFor()
-  t.strictSame(complaints, [])
-})
