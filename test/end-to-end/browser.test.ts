@@ -1,7 +1,6 @@
 import cookie from '@fastify/cookie'
 import Fastify, { type FastifyInstance } from 'fastify'
-import { once } from 'node:events'
-import { createServer, type AddressInfo } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import type { BrowserContext, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { build } from '../../examples/server.js'
@@ -9,17 +8,9 @@ import { kratosBrowserLogout } from '../../lib/flows/kratos-browser.ts'
 import { logoutUrlToken } from '../../lib/internal/kratos/logout-url-token.ts'
 import { host, people } from '../kratos-host.ts'
 import { launch, noBrowser } from '../servers/chromium.ts'
+import { freePort } from '../servers/private-process.ts'
 
 t.setTimeout(180_000)
-
-async function freePort (): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 /** The example server, and pages of our own on it and on another site. */
 async function site (t: Test) {

@@ -1,22 +1,12 @@
-import { createServer, type AddressInfo } from 'node:net'
-import { once } from 'node:events'
 import type { BrowserContext, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { start } from '../../examples/openid-connect.js'
 import { launch, noBrowser } from '../servers/chromium.ts'
+import { freePort } from '../servers/private-process.ts'
 
 // The example host and the provider that it starts, as a person uses them.
 
 t.setTimeout(180_000)
-
-async function freePort (): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 interface Seen {
   readonly url: string

@@ -620,7 +620,7 @@ t.test('a host that authenticates senders itself needs no tokens of theirs', asy
             tenant: 'acme',
             tolerate: ['subject']
           }
-        : authorization === 'null' ? null as never : undefined
+        : authorization === 'Bearer strict' ? { issuer: acme.issuer } : authorization === 'null' ? null as never : undefined
     },
     resolveSubject: (_subject, sender) => {
       seen.push(sender)
@@ -632,6 +632,7 @@ t.test('a host that authenticates senders itself needs no tokens of theirs', asy
   t.same(await post('Bearer opaque', byEmail('alice@acme')), done)
   t.same(await post('Bearer opaque', { subject: byEmail('bob@acme').sub_id }), done, 'no token is remembered')
   t.strictSame(seen, [{ issuer: acme.issuer, tenant: 'acme' }, { issuer: acme.issuer, tenant: 'acme' }])
+  t.same(await post('Bearer strict', { subject: byEmail('bob@acme').sub_id }), invalid('sub_id'), 'nothing is tolerated by itself')
   t.same(await post('Bearer another', byEmail('alice@acme')), unauthenticated)
   t.same(await post('null', byEmail('alice@acme')), unauthenticated)
   t.same(await post('down', byEmail('alice@acme')), outage)

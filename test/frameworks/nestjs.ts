@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { installed, run, writeFilesOf } from '../docs/packed.ts'
+import { freePort } from '../servers/private-process.ts'
 
 // The guide docs/guides/nestjs.md, followed in an empty folder. Needs `npm run build`, and a registry or npm's cache.
 
@@ -69,15 +69,6 @@ async function start (t: Test, file: string): Promise<string> {
   const address = `http://127.0.0.1:${port}`
   for (let waited = 0; waited < 600 && !await fetch(address).then(() => true, () => false); waited++) await sleep(50)
   return address
-}
-
-async function freePort (): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const { port } = probe.address() as AddressInfo
-  probe.close()
-  await once(probe, 'close')
-  return port
 }
 
 t.test('a host of NestJS with sessions logs in, logs out as often as it is asked, and refuses the old cookie', async t => {

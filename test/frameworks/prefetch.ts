@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import type { IncomingHttpHeaders } from 'node:http'
-import { createServer, type AddressInfo } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -15,6 +15,7 @@ import { kratosBrowserLogout } from '../../lib/flows/kratos-browser.ts'
 import { kratosSessions } from '../../lib/flows/kratos-sessions.ts'
 import { host, people } from '../kratos-host.ts'
 import { launch, noBrowser } from '../servers/chromium.ts'
+import { freePort } from '../servers/private-process.ts'
 
 // Real frameworks in a real browser: none of them logs a user out by prefetching the link to the logout, and a click does.
 
@@ -80,15 +81,6 @@ async function run (command: string, args: readonly string[], options: { readonl
     const { message, stdout, stderr } = error as Error & { stdout: string, stderr: string }
     throw new Error(`${message}\n${stdout}\n${stderr}`)
   }
-}
-
-async function freePort (): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 /** A server with a login and the Kratos flows, which browsers find at this address. Its return URL is on another origin. */

@@ -1,14 +1,12 @@
 import { execFile, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { cpSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t from 'tap'
 import { blocksOf, pages, type Block } from '../docs/pages.ts'
+import { freePort } from '../servers/private-process.ts'
 
 // The README as somebody follows it who installs the tarball into an empty folder. Needs `npm run build`, and a registry
 // or npm's cache.
@@ -113,13 +111,3 @@ t.test('every other program runs after its packages are installed', async t => {
     t.notOk('code' in ran, ran.stdout.slice(-2000))
   }
 })
-
-async function freePort (): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const { port } = probe.address() as AddressInfo
-  probe.close()
-  await once(probe, 'close')
-  await sleep(10)
-  return port
-}

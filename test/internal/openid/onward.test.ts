@@ -7,7 +7,7 @@ const request = { url: 'https://login.example/logout?state=x', endpoint: 'https:
 async function sent (next: string | typeof request, headers: Record<string, string>, maxUrlLength = 2000) {
   const app = Fastify()
   const sendOn = onward(maxUrlLength)
-  app.setSerializerCompiler(() => () => 'rewritten')
+  app.addHook('onRequest', async (_request, reply) => { reply.serializer(() => 'rewritten') })
   app.post('/', async (request, reply) => sendOn(request, reply, next))
   const { statusCode, headers: { location, 'hx-redirect': htmx, 'content-type': type }, body } = await app.inject({
     method: 'POST', url: '/', headers
