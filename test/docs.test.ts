@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import t from 'tap'
 import { anchorsOf, blocksOf, linksOf, pages } from './docs/pages.ts'
@@ -44,6 +44,18 @@ t.test('no options table has more than ten options beside the members of groups'
   for (const { path, type, rows } of tables) {
     const flat = [...rows.matchAll(/^\| `([^`]+)`/gm)].filter(([, name = '']) => !name.includes('.'))
     t.ok(flat.length > 0 && flat.length <= 10, `${path}: ${type} has ${flat.length}`)
+  }
+})
+
+t.test('docs/write-your-own.md lists every contract that has rules, with its methods', async t => {
+  const { text = '' } = all.find(({ path }) => path === join('docs', 'write-your-own.md')) ?? {}
+  const rows = [...text.matchAll(/^\| `(\w+)` \| (.*) \| `([\w-]+)` \|$/gm)]
+  const contracts = readdirSync('lib').filter(name => name.endsWith('.ts')).map(name => readFileSync(join('lib', name), 'utf8')).join('\n')
+  t.strictSame(rows.map(([, , , rules]) => `${rules}.ts`).sort(), readdirSync('lib/conformance').sort())
+  for (const [, contract = '', listed = ''] of rows) {
+    const [, body = ''] = new RegExp(`^export interface ${contract}\\b[^\n]*{$(.*?)^}$`, 'ms').exec(contracts) ?? []
+    const methods = [...body.matchAll(/^ {2}(\w+)\?? \(/gm)].map(([, name]) => name)
+    t.strictSame([...listed.matchAll(/`([a-z]\w+)`/g)].map(([, name]) => name).sort(), methods.sort(), contract)
   }
 })
 
