@@ -133,7 +133,7 @@ function run (setup: PrivateServerSetup, place: Place, logFile: string) {
       guardian.kill('SIGKILL')
       if (ended()) return
       child.ref()
-      if (name === 'SIGKILL') signal(name)
+      if (name === 'SIGKILL') await killAll(serverPid)
       else child.kill(name)
       await exited
     }
@@ -161,6 +161,27 @@ function sendSignal (pid: number, name: NodeJS.Signals) {
     process.kill(pid, name)
   } catch {
     // It ended by itself in the meantime.
+  }
+}
+
+/**
+ * Kills a process and its children, and waits for the children: Postgres does not start again while one of them is left. It is
+ * stopped first, so that it starts no further one meanwhile.
+ */
+async function killAll (pid: number): Promise<void> {
+  sendSignal(pid, 'SIGSTOP')
+  waitUntilStopped(pid)
+  const children = childrenOf(pid)
+  for (const id of [pid, ...children]) sendSignal(id, 'SIGKILL')
+  for (let attempt = 0; attempt < 1000 && children.some(isRunning); attempt++) await sleep(5)
+}
+
+/** Whether a process has not ended. Only Linux says so. */
+function isRunning (pid: number): boolean {
+  try {
+    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))
+  } catch {
+    return false
   }
 }
 
