@@ -40,8 +40,10 @@ t.test('an Origin is compared with the host of the request, or with the public U
     ['https://app.example', 'app.example/x'], ['https://app.example', 'x@app.example'], ['https://app.example', 'app.example?x'],
     ['https://app.example', 'app.example#'],
     ['https://app.example', 'app.example:99999'], ['app.example', 'app.example'], ['https://app.example, https://app.example',
-      'app.example']
+      'app.example'],
+    ['xhttps://app.example', 'app.example'], ['https://app.example:99999', 'app.example'], ['https://app.example:99999', 'app.example:99999']
   ] as const) t.equal(verdict({ origin, host }), 'refused', `${origin} ${host}`)
+  t.equal(verdict({ origin: 'HTTPS://APP.example', host: 'app.example' }), 'allowed', 'host names have no case')
   t.equal(verdict({ origin: 'https://app.example', host: 'internal' }, {}, 'https://app.example/base'), 'allowed')
   t.equal(verdict({ origin: 'http://app.example', host: 'app.example' }, {}, 'https://app.example'), 'refused')
 })
@@ -58,7 +60,7 @@ t.test('trusted origins are compared as browsers write them', async t => {
 
 t.test('an entry that is not an origin throws a TypeError that names it', async t => {
   for (const entry of ['https://www.example/', 'https://www.example/x', 'www.example', '*', 'https://*', 'https://*.example', 'null', '',
-    'https://', 'https://a@b', '//www.example', 5]) {
+    'https://', 'https://a@b', '//www.example', 'https://www.example:99999', 'https://www.example/https://a', ['https://www.example'], 5]) {
     t.throws(() => crossSiteCheck({ trustedOrigins: [entry as string] }, context), {
       name: 'TypeError', message: `aPlugin: option "csrf.trustedOrigins" has the entry ${JSON.stringify(entry)}, which is not an origin`
     }, String(entry))

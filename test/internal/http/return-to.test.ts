@@ -77,7 +77,9 @@ const hostile = [
   'https://team.example/', 'https://evilteam.example/', 'https://.team.example/', 'https://one..team.example/', 'https://..team.example/',
   'https://*.team.example.evil.example/', 'https://team.example.evil.example/', 'https://one.team.example:444/', 'http://one.team.example/',
   'app', 'evil.example', './app', '../app', 'app.example/app', '@evil.example', ':443', '%2f%2fevil.example', 'https://', 'https://[::1',
-  'https://app.example:99999/app', 'http://'
+  'https://app.example:99999/app', 'http://',
+  'HTTPS://user@app.example/app', 'Https://app.example%2eevil.example/app', '//user@app.example/app', 'xhttps://app.example/app',
+  'https://app.example/app/..%2Fadmin', 'https://app.example/app/..%5Cadmin', 'https://app.example/app%2F..%2Fadmin'
 ]
 
 t.test('every URL of the hostile corpus is refused', async t => {
@@ -89,7 +91,19 @@ t.test('a malformed URL is distinguished from a forbidden one', async t => {
   t.strictSame(judge()('https://app.example/\n'), { malformed: 'net/url: invalid control character in URL' })
   t.strictSame(judge()('https://app.example:99999/'), { malformed: 'invalid URL' })
   t.strictSame(judge()('https://evil.example/'), { forbidden: 'https://evil.example/' })
-  t.strictSame(judge()('javascript:alert(1)'), { forbidden: 'javascript:alert(1)' })
+  for (const given of ['javascript:alert(1)', '/a\\b', '///app.example/', 'https://user@app.example/', '//app%2eexample/', 'bye']) {
+    t.strictSame(judge()(given), { forbidden: given })
+  }
+})
+
+t.test('what follows the host may look like userinfo, and below a whole host every path is allowed', async t => {
+  const allowed = judge('https://app.example/')
+  for (const given of ['/app?next=//user@evil.example/', '/@evil', '/app#//a@b']) {
+    t.strictSame(allowed(given), { location: `https://app.example${given}` })
+  }
+  for (const path of ['/a/..%2Fb', '/%2e%2e%2fb', '/a%5c..']) {
+    t.strictSame(allowed(`https://app.example${path}`), { location: `https://app.example${path}` })
+  }
 })
 
 t.test('for any return_to, a browser stays within the allowed URLs', async t => {
@@ -142,7 +156,7 @@ t.test('an entry that can never match, or matches too much, throws a TypeError t
     ['/dashboard', /can never match: an entry is an absolute/], ['app.example', /can never match/], ['//app.example', /can never match/],
     ['', /can never match/], ['*', /can never match/],
     ['myapp://callback', /can never match/], ['javascript:alert(1)', /can never match/], ['https:app.example', /can never match/],
-    ['https://', /can never match/], ['https://app.example:99999', /can never match/],
+    ['https://', /can never match/], ['https://app.example:99999', /can never match/], ['xhttps://app.example/', /can never match/],
     ['https://app.example\\app', /backslash/], ['https://app.example/my app', /white space/],
     ['https://user@app.example/', /user name/], ['https://:pw@app.example/', /user name/],
     ['https://app.example/?x', /query or a fragment/], ['https://app.example/#x', /query or a fragment/],
@@ -150,7 +164,8 @@ t.test('an entry that can never match, or matches too much, throws a TypeError t
     ['https://app.example/*', /star in its path/], ['https://app.example/a/%2e%2e%2fb', /encoded dot segments/],
     ['https://*', /star that is not the whole first label/], ['https://*foo.example', /whole first label/],
     ['https://www.*.example', /whole first label/], ['https://*.*.example', /whole first label/],
-    ['https://*.com', /two labels/], ['https://*.com.', /two labels/], ['https://*.localhost', /two labels/]
+    ['https://*.com', /two labels/], ['https://*.com.', /two labels/], ['https://*.localhost', /two labels/],
+    ['https://*.a..b.example', /two labels/], ['https://*.app.example.', /two labels/]
   ] as const) {
     t.throws(() => judge('https://app.example/', entry), { name: 'TypeError', message: hint }, entry)
     t.throws(() => judge(entry), { message: `aPlugin: option "returnUrls.allowed" has the entry ${JSON.stringify(entry)}, which` })
@@ -204,7 +219,7 @@ t.test('on the host: what browsers could read as another origin, or not as a pat
 })
 
 t.test('on the host: a default or an entry that is neither path nor URL is a TypeError', async t => {
-  for (const standard of ['', 'bye', '//www.example', '/\\x', '/a b', '/\u00fc', 'ftp://www.example', 'https:', 'https://', 5, null]) {
+  for (const standard of ['', 'bye', '//www.example', '/\\x', '/a b', '/\u00fc', 'ftp://www.example', 'https:', 'https://', 'xhttps://www.example', 5, null]) {
     t.throws(() => returnToHost({ standard: standard as string, allowed: [], caller }), {
       name: 'TypeError', message: 'aPlugin: option "returnUrls.default" must be a path, such as "/", or an absolute http or https URL'
     }, String(standard))

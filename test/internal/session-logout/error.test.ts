@@ -24,6 +24,7 @@ t.test('errors are known by their code, whichever copy of the package made them'
   t.ok(isLogoutError(logoutError('LOGOUT_BODY')))
   t.ok(isLogoutError(Object.assign(new Error('x'), { code: 'LOGOUT_BODY' })))
   for (const other of [new Error('x'), Object.assign(new Error('x'), { code: 'toString' }), Object.assign(new Error('x'), { code: 5 }),
+    Object.assign(new Error('x'), { code: ['LOGOUT_BODY'] }),
     { code: 'LOGOUT_BODY' }, null, undefined, 'LOGOUT_BODY']) {
     t.notOk(isLogoutError(other))
   }
