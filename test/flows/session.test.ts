@@ -281,7 +281,8 @@ t.test('W8: unknown members and query parameters are ignored', async t => {
   for (const [type, payload] of [
     ['application/json', '{"_csrf":"x","authenticity_token":5,"__proto__":{"scope":"all"},"toString":1}'],
     ['application/json', '{"constructor":{"prototype":{"scope":"all"}}}'],
-    ['application/x-www-form-urlencoded', '_csrf=x&authenticity_token=y&__proto__=z&__proto__[scope]=all&Scope=all&scope[]=all']
+    ['application/x-www-form-urlencoded', '_csrf=x&authenticity_token=y&__proto__=z&__proto__[scope]=all&Scope=all&scope[]=all'],
+    ['application/x-www-form-urlencoded', '?scope=all&x=?scope=all']
   ] as const) {
     const [cookie, other] = [logIn(1), logIn(1)]
     sameAnswer(t, await post({ url: '/logout?scope=all&return_to=//evil.example', headers: { cookie, 'content-type': type }, payload }),

@@ -1,7 +1,7 @@
 import fastifyCookie from '@fastify/cookie'
 import fastifyCsrf from '@fastify/csrf-protection'
 import fastifyJwt from '@fastify/jwt'
-import Fastify, { type FastifyInstance, type preHandlerHookHandler } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyRequest, type preHandlerHookHandler } from 'fastify'
 import t, { type Test } from 'tap'
 import { sessionLogout, type SessionLogoutOptions } from '../../lib/flows/session.ts'
 import { logoutActions } from '../../lib/logout-actions.ts'
@@ -443,6 +443,104 @@ t.test('a missing or wrong option is a TypeError that names it', async t => {
   wrong({ ...good, lifetime: undefined }, /"lifetime" is missing/)
   wrong({ ...good, lifetime: -1 }, /"lifetime" must be/)
   for (const clockTolerance of [-1, NaN, '5']) wrong({ ...good, clockTolerance }, /"clockTolerance" must be a number/)
-  for (const from of ['bearer', [], ['header'], [null], [5]]) wrong({ ...good, from }, /"from" must be a list of places/)
+  for (const from of ['bearer', [], ['header'], [null], [5], ['bearer', 5], [{ name: 'access' }, null]]) wrong({ ...good, from }, /"from" must be a list of places/)
   wrong({ ...good, from: [{ name: '' }] }, /"from" must have a name/)
+})
+
+/** A source whose tokens stand for these claims, and a request with some of them. */
+function sourceOf (tokens: Readonly<Record<string, Claims>>, options: Partial<JwtSourceOptions<Claims>> = {}) {
+  const memory = memoryRevocationStore()
+  const marks: Mark[] = []
+  const revocations = {
+    ...memory,
+    revoke: (...added: Mark[]) => { marks.push(...added); return memory.revoke(...added) },
+    revokeOnce: (credential: Credential, ...added: Mark[]) => { marks.push(...added); return memory.revokeOnce(credential, ...added) }
+  }
+  const from: TokenPlace[] = ['bearer', { name: 'refresh' }]
+  const source = jwtSource<Claims>({ verify: token => tokens[token], revocations, lifetime, from, ...options })
+  const requestWith = (bearer: string, refresh = '') => ({
+    server: {}, headers: { authorization: `Bearer ${bearer}`, cookie: `refresh=${refresh}` }, log: { warn () {} }
+  }) as unknown as FastifyRequest
+  return { source, marks, memory, requestWith }
+}
+
+const now = 1_790_000_000_000
+const seconds = now / 1000
+
+/** Runs at an instant, as if the clock stood still. */
+async function at<T> (instant: number, act: () => PromiseLike<T> | T): Promise<T> {
+  const { now: clock } = Date
+  Date.now = () => instant
+  try {
+    return await act()
+  } finally {
+    Date.now = clock
+  }
+}
+
+t.test('a token without a user is passed over: the session of the next one is found', async t => {
+  const { source, requestWith } = sourceOf({ cart: { jti: 'cart' }, access: { sid: 's1', sub: 'alice', iat: seconds } })
+  t.match(await at(now, () => source.find?.(requestWith('cart', 'access'))), { id: 's1', subject: 'alice' })
+  t.match(await at(now, () => source.find?.(requestWith('access', 'cart'))), { id: 's1', subject: 'alice' })
+  t.equal(await at(now, () => source.find?.(requestWith('cart'))), undefined)
+})
+
+t.test('of several tokens of one session, that with the latest login decides whether it was live', async t => {
+  const claims = { sid: 's1', sub: 'alice' }
+  const tokens = {
+    refreshed: { ...claims, iat: seconds, auth_time: seconds - 100 },
+    stepUp: { ...claims, iat: seconds - 50, auth_time: seconds - 10 },
+    plain: { ...claims, iat: seconds - 10 },
+    untimed: claims
+  }
+  for (const pair of [['refreshed', 'stepUp'], ['refreshed', 'plain'], ['untimed', 'stepUp'], ['untimed', 'plain']] as const) {
+    for (const [first, second] of [pair, [pair[1], pair[0]]] as const) {
+      for (const [cutoff, expected] of [[now - 50_000, { id: 's1' }], [now - 5000, undefined]] as const) {
+        const { source, memory, marks, requestWith } = sourceOf(tokens)
+        await at(now, () => memory.revoke({ subject: 'alice', cutoff, until: now + lifetime }))
+        t.match({ ended: await at(now, () => source.logOut(requestWith(first, second))) }, { ended: expected }, `${first}, ${second}`)
+        t.match(marks, [{ sessionId: 's1' }], 'one mark in any case')
+      }
+    }
+  }
+})
+
+t.test('A4: the sessions of a user are ended in a request, also of one with tokens of another user', async t => {
+  const { source, marks, requestWith } = sourceOf({ admin: { sid: 's1', sub: 'root' }, bare: { jti: 'j1', sub: 'root' } })
+  for (const token of ['admin', 'bare']) {
+    const request = requestWith(token)
+    await source.find?.(request)
+    await source.logOutSubject?.({ subject: 'alice' }, request)
+    await source.logOutSubject?.({ subject: 'alice', except: 's9' }, request)
+  }
+  t.match(marks, [{ subject: 'alice' }, { subject: 'alice', except: 's9' }, { subject: 'alice' }, { subject: 'alice', except: 's9' }])
+  t.equal(marks.length, 4)
+})
+
+t.test('every mark lasts for the lifetime of tokens, and the tolerance of both clocks', async t => {
+  const clockTolerance = 2000
+  const { source, marks, requestWith } = sourceOf({ access: { sid: 's1', sub: 'alice', iat: seconds } }, { clockTolerance })
+  await at(now, () => source.logOut(requestWith('access')))
+  await at(now, () => source.logOutById({ id: 's2', subject: 'alice' }))
+  await at(now, () => source.logOutSubject?.({ subject: 'alice' }))
+  const until = now + lifetime + 2 * clockTolerance
+  t.strictSame(marks, [{ sessionId: 's1', until }, { sessionId: 's2', until }, { subject: 'alice', cutoff: now + clockTolerance, until }])
+})
+
+t.test('J2, J6: a token is found until it expires, and its session counts as live until nothing of it can be', async t => {
+  const claims = { sid: 's1', sub: 'alice', iat: seconds - 60, exp: seconds }
+  for (const clockTolerance of [0, 100]) {
+    for (const [instant, isFound] of [[now - 1, true], [now, false]] as const) {
+      const { source, requestWith } = sourceOf({ access: claims }, { clockTolerance })
+      const found = await at(instant + clockTolerance, () => source.find?.(requestWith('access')))
+      t.equal(found !== undefined, isFound, `expiry, ${instant - now}, ${clockTolerance}`)
+    }
+    const end = now - 60_000 + lifetime + clockTolerance
+    for (const [instant, isEnded] of [[end - 1, true], [end, false]] as const) {
+      const { source, marks, requestWith } = sourceOf({ access: claims }, { clockTolerance })
+      const ended = await at(instant, () => source.logOut(requestWith('access')))
+      t.equal(ended !== undefined, isEnded, `lifetime, ${instant - end}, ${clockTolerance}`)
+      t.equal(marks.length, 1)
+    }
+  }
 })

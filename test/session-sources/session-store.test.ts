@@ -1,5 +1,5 @@
 import fastifyCookie from '@fastify/cookie'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
 import { sessionLogout } from '../../lib/flows/session.ts'
 import { logoutActions } from '../../lib/logout-actions.ts'
@@ -119,6 +119,10 @@ t.test('signed cookies without @fastify/cookie are reported, and nothing is done
   const { logOut, live } = await host(t, { cookie: { name: 'sid', signed: true } })
   t.match(await logOut({ cookie: 'sid=laptop' }), { status: 500, cookie: undefined, calls: [] })
   t.ok((await live()).includes('laptop'))
+  const source = sessionStoreSource(memorySessionStore(), { cookie: { name: 'sid', signed: true } })
+  await t.rejects(async () => source.logOut({ server: {}, headers: {} } as FastifyRequest), {
+    code: 'LOGOUT_MISCONFIGURED', cause: { name: 'TypeError', message: /^sessionStoreSource: option "cookie" is signed, which needs/ }
+  })
 })
 
 t.test('the cross-site check cannot be turned off for cookies', async t => {

@@ -219,7 +219,7 @@ t.test('on the host: what browsers could read as another origin, or not as a pat
 })
 
 t.test('on the host: a default or an entry that is neither path nor URL is a TypeError', async t => {
-  for (const standard of ['', 'bye', '//www.example', '/\\x', '/a b', '/\u00fc', 'ftp://www.example', 'https:', 'https://', 'xhttps://www.example', 5, null]) {
+  for (const standard of ['', 'bye', '//www.example', '/\\x', '/a b', '/\u00fc', 'ftp://www.example', 'https:', 'https://', 'xhttps://www.example', 5, null, ['/x']]) {
     t.throws(() => returnToHost({ standard: standard as string, allowed: [], caller }), {
       name: 'TypeError', message: 'aPlugin: option "returnUrls.default" must be a path, such as "/", or an absolute http or https URL'
     }, String(standard))
