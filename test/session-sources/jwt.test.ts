@@ -443,7 +443,9 @@ t.test('a missing or wrong option is a TypeError that names it', async t => {
   wrong({ ...good, lifetime: undefined }, /"lifetime" is missing/)
   wrong({ ...good, lifetime: -1 }, /"lifetime" must be/)
   for (const clockTolerance of [-1, NaN, '5']) wrong({ ...good, clockTolerance }, /"clockTolerance" must be a number/)
-  for (const from of ['bearer', [], ['header'], [null], [5], ['bearer', 5], [{ name: 'access' }, null]]) wrong({ ...good, from }, /"from" must be a list of places/)
+  for (const from of ['bearer', [], ['header'], [null], [5], ['bearer', 5], [{ name: 'access' }, null]]) {
+    wrong({ ...good, from }, /"from" must be a list of places/)
+  }
   wrong({ ...good, from: [{ name: '' }] }, /"from" must have a name/)
 })
 
