@@ -73,6 +73,28 @@ for (const { name, open, skip } of sqliteLibraries) {
       }
     })
 
+    await t.test('the first call and then one of 65 looks for what has ended', async t => {
+      let looked = 0
+      const counting: SqliteDatabase = {
+        prepare (sql) {
+          const statement = database.prepare(sql)
+          if (!sql.startsWith('DELETE')) return statement
+          return { all: (...values) => { looked++; return statement.all(...values) } }
+        },
+        exec: sql => database.exec(sql)
+      }
+      const store = sqliteRevocationStore(counting, { table: 'swept' })
+      await store.migrate()
+      const seen: number[] = []
+      for (let call = 0; call < 131; call++) {
+        const before = looked
+        if (call % 2 === 0) store.revoke({ tokenId: `${call}`, until: Date.now() + hour })
+        else store.claimOnce(`${call}`, Date.now() + hour)
+        if (looked > before) seen.push(call)
+      }
+      t.strictSame(seen, [0, 65, 130])
+    })
+
     await t.test('where the clock of the database is ahead of the process, the earlier one counts', async t => {
       const store = sqliteRevocationStore(database, { table: 'behind' })
       await store.migrate()
