@@ -241,6 +241,7 @@ t.test('a late logout is followed by its marks', async t => {
       await host.resume()
       t.equal(marks.check({ tokenId: 'id of alice' }), 'revoked', `${flow}: ${late} came late, the token is revoked`)
       t.strictSame(host.told, ['alice'], `${flow}: ${late} came late, the host is told once`)
+      t.strictSame(host.published.map(({ subject }) => subject), ['alice'], `${flow}: ${late} came late, the channel is told once`)
     }
   }
 })

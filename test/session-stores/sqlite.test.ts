@@ -154,20 +154,25 @@ for (const { name, open, skip } of sqliteLibraries) {
       t.teardown(() => { ours.close(); theirs.close() })
       const other = sqliteSessionStore(theirs)
       await other.migrate()
-      const wins: Record<string, () => unknown> = {
-        'by its token': () => other.logOut('by its token'),
+      const wins: Record<string, (token: string, id: string) => unknown> = {
+        'by its token': token => other.logOut(token),
+        'by its id': (_token, id) => other.logOutById({ id }),
         'with its subject': () => other.logOutSubject({ subject: 'alice' })
       }
-      for (const [token, win] of Object.entries(wins)) {
-        other.create(token, session())
-        const store = sqliteSessionStore({
-          exec: sql => ours.exec(sql),
-          prepare (sql) {
-            if (sql.startsWith('UPDATE')) win()
-            return ours.prepare(sql)
-          }
-        })
-        t.equal(store.logOut(token)?.status, 'logged_out', token)
+      for (const [how, win] of Object.entries(wins)) {
+        for (const byId of [false, true]) {
+          const [token, id] = [randomUUID(), randomUUID()]
+          other.create(token, session({ id }))
+          const store = sqliteSessionStore({
+            exec: sql => ours.exec(sql),
+            prepare (sql) {
+              if (sql.startsWith('UPDATE')) win(token, id)
+              return ours.prepare(sql)
+            }
+          })
+          const found = byId ? store.logOutById({ id }) : store.logOut(token)
+          t.equal(found?.status, 'logged_out', `${how}, and by its ${byId ? 'id' : 'token'}`)
+        }
       }
     })
 
