@@ -58,11 +58,11 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
 
   'session-sources': ['contracts', 'internal/plugin', 'internal/http', 'internal/session-logout', 'internal/revocation', 'internal/marks',
     'types of fastify'],
+  'session-sources/session-store': ['internal/async'],
   'session-stores': [
     'contracts', 'internal/records', 'internal/databases', 'internal/collections', 'internal/plugin', 'internal/redis-sessions'
   ],
   'session-stores/express-session': ['internal/async'],
-  'session-sources/session-store': ['internal/async'],
   'user-status-stores': ['contracts', 'internal/records', 'internal/databases', 'internal/plugin'],
   'revocation-stores': ['contracts', 'internal/marks', 'internal/records', 'internal/databases', 'internal/feeds'],
   'provider-session-indexes': ['contracts', 'internal/records', 'internal/databases', 'internal/collections'],

@@ -1,10 +1,13 @@
-// What a good team would write: the limit per address, the tenant's token, the user's token, and one write.
+// What a good team would write: the limit per address, the tenant's token, the user's token, and one write, to a table of
+// its own, or to the library's store.
 import rateLimit from '@fastify/rate-limit'
 import { createVerifier } from 'fast-jwt'
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
 import { jwt } from './signinghub-host.js'
+import { userStatusStore } from './library-stores.js'
 import { authenticateTenant, limit, tenantRequest } from './tenant-host.js'
+import { inParallel } from './tokens.js'
 import { userTable } from './user-tables.js'
 
 const meta = Type.Object({ requestId: Type.String(), timestamp: Type.String() })
@@ -13,8 +16,8 @@ const schema = {
   response: { 200: Type.Object({ meta, data: Type.Object({ success: Type.Boolean() }) }), '4xx': failure, '5xx': failure }
 }
 
-export default async function ({ store }) {
-  const users = await userTable(store)
+export default async function ({ store, table = 'own' }) {
+  const users = table === 'own' ? await userTable(store) : tableOf(await userStatusStore(store))
   const app = Fastify()
   const verify = createVerifier({
     key: jwt.key, algorithms: ['HS256'], allowedIss: jwt.issuer, allowedAud: jwt.audience, requiredClaims: ['exp', 'iss', 'aud', 'sub']
@@ -54,6 +57,18 @@ export default async function ({ store }) {
     request: tenantRequest,
     seed: (from, count) => users.seed('acme', Array.from({ length: count }, (_, index) => `user-${from + index}`)),
     isOver: async index => await users.logOut('acme', `user-${index}`, Date.now(), 'check') === 'logged_out'
+  }
+}
+
+/** The library's store as the handler above calls its own. */
+function tableOf (users) {
+  const statusOf = before => before?.status
+  return {
+    seed: (tenant, subjects) => inParallel(0, subjects.length, index => users.set({ tenant, subject: subjects[index] }, 'logged_in')),
+    logOut: (tenant, subject, at, requestId) => {
+      const before = users.logOut({ tenant, subject }, { at, requestId })
+      return typeof before?.then === 'function' ? before.then(statusOf) : statusOf(before)
+    }
   }
 }
 

@@ -21,9 +21,9 @@ export async function flows ({ servers, plan, full, log }) {
 
 function groups (kind, full) {
   return [
-    group('Kratos-style logout', kind, [...kind === 'memory' ? [bare] : [], ...beside('kratos', full || kind === 'memory'), ...full && kind !== 'memory' ? [onStore] : [], promised]),
+    group('Kratos-style logout', kind, [...kind === 'memory' ? [bare] : [], ...beside('kratos', full || kind === 'memory'), ...full && kind !== 'memory' ? [onStore('kratos')] : [], promised]),
     ...kind === 'memory' ? [group('SigningHub-style logout', kind, beside('signinghub', full))] : [],
-    ...kind === 'memory' || full ? [group('Tenant-status-style logout', kind, beside('tenant', full))] : []
+    ...kind === 'memory' || full ? [group('Tenant-status-style logout', kind, [...beside('tenant', full), ...full && kind !== 'memory' ? [onStore('tenant')] : []])] : []
   ]
 }
 
@@ -33,7 +33,9 @@ function group (title, kind, subjects) {
 
 const bare = { name: 'bare Fastify', file: 'bare-fastify.js', against: 'by hand' }
 
-const onStore = { name: 'by hand, on the library\'s store', file: 'kratos-by-hand.js', parameters: { table: 'library' }, against: 'by hand' }
+function onStore (flow) {
+  return { name: 'by hand, on the library\'s store', file: `${flow}-by-hand.js`, parameters: { table: 'library' }, against: 'by hand' }
+}
 
 /** The floor under the library: the same handler with what the library promises and the one above does not. */
 const promised = { name: 'by hand, with the same promises', file: 'kratos-by-hand.js', parameters: { promises: true }, against: 'by hand' }

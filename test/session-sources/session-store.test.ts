@@ -105,6 +105,18 @@ t.test('of several cookies of the name, every session is logged out, and the fir
   t.match(events, [{ scope: 'session', session: { id: 'id-of-laptop' } }])
 })
 
+t.test('a store that returns plain values needs no promise for the one token of a request', async t => {
+  const { store } = await host(t, { header: 'x-session' })
+  const source = sessionStoreSource(store, { header: 'x-session' })
+  const request = (token?: string) => ({ headers: token === undefined ? {} : { 'x-session': token } }) as unknown as FastifyRequest
+  t.match(source.find?.(request('laptop')), { id: 'id-of-laptop', status: 'active' })
+  t.match(source.logOut(request('laptop')), { id: 'id-of-laptop', status: 'active' })
+  for (const token of ['laptop', 'old', 'unknown', undefined]) {
+    t.equal(source.find?.(request(token)), undefined, `find: ${token}`)
+    t.equal(source.logOut(request(token)), undefined, `logOut: ${token}`)
+  }
+})
+
 t.test('signed cookies', async t => {
   const { app, logOut, live } = await host(t, { cookie: { name: 'sid', signed: true, path: '/app' } }, app => app.register(fastifyCookie,
     { secret: 'a secret' }))
