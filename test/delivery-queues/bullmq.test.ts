@@ -3,22 +3,13 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { deliveryQueueRules } from '../../lib/conformance/delivery-queue.ts'
-import type { Delivery } from '../../lib/delivery-queue.ts'
 import { bullmqDeliveryQueue, type BullmqDeliveryQueueOptions, type BullmqJob } from '../../lib/delivery-queues/bullmq.ts'
 import { withRedis } from '../servers/redis.ts'
+import { delivery, until } from './deliveries.ts'
 
 t.setTimeout(240_000)
 
 const options = { parallel: 4, timeout: 10_000 }
-
-function delivery (id: string): Delivery {
-  return { id, clientId: 'shop', subject: 'alice', at: 1, since: 1, attempt: 1, refusals: 0 }
-}
-
-/** Waits for ten seconds at most. */
-async function until (holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (let waited = 0; waited < 1000 && !await holds(); waited++) await sleep(10)
-}
 
 t.test('on a real Redis', t => withRedis(t, async ({ url }) => {
   const connection = { url }

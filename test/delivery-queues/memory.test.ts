@@ -2,17 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { deliveryQueueRules } from '../../lib/conformance/delivery-queue.ts'
 import { memoryDeliveryQueue } from '../../lib/delivery-queues/memory.ts'
-import type { Delivery } from '../../lib/delivery-queue.ts'
+import { delivery } from './deliveries.ts'
 
 for (const rule of deliveryQueueRules) {
   t.test(rule.name, () => rule.check(() => ({ queue: memoryDeliveryQueue({ stopTimeout: 20 }) })))
 }
 
 const options = { parallel: 4, timeout: 1000 }
-
-function delivery (id: string): Delivery {
-  return { id, clientId: 'shop', subject: 'alice', at: 1, since: 1, attempt: 1, refusals: 0 }
-}
 
 t.test('it returns plain values, not promises', async t => {
   const queue = memoryDeliveryQueue()

@@ -8,19 +8,11 @@ import { deliveryQueueRules } from '../../lib/conformance/delivery-queue.ts'
 import type { Delivery } from '../../lib/delivery-queue.ts'
 import { pgBossDeliveryQueue, type PgBossClient, type PgBossDatabase } from '../../lib/delivery-queues/pg-boss.ts'
 import { withPostgres } from '../servers/postgres.ts'
+import { delivery, until } from './deliveries.ts'
 
 t.setTimeout(240_000)
 
 const options = { parallel: 4, timeout: 10_000 }
-
-function delivery (id: string): Delivery {
-  return { id, clientId: 'shop', subject: 'alice', at: 1, since: 1, attempt: 1, refusals: 0 }
-}
-
-/** Waits for ten seconds at most. */
-async function until (holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (let waited = 0; waited < 1000 && !await holds(); waited++) await sleep(10)
-}
 
 /** A PgBoss of one version, in a schema of its own. */
 async function start (t: Test, version: 10 | 12, url: string) {

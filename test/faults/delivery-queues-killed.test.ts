@@ -5,8 +5,8 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
-import type { Delivery } from '../../lib/delivery-queue.ts'
 import { openQueue, serverQueues } from './delivery-queues.ts'
+import { delivery } from '../delivery-queues/deliveries.ts'
 
 // Workers are killed while they have deliveries in hand.
 
@@ -38,10 +38,6 @@ function startNode (t: Test, name: string, url: string): Node {
       await ended
     }
   }
-}
-
-function delivery (id: string): Delivery {
-  return { id, clientId: 'shop', subject: 'alice', at: 1, since: 1, attempt: 1, refusals: 0 }
 }
 
 for (const [name, { withPlace }] of Object.entries(serverQueues)) {

@@ -5,6 +5,7 @@ import t from 'tap'
 import { providerSessionIndexRules } from '../../lib/conformance/provider-session-index.ts'
 import type { PostgresClient } from '../../lib/internal/databases/postgres.ts'
 import { postgresProviderSessionIndex, postgresProviderSessionTables } from '../../lib/provider-session-indexes/postgres.ts'
+import { postgresStores } from '../servers/postgres-stores.ts'
 import { withPostgres } from '../servers/postgres.ts'
 import { spread } from './spread.ts'
 import { checkTimes } from './times.ts'
@@ -14,26 +15,13 @@ const issuer = 'https://login.example'
 const session = (sessionId: string) => ({ sessionId, subject: 'alice' })
 const login = (sid?: string, subject = 'alice-there') => ({ issuer, subject, sid, issuedAt: 1000 })
 const logoutOf = (sid: string) => ({ issuer, sid, cutoff: 1000, until: Date.now() + hour })
-let made = 0
-const freshTable = () => `test_index_${process.pid}_${made++}`
 
 t.test('on a server that others use too', t => withPostgres(t, async ({ url }) => {
-  const pools = Array.from({ length: 4 }, () => new pg.Pool({ connectionString: url, max: 4 }))
-  const [pool] = pools as [pg.Pool]
-  const tables: string[] = []
-  t.teardown(async () => {
-    for (const table of tables) {
-      await pool.query(`DROP TABLE IF EXISTS ${table}, ${table}_cutoff; DROP FUNCTION IF EXISTS ${table}_bind, ${table}_log_out`)
-    }
-    await Promise.all(pools.map(each => each.end()))
+  const { pools, pool, freshTable, fresh: freshStores } = postgresStores(t, url, (pool, table) => {
+    return postgresProviderSessionIndex(pool, { table })
   })
-
-  async function fresh () {
-    const table = freshTable()
-    tables.push(table)
-    const indexes = pools.map(each => postgresProviderSessionIndex(each, { table }))
-    const [index] = indexes as [typeof indexes[number]]
-    await index.migrate()
+  const fresh = async () => {
+    const { table, stores: indexes, store: index } = await freshStores()
     return { table, indexes, index }
   }
 
@@ -180,7 +168,6 @@ t.test('on a server that others use too', t => withPostgres(t, async ({ url }) =
 
   await t.test('a database without the tables says what to do, and migrate may run twice and at once', async t => {
     const table = freshTable()
-    tables.push(table)
     const index = postgresProviderSessionIndex(pool, { table })
     await t.rejects(index.bind(login(), session('1'), Date.now() + hour), { message: /run migrate\(\)/ })
     await t.rejects(index.logOut(logoutOf('phone')), { message: /run migrate\(\)/ })

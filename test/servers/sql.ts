@@ -1,5 +1,6 @@
 import type { Connection, Pool as MysqlPool } from 'mysql2/promise'
 import type { Pool as PostgresPool, PoolClient } from 'pg'
+import type { Test } from 'tap'
 import type { MysqlClient, MysqlStatement } from '../../lib/internal/databases/mysql.ts'
 import type { PostgresClient } from '../../lib/internal/databases/postgres.ts'
 
@@ -28,6 +29,56 @@ export interface SqlDatabase<Client> {
   routed (choose: () => Client): Client
   /** A client that reports each statement. */
   watched (client: Client, onStatement: () => void): Client
+}
+
+/** A database, and a store on it. */
+export interface SqlStores<Client, Store> extends SqlDatabase<Client> {
+  store (client: Client, options: { readonly table: string, readonly batch?: boolean }): Store
+  /** The statements that delete what a store made. */
+  drop (table: string): readonly string[]
+}
+
+/** Four pools, and stores on tables of their own. */
+export interface SqlScene<Client, Store, Database> {
+  readonly database: Database
+  readonly pools: ReadonlyArray<SqlPool<Client>>
+  readonly pool: SqlPool<Client>
+  freshTable (): string
+  /** Makes a table, and a store on it through each pool. */
+  fresh (): Promise<{ readonly table: string, readonly stores: readonly Store[], readonly store: Store }>
+}
+
+let made = 0
+
+/** Makes a scene, whose tables are dropped when the test ends. */
+export function sqlScene<Client, Store extends { migrate (): Promise<void> }, Database extends SqlStores<Client, Store>> (
+  t: Test, database: Database & SqlStores<Client, Store>
+): SqlScene<Client, Store, Database> {
+  const pools = Array.from({ length: 4 }, () => database.pool(4))
+  const [pool] = pools as [SqlPool<Client>]
+  const used: string[] = []
+  t.teardown(async () => {
+    for (const statement of used.flatMap(table => database.drop(table))) await pool.query(statement)
+    await Promise.all(pools.map(each => each.end()))
+  })
+  const freshTable = () => {
+    const table = `test_${process.pid}_${Date.now()}_${made++}`
+    used.push(table)
+    return table
+  }
+  return {
+    database,
+    pools,
+    pool,
+    freshTable,
+    async fresh () {
+      const table = freshTable()
+      const stores = pools.map(each => database.store(each.client, { table }))
+      const [store] = stores as [Store]
+      await store.migrate()
+      return { table, stores, store }
+    }
+  }
 }
 
 export function postgresDatabase (makePool: (max: number) => PostgresPool): SqlDatabase<PostgresClient> {

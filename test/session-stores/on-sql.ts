@@ -4,11 +4,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { sessionStoreRules } from '../../lib/conformance/session-store.ts'
 import type { NewSession, SessionStore } from '../../lib/session-store.ts'
-import type { SqlDatabase, SqlPool, SqlTransaction } from '../servers/sql.ts'
+import { sqlScene, type SqlScene, type SqlStores, type SqlTransaction } from '../servers/sql.ts'
 import { spread } from './spread.ts'
 
 const hour = 3_600_000
-let made = 0
 
 /** A session store on a table. */
 export interface SqlSessionStore extends SessionStore {
@@ -17,10 +16,7 @@ export interface SqlSessionStore extends SessionStore {
 }
 
 /** A database, and the session store on it. */
-export interface SqlSessions<Client> extends SqlDatabase<Client> {
-  store (client: Client, options: { readonly table: string, readonly batch?: boolean }): SqlSessionStore
-  /** The statements that delete what a store made. */
-  drop (table: string): readonly string[]
+export interface SqlSessions<Client> extends SqlStores<Client, SqlSessionStore> {
   /** What locks rows of the table, of which `WHERE` is given. */
   lock (table: string, where: string): string
 }
@@ -30,9 +26,11 @@ export function session (given: Partial<NewSession> = {}): NewSession {
   return { id: randomUUID(), subject: 'alice', createdAt: now, expiresAt: now + hour, keepUntil: now + hour, ...given }
 }
 
+type Scene<Client> = SqlScene<Client, SqlSessionStore, SqlSessions<Client>>
+
 /** What is the same on every SQL database. */
 export async function sessionsOnSql<Client> (t: Test, database: SqlSessions<Client>): Promise<void> {
-  const scene = sceneOf(t, database)
+  const scene = sqlScene<Client, SqlSessionStore, SqlSessions<Client>>(t, database)
   await t.test('the rules, on several pools at once', async t => {
     const shared = spread((await scene.fresh()).stores)
     for (const rule of sessionStoreRules) await t.resolves(rule.check(() => shared), rule.name)
@@ -46,42 +44,6 @@ export async function sessionsOnSql<Client> (t: Test, database: SqlSessions<Clie
   await lockedSessions(t, scene)
   await transactions(t, scene)
   await tables(t, scene)
-}
-
-interface Scene<Client> {
-  readonly database: SqlSessions<Client>
-  readonly pools: ReadonlyArray<SqlPool<Client>>
-  readonly pool: SqlPool<Client>
-  freshTable (): string
-  fresh (): Promise<{ table: string, stores: SqlSessionStore[], store: SqlSessionStore }>
-}
-
-function sceneOf<Client> (t: Test, database: SqlSessions<Client>): Scene<Client> {
-  const pools = Array.from({ length: 4 }, () => database.pool(4))
-  const [pool] = pools as [SqlPool<Client>]
-  const used: string[] = []
-  t.teardown(async () => {
-    for (const statement of used.flatMap(table => database.drop(table))) await pool.query(statement)
-    await Promise.all(pools.map(each => each.end()))
-  })
-  const freshTable = () => {
-    const table = `test_${process.pid}_${Date.now()}_${made++}`
-    used.push(table)
-    return table
-  }
-  return {
-    database,
-    pools,
-    pool,
-    freshTable,
-    async fresh () {
-      const table = freshTable()
-      const stores = pools.map(each => database.store(each.client, { table }))
-      const [store] = stores as [SqlSessionStore]
-      await store.migrate()
-      return { table, stores, store }
-    }
-  }
 }
 
 async function concurrentLogouts<Client> (t: Test, { fresh }: Scene<Client>) {

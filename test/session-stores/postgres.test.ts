@@ -3,32 +3,13 @@ import pg from 'pg'
 import t from 'tap'
 import type { PostgresClient } from '../../lib/internal/databases/postgres.ts'
 import { postgresSessionStore, postgresSessionTables } from '../../lib/session-stores/postgres.ts'
+import { postgresStores } from '../servers/postgres-stores.ts'
 import { withPostgres, withPrivatePostgres } from '../servers/postgres.ts'
 import { postgresDatabase } from '../servers/sql.ts'
 import { session, sessionsOnSql } from './on-sql.ts'
 
-let made = 0
-const freshTable = () => `test_${process.pid}_${Date.now()}_${made++}`
-
 t.test('on a server that others use too', t => withPostgres(t, async ({ url }) => {
-  const pools = Array.from({ length: 4 }, () => new pg.Pool({ connectionString: url, max: 4 }))
-  const [pool] = pools as [pg.Pool]
-  const tables: string[] = []
-  t.teardown(async () => {
-    for (const table of tables) {
-      await pool.query(`DROP TABLE IF EXISTS ${table}, ${table}_subject; DROP FUNCTION IF EXISTS ${table}_log_out`)
-    }
-    await Promise.all(pools.map(each => each.end()))
-  })
-
-  async function fresh () {
-    const table = freshTable()
-    tables.push(table)
-    const stores = pools.map(each => postgresSessionStore(each, { table }))
-    const [store] = stores as [typeof stores[number]]
-    await store.migrate()
-    return { table, stores, store }
-  }
+  const { pool, fresh } = postgresStores(t, url, (pool, table) => postgresSessionStore(pool, { table }))
 
   await sessionsOnSql(t, {
     ...postgresDatabase(max => new pg.Pool({ connectionString: url, max })),

@@ -11,6 +11,7 @@ import { postgresSessionStore } from '../../lib/session-stores/postgres.ts'
 import { postgresUserStatusStore } from '../../lib/user-status-stores/postgres.ts'
 import { spread as spreadIndexes } from '../provider-session-indexes/spread.ts'
 import { valueTypes } from '../servers/postgres-types.ts'
+import { dropping } from '../servers/postgres-stores.ts'
 import { withPostgres } from '../servers/postgres.ts'
 import { session } from '../session-stores/on-sql.ts'
 import { spread } from '../session-stores/spread.ts'
@@ -24,8 +25,7 @@ let made = 0
 function tablesOf (t: Test, pool: pg.Pool) {
   return async <Store extends { migrate (): Promise<void> }>(make: (client: PostgresClient, table: string) => Store) => {
     const table = `test_settings_${process.pid}_${made++}`
-    t.teardown(() => pool.query(`DROP TABLE IF EXISTS ${table}, ${table}_subject, ${table}_cutoff;
-      DROP FUNCTION IF EXISTS ${table}_log_out, ${table}_revoke, ${table}_bind`))
+    t.teardown(() => pool.query(dropping(table)))
     await Promise.all(Array.from({ length: 3 }, () => make(pool, table).migrate()))
     return { table, on: (client: PostgresClient) => make(client, table) }
   }

@@ -3,14 +3,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { userStatusStoreRules } from '../../lib/conformance/user-status-store.ts'
 import type { UserRecords, UserStatusStore } from '../../lib/user-status-store.ts'
-import type { SqlDatabase, SqlPool, SqlTransaction } from '../servers/sql.ts'
+import { sqlScene, type SqlScene, type SqlStores, type SqlTransaction } from '../servers/sql.ts'
 import { keepsUserRecords } from './user-records.ts'
 
 export const alice = { tenant: 'acme', subject: 'alice' }
 const bob = { tenant: 'acme', subject: 'bob' }
 export const login = { status: 'logged_in', at: 1000, requestId: 'r-1' } as const
 export const logout = { at: 2000, requestId: 'r-2' }
-let made = 0
 
 /** A user-status store on a table. */
 export interface SqlUserStore extends Required<UserStatusStore>, UserRecords {
@@ -18,25 +17,16 @@ export interface SqlUserStore extends Required<UserStatusStore>, UserRecords {
 }
 
 /** A database, and the user-status store on it. */
-export interface SqlUsers<Client> extends SqlDatabase<Client> {
-  store (client: Client, options: { readonly table: string, readonly batch?: boolean }): SqlUserStore
-  /** The statements that delete what a store made. */
-  drop (table: string): readonly string[]
+export interface SqlUsers<Client> extends SqlStores<Client, SqlUserStore> {
   /** An expression that makes a version. */
   readonly newVersion: string
 }
 
-interface Scene<Client> {
-  readonly database: SqlUsers<Client>
-  readonly pools: ReadonlyArray<SqlPool<Client>>
-  readonly pool: SqlPool<Client>
-  freshTable (): string
-  fresh (): Promise<{ table: string, stores: SqlUserStore[], store: SqlUserStore }>
-}
+type Scene<Client> = SqlScene<Client, SqlUserStore, SqlUsers<Client>>
 
 /** What is the same on every SQL database. */
 export async function usersOnSql<Client> (t: Test, database: SqlUsers<Client>): Promise<void> {
-  const scene = sceneOf(t, database)
+  const scene = sqlScene<Client, SqlUserStore, SqlUsers<Client>>(t, database)
   for (const batch of [true, false]) {
     await t.test(`the rules, ${batch ? 'with' : 'without'} shared statements`, async t => {
       const { table } = await scene.fresh()
@@ -56,34 +46,6 @@ export async function usersFollowTheRules (t: Test, store: SqlUserStore, empty: 
       await empty()
       return { store, set: store.set }
     }), rule.name)
-  }
-}
-
-function sceneOf<Client> (t: Test, database: SqlUsers<Client>): Scene<Client> {
-  const pools = Array.from({ length: 4 }, () => database.pool(4))
-  const [pool] = pools as [SqlPool<Client>]
-  const used: string[] = []
-  t.teardown(async () => {
-    for (const statement of used.flatMap(table => database.drop(table))) await pool.query(statement)
-    await Promise.all(pools.map(each => each.end()))
-  })
-  const freshTable = () => {
-    const table = `test_${process.pid}_${Date.now()}_${made++}`
-    used.push(table)
-    return table
-  }
-  return {
-    database,
-    pools,
-    pool,
-    freshTable,
-    async fresh () {
-      const table = freshTable()
-      const stores = pools.map(each => database.store(each.client, { table }))
-      const [store] = stores as [SqlUserStore]
-      await store.migrate()
-      return { table, stores, store }
-    }
   }
 }
 

@@ -4,31 +4,14 @@ import t from 'tap'
 
 import type { PostgresClient } from '../../lib/internal/databases/postgres.ts'
 import { postgresUserStatusStore, postgresUserStatusTable } from '../../lib/user-status-stores/postgres.ts'
+import { postgresStores } from '../servers/postgres-stores.ts'
 import { withPostgres, withPrivatePostgres } from '../servers/postgres.ts'
 import { postgresDatabase } from '../servers/sql.ts'
 import { alice, login, logout, usersOnSql } from './on-sql.ts'
 import { keepsUserRecords } from './user-records.ts'
 
-let made = 0
-const freshTable = () => `test_${process.pid}_${Date.now()}_${made++}`
-
 t.test('on a server that others use too', t => withPostgres(t, async ({ url }) => {
-  const pools = Array.from({ length: 4 }, () => new pg.Pool({ connectionString: url, max: 4 }))
-  const [pool] = pools as [pg.Pool]
-  const tables: string[] = []
-  t.teardown(async () => {
-    for (const table of tables) await pool.query(`DROP TABLE IF EXISTS ${table}; DROP FUNCTION IF EXISTS ${table}_log_out`)
-    await Promise.all(pools.map(each => each.end()))
-  })
-
-  async function fresh () {
-    const table = freshTable()
-    tables.push(table)
-    const stores = pools.map(each => postgresUserStatusStore(each, { table }))
-    const [store] = stores as [typeof stores[number]]
-    await store.migrate()
-    return { table, stores, store }
-  }
+  const { pool, fresh } = postgresStores(t, url, (pool, table) => postgresUserStatusStore(pool, { table }))
 
   await usersOnSql(t, {
     ...postgresDatabase(max => new pg.Pool({ connectionString: url, max })),
