@@ -23,7 +23,7 @@ for version in "$@"; do
     cd "$place"
     export PATH="$(dirname "$node"):$PATH"
     echo "# Node $(node --version)"
-    npm ci --no-audit --no-fund && npm run build && npm exec -- tap --disable-coverage
+    npm ci --no-audit --no-fund && npm run build && npm exec -- tap --disable-coverage --timeout=900
   ); then verdict=passed; else verdict=failed failed+=("$version"); fi
   echo "# Node $version: $verdict after $((SECONDS - start)) s"
 done
