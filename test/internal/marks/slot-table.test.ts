@@ -123,3 +123,13 @@ t.test('the work of a sweep does not grow with the table', async t => {
   const [small, large] = [work(2000), work(64_000)] as const
   t.ok(small > 1 && large < 2 * small, `${small} slots for each mark of 2,000, ${large} for each of 64,000`)
 })
+
+t.test('a shard is rebuilt only when it is full, with room for half as much again', async t => {
+  const table = slotTable(4)
+  const shards = new Set<Uint32Array>()
+  for (let group = 0; group < 1000; group++) {
+    put(table, print(group * 256 + 7, 1), 10, 1)
+    shards.add(table.shard(print(7, 1)))
+  }
+  t.ok(shards.size > 5 && shards.size < 20, `${shards.size} times for 1,000 slots`)
+})
