@@ -601,6 +601,23 @@ t.test('K1: a hook of the host that sets or drops the cookie while the response 
   }
 })
 
+t.test('K1, N11: a hook that the host adds after the plugin does not set the cookie again, nor make the response cacheable', async t => {
+  for (const withPlugin of [false, true]) {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    if (withPlugin) await app.register(fastifyCookie)
+    const { sessions, logIn } = ownSessions()
+    await app.register(sessionLogout, { sessions, clear: { cookies: [{ name: 'sid' }] } })
+    app.addHook('onSend', async (_request, reply, payload) => {
+      reply.header('set-cookie', 'sid=new; Path=/').header('cache-control', 'public, max-age=60')
+      return payload
+    })
+    const response = await app.inject({ method: 'POST', url: '/logout', headers: { cookie: logIn(1) } })
+    t.match(setCookies(response), [{ name: 'sid', removed: true }])
+    t.strictSame([setCookies(response).length, response.headers['cache-control']], [1, 'no-store'])
+  }
+})
+
 t.test('K2, K4: the clearing cookie has the attributes of the cookie, both expiries, and no signature', async t => {
   const odd = { name: '__Host-sid', sameSite: 'none', partitioned: true } as const
   const plain = {
@@ -836,10 +853,12 @@ t.test('a forget that throws is logged, and the logout succeeds', async t => {
   const lines: string[] = []
   const logger = { stream: { write: (line: string) => { lines.push(line) } } }
   const own = ownSessions()
-  const forget = () => { throw new Error('cannot forget') }
-  const { logOut } = await host(t, { sessions: { ...own.sessions, forget } }, { server: { logger } })
-  sameAnswer(t, await logOut(own.logIn(1)), done)
-  t.equal(lines.filter(line => JSON.parse(line).event === 'logout.cleanup-failed').length, 1)
+  for (const forget of [() => { throw new Error('cannot forget') }, async () => { throw new Error('cannot forget') }]) {
+    lines.length = 0
+    const { logOut } = await host(t, { sessions: { ...own.sessions, forget } }, { server: { logger } })
+    sameAnswer(t, await logOut(own.logIn(1)), done)
+    t.equal(lines.filter(line => JSON.parse(line).event === 'logout.cleanup-failed').length, 1)
+  }
 })
 
 t.test('methods are called on the object that was given', async t => {

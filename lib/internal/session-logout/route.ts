@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest, onSendHookHandler } from 'fastify'
 import { removeAgain } from '../http/cookie.ts'
 import { crossSiteCheck, type CrossSiteOptions, type CrossSiteVerdict } from '../http/cross-site.ts'
 import { returnToHost } from '../http/return-to.ts'
@@ -86,12 +86,14 @@ export function prepareLogoutScope (scope: FastifyInstance, caller: string): voi
   isolateFromHost(scope)
   publishRefusals(scope, caller)
   readBodies(scope)
-  scope.addHook('onSend', (_request, reply, _payload, done) => {
+  const finish: onSendHookHandler = (_request, reply, _payload, done) => {
     reply.header('cache-control', 'no-store')
     addVary(reply, 'Accept')
     removeAgain(reply)
     done()
-  })
+  }
+  // Hooks that the host adds to itself later run after those of this scope; those of a route run last.
+  scope.addHook('onRoute', route => { route.onSend = [route.onSend ?? [], finish].flat() })
 }
 
 /** Logs an error that is not the caller's fault. */

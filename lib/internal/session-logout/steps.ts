@@ -3,6 +3,7 @@ import type { Awaitable } from '../../awaitable.ts'
 import type { LogoutEvent, SubjectLogoutEvent } from '../../logout-event.ts'
 import type { HostSession, SessionSource, SubjectSessions } from '../../session-source.ts'
 import { absoluteUrl } from '../http/absolute-url.ts'
+import { recovered } from '../async/awaitable.ts'
 import { clearing, clearMembers, type ClearOptions } from '../http/clear.ts'
 import { isId } from '../marks/id.ts'
 import { askWithin } from '../plugin/ask.ts'
@@ -164,11 +165,11 @@ function resolveOptions<S extends HostSession> (options: LogoutActionsOptions<S>
 
 /** The session is over: a host that fails to remove its credential does not change that. */
 function forget (sessions: SessionSource, request: FastifyRequest, reply: FastifyReply): void {
-  try {
-    sessions.forget?.(request, reply)
-  } catch (error) {
+  const report = (error: unknown) => {
     request.log.error({ err: error, event: 'logout.cleanup-failed' }, 'the credential of a logged-out session could not be removed')
   }
+  // Of a host in JavaScript it may be async all the same.
+  recovered<unknown, void>(() => sessions.forget?.(request, reply), report)
 }
 
 function checkedSession<S extends HostSession> (answer: S | undefined | null, caller: string, method: string): S | undefined {
