@@ -84,7 +84,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
     'internal/session-logout', 'types of fastify'],
   'internal/security-events': ['contracts', 'internal/async', 'internal/http', 'internal/jose', 'internal/plugin', 'internal/revocation',
     'types of fastify'],
-  'internal/session-logout': ['contracts', 'internal/plugin', 'internal/http', 'internal/marks', 'types of fastify'],
+  'internal/session-logout': ['contracts', 'internal/async', 'internal/plugin', 'internal/http', 'internal/marks', 'types of fastify'],
   'internal/signinghub': ['internal/plugin', 'types of fastify', 'typebox'],
   'internal/tenant-status': ['contracts', 'internal/plugin', 'types of fastify', 'typebox'],
   'internal/revocation': ['contracts', 'internal/async', 'internal/marks', 'internal/plugin', 'types of fastify'],
